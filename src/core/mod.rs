@@ -1,0 +1,14 @@
+//! The protocol without I/O: no tokio, no Python, no clock, no randomness. Time and jitter are arguments.
+
+pub mod backoff;
+pub mod endpoint;
+pub mod envelope;
+pub mod frame;
+pub mod heartbeat;
+pub mod inbox;
+pub mod outbox;
+pub mod ring;
+pub mod session;
+pub mod stats;
+pub mod throttle;
+pub mod token;

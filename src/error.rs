@@ -1,0 +1,116 @@
+//! The one error type of the crate: what happened, in words, and whether trying again may help.
+
+use std::{error::Error as StdError, fmt, sync::Arc};
+
+/// What went wrong. Each kind is one exception class in Python (see `python/fal_realtime/_exceptions.py`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// An option or argument is not acceptable (`ValueError`).
+    InvalidOption,
+    /// The credentials or the token were refused (`AuthenticationError`).
+    Authentication,
+    /// An HTTP request to fal's API (the token request) was answered with an error (`ApiError`).
+    Api {
+        /// The HTTP status, 0 when no answer came.
+        status: u16,
+        /// The body of the answer, at most a few kilobytes of it.
+        body: String,
+    },
+    /// The WebSocket could not be opened: DNS, TCP, TLS, proxy or HTTP upgrade (`HandshakeError`).
+    Handshake {
+        /// The HTTP status of the refusal, if one came.
+        status: Option<u16>,
+    },
+    /// The connection is closed (`ConnectionClosedError`).
+    Closed {
+        /// The close code (RFC 6455, section 7.4); 1006 when no close frame was seen.
+        code: u16,
+        /// The close reason.
+        reason: String,
+    },
+    /// The peer broke the WebSocket protocol (`ConnectionClosedError` with the code that we answered).
+    Protocol {
+        /// The close code that we answer with: 1002, 1007 or 1009.
+        code: u16,
+    },
+    /// The server reported an error in band (`RealtimeError`).
+    Realtime {
+        /// The server's error code, for example `INTERNAL_ERROR`.
+        error: String,
+        /// The server's reason.
+        reason: String,
+        /// The whole message, as it came.
+        payload: bytes::Bytes,
+    },
+    /// An answer did not come in time (`RequestTimeoutError`).
+    Timeout,
+    /// A message is larger than `max_message_size` (`MessageTooLargeError`).
+    TooLarge,
+    /// No room in the outgoing queue (`BufferFullError`).
+    BufferFull,
+    /// A value cannot be encoded (`EncodeError`).
+    Encode,
+    /// A message cannot be decoded (`DecodeError`).
+    Decode,
+    /// The connection belongs to the parent process (`ForkedProcessError`).
+    Forked,
+}
+
+/// An error: its [`ErrorKind`], a sentence for people, whether it is transient, and its cause.
+#[derive(Debug, Clone)]
+pub struct Error {
+    /// What went wrong.
+    pub kind: ErrorKind,
+    /// A sentence that says what was wrong, where, and what would be accepted. Never holds a secret.
+    pub message: String,
+    /// Whether the same operation may succeed later.
+    pub transient: bool,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+/// The crate's result type.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A permanent error.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), transient: false, source: None }
+    }
+
+    /// The same error, marked as one that may pass.
+    #[must_use]
+    pub fn transient(mut self) -> Self {
+        self.transient = true;
+        self
+    }
+
+    /// The same error with its cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// A `ConnectionClosedError`.
+    pub fn closed(code: u16, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        let message = if reason.is_empty() {
+            format!("the connection is closed (code {code})")
+        } else {
+            format!("the connection is closed (code {code}: {reason})")
+        };
+        Self::new(ErrorKind::Closed { code, reason }, message)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

@@ -1,0 +1,11 @@
+//! A realtime client for fal's inference endpoints: msgpack over WebSocket.
+//!
+//! Layers, imports one way only: [`core`] (pure state, no I/O, no clock) <- [`net`] (tokio) <- `py` (PyO3).
+//! [`server`] is the embedded local server that demos, tests and benches talk to.
+
+pub mod core;
+pub mod error;
+pub mod net;
+#[cfg(feature = "python")]
+mod py;
+pub mod server;

@@ -1,0 +1,11 @@
+//! The protocol on tokio: sockets, TLS, proxies, the token request, one task a connection. Knows no Python.
+
+pub mod actor;
+pub mod handle;
+pub mod http;
+pub mod mint;
+pub mod proxy;
+pub mod runtime;
+pub mod tls;
+pub mod token_store;
+pub mod transport;

@@ -84,21 +84,21 @@ impl Header {
             return Err(Violation::protocol("control frame of more than 125 bytes"));
         }
 
-        let (len, size) = match short {
+        let (len, least, size) = match short {
             LENGTH_16 => {
                 let Some(&long) = bytes[2..].first_chunk() else { return Ok(None) };
-                (u64::from(u16::from_be_bytes(long)), 4)
+                (u64::from(u16::from_be_bytes(long)), 126, 4)
             }
             LENGTH_64 => {
                 let Some(&long) = bytes[2..].first_chunk() else { return Ok(None) };
-                (u64::from_be_bytes(long), 10)
+                (u64::from_be_bytes(long), 1 << 16, 10)
             }
-            _ => (u64::from(short), 2),
+            _ => (u64::from(short), 0, 2),
         };
-        if (short == LENGTH_16 && len < 126) || (short == LENGTH_64 && len <= u64::from(u16::MAX)) {
+        if len < least {
             return Err(Violation::protocol("length not encoded in the fewest bytes"));
         }
-        if len > i64::MAX as u64 {
+        if len >> 63 != 0 {
             return Err(Violation::protocol("length with the top bit set"));
         }
 

@@ -291,14 +291,14 @@ fn append(buffer: &mut Vec<u8>, end: usize, input: &mut &[u8]) {
 }
 
 /// Makes room for `incoming` more bytes of `frame`. Grows to no more than is declared, and to no more than twice
-/// what is there: a declared length costs nothing until its bytes come.
+/// what is needed now: a declared length costs nothing until its bytes come.
 #[inline]
 fn reserve(payload: &mut Vec<u8>, frame: &Frame, incoming: usize, max_message_size: usize) {
     let needed = payload.len() + incoming;
     if needed <= payload.capacity() {
         return;
     }
-    let doubled = payload.capacity() * 2;
+    let doubled = needed.saturating_mul(2);
     let mut target = doubled.max(FIRST_RESERVE).min(frame.end);
     if !frame.fin {
         // More frames follow: without this, many small fragments would each move all that came before.

@@ -49,10 +49,8 @@ pub fn write_small(out: &mut Vec<u8>, kind: Kind, payload: &[u8], mask: [u8; 4])
     write_frame(out, Opcode::Data(kind), payload, mask);
 }
 
-/// Appends a whole control frame to `out`. A payload longer than 125 bytes, which no control frame can hold, is a
-/// fault of the caller, and cut.
+/// Appends a whole control frame to `out`. The payload is cut to 125 bytes, the most that a control frame holds.
 pub fn write_control(out: &mut Vec<u8>, opcode: Control, payload: &[u8], mask: [u8; 4]) {
-    debug_assert!(payload.len() <= MAX_CONTROL_PAYLOAD, "a control frame holds at most 125 bytes");
     let payload = &payload[..payload.len().min(MAX_CONTROL_PAYLOAD)];
     let opcode = match opcode {
         Control::Close => Opcode::Close,

@@ -1,6 +1,7 @@
 //! Masking: RFC 6455, section 5.3. Every byte a client sends goes through here.
 
-/// How many bytes are masked at a time: enough for the compiler to use vector registers.
+/// How many bytes are masked at a time: enough for the compiler to use vector registers. Measured at 0.75 to 0.95 of
+/// the time of tungstenite's `u32` words, without its `unsafe`.
 const BLOCK: usize = 32;
 
 /// XORs `bytes` with the repeated `key`. Undoes itself.
@@ -18,7 +19,9 @@ pub fn apply_mask(bytes: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// Appends `bytes` to `out`, masked.
+/// Appends `bytes` to `out`, masked. The second pass is over bytes that the first left in the cache. Single passes
+/// measured slower from 10 KB on: block by block by half as much again, and into uninitialised memory (`unsafe`, and
+/// not vectorised) several times.
 #[inline]
 pub fn extend_masked(out: &mut Vec<u8>, bytes: &[u8], key: [u8; 4]) {
     let start = out.len();

@@ -7,6 +7,7 @@
 mod close;
 mod header;
 mod mask;
+mod partial;
 mod reader;
 #[cfg(test)]
 mod tests;

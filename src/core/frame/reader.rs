@@ -7,15 +7,12 @@ use bytes::{BufMut, Bytes};
 use super::{
     Kind, Limits, Message, Role, Violation, close,
     header::{Header, HeaderReader, Opcode},
-    mask::{apply_mask, rotate},
+    mask::apply_mask,
+    partial::{Frame, NOT_UTF8, Partial, append},
 };
 
 /// [`FrameReader::direct`] is offered when at least this many bytes of a frame's payload are missing.
 pub const DIRECT_MIN: usize = 16 * 1024;
-
-/// The most memory that a declared length alone is worth, in bytes. Past it, the buffer at most doubles: memory
-/// follows what has arrived.
-const FIRST_RESERVE: usize = 256 * 1024;
 
 /// Reads one connection's frames. Owns the message that is partly there, and no heap memory when there is none.
 #[derive(Debug)]
@@ -38,29 +35,6 @@ enum State {
     /// A close frame was read.
     Closed,
     Failed(Violation),
-}
-
-/// A frame whose header was read.
-#[derive(Debug, Clone, Copy)]
-struct Frame {
-    opcode: Opcode,
-    fin: bool,
-    key: Option<[u8; 4]>,
-    /// Where its payload starts and ends in the buffer that it goes to.
-    start: usize,
-    end: usize,
-}
-
-/// A data message that is partly there.
-#[derive(Debug)]
-struct Partial {
-    kind: Kind,
-    payload: Vec<u8>,
-    fragments: usize,
-    /// How much of the payload is unmasked.
-    unmasked: usize,
-    /// How much of a text is known to be whole, valid UTF-8.
-    valid: usize,
 }
 
 impl FrameReader {
@@ -110,12 +84,13 @@ impl FrameReader {
     #[inline]
     pub fn direct(&mut self) -> Option<impl BufMut + '_> {
         let frame = self.frame.as_ref().filter(|frame| !frame.opcode.is_control())?;
-        let payload = &mut self.message.as_mut()?.payload;
-        let missing = frame.end - payload.len();
+        let message = self.message.as_mut()?;
+        let missing = frame.end - message.payload.len();
         if missing < DIRECT_MIN {
             return None;
         }
-        reserve(payload, frame, DIRECT_MIN, self.limits.max_message_size);
+        message.reserve(frame, DIRECT_MIN, self.limits.max_message_size);
+        let payload = &mut message.payload;
         let room = missing.min(payload.capacity() - payload.len());
         Some(payload.limit(room))
     }
@@ -158,7 +133,7 @@ impl FrameReader {
             }
             let Some(message) = &mut self.message else { unreachable!("begin() starts a message") };
             let incoming = input.len().min(frame.end - message.payload.len());
-            reserve(&mut message.payload, &frame, incoming, self.limits.max_message_size);
+            message.reserve(&frame, incoming, self.limits.max_message_size);
             append(&mut message.payload, frame.end, input);
             message.check(&frame)?;
             if message.payload.len() < frame.end {
@@ -203,8 +178,7 @@ impl FrameReader {
     fn begin(&mut self, frame: Frame) {
         match (frame.opcode, &mut self.message) {
             (Opcode::Data(kind), _) => {
-                self.message =
-                    Some(Partial { kind, payload: Vec::new(), fragments: 1, unmasked: 0, valid: 0 });
+                self.message = Some(Partial::new(kind));
             }
             (Opcode::Continuation, Some(message)) => message.fragments += 1,
             _ => {}
@@ -212,40 +186,6 @@ impl FrameReader {
         self.frame = Some(frame);
     }
 }
-
-impl Partial {
-    /// Unmasks and checks what came of `frame` since the last call. Text that is not UTF-8 is refused at the first
-    /// byte that shows it, not at the end.
-    fn check(&mut self, frame: &Frame) -> Result<(), Violation> {
-        if let Some(key) = frame.key {
-            apply_mask(&mut self.payload[self.unmasked..], rotate(key, self.unmasked - frame.start));
-        }
-        self.unmasked = self.payload.len();
-        if self.kind == Kind::Text {
-            match str::from_utf8(&self.payload[self.valid..]) {
-                Ok(_) => self.valid = self.payload.len(),
-                // Cut within a character: at most three bytes are looked at again.
-                Err(error) if error.error_len().is_none() => self.valid += error.valid_up_to(),
-                Err(_) => return Err(NOT_UTF8),
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Message, Violation> {
-        if self.kind == Kind::Text && self.valid < self.payload.len() {
-            return Err(NOT_UTF8);
-        }
-        // Only fragments leave room unused. A reader of queued messages counts their length, so that must be near
-        // to what they hold.
-        if self.payload.capacity() - self.payload.len() > self.payload.len() / 4 {
-            self.payload.shrink_to_fit();
-        }
-        Ok(Message::Data { kind: self.kind, payload: self.payload.into() })
-    }
-}
-
-const NOT_UTF8: Violation = Violation::not_utf8("text is not UTF-8");
 
 /// The fast path: an unfragmented message, all of it in `input`. One copy, one allocation of its exact size.
 #[inline]
@@ -280,29 +220,4 @@ fn control_message(opcode: Opcode, payload: Bytes) -> Result<Message, Violation>
         Opcode::Pong => Ok(Message::Pong(payload)),
         _ => close::parse(&payload),
     }
-}
-
-/// Moves bytes from `input` until `buffer` is `end` long.
-#[inline]
-fn append(buffer: &mut Vec<u8>, end: usize, input: &mut &[u8]) {
-    let (taken, rest) = input.split_at(input.len().min(end - buffer.len()));
-    buffer.extend_from_slice(taken);
-    *input = rest;
-}
-
-/// Makes room for `incoming` more bytes of `frame`. Grows to no more than is declared, and to no more than twice
-/// what is needed now: a declared length costs nothing until its bytes come.
-#[inline]
-fn reserve(payload: &mut Vec<u8>, frame: &Frame, incoming: usize, max_message_size: usize) {
-    let needed = payload.len() + incoming;
-    if needed <= payload.capacity() {
-        return;
-    }
-    let doubled = needed.saturating_mul(2);
-    let mut target = doubled.max(FIRST_RESERVE).min(frame.end);
-    if !frame.fin {
-        // More frames follow: without this, many small fragments would each move all that came before.
-        target = target.max(doubled.min(max_message_size));
-    }
-    payload.reserve_exact(target.max(needed) - payload.len());
 }

@@ -4,6 +4,7 @@ use super::{
     super::{FrameReader, Limits, Message, Role},
     BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, client, feed_all, frame, plain, read_cut, text,
 };
+use crate::error::{Error, ErrorKind};
 
 /// Reads `wire` whole and byte by byte; both must end in the same code.
 fn refused(name: &str, limits: Limits, role: Role, wire: &[u8]) -> u16 {
@@ -159,4 +160,13 @@ fn nothing_is_read_after_a_close() {
     let wire = [plain(FIN | CLOSE, b""), plain(FIN | PING, b"late"), vec![0xFF; 9]].concat();
     assert_eq!(feed_all(&mut reader, &wire).unwrap().len(), 1);
     assert_eq!(feed_all(&mut reader, &[0xFF]), Ok(vec![]));
+}
+
+#[test]
+fn a_violation_becomes_an_error_of_the_crate() {
+    let violation = feed_all(&mut client(), &plain(FIN | TEXT, b"\xFF")).unwrap_err();
+    let error = Error::from(violation);
+    assert_eq!(error.kind, ErrorKind::Protocol { code: 1007 });
+    assert_eq!(error.to_string(), "the peer broke the WebSocket protocol: text is not UTF-8 (code 1007)");
+    assert!(!error.transient);
 }

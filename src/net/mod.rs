@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod handle;
+mod head;
 pub mod http;
 pub mod mint;
 pub mod proxy;
@@ -9,3 +10,5 @@ pub mod runtime;
 pub mod tls;
 pub mod token_store;
 pub mod transport;
+mod tunnel;
+pub mod upgrade;

@@ -65,6 +65,8 @@ pub enum Accepted {
 pub struct Outbox {
     throttle: Throttle<Outgoing>,
     ring: Ring<Outgoing>,
+    /// The ring makes room by dropping the oldest.
+    fresh: bool,
     in_flight: usize,
     accepted: u64,
     written: u64,
@@ -84,6 +86,7 @@ impl Outbox {
         Self {
             throttle: Throttle::new(throttle),
             ring,
+            fresh: max_buffering.is_some(),
             in_flight: 0,
             accepted: 0,
             written: 0,
@@ -96,12 +99,12 @@ impl Outbox {
 
     /// Whether a message of `weight` bytes would be accepted now.
     pub fn has_room(&self, weight: usize) -> bool {
-        self.ring.has_room(weight)
+        self.fresh || self.ring.has_room(weight)
     }
 
     /// Takes a message, or gives it back when there is no room.
     pub fn accept(&mut self, now: Instant, message: Outgoing, lane: Lane) -> Result<Accepted, Outgoing> {
-        if !self.ring.has_room(message.weight()) {
+        if !self.has_room(message.weight()) {
             return Err(message);
         }
         self.accepted += 1;
@@ -143,11 +146,11 @@ impl Outbox {
 
     /// Moves a held message whose time has come into the ring. Returns the requests displaced by it.
     pub fn tick(&mut self, now: Instant) -> Vec<RequestKey> {
-        if !self.throttle.peek_due(now) || !self.ring.has_room(0) {
+        if !self.throttle.peek_due(now) || !self.has_room(0) {
             return Vec::new();
         }
         let Some(message) = self.throttle.due(now) else { return Vec::new() };
-        if self.ring.has_room(message.weight()) {
+        if self.has_room(message.weight()) {
             match self.queue(message) {
                 Accepted::Queued(displaced) => displaced,
                 Accepted::Held => Vec::new(),
@@ -163,7 +166,7 @@ impl Outbox {
 
     /// When [`Outbox::tick`] has something to do. While the ring is full it has nothing: room comes with a write.
     pub fn deadline(&self) -> Option<Instant> {
-        self.throttle.deadline().filter(|_| self.ring.has_room(0))
+        self.throttle.deadline().filter(|_| self.has_room(0))
     }
 
     /// The next message to write; it is in flight until its fate is told.

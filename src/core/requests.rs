@@ -40,7 +40,9 @@ impl Requests {
         if self.by_id.contains_key(id) {
             return Err(Error::new(
                 ErrorKind::InvalidOption,
-                format!("request_id {id:?} is already waiting for its answer; each pending request needs its own"),
+                format!(
+                    "request_id {id:?} is already waiting for its answer; each pending request needs its own"
+                ),
             ));
         }
         self.next += 1;

@@ -80,6 +80,14 @@ impl<T: Weigh> Ring<T> {
         self.items.push_front(item);
     }
 
+    /// Returns an item to its place: behind the last item that `is_before` it. It was accepted before, so no limit
+    /// applies to it. The items must be in the order that `is_before` speaks of.
+    pub fn restore(&mut self, item: T, is_before: impl FnMut(&T) -> bool) {
+        self.weight = self.weight.saturating_add(item.weight());
+        let place = self.items.partition_point(is_before);
+        self.items.insert(place, item);
+    }
+
     /// Takes the oldest item.
     pub fn pop(&mut self) -> Option<T> {
         let item = self.take_front()?;

@@ -242,11 +242,7 @@ impl Session {
                 Vec::new()
             }
             (Connecting, Input::OpenFailed { socket, error }) if socket == self.socket => {
-                if is_refusal(&error) {
-                    self.refuse(error)
-                } else {
-                    self.retry(now, jitter, error)
-                }
+                if is_refusal(&error) { self.refuse(error) } else { self.retry(now, jitter, error) }
             }
 
             (Active, Input::Accepted { socket }) if socket == self.socket => {
@@ -329,7 +325,9 @@ impl Session {
         let first = !self.established;
         let hopeless = if first { !error.transient } else { error.kind == ErrorKind::Authentication };
         let too_late = first
-            && self.opening_since.is_some_and(|since| now.saturating_duration_since(since) >= self.config.open_timeout);
+            && self
+                .opening_since
+                .is_some_and(|since| now.saturating_duration_since(since) >= self.config.open_timeout);
         if hopeless || too_late || (first && self.eager) {
             return self.finish(error);
         }

@@ -25,8 +25,12 @@ use crate::{
 enum Work {
     /// Nothing: a command will come.
     Rest,
-    Token { fresh: bool },
-    Dial { socket: u64 },
+    Token {
+        fresh: bool,
+    },
+    Dial {
+        socket: u64,
+    },
     Drive,
     Sleep(std::time::Duration),
 }
@@ -45,8 +49,16 @@ struct Actor {
 /// Runs a connection until it is closed.
 pub(super) async fn run(connection: Arc<Connection>, io: Io) {
     let session = Session::new(connection.settings.session.clone());
-    let mut actor =
-        Actor { connection, io, session, work: Work::Rest, token: None, lease: None, link: None, opened: None };
+    let mut actor = Actor {
+        connection,
+        io,
+        session,
+        work: Work::Rest,
+        token: None,
+        lease: None,
+        link: None,
+        opened: None,
+    };
     while actor.session.state() != State::Closed {
         let input = actor.work().await;
         actor.step(input);
@@ -304,7 +316,9 @@ async fn dial(connection: &Connection, token: Option<&Token>) -> Result<Opened> 
         Address::Url(url) => url.clone(),
     };
     let target = Target::parse(&url)?;
-    match timeout(settings.open_timeout, open_websocket(&target, &settings.headers, &settings.transport)).await {
+    match timeout(settings.open_timeout, open_websocket(&target, &settings.headers, &settings.transport))
+        .await
+    {
         Ok(opened) => opened,
         Err(_) => Err(Error::new(
             ErrorKind::Handshake { status: None },

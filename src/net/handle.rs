@@ -2,11 +2,7 @@
 //!
 //! No method waits, calls Python, or takes any other lock while it holds this one.
 
-use std::{
-    sync::Arc,
-    task::Waker,
-    time::Instant,
-};
+use std::{sync::Arc, task::Waker, time::Instant};
 
 use parking_lot::Mutex;
 
@@ -175,10 +171,7 @@ impl Inner {
             kind = kind.and(self.push_error(error.clone()));
         }
         self.failure = failure;
-        kind.and(Interest::ITEMS)
-            .and(Interest::ANSWERS)
-            .and(Interest::ROOM)
-            .and(Interest::DRAINED)
+        kind.and(Interest::ITEMS).and(Interest::ANSWERS).and(Interest::ROOM).and(Interest::DRAINED)
     }
 
     /// Why nothing can be sent any more.
@@ -340,7 +333,11 @@ impl Connection {
             has_items: inner.inbox.has_items(),
             has_room: inner.outbox.has_room(0),
             is_drained: inner.outbox.pending() == 0,
-            settled: if inner.inbox.requests.any_settled() { inner.inbox.requests.take_settled() } else { Vec::new() },
+            settled: if inner.inbox.requests.any_settled() {
+                inner.inbox.requests.take_settled()
+            } else {
+                Vec::new()
+            },
         }
     }
 

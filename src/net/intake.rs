@@ -80,7 +80,8 @@ impl Intake {
             }
             Inbound::Error { error, reason } => {
                 let fatal = error == FATAL;
-                let message = if reason.is_empty() { error.to_string() } else { format!("{error}: {reason}") };
+                let message =
+                    if reason.is_empty() { error.to_string() } else { format!("{error}: {reason}") };
                 let (error, reason) = (error.into_owned(), reason.into_owned());
                 let error = Error::new(ErrorKind::Realtime { error, reason, payload }, message);
                 let verdict = if fatal { Verdict::SessionOver } else { Verdict::Nothing };
@@ -95,7 +96,8 @@ impl Intake {
             }
             Inbound::Malformed { why } => {
                 let what = if kind == Kind::Text { "text" } else { "binary" };
-                let message = format!("a {what} message of {} bytes could not be decoded: {why}", payload.len());
+                let message =
+                    format!("a {what} message of {} bytes could not be decoded: {why}", payload.len());
                 (Arrival::Error(Error::new(ErrorKind::Decode, message)), Verdict::Nothing)
             }
         };

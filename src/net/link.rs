@@ -406,7 +406,11 @@ impl Link {
         } else {
             inner.parked = None;
         }
-        self.wake_at = earliest([self.wake_at_for_throttle(inner.outbox.deadline()), self.heartbeat.deadline(), self.ends_by]);
+        self.wake_at = earliest([
+            self.wake_at_for_throttle(inner.outbox.deadline()),
+            self.heartbeat.deadline(),
+            self.ends_by,
+        ]);
         let told = inner.tell(kind);
         drop(inner);
         if let Some(notify) = told {
@@ -449,7 +453,9 @@ impl Link {
             Beat::Idle => {}
             Beat::Ping => self.writer.push_control(Control::Ping, b""),
             Beat::Lost => {
-                return Poll::Ready(Some(Event::Lost(Loss::Broken("the server did not answer a ping in time".into()))));
+                return Poll::Ready(Some(Event::Lost(Loss::Broken(
+                    "the server did not answer a ping in time".into(),
+                ))));
             }
         }
         Poll::Ready(None)

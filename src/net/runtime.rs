@@ -169,7 +169,10 @@ fn pool() -> &'static Pool {
 
 fn start(index: usize) -> Result<IoThread> {
     let failed = |error: std::io::Error| {
-        Error::new(ErrorKind::Handshake { status: None }, format!("the I/O thread could not be started: {error}"))
+        Error::new(
+            ErrorKind::Handshake { status: None },
+            format!("the I/O thread could not be started: {error}"),
+        )
     };
     let kicks = Arc::new(Kicks::default());
     let stop = Arc::new(Stop::default());
@@ -201,10 +204,8 @@ fn start(index: usize) -> Result<IoThread> {
             }
         })
         .map_err(failed)?;
-    let handle = started
-        .recv()
-        .map_err(|_| failed(std::io::Error::other("the thread ended")))?
-        .map_err(failed)?;
+    let handle =
+        started.recv().map_err(|_| failed(std::io::Error::other("the thread ended")))?.map_err(failed)?;
     Ok(IoThread { io: Io { handle, kicks }, stop, join })
 }
 

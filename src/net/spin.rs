@@ -18,13 +18,13 @@ thread_local! {
 }
 
 /// What the environment asks for.
-pub fn limit() -> Option<Duration> {
+pub(super) fn limit() -> Option<Duration> {
     let micros: u64 = std::env::var(VARIABLE).ok()?.parse().ok()?;
     (micros > 0).then(|| Duration::from_micros(micros).min(MAX))
 }
 
 /// Something happened on this thread: more may follow soon.
-pub fn busy() {
+pub(super) fn busy() {
     if ENABLED.get() {
         BUSY.set(true);
         if let Some(spinner) = SPINNER.take() {
@@ -34,7 +34,7 @@ pub fn busy() {
 }
 
 /// Keeps this thread from sleeping until nothing has happened for `limit`.
-pub async fn spin(limit: Duration) {
+pub(super) async fn spin(limit: Duration) {
     ENABLED.set(true);
     loop {
         poll_fn(|context| {

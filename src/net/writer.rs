@@ -108,11 +108,6 @@ impl Writer {
         self.closing = true;
     }
 
-    /// Nothing waits to be written or flushed.
-    pub(super) fn is_idle(&self) -> bool {
-        self.staging.is_empty() && self.large.is_none() && !self.unflushed && !self.closing
-    }
-
     /// Frames a message.
     fn push(&mut self, mut message: Outgoing) {
         let mask = fastrand::u32(..).to_ne_bytes();

@@ -53,7 +53,8 @@ impl Interest {
         Self(self.0 | other.0)
     }
 
-    const fn meets(self, other: Self) -> bool {
+    /// Whether they have something in common.
+    pub const fn meets(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 }
@@ -249,7 +250,7 @@ impl Connection {
         let ready = there(Interest::ITEMS, inner.inbox.has_items())
             || there(Interest::NOTICES, inner.inbox.has_notices())
             || there(Interest::ANSWERS, inner.inbox.requests.any_settled())
-            || there(Interest::ROOM, over || inner.outbox.has_room(0))
+            || there(Interest::ROOM, over || inner.outbox.has_room_for_refused())
             || there(Interest::DRAINED, over || inner.outbox.pending() == 0)
             || there(Interest::STATE, inner.state != seen);
         // From here on it is as if the wake had come: whoever armed takes what is there.
@@ -331,7 +332,7 @@ impl Connection {
         Look {
             state: inner.state,
             has_items: inner.inbox.has_items(),
-            has_room: inner.outbox.has_room(0),
+            has_room: inner.state == State::Closed || inner.outbox.has_room_for_refused(),
             is_drained: inner.outbox.pending() == 0,
             settled: if inner.inbox.requests.any_settled() {
                 inner.inbox.requests.take_settled()
@@ -431,6 +432,11 @@ impl Connection {
         let inner = self.inner.lock();
         let over = inner.state == State::Closed && !inner.inbox.has_items();
         over.then(|| inner.failure.clone().unwrap_or_else(|| Error::closed(1000, "")))
+    }
+
+    /// Whether nothing is pending on the way out.
+    pub fn is_drained(&self) -> bool {
+        self.inner.lock().outbox.pending() == 0
     }
 
     /// The counters, at one instant.

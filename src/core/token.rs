@@ -1,7 +1,7 @@
 //! A token's life: its value, its generation, and when it is to be refreshed.
 //!
-//! The default mint and `@fal-ai/client` agree on the schedule: refresh at 90 % of the expiration, counted from the
-//! moment the token arrived; a failed refresh is tried again after another 5 %.
+//! The default mint and `@fal-ai/client` agree on the schedule: refresh at 90 % of the expiration, counted
+//! from the moment the token arrived; a failed refresh is tried again after another 5 %.
 
 use std::{
     fmt,
@@ -74,8 +74,8 @@ struct Current {
 }
 
 impl TokenState {
-    /// No token yet. Tokens expire `expiration` after they arrive (at least [`MIN_EXPIRATION`]); with `None` they
-    /// neither expire nor are refreshed.
+    /// No token yet. Tokens expire `expiration` after they arrive (at least [`MIN_EXPIRATION`]); with `None`
+    /// they neither expire nor are refreshed.
     pub fn new(expiration: Option<Duration>) -> Self {
         let expiration = expiration.map(|expiration| expiration.max(MIN_EXPIRATION));
         Self { expiration, generation: 0, current: None }

@@ -36,7 +36,8 @@ pub struct MintConfig {
     pub credentials: Secret,
     /// The `User-Agent` header.
     pub user_agent: String,
-    /// The body of the request in place of `{"allowed_apps": ["{alias}"], "token_expiration": "{token_expiration}"}`.
+    /// The body of the request in place of `{"allowed_apps": ["{alias}"], "token_expiration":
+    /// "{token_expiration}"}`.
     ///
     /// In every string of it, at any depth, `{alias}` and `{app_path}` are replaced; a string that is exactly
     /// `{token_expiration}` becomes the number of seconds. Keys are left alone.
@@ -62,7 +63,8 @@ impl MintConfig {
     }
 }
 
-/// How often and after what delays a token request is tried again: after 429, 502, 503, 504 and transport errors.
+/// How often and after what delays a token request is tried again: after 429, 502, 503, 504 and transport
+/// errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// How many attempts follow the first one. Default 3.
@@ -100,8 +102,8 @@ pub struct MintRequest {
 
 /// Mints a token, with retries.
 ///
-/// Fails with [`ErrorKind::Authentication`] after 401 and 403, with [`ErrorKind::Api`] after any other answer that
-/// holds no token, and with [`ErrorKind::Api`] of status 0 when no answer came.
+/// Fails with [`ErrorKind::Authentication`] after 401 and 403, with [`ErrorKind::Api`] after any other answer
+/// that holds no token, and with [`ErrorKind::Api`] of status 0 when no answer came.
 pub async fn mint(config: &MintConfig, transport: &TransportConfig, request: &MintRequest) -> Result<String> {
     let prepared = Prepared::new(config, request)?;
     let mut retry = 0;

@@ -7,6 +7,8 @@ pub mod http;
 pub mod mint;
 pub mod proxy;
 pub mod runtime;
+#[cfg(test)]
+mod testing;
 pub mod tls;
 pub mod token_store;
 pub mod transport;

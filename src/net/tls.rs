@@ -1,6 +1,7 @@
 //! TLS: whom to trust, and what to say when trust fails.
 //!
-//! The crypto provider is always named (`ring`): the process-wide default of rustls belongs to the application.
+//! The crypto provider is always named (`ring`): the process-wide default of rustls belongs to the
+//! application.
 
 use std::{
     io,
@@ -20,8 +21,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// Whose certificates are accepted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Trust {
-    /// The machine's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` replace them); on a machine without any, those
-    /// of Mozilla that are built in.
+    /// The machine's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` replace them); on a machine without any,
+    /// those of Mozilla that are built in.
     #[default]
     System,
     /// Only the authorities in this PEM file.
@@ -32,7 +33,8 @@ pub enum Trust {
 
 /// The TLS configuration for `trust`: TLS 1.2 and 1.3, session resumption, no client certificate.
 ///
-/// That of [`Trust::System`] is made once a process, since reading the machine's authorities takes milliseconds.
+/// That of [`Trust::System`] is made once a process, since reading the machine's authorities takes
+/// milliseconds.
 pub fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>> {
     static SYSTEM: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     match trust {
@@ -104,8 +106,8 @@ fn invalid(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOption, message)
 }
 
-/// The error of a TLS handshake with `host`, in plain words. `UnexpectedEof`, resets and the like are transient,
-/// what TLS itself found wrong is not.
+/// The error of a TLS handshake with `host`, in plain words. `UnexpectedEof`, resets and the like are
+/// transient, what TLS itself found wrong is not.
 pub(crate) fn explain(host: &str, error: io::Error) -> Error {
     let reason = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).map(reason);
     let kind = ErrorKind::Handshake { status: None };
@@ -199,3 +201,6 @@ impl ServerCertVerifier for AcceptAnything {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,5 @@
-//! Tunnels through a proxy: HTTP CONNECT (RFC 9110, section 9.3.6) and SOCKS5 (RFC 1928). Both end as a plain TCP
-//! stream to the target.
+//! Tunnels through a proxy: HTTP CONNECT (RFC 9110, section 9.3.6) and SOCKS5 (RFC 1928). Both end as a plain
+//! TCP stream to the target.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::BytesMut;

@@ -1,7 +1,7 @@
 //! The opening handshake of a WebSocket (RFC 6455, section 4), client side.
 //!
-//! Written here rather than taken from tungstenite, because that one accepts extensions that were not offered and
-//! mistakes some `Connection` headers, and because a refusal should say what the server said.
+//! Written here rather than taken from tungstenite, because that one accepts extensions that were not
+//! offered, refuses `Connection: keep-alive, Upgrade`, and because a refusal should say what the server said.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -122,7 +122,8 @@ fn refusal(target: &Target, headers: &[(HeaderName, HeaderValue)], head: &Head, 
     if matches!(status, 429 | 500..=599) { error.transient() } else { error }
 }
 
-/// Up to [`EXCERPT_BYTES`] of the body, as one line of text. Best effort: a body that is late or broken is cut.
+/// Up to [`EXCERPT_BYTES`] of the body, as one line of text. Best effort: a body that is late or broken is
+/// cut.
 async fn excerpt<S: AsyncRead + Unpin>(stream: &mut S, head: &Head, mut body: BytesMut) -> String {
     let chunked = head.has_token("transfer-encoding", "chunked");
     let length =

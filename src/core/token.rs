@@ -146,7 +146,7 @@ mod tests {
         let mut state = TokenState::new(Some(MINUTE));
         assert_eq!(state.usable(None, start), None);
         state.minted("a".into(), start);
-        let nearly = start + MINUTE - Duration::from_nanos(1);
+        let nearly = start + Duration::from_nanos(59_999_999_999);
         assert_eq!(state.usable(None, nearly), Some(("a".into(), 1)));
         assert_eq!(state.usable(Some(0), nearly), Some(("a".into(), 1)));
         assert_eq!(state.usable(Some(1), nearly), None);

@@ -13,6 +13,7 @@ use crate::{
 
 use super::{
     http::{DEFAULT_TIMEOUT, post_json},
+    redact::quote,
     token_store::TokenSource,
     transport::{Target, TransportConfig},
 };
@@ -184,8 +185,9 @@ impl Prepared {
                 format!("the answer of {host} to the token request holds no token (status {status})"),
             )
         } else {
-            let text = String::from_utf8_lossy(&body[..body.len().min(EXCERPT_BYTES)]);
-            let text = text.replace(config.credentials.expose(), "***");
+            let key = config.credentials.expose();
+            let secrets = std::iter::once(key).chain(key.split(':'));
+            let text = quote(&String::from_utf8_lossy(body), secrets, EXCERPT_BYTES);
             let redirect = if (300..400).contains(&status) { "; redirects are not followed" } else { "" };
             (text, format!("{host} refused the token request with status {status}{redirect}"))
         };

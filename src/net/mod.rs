@@ -6,6 +6,7 @@ mod head;
 pub mod http;
 pub mod mint;
 pub mod proxy;
+mod redact;
 pub mod runtime;
 #[cfg(test)]
 mod testing;

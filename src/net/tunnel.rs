@@ -39,9 +39,11 @@ async fn http_connect(proxy: &Proxy, target: &Target) -> Result<TcpStream> {
     let mut request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n");
     if let Some((user, password)) = &proxy.login {
         let login = BASE64.encode(format!("{user}:{}", password.expose()));
-        request.push_str(&format!("Proxy-Authorization: Basic {login}\r\n"));
+        request += "Proxy-Authorization: Basic ";
+        request += &login;
+        request += "\r\n";
     }
-    request.push_str("\r\n");
+    request += "\r\n";
     let broken = |error: std::io::Error| {
         failed(format!("{proxy:?} broke off: {error}")).transient().with_source(error)
     };

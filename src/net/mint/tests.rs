@@ -153,15 +153,19 @@ async fn a_proxy_url_gets_the_request_and_the_real_address() {
 #[tokio::test]
 async fn a_body_of_ones_own_is_filled_in() {
     let Value::Object(template) = json!({
-        "allowed_apps": ["{app_path}", "x/{alias}"], "duration": "{token_expiration}", "nested": {"n": 1, "{alias}": null}
+        "allowed_apps": ["{app_path}", "x/{alias}"],
+        "duration": "{token_expiration}",
+        "nested": {"n": 1, "{alias}": null}
     }) else {
         unreachable!()
     };
     let (_, body) = sent(|config, _| config.body = Some(template)).await;
-    assert_eq!(
-        body,
-        json!({"allowed_apps": ["fal-ai/lcm/realtime", "x/lcm"], "duration": 120, "nested": {"n": 1, "{alias}": null}})
-    );
+    let filled = json!({
+        "allowed_apps": ["fal-ai/lcm/realtime", "x/lcm"],
+        "duration": 120,
+        "nested": {"n": 1, "{alias}": null}
+    });
+    assert_eq!(body, filled);
 }
 
 #[tokio::test]
@@ -178,7 +182,8 @@ async fn bad_options_are_reported_without_their_value() {
 #[test]
 fn delays_double_up_to_the_cap_with_a_quarter_of_jitter() {
     let policy = RetryPolicy::default();
-    let seconds = |retry, jitter| policy.delay(retry, jitter).as_secs_f64();
-    assert_eq!([0, 1, 2, 4, 5, 40].map(|retry| seconds(retry, 0.0)), [1.0, 2.0, 4.0, 16.0, 30.0, 30.0]);
-    assert_eq!([-1.0, 1.0].map(|jitter| seconds(1, jitter)), [1.5, 2.5]);
+    let millis = |retry, jitter| policy.delay(retry, jitter).as_millis();
+    let steady = [0, 1, 2, 4, 5, 40].map(|retry| millis(retry, 0.0));
+    assert_eq!(steady, [1_000, 2_000, 4_000, 16_000, 30_000, 30_000]);
+    assert_eq!([-1.0, 1.0].map(|jitter| millis(1, jitter)), [1_500, 2_500]);
 }

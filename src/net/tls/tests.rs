@@ -85,6 +85,14 @@ async fn bad_certificates_are_refused_in_plain_words() {
 }
 
 #[tokio::test]
+async fn a_refusal_behind_the_handshake_is_named_too() {
+    let address = tls_server(Authority::new().mutual_acceptor("localhost")).await;
+    let error = open(address, "localhost", &Trust::Insecure).await.unwrap_err();
+    assert!(error.message.contains("wants a client certificate"), "{error}");
+    assert!(!error.transient);
+}
+
+#[tokio::test]
 async fn a_server_without_tls_is_named_as_such() {
     let address = serve(|mut stream, _| async move {
         let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").await;

@@ -72,7 +72,7 @@ async fn a_token_is_refreshed_at_exactly_ninety_percent() {
     let shared = shared(&source);
     let _lease = shared.lease(&Handle::current());
     assert_eq!(shared.get(None).await.unwrap(), token(1));
-    sleep(Duration::from_secs(54) - MILLISECOND).await;
+    sleep(Duration::from_millis(53_999)).await;
     assert_eq!(source.calls(), 1);
     sleep(MILLISECOND * 2).await;
     assert_eq!(source.calls(), 2);
@@ -90,7 +90,7 @@ async fn a_failed_refresh_is_tried_again_after_five_percent() {
     sleep(Duration::from_secs(54) + MILLISECOND).await;
     assert_eq!(source.calls(), 2);
     assert_eq!(shared.get(None).await.unwrap(), token(1), "the old one is still good");
-    sleep(Duration::from_secs(3) - MILLISECOND * 2).await;
+    sleep(Duration::from_millis(2_998)).await;
     assert_eq!(source.calls(), 2);
     sleep(MILLISECOND * 2).await;
     assert_eq!(source.calls(), 3);
@@ -115,6 +115,22 @@ async fn without_a_lease_nothing_is_refreshed() {
     let _again = shared.lease(&Handle::current());
     seconds(55).await;
     assert_eq!(source.calls(), 4, "a new lease refreshes again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_under_way_ends_with_the_last_lease() {
+    let source = Source::new(Some(60), &[]);
+    let shared = shared(&source);
+    let lease = shared.lease(&Handle::current());
+    shared.get(None).await.unwrap();
+    source.gate.forget_permits(Semaphore::MAX_PERMITS);
+    seconds(55).await;
+    assert_eq!(source.calls(), 2);
+    drop(lease);
+    sleep(MILLISECOND).await;
+    source.gate.add_permits(9);
+    seconds(1).await;
+    assert_eq!((source.calls(), source.landed.load(Ordering::SeqCst)), (2, 1));
 }
 
 #[tokio::test(start_paused = true)]

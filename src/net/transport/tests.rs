@@ -44,6 +44,13 @@ fn bad_addresses_are_bad_options() {
 }
 
 #[test]
+fn an_opening_may_move_between_threads() {
+    fn is_send<T: Send>(_: &T) {}
+    let target = Target::parse("wss://fal.run/").unwrap();
+    is_send(&open_websocket(&target, &[], &direct()));
+}
+
+#[test]
 fn the_query_is_not_shown() {
     let target = Target::parse("wss://fal.run/app?fal_jwt_token=secret").unwrap();
     assert_eq!(format!("{target:?}"), "tls://fal.run/app");
@@ -52,10 +59,10 @@ fn the_query_is_not_shown() {
 #[test]
 fn addresses_alternate_between_the_families() {
     let address = |text: &str| -> SocketAddr { text.parse().unwrap() };
-    let (a, b, c) = (address("[::1]:1"), address("[::2]:1"), address("[::3]:1"));
-    let (x, y) = (address("1.1.1.1:1"), address("2.2.2.2:1"));
-    assert_eq!(interleave(vec![a, b, c, x, y]), [a, x, b, y, c]);
-    assert_eq!(interleave(vec![x, y, a]), [x, a, y]);
+    let v6 = ["[::1]:1", "[::2]:1", "[::3]:1"].map(address);
+    let v4 = ["1.1.1.1:1", "2.2.2.2:1"].map(address);
+    assert_eq!(interleave([&v6[..], &v4].concat()), [v6[0], v4[0], v6[1], v4[1], v6[2]]);
+    assert_eq!(interleave(vec![v4[0], v4[1], v6[0]]), [v4[0], v6[0], v4[1]]);
     assert_eq!(interleave(vec![]), []);
 }
 

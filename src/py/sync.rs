@@ -375,6 +375,13 @@ struct Events {
     shared: Arc<Shared>,
 }
 
+enum Event<'py> {
+    Value(Bound<'py, PyTuple>),
+    /// There is an `on_result` now, or no longer.
+    Changed,
+    End,
+}
+
 #[pymethods]
 impl Events {
     fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
@@ -382,24 +389,34 @@ impl Events {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
-        let interest = Interest::ITEMS.and(Interest::NOTICES).and(Interest::STATE);
-        let event = self.shared.wait(py, interest, &Deadline(None), |py| self.look(py))?;
-        Ok(event.flatten())
+        loop {
+            let has_on_result = self.shared.half.has_on_result();
+            let items = if has_on_result { Interest::ITEMS } else { Interest::NONE };
+            let interest = items.and(Interest::NOTICES).and(Interest::STATE);
+            let next = self.shared.wait(py, interest, &Deadline(None), |py| {
+                let changed = self.shared.half.has_on_result() != has_on_result;
+                if changed { Ok(Some(Event::Changed)) } else { self.look(py, has_on_result) }
+            })?;
+            match next {
+                Some(Event::Value(event)) => return Ok(Some(event)),
+                Some(Event::Changed) => {}
+                Some(Event::End) | None => return Ok(None),
+            }
+        }
     }
 }
 
 impl Events {
-    /// The next event; `Some(None)` at the end.
-    fn look<'py>(&self, py: Python<'py>) -> PyResult<Option<Option<Bound<'py, PyTuple>>>> {
+    fn look<'py>(&self, py: Python<'py>, has_on_result: bool) -> PyResult<Option<Event<'py>>> {
         let half = &self.shared.half;
         loop {
-            let next = if half.has_on_result() {
+            let next = if has_on_result {
                 half.net.pop_any()
             } else {
                 half.net.pop_notice().map(Next::Notice)
             };
             let event = match next {
-                None if half.state() == State::Closed => return Ok(Some(None)),
+                None if half.state() == State::Closed => return Ok(Some(Event::End)),
                 None => return Ok(None),
                 Some(Next::Notice(Notice::Error(error))) => ("error", to_py(py, &error).into_value(py).into_any()),
                 Some(Next::Notice(Notice::Timings(seconds))) => {
@@ -417,7 +434,7 @@ impl Events {
                     Item::End(_) => continue,
                 },
             };
-            return event.into_pyobject(py).map(|event| Some(Some(event)));
+            return event.into_pyobject(py).map(|event| Some(Event::Value(event)));
         }
     }
 }

@@ -42,7 +42,9 @@ impl ExtType {
             Ok(other) => {
                 let other = other.get();
                 let equal = self.code == other.code && self.data.as_bytes(py) == other.data.as_bytes(py);
-                equal.into_pyobject(py).map_or_else(|never| match never {}, |it| it.to_owned().into_any().unbind())
+                equal
+                    .into_pyobject(py)
+                    .map_or_else(|never| match never {}, |it| it.to_owned().into_any().unbind())
             }
             Err(_) => py.NotImplemented(),
         }

@@ -27,16 +27,16 @@ pub(crate) struct Timestamp {
 impl Timestamp {
     /// The payload of a timestamp extension, or what is wrong with it.
     pub(crate) fn from_payload(payload: &[u8]) -> Result<Self, String> {
-        let (seconds, nanoseconds) = match *payload {
-            [a, b, c, d] => (i64::from(u32::from_be_bytes([a, b, c, d])), 0),
-            [a, b, c, d, e, f, g, h] => {
-                let both = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
-                ((both & 0x3_ffff_ffff) as i64, (both >> 34) as u32)
-            }
-            [a, b, c, d, e, f, g, h, i, j, k, l] => {
-                (i64::from_be_bytes([e, f, g, h, i, j, k, l]), u32::from_be_bytes([a, b, c, d]))
-            }
-            _ => return Err(format!("a timestamp has 4, 8 or 12 bytes, not {}", payload.len())),
+        let (seconds, nanoseconds) = if let Ok(seconds) = payload.try_into().map(u32::from_be_bytes) {
+            (i64::from(seconds), 0)
+        } else if let Ok(both) = payload.try_into().map(u64::from_be_bytes) {
+            ((both & 0x3_ffff_ffff) as i64, (both >> 34) as u32)
+        } else if let Some((nanoseconds, seconds)) = payload.split_first_chunk()
+            && let Ok(seconds) = seconds.try_into().map(i64::from_be_bytes)
+        {
+            (seconds, u32::from_be_bytes(*nanoseconds))
+        } else {
+            return Err(format!("a timestamp has 4, 8 or 12 bytes, not {}", payload.len()));
         };
         if nanoseconds >= NANOSECONDS_A_SECOND {
             return Err(format!("a timestamp has {nanoseconds} nanoseconds; at most 999999999 are valid"));

@@ -68,6 +68,8 @@ impl Budget {
     #[cold]
     fn exhausted(&self) -> Box<Failure> {
         let all = self.all;
-        Failure::invalid(format!("the message would become more than {all} bytes of Python objects, which is its limit"))
+        Failure::invalid(format!(
+            "the message would become more than {all} bytes of Python objects, which is its limit"
+        ))
     }
 }

@@ -108,7 +108,9 @@ impl<'a, 'py> JsonDecoder<'a, 'py> {
     fn enter(&mut self, depth: usize) -> Outcome<()> {
         if depth >= MAX_DEPTH {
             let at = self.at;
-            return Err(Failure::invalid(format!("the JSON text nests deeper than {MAX_DEPTH} levels, at offset {at}")));
+            return Err(Failure::invalid(format!(
+                "the JSON text nests deeper than {MAX_DEPTH} levels, at offset {at}"
+            )));
         }
         self.at += 1;
         Ok(())
@@ -218,7 +220,8 @@ impl<'a, 'py> JsonDecoder<'a, 'py> {
         if first < 0xdc00 && self.skip(b'\\') && self.skip(b'u') {
             let second = self.four_hex_digits()?;
             if (0xdc00..0xe000).contains(&second)
-                && let Some(character) = char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00))
+                && let Some(character) =
+                    char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00))
             {
                 return Ok(character);
             }

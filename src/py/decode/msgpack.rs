@@ -34,7 +34,11 @@ impl<'a, 'py> Decoder<'a, 'py> {
         if self.rest.is_empty() {
             return Ok(value);
         }
-        Err(Failure::invalid(format!("{} bytes follow the object, at offset {}", self.rest.len(), self.offset())))
+        Err(Failure::invalid(format!(
+            "{} bytes follow the object, at offset {}",
+            self.rest.len(),
+            self.offset()
+        )))
     }
 
     /// Reads a value that lies in `depth` containers.
@@ -171,7 +175,9 @@ impl<'a, 'py> Decoder<'a, 'py> {
         }
         if depth >= MAX_DEPTH {
             let at = self.offset();
-            return Err(Failure::invalid(format!("the message nests deeper than {MAX_DEPTH} levels, at offset {at}")));
+            return Err(Failure::invalid(format!(
+                "the message nests deeper than {MAX_DEPTH} levels, at offset {at}"
+            )));
         }
         Ok(())
     }
@@ -254,7 +260,9 @@ impl<'a, 'py> Decoder<'a, 'py> {
     #[cold]
     fn truncated(&self, needed: usize) -> Box<Failure> {
         let (at, there) = (self.offset(), self.rest.len());
-        Failure::invalid(format!("the message is cut off: offset {at} needs {needed} more bytes, {there} are there"))
+        Failure::invalid(format!(
+            "the message is cut off: offset {at} needs {needed} more bytes, {there} are there"
+        ))
     }
 
     #[cold]

@@ -38,8 +38,9 @@ pub(super) fn string<'py>(py: Python<'py>, utf8: &[u8]) -> Outcome<Option<Bound<
         return ascii(py, utf8).map(Some);
     }
     // SAFETY: the pointer and the length are those of a slice; a null pointer asks for strict decoding.
-    let decoded =
-        unsafe { ffi::PyUnicode_DecodeUTF8(utf8.as_ptr().cast(), utf8.len() as ffi::Py_ssize_t, ptr::null()) };
+    let decoded = unsafe {
+        ffi::PyUnicode_DecodeUTF8(utf8.as_ptr().cast(), utf8.len() as ffi::Py_ssize_t, ptr::null())
+    };
     // SAFETY: the function answers a new reference or raises.
     match unsafe { Bound::from_owned_ptr_or_err(py, decoded) } {
         Ok(string) => Ok(Some(string)),
@@ -57,9 +58,7 @@ pub(super) fn utf8<'py>(py: Python<'py>, text: &str) -> Outcome<Bound<'py, PyAny
 #[inline]
 pub(super) fn bytes<'py>(py: Python<'py>, data: &[u8]) -> Outcome<Bound<'py, PyAny>> {
     // SAFETY: the pointer and the length are those of a slice.
-    unsafe {
-        owned(py, ffi::PyBytes_FromStringAndSize(data.as_ptr().cast(), data.len() as ffi::Py_ssize_t))
-    }
+    unsafe { owned(py, ffi::PyBytes_FromStringAndSize(data.as_ptr().cast(), data.len() as ffi::Py_ssize_t)) }
 }
 
 /// An `int`.

@@ -87,7 +87,9 @@ pub(super) fn convert<'py>(value: &Bound<'py, PyAny>) -> Outcome<Converted<'py>>
     match Buffer::of(value) {
         Ok(Some(buffer)) => Ok(Converted::Buffer(buffer)),
         Ok(None) => Err(not_encodable(value)),
-        Err(error) if error.is_instance_of::<PyBufferError>(py) => Err(Failure::refused(error.value(py).to_string())),
+        Err(error) if error.is_instance_of::<PyBufferError>(py) => {
+            Err(Failure::refused(error.value(py).to_string()))
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -177,7 +179,9 @@ fn numpy_scalar<'py>(value: &Bound<'py, PyAny>) -> Outcome<Converted<'py>> {
 #[cold]
 fn not_encodable(value: &Bound<'_, PyAny>) -> Box<Failure> {
     match value.get_type().qualname() {
-        Ok(kind) => Failure::refused(format!("cannot encode object of type '{kind}'; accepted are {ACCEPTED}")),
+        Ok(kind) => {
+            Failure::refused(format!("cannot encode object of type '{kind}'; accepted are {ACCEPTED}"))
+        }
         Err(error) => error.into(),
     }
 }
@@ -194,4 +198,3 @@ pub(super) fn shown(value: &Bound<'_, PyAny>) -> String {
         Err(_) => "this key".to_owned(),
     }
 }
-

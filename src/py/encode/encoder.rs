@@ -11,6 +11,7 @@ use pyo3::{
 };
 
 use super::{
+    buffer::Buffer,
     bulk,
     convert::{self, Converted},
     failure::{Failure, Outcome},
@@ -34,14 +35,22 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
     }
 
     /// Writes the whole input.
-    #[inline]
     pub(super) fn root(&mut self) -> Outcome {
-        if self.scalar(self.root)? { Ok(()) } else { self.compound(&self.root.to_owned(), 1) }
+        self.value(&self.root.to_owned(), 1)
+    }
+
+    /// Writes a value of any type. `depth` is the level of nesting that a container gets.
+    fn value(&mut self, value: &Bound<'py, PyAny>, depth: usize) -> Outcome {
+        if self.scalar(value.as_borrowed())? { Ok(()) } else { self.compound(value, depth) }
     }
 
     /// Writes `value` if it is of an exact builtin scalar type; `false` if it is not. Runs no Python code, so that
     /// borrowed references stay valid.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "inlined, its result is a jump; encoding many small values takes a third less"
+    )]
+    #[inline(always)]
     fn scalar(&mut self, value: Borrowed<'_, 'py, PyAny>) -> Outcome<bool> {
         let object = value.as_ptr();
         // SAFETY: `value` is a valid object; the static type objects are only compared by address, and the
@@ -69,7 +78,7 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
         Ok(true)
     }
 
-    /// Writes a `value` that is no exact builtin scalar. `depth` is the level of nesting that a container gets.
+    /// Writes a value that is no exact builtin scalar.
     fn compound(&mut self, value: &Bound<'py, PyAny>, depth: usize) -> Outcome {
         if depth > MAX_DEPTH {
             return Err(Failure::refused(format!(
@@ -90,9 +99,7 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
     fn converted(&mut self, value: &Bound<'py, PyAny>, depth: usize) -> Outcome {
         match convert::convert(value)? {
             // What was converted counts as one level: a chain of conversions must end.
-            Converted::Value(inner) => {
-                if self.scalar(inner.as_borrowed())? { Ok(()) } else { self.compound(&inner, depth + 1) }
-            }
+            Converted::Value(inner) => self.value(&inner, depth + 1),
             Converted::Map(dict) => self.dict(&dict, depth, None),
             Converted::List(list) => self.list(&list, depth),
             Converted::Tuple(tuple) => self.tuple(&tuple, depth),
@@ -106,11 +113,7 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
                 let ext = ext.get();
                 self.ext(ext.code, ext.data.as_bytes(value.py()))
             }
-            Converted::Buffer(buffer) => {
-                self.bin_header(buffer.len())?;
-                self.make_room(buffer.len())?;
-                self.writer.put_with(buffer.len(), |to| buffer.copy_to(to))
-            }
+            Converted::Buffer(buffer) => self.buffer(&buffer),
         }
     }
 
@@ -123,30 +126,35 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
     ) -> Outcome {
         with_critical_section(dict.as_any(), || {
             let declared = dict.len();
-            self.header(declared + usize::from(added.is_some()), [0x80, 0xde, 0xdf], "keys")?;
+            self.header(declared + usize::from(added.is_some()), 0x80, [0xde, 0xdf])?;
             if let Some((key, value)) = added {
                 self.utf8(key.as_bytes())?;
                 self.utf8(value.as_bytes())?;
+            }
+            if declared == 0 {
+                return Ok(());
             }
             let (mut position, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
             let mut written = 0;
             // SAFETY: `dict` is an exact dict, locked here or by the GIL. `PyDict_Next` stays in bounds even if
             // the dict was changed since the last step.
-            while unsafe { ffi::PyDict_Next(dict.as_ptr(), &raw mut position, &raw mut key, &raw mut value) } != 0 {
+            while unsafe { ffi::PyDict_Next(dict.as_ptr(), &raw mut position, &raw mut key, &raw mut value) }
+                != 0
+            {
                 if written == declared {
                     return Err(changed("dict"));
                 }
                 // SAFETY: the dict holds both until Python code runs, and `scalar` and `key` run none; what may
                 // run some gets owned references below.
-                let (key, value) = unsafe {
-                    (Borrowed::from_ptr(dict.py(), key), Borrowed::from_ptr(dict.py(), value))
-                };
+                let (key, value) =
+                    unsafe { (Borrowed::from_ptr(dict.py(), key), Borrowed::from_ptr(dict.py(), value)) };
                 self.key(key)?;
                 match self.scalar(value) {
                     Ok(true) => {}
                     Ok(false) => {
                         let (key, value) = (key.to_owned(), value.to_owned());
-                        self.compound(&value, depth + 1).map_err(|failure| failure.at_key(key.as_borrowed()))?;
+                        self.compound(&value, depth + 1)
+                            .map_err(|failure| failure.at_key(key.as_borrowed()))?;
                     }
                     Err(failure) => return Err(failure.at_key(key)),
                 }
@@ -163,14 +171,17 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
             self.str(key)
         } else {
             let kind = key.get_type().qualname()?;
-            Err(Failure::refused(format!("map keys must be str; {} is of type '{kind}'", convert::shown(&key))))
+            Err(Failure::refused(format!(
+                "map keys must be str; {} is of type '{kind}'",
+                convert::shown(&key)
+            )))
         }
     }
 
     fn list(&mut self, list: &Bound<'py, PyList>, depth: usize) -> Outcome {
         with_critical_section(list.as_any(), || {
             let declared = list.len();
-            self.header(declared, [0x90, 0xdc, 0xdd], "items")?;
+            self.header(declared, 0x90, [0xdc, 0xdd])?;
             for index in 0..declared {
                 if index >= list.len() {
                     return Err(changed("list"));
@@ -188,7 +199,7 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
     }
 
     fn tuple(&mut self, tuple: &Bound<'py, PyTuple>, depth: usize) -> Outcome {
-        self.header(tuple.len(), [0x90, 0xdc, 0xdd], "items")?;
+        self.header(tuple.len(), 0x90, [0xdc, 0xdd])?;
         for (index, item) in tuple.iter_borrowed().enumerate() {
             self.item(item, index, depth)?;
         }
@@ -199,7 +210,9 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
     fn item(&mut self, item: Borrowed<'_, 'py, PyAny>, index: usize, depth: usize) -> Outcome {
         match self.scalar(item) {
             Ok(true) => Ok(()),
-            Ok(false) => self.compound(&item.to_owned(), depth + 1).map_err(|failure| failure.at_index(index)),
+            Ok(false) => {
+                self.compound(&item.to_owned(), depth + 1).map_err(|failure| failure.at_index(index))
+            }
             Err(failure) => Err(failure.at_index(index)),
         }
     }
@@ -223,11 +236,11 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
 
     #[inline]
     fn utf8(&mut self, utf8: &[u8]) -> Outcome {
-        if utf8.len() < 32 {
-            return self.writer.put_short(0xa0 | utf8.len() as u8, utf8);
+        match utf8.len() {
+            length @ 0..32 => self.writer.put_headed([0xa0 | length as u8], utf8),
+            length @ 32..=0xff => self.writer.put_headed([0xd9, length as u8], utf8),
+            _ => self.long([0xda, 0xdb], utf8),
         }
-        self.str_header(utf8.len())?;
-        self.payload(utf8)
     }
 
     /// Writes an `int` or an instance of a subclass. Runs no Python code.
@@ -270,35 +283,58 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
 
     #[inline]
     fn bin(&mut self, data: &[u8]) -> Outcome {
-        self.bin_header(data.len())?;
-        self.payload(data)
+        match data.len() {
+            length @ 0..=0xff => self.writer.put_headed([0xc4, length as u8], data),
+            _ => self.long([0xc5, 0xc6], data),
+        }
+    }
+
+    /// Writes a str or bin of more than 255 bytes, after the marker for its length of 16 or 32 bits.
+    fn long(&mut self, [sixteen, thirty_two]: [u8; 2], data: &[u8]) -> Outcome {
+        self.make_room(data.len())?;
+        if let Ok(length) = u16::try_from(data.len()) {
+            let [a, b] = length.to_be_bytes();
+            self.writer.put_headed([sixteen, a, b], data)
+        } else {
+            let [a, b, c, d] = length_32(data.len())?.to_be_bytes();
+            self.writer.put_headed([thirty_two, a, b, c, d], data)
+        }
+    }
+
+    fn buffer(&mut self, buffer: &Buffer<'_>) -> Outcome {
+        let length = buffer.len();
+        self.make_room(length)?;
+        match length {
+            0..=0xff => self.writer.put_marked(0xc4, [length as u8])?,
+            0..=0xffff => self.writer.put_marked(0xc5, (length as u16).to_be_bytes())?,
+            _ => self.writer.put_marked(0xc6, length_32(length)?.to_be_bytes())?,
+        }
+        self.writer.put_with(length, |to| buffer.copy_to(to))
     }
 
     fn ext(&mut self, code: i8, data: &[u8]) -> Outcome {
+        self.make_room(data.len())?;
         let code = code as u8;
         match data.len() {
-            1 => self.writer.put([0xd4, code])?,
-            2 => self.writer.put([0xd5, code])?,
-            4 => self.writer.put([0xd6, code])?,
-            8 => self.writer.put([0xd7, code])?,
-            16 => self.writer.put([0xd8, code])?,
+            1 => self.writer.put_headed([0xd4, code], data),
+            2 => self.writer.put_headed([0xd5, code], data),
+            4 => self.writer.put_headed([0xd6, code], data),
+            8 => self.writer.put_headed([0xd7, code], data),
+            16 => self.writer.put_headed([0xd8, code], data),
+            length @ 0..=0xff => self.writer.put_headed([0xc7, length as u8, code], data),
+            length @ 0..=0xffff => {
+                let [a, b] = (length as u16).to_be_bytes();
+                self.writer.put_headed([0xc8, a, b, code], data)
+            }
             length => {
-                self.sized_header(length, [0xc7, 0xc8, 0xc9])?;
-                self.writer.put([code])?;
+                let [a, b, c, d] = length_32(length)?.to_be_bytes();
+                self.writer.put_headed([0xc9, a, b, c, d, code], data)
             }
         }
-        self.payload(data)
     }
 
-    /// Writes the contents of a bin, str or ext.
-    #[inline]
-    fn payload(&mut self, data: &[u8]) -> Outcome {
-        self.make_room(data.len())?;
-        self.writer.put_slice(data)
-    }
-
-    /// Makes room for `size` bytes; for a large payload also for those that will follow it, so that it is not
-    /// moved for them.
+    /// If a large payload of `size` bytes makes the buffer grow, lets it grow for those that will follow, too, so
+    /// that this one is not moved for them.
     #[inline]
     fn make_room(&mut self, size: usize) -> Outcome {
         if size >= BULK && !self.writer.has_room(size) {
@@ -307,35 +343,13 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
         Ok(())
     }
 
-    #[inline]
-    fn str_header(&mut self, length: usize) -> Outcome {
-        self.sized_header(length, [0xd9, 0xda, 0xdb])
-    }
-
-    #[inline]
-    fn bin_header(&mut self, length: usize) -> Outcome {
-        self.sized_header(length, [0xc4, 0xc5, 0xc6])
-    }
-
-    /// Writes the marker for an 8, 16 or 32 bit length, and the length.
-    #[inline]
-    fn sized_header(&mut self, length: usize, [eight, sixteen, thirty_two]: [u8; 3]) -> Outcome {
-        match length {
-            0..=0xff => self.writer.put_marked(eight, [length as u8]),
-            0..=0xffff => self.writer.put_marked(sixteen, (length as u16).to_be_bytes()),
-            0..=0xffff_ffff => self.writer.put_marked(thirty_two, (length as u32).to_be_bytes()),
-            _ => Err(Failure::refused("msgpack has no values of 4 GiB or more")),
-        }
-    }
-
     /// Writes the header of a map or array: a length below 16 is a part of the marker.
     #[inline]
-    fn header(&mut self, length: usize, [fixed, sixteen, thirty_two]: [u8; 3], what: &str) -> Outcome {
+    fn header(&mut self, length: usize, fixed: u8, [sixteen, thirty_two]: [u8; 2]) -> Outcome {
         match length {
             0..=0xf => self.writer.put([fixed | length as u8]),
             0..=0xffff => self.writer.put_marked(sixteen, (length as u16).to_be_bytes()),
-            0..=0xffff_ffff => self.writer.put_marked(thirty_two, (length as u32).to_be_bytes()),
-            _ => Err(Failure::refused(format!("msgpack has no containers of 2**32 or more {what}"))),
+            _ => self.writer.put_marked(thirty_two, length_32(length)?.to_be_bytes()),
         }
     }
 }
@@ -355,6 +369,10 @@ fn non_ascii<'a>(value: Borrowed<'a, '_, PyAny>) -> Outcome<&'a [u8]> {
         return Err(Failure::refused("the str holds a lone surrogate, which UTF-8 has no form for"));
     }
     Err(error.into())
+}
+
+fn length_32(length: usize) -> Outcome<u32> {
+    u32::try_from(length).map_err(|_| Failure::refused("msgpack has no lengths of 2**32 or more"))
 }
 
 #[cold]

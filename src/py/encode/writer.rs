@@ -85,41 +85,25 @@ impl<'s, 'py> Writer<'s, 'py> {
         Ok(())
     }
 
-    /// Writes a header of one marker byte and a big-endian number.
+    /// Writes a marker byte and a big-endian number.
     #[inline]
     pub(super) fn put_marked<const N: usize>(&mut self, marker: u8, number: [u8; N]) -> Outcome {
-        self.reserve(1 + N)?;
-        // SAFETY: `reserve` made room for `1 + N` bytes; byte arrays have no alignment to keep.
-        unsafe {
-            let at = self.start.add(self.len);
-            at.write(marker);
-            at.add(1).cast::<[u8; N]>().write_unaligned(number);
-        }
-        self.len += 1 + N;
-        Ok(())
+        self.put_headed([marker], &number)
     }
 
-    /// Writes `marker` and then `payload`: one check for both.
+    /// Writes `header` and then `payload`: one check for both.
     #[inline]
-    pub(super) fn put_short(&mut self, marker: u8, payload: &[u8]) -> Outcome {
-        self.reserve(1 + payload.len())?;
-        // SAFETY: `reserve` made room; `payload` is not in our buffer, which nobody else can reach.
+    pub(super) fn put_headed<const N: usize>(&mut self, header: [u8; N], payload: &[u8]) -> Outcome {
+        let size = N + payload.len(); // a slice is shorter than `isize::MAX`
+        self.reserve(size)?;
+        // SAFETY: `reserve` made room; a byte array has no alignment to keep; `payload` is not in our buffer, which
+        // nobody else can reach.
         unsafe {
             let at = self.start.add(self.len);
-            at.write(marker);
-            ptr::copy_nonoverlapping(payload.as_ptr(), at.add(1).as_ptr(), payload.len());
+            at.cast::<[u8; N]>().write_unaligned(header);
+            copy(payload, at.add(N).as_ptr());
         }
-        self.len += 1 + payload.len();
-        Ok(())
-    }
-
-    /// Writes `payload`.
-    #[inline]
-    pub(super) fn put_slice(&mut self, payload: &[u8]) -> Outcome {
-        self.reserve(payload.len())?;
-        // SAFETY: `reserve` made room; `payload` is not in our buffer, which nobody else can reach.
-        unsafe { ptr::copy_nonoverlapping(payload.as_ptr(), self.start.add(self.len).as_ptr(), payload.len()) };
-        self.len += payload.len();
+        self.len += size;
         Ok(())
     }
 
@@ -221,8 +205,12 @@ impl<'s, 'py> Writer<'s, 'py> {
 
     /// What was written, for a writer with [`Target::Bytes`].
     pub(super) fn into_bytes(mut self) -> Outcome<Bound<'py, PyBytes>> {
-        if matches!(self.storage, Storage::Bytes(_)) {
-            self.resize_bytes(self.len)?;
+        if let Storage::Bytes(bytes) = self.storage {
+            if self.capacity - self.len <= 2 * SLACK && self.capacity - self.len <= self.len / 8 {
+                shorten_bytes(bytes, self.len);
+            } else {
+                self.resize_bytes(self.len)?;
+            }
         }
         match mem::replace(&mut self.storage, Storage::Scratch) {
             // SAFETY: the storage held the only reference to a bytes object.
@@ -247,4 +235,51 @@ impl Drop for Writer<'_, '_> {
 fn bytes_data(bytes: NonNull<ffi::PyObject>) -> NonNull<u8> {
     // SAFETY: the caller has an exact bytes object; its contents are inside of it, so the pointer is not null.
     unsafe { NonNull::new_unchecked(ffi::PyBytes_AS_STRING(bytes.as_ptr()).cast_mut().cast()) }
+}
+
+/// Makes a `bytes` object that nobody else has seen shorter, without moving it: what is cut off stays allocated, as
+/// the object's allocator knows its true size.
+fn shorten_bytes(bytes: NonNull<ffi::PyObject>, size: usize) {
+    // SAFETY: the caller has the only reference to a bytes object of at least `size` bytes, whose hash was never
+    // taken; its contents end with a null byte, for which there is always room.
+    unsafe {
+        (*bytes.as_ptr().cast::<ffi::PyVarObject>()).ob_size = size as ffi::Py_ssize_t;
+        bytes_data(bytes).add(size).write(0);
+    }
+}
+
+/// Copies `from` to `to`. Short copies are done here, with two moves that may overlap: most keys and values are
+/// shorter than a call of `memcpy` takes.
+///
+/// # Safety
+///
+/// `to` is valid for writes of `from.len()` bytes and does not overlap `from`.
+#[inline]
+unsafe fn copy(from: &[u8], to: *mut u8) {
+    /// Copies the first and the last `N` bytes of `from`, which together are all of it.
+    #[inline]
+    unsafe fn ends<const N: usize>(from: &[u8], to: *mut u8) {
+        let last = from.len() - N;
+        // SAFETY: `N <= from.len()`, and `to` has room for `from`.
+        unsafe {
+            let head = from.as_ptr().cast::<[u8; N]>().read_unaligned();
+            let tail = from.as_ptr().add(last).cast::<[u8; N]>().read_unaligned();
+            to.cast::<[u8; N]>().write_unaligned(head);
+            to.add(last).cast::<[u8; N]>().write_unaligned(tail);
+        }
+    }
+    // SAFETY: the caller's promise, and each arm has the length that `ends` needs.
+    unsafe {
+        match from.len() {
+            0 => {}
+            1..4 => {
+                ends::<1>(from, to);
+                *to.add(from.len() / 2) = from[from.len() / 2];
+            }
+            4..8 => ends::<4>(from, to),
+            8..=16 => ends::<8>(from, to),
+            17..=32 => ends::<16>(from, to),
+            _ => ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()),
+        }
+    }
 }

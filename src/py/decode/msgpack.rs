@@ -194,22 +194,24 @@ impl<'a, 'py> Decoder<'a, 'py> {
     /// Takes the contents of a str.
     #[inline]
     fn text(&mut self, length: usize) -> Outcome<&'a [u8]> {
+        let utf8 = self.take(length)?;
         self.budget.spend(budget::HEADER + length)?;
-        self.take(length)
+        Ok(utf8)
     }
 
     #[inline]
     fn bin(&mut self, length: usize) -> Outcome<Bound<'py, PyAny>> {
+        let data = self.take(length)?;
         self.budget.spend(budget::HEADER + length)?;
-        objects::bytes(self.py, self.take(length)?)
+        objects::bytes(self.py, data)
     }
 
     /// Reads the code and the payload of an extension.
     fn ext(&mut self, length: usize) -> Outcome<Bound<'py, PyAny>> {
         let at = self.offset();
         let code = i8::from_be_bytes(self.array()?);
-        self.budget.spend(2 * budget::HEADER + length)?;
         let payload = self.take(length)?;
+        self.budget.spend(2 * budget::HEADER + length)?;
         if code != timestamp::CODE {
             let data = objects::bytes(self.py, payload)?.cast_into().map_err(PyErr::from)?;
             return Ok(Bound::new(self.py, ExtType { code, data: data.unbind() })?.into_any());

@@ -61,7 +61,9 @@ pub(super) fn convert<'py>(value: &Bound<'py, PyAny>) -> Outcome<Converted<'py>>
                 "a NumPy array has no msgpack form; send its bytes (array.tobytes()) or its numbers (array.tolist())",
             ));
         }
-        Numpy::Other | Numpy::No => {}
+        // Not by the buffer protocol either, which NumPy's scalars have.
+        Numpy::Other => return Err(not_encodable(value)),
+        Numpy::No => {}
     }
     if let Some(builtin) = builtin_subclass(value)? {
         return Ok(builtin);

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import timedelta
 from os import PathLike
-from typing import Any, Generic
+from typing import Any, Generic, NoReturn
 
 from . import _checks as check, _core
 from ._options import (
@@ -193,6 +193,11 @@ class BaseClient(ABC, Generic[ConnectionT]):
             if self._native is None or self._native[0] != credentials:
                 self._native = credentials, _core.Client(credentials=credentials, **self._native_arguments)
             return self._native[1]
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: the key would be in the pickle."""
+        message = f"a {type(self).__name__} cannot be pickled, since it holds a key: make one in each process"
+        raise TypeError(message)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._native_arguments['base_url']}>"

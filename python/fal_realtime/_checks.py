@@ -79,10 +79,10 @@ def text_or_none(name: str, value: object, *, may_be_empty: bool = False) -> Non
 
 
 def secret(name: str, value: object, expected: str, *, contains: str = "") -> None:
-    """A str that no error message may repeat."""
+    """A str that no error message may repeat, and that can stand in an HTTP header."""
     if not isinstance(value, str):
         raise wrong_type(name, expected, value)
-    if not value.strip() or contains not in value:
+    if not value.strip() or contains not in value or not (value.isascii() and value.isprintable()):
         message = f"{name} must be {expected}"
         raise ValueError(message)
 

@@ -27,7 +27,7 @@ def is_async(function: object) -> bool:
     if inspect.iscoroutinefunction(function):
         return True
     target = function.func if isinstance(function, partial) else function
-    return inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(getattr(type(target), "__call__", None))
+    return callable(target) and (inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(target.__call__))
 
 
 class AsyncEncodedConnection(RealtimeConnection):

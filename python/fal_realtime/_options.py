@@ -238,8 +238,7 @@ class ClientOptions:
             check.secret("credentials", self.credentials, "a str such as 'key_id:key_secret', or a callable giving one")
         check.url("base_url", self.resolved_base_url(), "ws", "wss")
         check.url("rest_url", self.rest_url, "http", "https")
-        check.text_or_none("token_path", self.token_path)
-        if not self.token_path.startswith("/"):
+        if not check.text("token_path", self.token_path).startswith("/"):
             message = f"token_path must start with '/', as in '/tokens/', not {self.token_path!r}"
             raise ValueError(message)
         for name in ("proxy", "proxy_url"):
@@ -266,11 +265,12 @@ class ClientOptions:
     def resolved_credentials(self) -> str | None:
         """The key: explicit, else FAL_KEY, else FAL_KEY_ID and FAL_KEY_SECRET joined with a colon."""
         if callable(self.credentials):
-            given = self.credentials()
-            if given is not None:
-                check.secret("what the credentials callable returns", given, "a str or None")
-            return given
-        return self.credentials or credentials_from_env()
+            name, key = "what the credentials callable returns", self.credentials()
+        else:
+            name, key = "the key from the environment", self.credentials or credentials_from_env()
+        if key is not None:
+            check.secret(name, key, "a str of printable ASCII, such as 'key_id:key_secret'")
+        return key
 
     def resolved_base_url(self) -> str:
         """`base_url`, else `wss://$FAL_RUN_HOST`, else fal's own."""

@@ -8,6 +8,7 @@ import inspect
 import pickle
 import re
 import threading
+from dataclasses import fields
 
 import pytest
 
@@ -30,6 +31,7 @@ from fal_realtime import (
     ValidationError,
 )
 from fal_realtime._handler import snake_case
+from fal_realtime._options import ClientOptions, ConnectOptions
 from fal_realtime._provider import call_in_thread
 
 SECRETS = ("hidden-key", "hidden-secret", "hidden-token", "hidden-password")
@@ -116,6 +118,17 @@ def test_connect_lists_every_option_of_the_typescript_client(client):
     described = client.connect.__doc__
     for name in parameters.keys() - {"self"}:
         assert f"{name}: " in described
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "others"),
+    [(RealtimeClient.connect, ConnectOptions, {"self", "app", "handler"}), (RealtimeClient, ClientOptions, set())],
+    ids=["connect", "client"],
+)
+def test_a_signature_has_the_options_and_defaults_that_are_checked(function, options, others):
+    parameters = inspect.signature(function).parameters
+    signature = {name: parameter.default for name, parameter in parameters.items() if name not in others}
+    assert signature == {entry.name: entry.default for entry in fields(options)}
 
 
 @pytest.mark.parametrize("client", [RealtimeClient, SyncRealtimeClient])

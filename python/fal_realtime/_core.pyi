@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, ClassVar, final
 
-from typing_extensions import Self
+from typing_extensions import Self, disjoint_base
 
 from ._types import ConnectionState, Stats
 
@@ -30,6 +30,7 @@ class Client:
             ValueError: An address is not acceptable.
         """
 
+@disjoint_base
 class Connection:
     """A connection for asyncio. Times are in seconds; the options are described at `RealtimeClient.connect`."""
 
@@ -175,6 +176,7 @@ class Connection:
     def _request_encoded(self, payload: bytes | str, request_id: str, timeout: float | None) -> Awaitable[Any]:
         """`request` of an encoded message that holds this `request_id`."""
 
+@disjoint_base
 class SyncConnection:
     """A connection in blocking form, of the same options. Each wait can be interrupted by a signal."""
 

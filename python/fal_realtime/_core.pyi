@@ -7,6 +7,8 @@ from typing_extensions import Self, disjoint_base
 
 from ._types import ConnectionState, Stats
 
+__all__ = ["Client", "Connection", "ExtType", "SyncConnection", "decode", "decode_json", "encode"]
+
 @final
 class Client:
     """Holds the credentials, the runtime's settings and the tokens of all connections made with it."""

@@ -1,6 +1,6 @@
 //! Hands out what is there, on the loop: wakes those who wait, calls the callbacks, a bounded batch at a time.
 
-use pyo3::{exceptions::PyException, ffi, intern, prelude::*, types::PyDict};
+use pyo3::{IntoPyObjectExt, exceptions::PyException, ffi, intern, prelude::*, types::PyDict};
 
 use super::{
     connection::{Connection, Waiting},
@@ -118,11 +118,10 @@ fn call_back(connection: &Bound<'_, Connection>, budget: &mut usize) {
 fn call<'py>(
     py: Python<'py>,
     callback: Option<&Py<PyAny>>,
-    value: impl IntoPyObject<'py>,
+    value: impl IntoPyObjectExt<'py>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     let Some(callback) = callback else { return Ok(None) };
-    let value = value.into_pyobject(py).map_err(Into::into)?.into_any();
-    let returned = callback.bind(py).call1((value,))?;
+    let returned = callback.bind(py).call1((value.into_bound_py_any(py)?,))?;
     if returned.is_none() || !returned.hasattr(intern!(py, "__await__"))? {
         return Ok(None);
     }

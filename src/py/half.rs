@@ -160,7 +160,6 @@ impl Half {
         let fresh = format!("{:08x}-{:x}", self.salt, self.next_request.fetch_add(1, Ordering::Relaxed));
         let Some(encoder) = &self.encoder else {
             let (buffer, id) = encode::encode_with_request_id(py, input, &fresh, HEADROOM)?;
-            let id = id.unwrap_or(fresh);
             return Ok((self.sized(py, buffer, Kind::Binary)?, id));
         };
         let Ok(mapping) = input.cast::<PyMapping>() else {

@@ -117,12 +117,12 @@ impl Deadline {
 
 impl Shared {
     /// Waits until `look` finds something; `None` when the time is over.
-    fn wait<T>(
+    fn wait<'py, T>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         interest: Interest,
         deadline: &Deadline,
-        mut look: impl FnMut(Python<'_>) -> PyResult<Option<T>>,
+        mut look: impl FnMut(Python<'py>) -> PyResult<Option<T>>,
     ) -> PyResult<Option<T>> {
         if let Some(found) = look(py)? {
             return Ok(Some(found));
@@ -133,12 +133,12 @@ impl Shared {
         outcome
     }
 
-    fn wait_in_line<T>(
+    fn wait_in_line<'py, T>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         interest: Interest,
         deadline: &Deadline,
-        look: &mut impl FnMut(Python<'_>) -> PyResult<Option<T>>,
+        look: &mut impl FnMut(Python<'py>) -> PyResult<Option<T>>,
     ) -> PyResult<Option<T>> {
         loop {
             let (rings, everybody) = {

@@ -179,7 +179,7 @@ impl Completer {
         self.complete(Ok(token));
     }
 
-    fn set_error(&self, error: PyErr) {
-        self.complete(Err(failed(&error)));
+    fn set_error(&self, error: &Bound<'_, PyAny>) {
+        self.complete(Err(failed(&PyErr::from_value(error.clone()))));
     }
 }

@@ -1,6 +1,7 @@
 //! The echo itself: frames of RFC 6455 in, the same frames unmasked out.
 
 use std::{
+    collections::VecDeque,
     io,
     pin::Pin,
     task::{Context, Poll},
@@ -16,8 +17,10 @@ const PING: u8 = 0x9;
 const PONG: u8 = 0xA;
 /// The longest header: two bytes, eight of length, four of mask.
 const MAX_HEADER: usize = 14;
-/// An output buffer larger than this is given back once it is empty.
-const KEEP_CAPACITY: usize = 64 * 1024;
+/// A segment of the output that has grown to this size is closed: the next frame starts a new one.
+const SEGMENT: usize = 256 * 1024;
+/// A frame of this size starts a segment of its own, so that it is never moved.
+const LARGE: u64 = 32 * 1024;
 
 /// What a binary message is answered with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,10 +51,15 @@ pub(crate) struct Echo {
     header: [u8; MAX_HEADER],
     header_length: usize,
     frame: Option<Frame>,
+    /// What is being made: complete frames up to `complete`, then the start of one.
     output: Vec<u8>,
-    /// `output[..complete]` may be written, `output[..written]` has been.
     complete: usize,
+    /// What may be written, the first `written` bytes of the first segment have been; and the sum of its lengths.
+    ready: VecDeque<Vec<u8>>,
     written: usize,
+    backlog: usize,
+    /// A segment that was written, for the next one.
+    spare: Vec<u8>,
     closing: bool,
 }
 
@@ -64,7 +72,10 @@ impl Echo {
             frame: None,
             output: Vec::new(),
             complete: 0,
+            ready: VecDeque::new(),
             written: 0,
+            backlog: 0,
+            spare: Vec::new(),
             closing: false,
         }
     }
@@ -124,7 +135,11 @@ impl Echo {
         }
         let key = [rest[extended], rest[extended + 1], rest[extended + 2], rest[extended + 3]];
         let opcode = first & 0x0F;
+        if left >= LARGE || self.output.len() >= SEGMENT {
+            self.seal();
+        }
         let start = self.output.len();
+        self.output.reserve(usize::try_from(left).unwrap_or(0) + MAX_HEADER);
         self.output.push(if opcode == PING { first & 0xF0 | PONG } else { first });
         self.output.push(second & 0x7F);
         self.output.extend_from_slice(&rest[..extended]);
@@ -155,21 +170,40 @@ impl Echo {
         self.complete = self.output.len();
     }
 
-    fn advance(&mut self, written: usize) {
-        self.written += written;
-        if self.written < self.complete {
+    /// Lets the complete frames go.
+    fn seal(&mut self) {
+        if self.complete == 0 {
             return;
         }
-        // What is left is the start of one frame at most.
-        self.output.drain(..self.complete);
+        let mut rest = std::mem::take(&mut self.spare);
+        rest.extend_from_slice(&self.output[self.complete..]);
+        self.output.truncate(self.complete);
         if let Some(frame) = &mut self.frame {
             frame.start -= self.complete;
             frame.payload -= self.complete;
         }
-        (self.complete, self.written) = (0, 0);
-        if self.output.is_empty() && self.output.capacity() > KEEP_CAPACITY {
-            self.output = Vec::new();
+        self.complete = 0;
+        self.backlog += self.output.len();
+        self.ready.push_back(std::mem::replace(&mut self.output, rest));
+    }
+
+    /// What to write next.
+    fn pending(&mut self) -> Option<&[u8]> {
+        if self.ready.is_empty() {
+            self.seal();
         }
+        self.ready.front().map(|segment| &segment[self.written..])
+    }
+
+    fn advance(&mut self, written: usize) {
+        self.written += written;
+        if self.ready.front().is_none_or(|segment| self.written < segment.len()) {
+            return;
+        }
+        self.written = 0;
+        self.spare = self.ready.pop_front().unwrap_or_default();
+        self.backlog -= self.spare.len();
+        self.spare.clear();
     }
 }
 
@@ -183,7 +217,7 @@ pub(crate) fn poll<S: AsyncRead + AsyncWrite + Unpin>(
     loop {
         let mut readable = true;
         let mut taken = 0;
-        while taken < scratch.len() && echo.output.len() < MAX_BACKLOG && !echo.closing {
+        while taken < scratch.len() && echo.backlog < MAX_BACKLOG && !echo.closing {
             let mut buffer = ReadBuf::new(scratch);
             if Pin::new(&mut *stream).poll_read(cx, &mut buffer)?.is_pending() {
                 readable = false;
@@ -196,8 +230,8 @@ pub(crate) fn poll<S: AsyncRead + AsyncWrite + Unpin>(
             echo.feed(buffer.filled())?;
         }
         let mut writable = true;
-        while echo.written < echo.complete {
-            match Pin::new(&mut *stream).poll_write(cx, &echo.output[echo.written..echo.complete])? {
+        while let Some(pending) = echo.pending() {
+            match Pin::new(&mut *stream).poll_write(cx, pending)? {
                 Poll::Ready(written) => echo.advance(written),
                 Poll::Pending => {
                     writable = false;
@@ -209,7 +243,7 @@ pub(crate) fn poll<S: AsyncRead + AsyncWrite + Unpin>(
         if echo.closing && writable && flushed {
             return Poll::Ready(Ok(()));
         }
-        if echo.closing || !readable || (echo.output.len() >= MAX_BACKLOG && !writable) {
+        if echo.closing || !readable || (echo.backlog >= MAX_BACKLOG && !writable) {
             return Poll::Pending;
         }
     }

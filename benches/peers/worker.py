@@ -1,0 +1,47 @@
+"""The process that measures one client: `python -m peers.worker SPEC`. Prints one line of JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from common import Result, Spec
+
+from . import BY_NAME, external, sync_works, works
+from .base import Target
+
+
+def _new_loop(name: str) -> asyncio.AbstractEventLoop:
+    if name == "uvloop":
+        import uvloop
+
+        return uvloop.new_event_loop()
+    return asyncio.new_event_loop()
+
+
+def main(text: str) -> Result:
+    """Measure what the specification says."""
+    spec = Spec(**json.loads(text))
+    entry = BY_NAME[spec.peer]
+    module, _, name = entry.factory.partition(":")
+    if entry.kind == "process":
+        driver: Callable[[Spec], Result] = getattr(external, name)
+        return driver(spec)
+    factory: Any = getattr(importlib.import_module(f"peers.{module}"), name)
+    target = Target(spec.url, spec.rest_url, spec.app, spec.ca_file or None)
+    if entry.kind == "sync":
+        return sync_works.measure(spec, lambda: factory(target))
+    loop = _new_loop(spec.loop)
+    asyncio.set_event_loop(loop)
+    try:
+        return loop.run_until_complete(works.WORKS[spec.work](spec, lambda: factory(target)))
+    finally:
+        loop.close()
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(sys.argv[1])))

@@ -78,6 +78,19 @@ def message(size: str) -> dict[str, Any]:
     return {**fields, "image_bytes": os.urandom(bulk)}
 
 
+def image_result() -> dict[str, Any]:
+    """The result of an image app, as the echo server gives it for `image`."""
+    image = {"content": os.urandom(60_000), "content_type": "image/jpeg", "width": 512, "height": 512}
+    return {
+        "images": [image],
+        "timings": {"inference": 0.05},
+        "seed": 10_000_000,
+        "num_inference_steps": 3,
+        "request_id": "7b1c2f5e-bench",
+        "nsfw_content_detected": [False],
+    }
+
+
 def server_stats(rest_url: str) -> dict[str, float]:
     """CPU seconds and wall seconds of the echo server since its start, and its number of threads."""
     with urllib.request.urlopen(f"{rest_url}/stats", timeout=30) as response:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["async", "sync", "process"]
+Kind = Literal["async", "sync", "process", "codec"]
+
+WORKS: dict[Kind, tuple[str, ...]] = {
+    "async": ("roundtrip", "pipeline", "connections", "memory", "connect", "saturated", "mass"),
+    "sync": ("roundtrip", "pipeline", "connect"),
+    "process": ("roundtrip", "pipeline", "connections"),
+    "codec": ("codec",),
+}
+"""What can be measured of each kind of client."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +22,7 @@ class Entry:
 
     name: str
     factory: str
-    """`module:Class` inside this package; for a process of another language its driver in `external`."""
+    """`module:Class` inside this package; for another language or a codec, the function that measures it."""
     packages: tuple[str, ...] = ()
     kind: Kind = "async"
     environment: tuple[tuple[str, str], ...] = ()
@@ -43,6 +51,10 @@ PEERS: tuple[Entry, ...] = (
     Entry("rnet", "rnet_peer:Rnet", ("rnet", "msgspec")),
     Entry("node", "external:node", kind="process"),
     Entry("rust", "external:rust", kind="process"),
+    Entry("codec/fal-realtime", "codecs:fal_realtime", _OURS, kind="codec"),
+    Entry("codec/msgspec", "codecs:msgspec", ("msgspec",), kind="codec"),
+    Entry("codec/ormsgpack", "codecs:ormsgpack", ("ormsgpack",), kind="codec"),
+    Entry("codec/msgpack", "codecs:msgpack", ("msgpack",), kind="codec"),
 )
 
 BY_NAME = {entry.name: entry for entry in PEERS}

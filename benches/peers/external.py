@@ -15,8 +15,6 @@ from common import NODE_DIRECTORY, Result, Spec, binary, message, server_busy, s
 
 from .works import WARM_UP
 
-SUPPORTED = ("roundtrip", "pipeline", "connections")
-
 
 def _measured(spec: Spec, command: Sequence[str | Path]) -> Result:
     """Runs the program. The server's share includes the opening here: the program alone knows when it measures."""

@@ -11,8 +11,6 @@ from common import Result, Spec, message, server_busy, server_stats
 from .base import Message, SyncLink, SyncPeer
 from .works import SAMPLES, WARM_UP, Meter, Snapshot, latencies, report
 
-SUPPORTED = ("roundtrip", "pipeline", "connect")
-
 
 def _run(link: SyncLink, work: Message, window: int, seconds: float, tick: Callable[[], None]) -> None:
     end = time.perf_counter() + seconds

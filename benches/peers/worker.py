@@ -11,7 +11,7 @@ from typing import Any
 
 from common import Result, Spec
 
-from . import BY_NAME, external, sync_works, works
+from . import BY_NAME, sync_works, works
 from .base import Target
 
 
@@ -28,10 +28,10 @@ def main(text: str) -> Result:
     spec = Spec(**json.loads(text))
     entry = BY_NAME[spec.peer]
     module, _, name = entry.factory.partition(":")
-    if entry.kind == "process":
-        driver: Callable[[Spec], Result] = getattr(external, name)
-        return driver(spec)
     factory: Any = getattr(importlib.import_module(f"peers.{module}"), name)
+    if entry.kind in ("process", "codec"):
+        driver: Callable[[Spec], Result] = factory
+        return driver(spec)
     target = Target(spec.url, spec.rest_url, spec.app, spec.ca_file or None)
     if entry.kind == "sync":
         return sync_works.measure(spec, lambda: factory(target))

@@ -24,8 +24,10 @@ MASS_PEERS = ("fal-realtime/callback", "picows/callback", "fal-client")
 """Who opens ten thousand connections."""
 BOTTLENECK = 0.9
 """From this share of its time on, the server is what was measured."""
-DISTRIBUTIONS = ("fal-realtime", "picows", "msgspec", "ormsgpack", "msgpack", "fal-client", "websockets", "aiohttp")
-DISTRIBUTIONS += ("uvloop", "wreq", "rnet")
+DISTRIBUTIONS = (
+    "fal-realtime", "picows", "msgspec", "ormsgpack", "msgpack", "fal-client", "websockets", "aiohttp", "uvloop", "wreq",
+    "rnet",
+)  # fmt: skip
 
 Label = tuple[Entry, str]
 """A client and the loop it runs on."""
@@ -65,8 +67,6 @@ def contestants(cell: Cell, chosen: Sequence[Entry], loops: str | None) -> Itera
     both = loops.split(",") if loops else ["uvloop", "asyncio"] if small else ["uvloop"]
     for entry in chosen:
         if cell.work not in WORKS[entry.kind] or (cell.work == "mass" and entry.name not in MASS_PEERS):
-            continue
-        if entry.name == "rust" and cell.size == "image" and cell.work == "codec":
             continue
         for loop in both if entry.kind == "async" else both[:1]:
             yield entry, loop
@@ -130,14 +130,17 @@ def table(cell: Cell, results: Mapping[str, Sequence[Result]], baseline: str) ->
         yield "  ".join([f"{first.strip():<{widths[0]}}", *others]).rstrip()
 
 
+def version(distribution: str) -> str:
+    """The installed version."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
+
+
 def environment() -> dict[str, Any]:
     """What a reader must know of the machine and of the versions."""
-    versions = {}
-    for name in DISTRIBUTIONS:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "absent"
+    versions = {name: version(name) for name in DISTRIBUTIONS}
     model = "unknown"
     if Path("/proc/cpuinfo").exists():
         found = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]

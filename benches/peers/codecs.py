@@ -35,8 +35,7 @@ def _nanoseconds(function: Callable[[Any], object], argument: object, seconds: f
 def _measure(spec: Spec, encode: Callable[[Any], bytes], decode: Callable[[bytes], object]) -> Result:
     value = image_result() if spec.size == "image" else message(spec.size)
     encoded = encode(value)
-    if decode(encoded) != value:
-        raise AssertionError("the message did not survive encoding and decoding")
+    assert decode(encoded) == value, "the message did not survive encoding and decoding"
     return {
         "encode_ns": _nanoseconds(encode, value, spec.seconds / 2),
         "decode_ns": _nanoseconds(decode, encoded, spec.seconds / 2),

@@ -23,7 +23,7 @@ class _Link(AwaitLink):
     async def recv(self) -> object:
         message = await self.socket.recv()
         if message is None or message.binary is None:
-            raise ConnectionError("the connection was closed")
+            raise ConnectionError
         return decode(message.binary)
 
     async def close(self) -> None:

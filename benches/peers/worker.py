@@ -11,15 +11,14 @@ from typing import Any
 
 from common import Result, Spec
 
-from . import BY_NAME, sync_works, works
+from . import BY_NAME, growth_works, sync_works, works
 from .base import Target
 
 
 def _new_loop(name: str) -> asyncio.AbstractEventLoop:
     if name == "uvloop":
-        import uvloop
-
-        return uvloop.new_event_loop()
+        loop: asyncio.AbstractEventLoop = importlib.import_module("uvloop").new_event_loop()
+        return loop
     return asyncio.new_event_loop()
 
 
@@ -35,10 +34,11 @@ def main(text: str) -> Result:
     target = Target(spec.url, spec.rest_url, spec.app, spec.ca_file or None)
     if entry.kind == "sync":
         return sync_works.measure(spec, lambda: factory(target))
+    work = {**works.WORKS, "growth": growth_works.growth, "isolation": growth_works.isolation}[spec.work]
     loop = _new_loop(spec.loop)
     asyncio.set_event_loop(loop)
     try:
-        return loop.run_until_complete(works.WORKS[spec.work](spec, lambda: factory(target)))
+        return loop.run_until_complete(work(spec, lambda: factory(target)))
     finally:
         loop.close()
 

@@ -143,7 +143,8 @@ async def throughput(spec: Spec, new_peer: NewPeer) -> Result:
     await stop(tasks)
     await close_all(peer, links)
     if after.count == before.count:
-        raise RuntimeError("nothing came back")
+        problem = "nothing came back"
+        raise RuntimeError(problem)
     return result
 
 
@@ -168,7 +169,8 @@ async def memory(spec: Spec, new_peer: NewPeer) -> Result:
 async def connect(spec: Spec, new_peer: NewPeer) -> Result:
     """Time from `connect` to the first result: with a new client (cold token), and again with the same one (warm)."""
     work = message(spec.size)
-    cold, warm = [], []
+    cold: list[float] = []
+    warm: list[float] = []
     for _ in range(SAMPLES):
         peer = new_peer()
         for times in (cold, warm):
@@ -203,8 +205,7 @@ async def saturated(spec: Spec, new_peer: NewPeer) -> Result:
 
     task = asyncio.ensure_future(link.run(work, 1, meter.tick))
     loop.call_soon(busy)
-    while time.perf_counter() < end:
-        await asyncio.sleep(0.05)
+    await asyncio.sleep(max(0.0, end - time.perf_counter()))
     completed = meter.count
     await stop([task])
     await close_all(peer, [link])

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
+mod tests;
+
 /// When and how often to reconnect.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BackoffPolicy {

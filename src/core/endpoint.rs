@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 
 use crate::error::{Error, ErrorKind, Result};
 
+#[cfg(test)]
+mod tests;
+
 /// Where realtime apps serve their socket unless a path is given.
 const DEFAULT_PATH: &str = "/realtime";
 /// First segments after which an owner and an alias follow.

@@ -7,6 +7,8 @@ use std::borrow::Cow;
 
 mod json;
 mod msgpack;
+#[cfg(test)]
+mod tests;
 
 pub use json::{classify_text, control_text};
 pub use msgpack::classify_binary;

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
+mod tests;
+
 /// What is to be done.
 #[must_use = "a heartbeat that is not acted upon keeps nothing alive"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

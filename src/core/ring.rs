@@ -2,6 +2,9 @@
 
 use std::collections::VecDeque;
 
+#[cfg(test)]
+mod tests;
+
 /// What an item costs a [`Ring`]'s second limit.
 pub trait Weigh {
     /// Its size in bytes. Must not change while the item is in a ring.

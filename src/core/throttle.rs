@@ -4,6 +4,9 @@
 
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
+mod tests;
+
 /// What became of an offered item.
 #[must_use = "an item that passes must be moved on, one that is replaced must be counted"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

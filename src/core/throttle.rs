@@ -41,7 +41,7 @@ impl<T> Throttle<T> {
     /// Offers an item: it passes if nothing is held and the last pass is an interval ago.
     pub fn offer(&mut self, now: Instant, item: T) -> Offer<T> {
         if let Some(older) = self.slot.take() {
-            // Even when the older one is due: it has not been taken, so the latest wins and is due in its stead.
+            // Even when the older one is due: nobody took it, so the latest wins and is due instead.
             self.slot = Some(item);
             return Offer::Replaced(older);
         }

@@ -350,10 +350,10 @@ fn value() -> impl Strategy<Value = Value> {
         1 => any::<bool>().prop_map(Value::from),
         1 => Just(Value::Null),
     ];
-    leaf.prop_recursive(4, 40, 20, |inner| {
+    leaf.prop_recursive(3, 24, 6, |inner| {
         prop_oneof![
-            prop::collection::vec(inner.clone(), 0..20).prop_map(Value::from),
-            prop::collection::btree_map(key(), inner, 0..20)
+            prop::collection::vec(inner.clone(), 0..18).prop_map(Value::from),
+            prop::collection::btree_map(key(), inner, 0..6)
                 .prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     })
@@ -388,7 +388,11 @@ proptest! {
     }
 
     #[test]
-    fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "\\PC{0,100}", pairs in 0x80..=0x8f_u8) {
+    fn never_panics(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        text in "\\PC{0,100}",
+        pairs in 0x80..=0x8f_u8,
+    ) {
         let _ = classify_binary(&bytes);
         let _ = classify_binary(&[&[pairs], &bytes[..]].concat());
         let _ = classify_binary(&pair("request_id", &bytes));

@@ -1,3 +1,6 @@
+// A test chooses its times: these subtractions can't go below zero.
+#![allow(clippy::unchecked_time_subtraction)]
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -108,8 +111,8 @@ fn an_endless_interval_does_not_overflow() {
     assert!(!throttle.peek_due(start + Duration::from_secs(86_400)));
 }
 
-/// Runs offers at the given gaps, polling at each deadline as an event loop does; `late` is how late its timer fires.
-/// Returns what passed, when, and what was coalesced.
+/// Runs offers at the given gaps, polling at each deadline as an event loop does; `late` is how late its
+/// timer fires. Returns what passed, when, and what was coalesced.
 fn run(gaps: &[u64], late: u64) -> (Vec<(usize, Duration)>, Vec<usize>) {
     let start = Instant::now();
     let mut throttle = Throttle::new(INTERVAL);
@@ -138,7 +141,10 @@ fn run(gaps: &[u64], late: u64) -> (Vec<(usize, Duration)>, Vec<usize>) {
 
 proptest! {
     #[test]
-    fn random_schedules(gaps in prop::collection::vec(prop_oneof![0..20_u64, 100..300_u64], 1..100), late in 0..50_u64) {
+    fn random_schedules(
+        gaps in prop::collection::vec(prop_oneof![0..20_u64, 100..300_u64], 1..100),
+        late in 0..50_u64,
+    ) {
         let (passed, coalesced) = run(&gaps, late);
         let times: Vec<Duration> = gaps
             .iter()

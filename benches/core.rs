@@ -83,9 +83,7 @@ fn image_result() -> Vec<u8> {
 fn envelope(c: &mut Criterion) {
     let mut group = c.benchmark_group("envelope");
     let (echo, image) = (echo(), image_result());
-    let embedding = encode(
-        &[("embedding", vec![0.1_f64; 10_000])].into_iter().collect::<std::collections::BTreeMap<_, _>>(),
-    );
+    let embedding = encode(&BTreeMap::from([("embedding", vec![0.1_f64; 10_000])]));
     for (name, message) in [("echo 200 B", &echo), ("image 60 KB", &image), ("10,000 floats", &embedding)] {
         group.throughput(Throughput::Bytes(message.len() as u64));
         group.bench_function(format!("binary, {name}"), |b| b.iter(|| classify_binary(black_box(message))));

@@ -189,8 +189,8 @@ fn bad_app(app: &str, why: &str) -> Error {
     let shown: String = app.chars().take_while(|c| !"?#@".contains(*c)).take(SHOWN).collect();
     let more = if shown.len() < app.len() { "…" } else { "" };
     invalid(format!(
-        "invalid app id \"{}{more}\": {why}; accepted are owner/alias, owner/alias/path, workflows/owner/alias, \
-         comfy/owner/alias and the legacy 123-alias",
+        "invalid app id \"{}{more}\": {why}; accepted are owner/alias, owner/alias/path, \
+         workflows/owner/alias, comfy/owner/alias and the legacy 123-alias",
         shown.escape_debug()
     ))
 }

@@ -383,7 +383,8 @@ proptest! {
         let binary = msgpack(&value);
         for cut in 0..binary.len() {
             let inbound = classify_binary(&binary[..cut]);
-            prop_assert!(matches!(inbound, Inbound::Malformed { .. }), "{} of {}: {:?}", cut, binary.len(), inbound);
+            let is_malformed = matches!(inbound, Inbound::Malformed { .. });
+            prop_assert!(is_malformed, "{} of {}: {:?}", cut, binary.len(), inbound);
         }
     }
 

@@ -46,7 +46,7 @@ impl<T> Throttle<T> {
             return Offer::Replaced(older);
         }
         if self.interval_over(now) {
-            self.mark_pass(now);
+            self.last_pass = Some(now);
             return Offer::Pass(item);
         }
         self.slot = Some(item);
@@ -58,7 +58,7 @@ impl<T> Throttle<T> {
         if !self.peek_due(now) {
             return None;
         }
-        self.mark_pass(now);
+        self.last_pass = Some(now);
         self.slot.take()
     }
 
@@ -97,10 +97,5 @@ impl<T> Throttle<T> {
 
     fn interval_over(&self, now: Instant) -> bool {
         self.last_pass.is_none_or(|last| now.saturating_duration_since(last) >= self.interval)
-    }
-
-    /// Never moves back, so that passes stay an interval apart even if `now` does.
-    fn mark_pass(&mut self, now: Instant) {
-        self.last_pass = Some(self.last_pass.map_or(now, |last| last.max(now)));
     }
 }

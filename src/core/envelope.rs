@@ -1,7 +1,7 @@
 //! What is this message? A borrowing peek at its top-level keys, without building a value.
 //!
-//! [`msgpack`] walks the top level of a map and skips the values; [`json`] does the same with `serde_json`.
-//! Both feed the few keys of interest to [`Keys`], which decides.
+//! `msgpack` walks the top level of a map and skips the values; `json` does the same with `serde_json`.
+//! Both feed the few keys of interest to `Keys`, which decides.
 
 use std::borrow::Cow;
 

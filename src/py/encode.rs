@@ -24,6 +24,9 @@ mod bulk;
 mod convert;
 mod encoder;
 mod failure;
+#[cfg(test)]
+mod tests;
+mod wire;
 mod writer;
 
 /// The key by which fal's applications relate a result to its input.
@@ -55,7 +58,7 @@ pub(crate) fn encode_with_request_id(
         let dict = top_level_dict(value)?;
         let own = own_request_id(&dict)?;
         let added = if own.is_none() { Some((REQUEST_ID, request_id)) } else { None };
-        encoder.dict(&dict, 1, added)?;
+        encoder.root_dict(&dict, added)?;
         Ok(own.unwrap_or_else(|| request_id.to_owned()))
     });
     match outcome {
@@ -87,13 +90,11 @@ fn top_level_dict<'py>(value: &Bound<'py, PyAny>) -> Outcome<Bound<'py, PyDict>>
             Ok(dict) => return Ok(dict),
             Err(other) => current = other.into_inner(),
         }
-        if current.is_exact_instance_of::<PyString>() {
-            break;
-        }
-        match convert::convert(&current)? {
-            Converted::Map(dict) => return Ok(dict),
-            Converted::Value(inner) => current = inner,
-            _ => break,
+        match convert::convert(&current) {
+            Ok(Converted::Map(dict)) => return Ok(dict),
+            Ok(Converted::Value(inner)) => current = inner,
+            Err(failure) if !failure.is_refusal() => return Err(failure),
+            Ok(_) | Err(_) => break,
         }
     }
     let kind = value.get_type().qualname()?;
@@ -111,7 +112,6 @@ fn own_request_id(dict: &Bound<'_, PyDict>) -> Outcome<Option<String>> {
         Ok(id) => id.to_str().map(str::to_owned).map_err(|_| "it holds a lone surrogate".to_owned()),
         Err(_) => Err(format!("it must be a str, not an object of type '{}'", id.get_type().qualname()?)),
     };
-    id.map(Some).map_err(|reason| {
-        Failure::refused(reason).at_key(pyo3::intern!(dict.py(), REQUEST_ID).as_any().as_borrowed())
-    })
+    id.map(Some)
+        .map_err(|reason| Failure::refused(reason).at_key(pyo3::intern!(dict.py(), REQUEST_ID).as_any()))
 }

@@ -2,9 +2,9 @@
 
     python benches/codec.py [--rounds 25] [--shape 200B] [--json FILE]
 
-Each round times every codec once on the same object, in a rotated order, so that a slow moment of the machine falls on all.
-Prints the median, the smallest and the largest time in nanoseconds, and the ratio to the peer with the fastest median: the
-median of the rounds' own ratios, since times of one round share the state of the machine.
+Each round times every codec once on the same object, in a rotated order, so that a slow moment of the machine falls
+on all. Prints the median, the smallest and the largest time in nanoseconds, and the ratio to the peer with the fastest
+median: the median of the rounds' own ratios, since the times of one round share the state of the machine.
 Needs msgspec, ormsgpack and msgpack beside a release build of this package.
 """
 
@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 import msgspec
 import ormsgpack
 
@@ -107,7 +107,9 @@ def summarise(times: dict[str, list[float]]) -> dict[str, Any]:
     medians = {name: statistics.median(rounds) for name, rounds in times.items()}
     fastest = min((name for name in times if name != OURS), key=lambda name: medians[name])
     return {
-        "nanoseconds": {name: {"median": medians[name], "min": min(all_), "max": max(all_)} for name, all_ in times.items()},
+        "nanoseconds": {
+            name: {"median": medians[name], "min": min(all_), "max": max(all_)} for name, all_ in times.items()
+        },
         "fastest_peer": fastest,
         "ratio": statistics.median(ours / peer for ours, peer in zip(times[OURS], times[fastest], strict=True)),
     }

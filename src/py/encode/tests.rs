@@ -71,6 +71,18 @@ fn a_missing_request_id_is_added_and_the_input_left_alone() {
 }
 
 #[test]
+fn a_request_id_of_none_counts_as_missing() {
+    with_value(c"{'request_id': None, 'prompt': 'cat'}", |py, value| {
+        let (message, id) = encode_with_request_id(py, value, "new", 0).unwrap();
+        let decoded = decode(py, &message).unwrap().into_bound(py);
+        assert_eq!(id, "new");
+        assert_eq!(message[0], 0x82);
+        assert_eq!(entry(&decoded, "request_id").to_string(), "new");
+        assert!(entry(value, "request_id").is_none());
+    });
+}
+
+#[test]
 fn a_request_id_of_the_input_is_kept() {
     with_value(c"{'request_id': 'own', 'prompt': 'cat'}", |py, value| {
         let (message, id) = encode_with_request_id(py, value, "new", 0).unwrap();

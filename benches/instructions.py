@@ -39,6 +39,8 @@ def worker(spec: Spec) -> list[str]:
 def run(command: Sequence[str], spec: Spec) -> subprocess.CompletedProcess[str]:
     """Runs it where the worker finds its modules."""
     environment = {**os.environ, **({"SSL_CERT_FILE": spec.ca_file} if spec.ca_file else {})}
+    # valgrind follows the link of a virtual environment's interpreter, which then no longer finds its packages.
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     return subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, check=False)
 
 

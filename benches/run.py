@@ -24,10 +24,11 @@ MASS_PEERS = ("fal-realtime/callback", "picows/callback", "fal-client")
 """Who opens ten thousand connections."""
 BOTTLENECK = 0.9
 """From this share of its time on, the server is what was measured."""
-DISTRIBUTIONS = (
-    "fal-realtime", "picows", "msgspec", "ormsgpack", "msgpack", "fal-client", "websockets", "aiohttp", "uvloop", "wreq",
-    "rnet",
-)  # fmt: skip
+DISTRIBUTIONS: tuple[str, ...] = (
+    *("fal-realtime", "fal-client", "picows", "aiohttp", "websockets", "wreq", "rnet"),
+    *("msgspec", "ormsgpack", "msgpack", "uvloop"),
+)
+"""Whose versions a report names."""
 
 Label = tuple[Entry, str]
 """A client and the loop it runs on."""
@@ -98,9 +99,11 @@ def run_cell(cell: Cell, who: Sequence[Label], server: Server, rounds: int, seco
 
 
 def show(value: Spread | None, digits: int) -> str:
-    """`median [low..high]`."""
+    """`median [low..high]`, or the one value."""
     if value is None:
         return "-"
+    if value.low == value.high:
+        return f"{value.median:,.{digits}f}"
     return f"{value.median:,.{digits}f} [{value.low:,.{digits}f}..{value.high:,.{digits}f}]"
 
 

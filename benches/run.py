@@ -124,6 +124,8 @@ def table(cell: Cell, results: Mapping[str, Sequence[Result]], baseline: str) ->
         busy = Spread.of([one["server_busy"] for one in rounds if "server_busy" in one])
         if busy is not None and busy.median >= BOTTLENECK:
             row[-1] += f"  the server is the bottleneck ({busy.median:.0%})"
+        if any(one.get("load", 1.0) < targets.SATURATED for one in rounds):
+            row[-1] += "  the loop was not saturated"
         if failed:
             row[-1] += f"  {failed} of {len(rounds)} rounds failed"
         rows.append(row)

@@ -63,7 +63,7 @@ def with_perf(spec: Spec, event: str, directory: str) -> None:
         sys.exit(finished.stderr)
     unit = "ns of CPU" if event == "cpu-clock" else "instructions"
     report = ["perf", "report", "-i", data, "--stdio", "-q", "--percent-limit", "0.5", "--show-total-period"]
-    for keys, title in (("tid", "by thread"), ("comm,dso,symbol", "by function")):
+    for keys, title in (("pid", "by thread"), ("comm,dso,symbol", "by function")):
         print(f"\n{title}: share, {unit} a message")
         for line in run([*report, "--sort", keys], spec).stdout.splitlines():
             found = re.match(r"\s*([\d.]+%)\s+(\d+)\s+(.*?)\s*(?:-\s+-)?\s*$", line)

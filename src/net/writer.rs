@@ -14,6 +14,7 @@ use tokio::io::AsyncWrite;
 use crate::core::{
     frame::{Control, HEADROOM, close_payload, seal, unseal, write_control, write_small},
     outbox::Outgoing,
+    pool,
 };
 
 /// From this size on a message is framed in place instead of being copied: 16 KiB.
@@ -159,7 +160,9 @@ impl Writer {
                 if large.at == large.message.buffer.len() {
                     written.messages += 1;
                     written.bytes += large.message.payload().len();
-                    self.large = None;
+                    if let Some(large) = self.large.take() {
+                        pool::give(large.message.buffer);
+                    }
                 }
             } else if std::mem::take(&mut self.closing) {
                 self.push_control(Control::Close, &close_payload(1000, ""));

@@ -1,1 +1,171 @@
-//! (being written)
+//! What is this message? A borrowing peek at its top-level keys, without building a value.
+//!
+//! `msgpack` walks the top level of a map and skips the values; `json` does the same with `serde_json`.
+//! Both feed the few keys of interest to `Keys`, which decides.
+
+use std::borrow::Cow;
+
+mod json;
+mod msgpack;
+#[cfg(test)]
+mod tests;
+
+pub use json::{classify_text, control_text};
+pub use msgpack::classify_binary;
+
+/// A message from the server, as far as the connection must know it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Inbound<'a> {
+    /// A result of the app, including its own `status: "error"`.
+    Result {
+        /// Its `request_id`, if that is text or an integer (then its decimal digits). Apps need not copy it.
+        request_id: Option<Cow<'a, str>>,
+    },
+    /// `x-fal-error`: the app raised, or the input was not acceptable.
+    Error {
+        /// The code, for example `INTERNAL_ERROR`; `UNKNOWN_ERROR` if there is none.
+        error: Cow<'a, str>,
+        /// The reason; empty if there is none.
+        reason: Cow<'a, str>,
+    },
+    /// Authentication was refused in band.
+    Unauthorized,
+    /// How long the app took.
+    Timings {
+        /// Seconds.
+        seconds: f64,
+    },
+    /// `x-fal-error` with `TIMEOUT`: no input for a while, and the normal end of every streaming session.
+    EndOfSession {
+        /// The reason; empty if there is none.
+        reason: Cow<'a, str>,
+    },
+    /// Another control message, unknown to this version.
+    Control {
+        /// Its `action`, or its `type` if it has none.
+        action: Cow<'a, str>,
+    },
+    /// Not a message at all.
+    Malformed {
+        /// Why, in words.
+        why: &'static str,
+    },
+}
+
+/// The top-level keys that matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Type,
+    Status,
+    Error,
+    Reason,
+    Action,
+    Timing,
+    RequestId,
+}
+
+impl Key {
+    #[inline]
+    fn parse(key: &[u8]) -> Option<Self> {
+        Some(match key {
+            b"type" => Self::Type,
+            b"status" => Self::Status,
+            b"error" => Self::Error,
+            b"reason" => Self::Reason,
+            b"action" => Self::Action,
+            b"timing" => Self::Timing,
+            b"request_id" => Self::RequestId,
+            _ => return None,
+        })
+    }
+}
+
+/// The value of such a key, as far as it matters.
+#[derive(Debug, Clone, PartialEq, Default)]
+enum Scalar<'a> {
+    Text(Cow<'a, str>),
+    Signed(i64),
+    Unsigned(u64),
+    Float(f64),
+    /// Absent, or of a type that none of the keys has.
+    #[default]
+    Other,
+}
+
+impl<'a> Scalar<'a> {
+    fn text(self) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn is(&self, expected: &str) -> bool {
+        matches!(self, Self::Text(text) if text == expected)
+    }
+}
+
+/// The values of the keys that matter; of a repeated key the last, as in every decoder.
+#[derive(Debug, Default)]
+struct Keys<'a> {
+    kind: Scalar<'a>,
+    status: Scalar<'a>,
+    error: Scalar<'a>,
+    reason: Scalar<'a>,
+    action: Scalar<'a>,
+    timing: Scalar<'a>,
+    request_id: Scalar<'a>,
+}
+
+impl<'a> Keys<'a> {
+    fn set(&mut self, key: Key, value: Scalar<'a>) {
+        let slot = match key {
+            Key::Type => &mut self.kind,
+            Key::Status => &mut self.status,
+            Key::Error => &mut self.error,
+            Key::Reason => &mut self.reason,
+            Key::Action => &mut self.action,
+            Key::Timing => &mut self.timing,
+            Key::RequestId => &mut self.request_id,
+        };
+        *slot = value;
+    }
+
+    fn decide(self) -> Inbound<'a> {
+        if self.status.is("error") && self.error.is("Unauthorized") {
+            return Inbound::Unauthorized;
+        }
+        let kind = match self.kind {
+            Scalar::Text(kind) if kind.starts_with("x-fal-") => kind,
+            _ => return Inbound::Result { request_id: digits_or_text(self.request_id) },
+        };
+        if kind == "x-fal-error" {
+            let reason = self.reason.text().unwrap_or_default();
+            return match self.error.text() {
+                Some(error) if error == "TIMEOUT" => Inbound::EndOfSession { reason },
+                error => Inbound::Error { error: error.unwrap_or(Cow::Borrowed("UNKNOWN_ERROR")), reason },
+            };
+        }
+        let timing = match self.timing {
+            Scalar::Float(seconds) => Some(seconds),
+            Scalar::Signed(seconds) => Some(seconds as f64),
+            Scalar::Unsigned(seconds) => Some(seconds as f64),
+            Scalar::Text(_) | Scalar::Other => None,
+        };
+        match timing {
+            Some(seconds) if kind == "x-fal-message" && self.action.is("timings") => {
+                Inbound::Timings { seconds }
+            }
+            _ => Inbound::Control { action: self.action.text().unwrap_or(kind) },
+        }
+    }
+}
+
+fn digits_or_text(request_id: Scalar<'_>) -> Option<Cow<'_, str>> {
+    match request_id {
+        Scalar::Text(text) => Some(text),
+        Scalar::Signed(number) => Some(Cow::Owned(number.to_string())),
+        Scalar::Unsigned(number) => Some(Cow::Owned(number.to_string())),
+        Scalar::Float(_) | Scalar::Other => None,
+    }
+}

@@ -1,1 +1,304 @@
-//! (being written)
+//! Incoming messages from the socket until the caller takes them: results in their order, answers to
+//! requests past the ring, notices (errors, timings, state changes) beside it.
+//!
+//! Everything carries the number of its arrival, so that whoever takes from both queues can keep the order.
+
+use bytes::Bytes;
+
+use super::{
+    frame::Kind,
+    requests::{Answer, Requests},
+    ring::{Overflow, Pushed, Ring, Weigh},
+    session::State,
+    stats::Stats,
+};
+use crate::error::{Error, ErrorKind};
+
+pub use super::requests::RequestKey;
+
+/// Results that may wait before the socket is no longer read.
+pub const HIGH_WATER: usize = 1024;
+/// Bytes of results that may wait before the socket is no longer read.
+pub const HIGH_WATER_BYTES: usize = 64 << 20;
+/// While a request waits for its answer, reading goes on to this multiple of the high-water mark.
+const REQUEST_SLACK: usize = 8;
+/// Notices that may wait before the socket is no longer read.
+const MAX_NOTICES: usize = 1024;
+/// What an item weighs beyond its payload: a flood of empty messages must be bounded too.
+const ITEM_OVERHEAD: usize = 64;
+
+/// A result as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// Binary or text.
+    pub kind: Kind,
+    /// The payload; text has been checked to be UTF-8.
+    pub payload: Bytes,
+}
+
+/// What [`Inbox::pop`] gives.
+#[derive(Debug)]
+pub enum Item {
+    /// A result.
+    Result(Received),
+    /// An error that belongs between the results around it (no `on_error` took it).
+    Error(Error),
+    /// The end of a stream, or of the connection.
+    End(Error),
+}
+
+/// What callbacks other than `on_result` are told.
+#[derive(Debug)]
+pub enum Notice {
+    /// For `on_error`.
+    Error(Error),
+    /// For `on_timings`: seconds.
+    Timings(f64),
+    /// For `on_state_change`.
+    State(State),
+}
+
+/// An item or a notice, with the number of its arrival.
+#[derive(Debug)]
+pub struct Numbered<T> {
+    /// Grows by one with each arrival.
+    pub number: u64,
+    /// What arrived.
+    pub what: T,
+}
+
+impl Weigh for Numbered<Item> {
+    fn weight(&self) -> usize {
+        ITEM_OVERHEAD
+            + match &self.what {
+                Item::Result(received) => received.payload.len(),
+                Item::Error(_) | Item::End(_) => 0,
+            }
+    }
+}
+
+/// The next thing for a caller that takes results and notices in one order.
+#[derive(Debug)]
+pub enum Next {
+    /// From the ring.
+    Item(Numbered<Item>),
+    /// From beside it.
+    Notice(Notice),
+}
+
+/// Where a result went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placed {
+    /// In the ring.
+    Queued,
+    /// To a pending request.
+    Answered,
+}
+
+/// The way in of one connection.
+#[derive(Debug)]
+pub struct Inbox {
+    ring: Ring<Numbered<Item>>,
+    notices: std::collections::VecDeque<Numbered<Notice>>,
+    /// The requests that wait for an answer.
+    pub requests: Requests,
+    lossless: bool,
+    paused: bool,
+    next_number: u64,
+    received: u64,
+    delivered: u64,
+    dropped: u64,
+    pending: u64,
+    bytes: u64,
+}
+
+impl Inbox {
+    /// An empty inbox. `max_buffering` asks for freshness: a ring of so many results, drop-oldest.
+    pub fn new(max_buffering: Option<u8>) -> Self {
+        let ring = match max_buffering {
+            Some(n) => Ring::new(usize::from(n), HIGH_WATER_BYTES, Overflow::DropOldest),
+            // Lossless: the bound is that reading pauses, not that the ring refuses.
+            None => Ring::new(usize::MAX, usize::MAX, Overflow::Refuse),
+        };
+        Self {
+            ring,
+            notices: std::collections::VecDeque::new(),
+            requests: Requests::default(),
+            lossless: max_buffering.is_none(),
+            paused: false,
+            next_number: 0,
+            received: 0,
+            delivered: 0,
+            dropped: 0,
+            pending: 0,
+            bytes: 0,
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+
+    fn push(&mut self, what: Item) {
+        let number = self.number();
+        if let Pushed::Displaced(older) = self.ring.push(Numbered { number, what }) {
+            let results = older.iter().filter(|item| matches!(item.what, Item::Result(_))).count() as u64;
+            self.dropped += results;
+            self.pending -= results;
+        }
+    }
+
+    /// Takes a result: to the request that waits for it, else to the ring.
+    pub fn push_result(&mut self, received: Received, request_id: Option<&str>) -> Placed {
+        self.received += 1;
+        self.pending += 1;
+        self.bytes += received.payload.len() as u64;
+        if let Some(id) = request_id
+            && let Some(key) = self.requests.waiting(id)
+        {
+            let number = self.number();
+            self.requests.settle(key, Answer { number, outcome: Ok(received) });
+            return Placed::Answered;
+        }
+        self.push(Item::Result(received));
+        Placed::Queued
+    }
+
+    /// Takes an error that is raised in its place between the results.
+    pub fn push_error(&mut self, error: Error) {
+        self.push(Item::Error(error));
+    }
+
+    /// Takes the end of a stream.
+    pub fn push_end(&mut self, reason: Error) {
+        self.push(Item::End(reason));
+    }
+
+    /// Takes a notice. When too many wait, the oldest goes.
+    pub fn push_notice(&mut self, notice: Notice) {
+        let number = self.number();
+        if self.notices.len() >= MAX_NOTICES {
+            self.notices.pop_front();
+        }
+        self.notices.push_back(Numbered { number, what: notice });
+    }
+
+    /// The oldest item. A result among them is delivered with this.
+    pub fn pop(&mut self) -> Option<Numbered<Item>> {
+        let item = self.ring.pop()?;
+        if matches!(item.what, Item::Result(_)) {
+            self.pending -= 1;
+            self.delivered += 1;
+        }
+        Some(item)
+    }
+
+    /// Takes back an item that [`Inbox::pop`] gave and that its taker could not use.
+    pub fn unpop(&mut self, item: Numbered<Item>) {
+        if matches!(item.what, Item::Result(_)) {
+            self.pending += 1;
+            self.delivered -= 1;
+        }
+        let number = item.number;
+        self.ring.restore(item, |other| other.number < number);
+    }
+
+    /// The oldest notice.
+    pub fn pop_notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front().map(|notice| notice.what)
+    }
+
+    /// The oldest of both.
+    pub fn pop_any(&mut self) -> Option<Next> {
+        match (self.ring.front(), self.notices.front()) {
+            (Some(item), Some(notice)) if notice.number < item.number => self.pop_notice().map(Next::Notice),
+            (None, Some(_)) => self.pop_notice().map(Next::Notice),
+            (Some(_), _) => self.pop().map(Next::Item),
+            (None, None) => None,
+        }
+    }
+
+    /// How many items wait.
+    pub fn items(&self) -> usize {
+        self.ring.len()
+    }
+
+    /// Whether [`Inbox::pop`] has something.
+    pub fn has_items(&self) -> bool {
+        !self.ring.is_empty()
+    }
+
+    /// Whether [`Inbox::pop_notice`] has something.
+    pub fn has_notices(&self) -> bool {
+        !self.notices.is_empty()
+    }
+
+    /// Takes the outcome of a request, if it is there; a result is delivered with this.
+    pub fn take_answer(&mut self, key: RequestKey) -> Option<Result<Numbered<Item>, Error>> {
+        let Answer { number, outcome } = self.requests.take(key)?;
+        Some(outcome.map(|received| {
+            self.pending -= 1;
+            self.delivered += 1;
+            Numbered { number, what: Item::Result(received) }
+        }))
+    }
+
+    /// Nobody waits for this request any more. An answer that is already there becomes an ordinary result, in
+    /// the place where it arrived.
+    pub fn forget_request(&mut self, key: RequestKey) {
+        if let Some(Answer { number, outcome: Ok(received) }) = self.requests.forget(key) {
+            let item = Numbered { number, what: Item::Result(received) };
+            self.ring.restore(item, |other| other.number < number);
+        }
+    }
+
+    /// Whether the socket should not be read for now.
+    pub fn should_pause(&mut self) -> bool {
+        if !self.lossless {
+            return self.notices.len() >= MAX_NOTICES;
+        }
+        let (len, weight) = (self.ring.len() + self.notices.len(), self.ring.weight());
+        let full = |slack: usize| len >= HIGH_WATER * slack || weight >= HIGH_WATER_BYTES * slack;
+        if !full(1) {
+            self.paused &= len > HIGH_WATER / 2 || weight > HIGH_WATER_BYTES / 2;
+        } else if !self.requests.any_waiting() {
+            self.paused = true;
+        } else if full(REQUEST_SLACK) {
+            // Their answers may be behind what nobody takes: better an error than a hang.
+            self.requests.fail_waiting(|_| true, &buffer_full());
+            self.paused = true;
+        } else {
+            self.paused = false;
+        }
+        self.paused
+    }
+
+    /// Whether reading is paused.
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Fills in the incoming half of `stats`.
+    pub fn report(&self, stats: &mut Stats) {
+        stats.received = self.received;
+        stats.delivered = self.delivered;
+        stats.received_dropped = self.dropped;
+        stats.received_pending = self.pending;
+        stats.bytes_received = self.bytes;
+    }
+}
+
+fn buffer_full() -> Error {
+    Error::new(
+        ErrorKind::BufferFull,
+        format!(
+            "{} results wait to be taken, so reading has stopped before this request's answer came; \
+             take results with recv(), iteration or on_result",
+            HIGH_WATER * REQUEST_SLACK
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests;

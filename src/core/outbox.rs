@@ -1,1 +1,252 @@
-//! (being written)
+//! Outgoing messages from `send` until their fate is known: throttle slot, ring, in flight.
+//!
+//! Every accepted message ends as exactly one of written, coalesced, dropped or failed; until then it is
+//! pending. The counters live beside the queues, so that the sum holds whenever somebody looks.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    frame::{HEADROOM, Kind},
+    inbox::RequestKey,
+    ring::{Overflow, Pushed, Ring, Weigh},
+    stats::Stats,
+    throttle::{Offer, Throttle},
+};
+
+/// Messages that the outgoing ring holds when the caller did not ask for freshness.
+pub const MAX_QUEUED: usize = 1024;
+/// Bytes that the outgoing ring holds.
+pub const MAX_QUEUED_BYTES: usize = 64 << 20;
+
+/// An encoded message on its way out.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// [`HEADROOM`] bytes for the frame header, then the payload.
+    pub buffer: Vec<u8>,
+    /// Binary, or text if a custom encoder gave a str.
+    pub kind: Kind,
+    /// The request that waits for the answer to this message.
+    pub request: Option<RequestKey>,
+}
+
+impl Outgoing {
+    /// The payload, without the headroom.
+    pub fn payload(&self) -> &[u8] {
+        self.buffer.get(HEADROOM..).unwrap_or_default()
+    }
+}
+
+impl Weigh for Outgoing {
+    fn weight(&self) -> usize {
+        self.payload().len()
+    }
+}
+
+/// How a message comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Through the throttle: a newer message may take its place.
+    Throttled,
+    /// Straight to the ring: a request's message is nobody's predecessor.
+    Direct,
+}
+
+/// What became of an offered message.
+#[derive(Debug)]
+pub enum Accepted {
+    /// It is in the ring; the writer has work. Requests whose messages it displaced are named.
+    Queued(Vec<RequestKey>),
+    /// It waits in the throttle's slot until [`Outbox::deadline`].
+    Held,
+}
+
+/// The way out of one connection.
+#[derive(Debug)]
+pub struct Outbox {
+    throttle: Throttle<Outgoing>,
+    ring: Ring<Outgoing>,
+    /// The ring makes room by dropping the oldest.
+    fresh: bool,
+    in_flight: usize,
+    /// The weight of the message that was refused last: whoever waits for room waits for this much.
+    refused: usize,
+    accepted: u64,
+    written: u64,
+    coalesced: u64,
+    dropped: u64,
+    failed: u64,
+    bytes: u64,
+}
+
+impl Outbox {
+    /// An empty outbox. `max_buffering` asks for freshness: a ring of so many messages, drop-oldest.
+    pub fn new(throttle: Duration, max_buffering: Option<u8>) -> Self {
+        let ring = match max_buffering {
+            Some(n) => Ring::new(usize::from(n), MAX_QUEUED_BYTES, Overflow::DropOldest),
+            None => Ring::new(MAX_QUEUED, MAX_QUEUED_BYTES, Overflow::Refuse),
+        };
+        Self {
+            throttle: Throttle::new(throttle),
+            ring,
+            fresh: max_buffering.is_some(),
+            in_flight: 0,
+            refused: 0,
+            accepted: 0,
+            written: 0,
+            coalesced: 0,
+            dropped: 0,
+            failed: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Whether a message of `weight` bytes would be accepted now.
+    pub fn has_room(&self, weight: usize) -> bool {
+        self.fresh || self.ring.has_room(weight)
+    }
+
+    /// Whether the message that was refused last would be accepted now.
+    pub fn has_room_for_refused(&self) -> bool {
+        self.has_room(self.refused)
+    }
+
+    /// Takes a message, or gives it back when there is no room.
+    pub fn accept(&mut self, now: Instant, message: Outgoing, lane: Lane) -> Result<Accepted, Outgoing> {
+        if !self.has_room(message.weight()) {
+            self.refused = message.weight();
+            return Err(message);
+        }
+        self.refused = 0;
+        self.accepted += 1;
+        if lane == Lane::Direct {
+            return Ok(self.queue(message));
+        }
+        // A held message whose time has come goes first: it is older.
+        let displaced = self.tick(now);
+        match self.throttle.offer(now, message) {
+            Offer::Pass(message) => Ok(match self.queue(message) {
+                Accepted::Queued(mut more) => {
+                    more.extend(displaced);
+                    Accepted::Queued(more)
+                }
+                Accepted::Held => Accepted::Held,
+            }),
+            Offer::Held => Ok(Accepted::Held),
+            Offer::Replaced(_older) => {
+                self.coalesced += 1;
+                Ok(Accepted::Held)
+            }
+        }
+    }
+
+    fn queue(&mut self, message: Outgoing) -> Accepted {
+        match self.ring.push(message) {
+            Pushed::Stored => Accepted::Queued(Vec::new()),
+            Pushed::Displaced(older) => {
+                self.dropped += older.len() as u64;
+                Accepted::Queued(older.into_iter().filter_map(|message| message.request).collect())
+            }
+            // Not reached behind `has_room`; if it were, the message would be kept, not lost.
+            Pushed::Refused(message) => {
+                self.ring.push_front(message);
+                Accepted::Queued(Vec::new())
+            }
+        }
+    }
+
+    /// Moves a held message whose time has come into the ring. Returns the requests displaced by it.
+    pub fn tick(&mut self, now: Instant) -> Vec<RequestKey> {
+        if !self.throttle.peek_due(now) || !self.has_room(0) {
+            return Vec::new();
+        }
+        let Some(message) = self.throttle.due(now) else { return Vec::new() };
+        if self.has_room(message.weight()) {
+            match self.queue(message) {
+                Accepted::Queued(displaced) => displaced,
+                Accepted::Held => Vec::new(),
+            }
+        } else {
+            // It keeps its place until the ring has room; a newer one may still replace it.
+            if self.throttle.restore(message).is_some() {
+                self.coalesced += 1;
+            }
+            Vec::new()
+        }
+    }
+
+    /// When [`Outbox::tick`] has something to do. While the ring is full it has nothing: room comes with a write.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.throttle.deadline().filter(|_| self.has_room(0))
+    }
+
+    /// The next message to write; it is in flight until its fate is told.
+    pub fn take(&mut self) -> Option<Outgoing> {
+        let message = self.ring.pop()?;
+        self.in_flight += 1;
+        Some(message)
+    }
+
+    /// Whether [`Outbox::take`] has something.
+    pub fn is_queued(&self) -> bool {
+        !self.ring.is_empty()
+    }
+
+    /// The payload size of the next message to write.
+    pub fn next_weight(&self) -> Option<usize> {
+        self.ring.front().map(Weigh::weight)
+    }
+
+    /// `count` messages in flight, together `bytes` of payload, have been handed to the socket.
+    pub fn wrote(&mut self, count: usize, bytes: usize) {
+        self.in_flight -= count;
+        self.written += count as u64;
+        self.bytes += bytes as u64;
+    }
+
+    /// Puts untouched messages in flight back in front of the ring, in their order.
+    pub fn give_back(&mut self, messages: impl DoubleEndedIterator<Item = Outgoing>) {
+        for message in messages.rev() {
+            self.in_flight -= 1;
+            self.ring.push_front(message);
+        }
+    }
+
+    /// `count` messages in flight are lost: their write had begun, so they are not sent again.
+    pub fn lost(&mut self, count: usize) {
+        self.in_flight -= count;
+        self.failed += count as u64;
+    }
+
+    /// Throws away what the throttle holds.
+    pub fn cancel_throttled(&mut self) {
+        if self.throttle.cancel().is_some() {
+            self.failed += 1;
+        }
+    }
+
+    /// Throws away everything that is not in flight. Returns the requests among it.
+    pub fn fail_all(&mut self) -> Vec<RequestKey> {
+        self.cancel_throttled();
+        self.failed += self.ring.len() as u64;
+        self.ring.drain().filter_map(|message| message.request).collect()
+    }
+
+    /// Messages whose fate is open.
+    pub fn pending(&self) -> usize {
+        usize::from(self.throttle.held()) + self.ring.len() + self.in_flight
+    }
+
+    /// Fills in the outgoing half of `stats`.
+    pub fn report(&self, stats: &mut Stats) {
+        stats.accepted = self.accepted;
+        stats.written = self.written;
+        stats.coalesced = self.coalesced;
+        stats.dropped = self.dropped;
+        stats.failed = self.failed;
+        stats.pending = self.pending() as u64;
+        stats.bytes_sent = self.bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests;

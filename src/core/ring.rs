@@ -1,1 +1,150 @@
-//! (being written)
+//! A bounded queue that counts items and bytes and hands back whatever it does not keep.
+
+use std::collections::VecDeque;
+
+#[cfg(test)]
+mod tests;
+
+/// What an item costs a [`Ring`]'s second limit.
+pub trait Weigh {
+    /// Its size in bytes. Must not change while the item is in a ring.
+    fn weight(&self) -> usize;
+}
+
+/// What [`Ring::push`] does when there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overflow {
+    /// The oldest items make room: freshness over completeness.
+    DropOldest,
+    /// The new item is handed back: nothing is ever lost.
+    Refuse,
+}
+
+/// What became of a pushed item. Whatever the ring does not keep comes back, so that the caller can count it.
+#[must_use = "items that the ring did not keep must be counted"]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pushed<T> {
+    /// It is in the ring, and so is all that was there before.
+    Stored,
+    /// It is in the ring, and these, oldest first, no longer are. Never empty.
+    Displaced(Vec<T>),
+    /// It is not in the ring.
+    Refused(T),
+}
+
+/// A bounded FIFO queue.
+///
+/// Both limits hold for every push, with one exception: an item heavier than the whole ring is accepted when
+/// the ring is empty, since it could never pass otherwise. (Messages have a size limit of their own.)
+#[derive(Debug)]
+pub struct Ring<T: Weigh> {
+    items: VecDeque<T>,
+    weight: usize,
+    max_items: usize,
+    max_weight: usize,
+    overflow: Overflow,
+}
+
+impl<T: Weigh> Ring<T> {
+    /// An empty ring keeps at most this many bytes of storage. Most connections of a big process are idle at
+    /// any moment, and growing again costs nanoseconds a message.
+    const IDLE_BYTES: usize = 1024;
+
+    /// An empty ring of at most `max_items` items (at least 1) and `max_weight` bytes. Allocates nothing.
+    pub fn new(max_items: usize, max_weight: usize, overflow: Overflow) -> Self {
+        Self { items: VecDeque::new(), weight: 0, max_items: max_items.max(1), max_weight, overflow }
+    }
+
+    /// Appends an item, or does what the ring's [`Overflow`] says.
+    pub fn push(&mut self, item: T) -> Pushed<T> {
+        let weight = item.weight();
+        if self.has_room(weight) {
+            self.append(item, weight);
+            return Pushed::Stored;
+        }
+        match self.overflow {
+            Overflow::Refuse => Pushed::Refused(item),
+            Overflow::DropOldest => {
+                let mut displaced = Vec::with_capacity(1);
+                while !self.has_room(weight)
+                    && let Some(oldest) = self.take_front()
+                {
+                    displaced.push(oldest);
+                }
+                self.append(item, weight);
+                Pushed::Displaced(displaced)
+            }
+        }
+    }
+
+    /// Returns an item to the front. It was accepted before, so no limit applies to it.
+    pub fn push_front(&mut self, item: T) {
+        self.weight = self.weight.saturating_add(item.weight());
+        self.items.push_front(item);
+    }
+
+    /// Returns an item to its place: behind the last item that `is_before` it. It was accepted before, so no limit
+    /// applies to it. The items must be in the order that `is_before` speaks of.
+    pub fn restore(&mut self, item: T, is_before: impl FnMut(&T) -> bool) {
+        self.weight = self.weight.saturating_add(item.weight());
+        let place = self.items.partition_point(is_before);
+        self.items.insert(place, item);
+    }
+
+    /// Takes the oldest item.
+    pub fn pop(&mut self) -> Option<T> {
+        let item = self.take_front()?;
+        if self.items.is_empty() && self.items.capacity() * size_of::<T>() > Self::IDLE_BYTES {
+            self.items = VecDeque::new();
+        }
+        Some(item)
+    }
+
+    /// The oldest item.
+    pub fn front(&self) -> Option<&T> {
+        self.items.front()
+    }
+
+    /// How many items there are.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The weight of all items together, in bytes.
+    pub fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// Whether an item of this weight could be pushed now without displacing or being refused.
+    pub fn has_room(&self, weight: usize) -> bool {
+        self.items.is_empty()
+            || (self.items.len() < self.max_items && self.weight.saturating_add(weight) <= self.max_weight)
+    }
+
+    /// The items, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.items.iter()
+    }
+
+    /// Takes all items, oldest first. The ring is empty at once, whether or not the iterator is run.
+    pub fn drain(&mut self) -> impl Iterator<Item = T> + use<T> {
+        self.weight = 0;
+        std::mem::take(&mut self.items).into_iter()
+    }
+
+    fn append(&mut self, item: T, weight: usize) {
+        self.weight = self.weight.saturating_add(weight);
+        self.items.push_back(item);
+    }
+
+    fn take_front(&mut self) -> Option<T> {
+        let item = self.items.pop_front()?;
+        self.weight = self.weight.saturating_sub(item.weight());
+        Some(item)
+    }
+}

@@ -1,1 +1,394 @@
-//! (being written)
+//! The life of a connection as a state machine: inputs in, actions out. No I/O, no clock, no randomness.
+//!
+//! Whoever runs it owns the socket, the timers and the dice, carries out the actions in their order, and tells
+//! what came of them. Inputs about a socket carry its generation; those of an older socket are ignored.
+
+use std::time::{Duration, Instant};
+
+use super::backoff::{Backoff, BackoffPolicy};
+use crate::error::{Error, ErrorKind};
+
+/// A socket that was open for so long had been accepted.
+const ACCEPTED_AFTER: Duration = Duration::from_secs(10);
+
+/// Where a connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// No socket; the next message opens one.
+    Idle,
+    /// Waiting for a token.
+    Authenticating,
+    /// Opening the socket.
+    Connecting,
+    /// Messages flow.
+    Active,
+    /// The socket was lost; waiting to open another.
+    Waiting,
+    /// Closing the socket.
+    Closing,
+    /// Over.
+    Closed,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 7] = [
+        Self::Idle,
+        Self::Authenticating,
+        Self::Connecting,
+        Self::Active,
+        Self::Waiting,
+        Self::Closing,
+        Self::Closed,
+    ];
+
+    /// The name that Python sees.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Authenticating => "authenticating",
+            Self::Connecting => "connecting",
+            Self::Active => "active",
+            Self::Waiting => "waiting",
+            Self::Closing => "closing",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// How a socket ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loss {
+    /// A close frame came with this code (1005 if it had none).
+    Close {
+        /// The close code.
+        code: u16,
+        /// The close reason.
+        reason: String,
+    },
+    /// It broke: reset, end of file in the middle, no pong, or a violation of the protocol.
+    Broken(String),
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A message was accepted, or (`eager`) somebody waits for the opening itself.
+    Open {
+        /// Somebody waits and can be told of a failure.
+        eager: bool,
+    },
+    /// The token that was asked for is there.
+    TokenReady,
+    /// No token could be had.
+    TokenFailed(Error),
+    /// The socket is open.
+    Opened {
+        /// The socket's generation.
+        socket: u64,
+    },
+    /// The socket could not be opened.
+    OpenFailed {
+        /// The socket's generation.
+        socket: u64,
+        /// Why.
+        error: Error,
+    },
+    /// A result came: the server has accepted us.
+    Accepted {
+        /// The socket's generation.
+        socket: u64,
+    },
+    /// The server refused the token in band.
+    Unauthorized {
+        /// The socket's generation.
+        socket: u64,
+    },
+    /// The server says that its session is over; it will close.
+    SessionOver {
+        /// The socket's generation.
+        socket: u64,
+    },
+    /// The socket is gone. `unsent` says whether messages wait to be sent.
+    Lost {
+        /// The socket's generation.
+        socket: u64,
+        /// How it ended.
+        loss: Loss,
+        /// Messages wait.
+        unsent: bool,
+    },
+    /// The time of [`Action::Wait`] is over.
+    Elapsed,
+    /// The caller closes.
+    Close,
+}
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Get a token; `fresh` asks for a newer one than the last. Answer with `TokenReady` or `TokenFailed`.
+    FetchToken {
+        /// The last token was refused.
+        fresh: bool,
+    },
+    /// Open a socket of this generation. Answer with `Opened` or `OpenFailed`.
+    Dial {
+        /// The new socket's generation.
+        socket: u64,
+    },
+    /// Give up the token request or the dialling that is under way, or drop the socket.
+    Abandon,
+    /// Write no further messages on this socket.
+    StopWriting,
+    /// Send what is queued and a close frame with code 1000. Answer with `Lost`.
+    SendClose,
+    /// Answer with `Elapsed` after this time.
+    Wait(Duration),
+    /// The stream has ended.
+    EndStream,
+    /// The connection is over, for this reason if it was not the caller's wish.
+    Finish(Option<Error>),
+}
+
+/// What a session is told at its beginning.
+#[derive(Debug, Clone)]
+pub struct SessionConfig {
+    /// A token is needed to open a socket.
+    pub use_token: bool,
+    /// The app streams: a normal close is the end of the stream.
+    pub streaming: bool,
+    /// How to come back after a loss; `None`: a loss ends the connection.
+    pub reconnect: Option<BackoffPolicy>,
+    /// How long an opening that nobody waits for is tried, in all.
+    pub open_timeout: Duration,
+}
+
+/// The state machine of one connection.
+#[derive(Debug)]
+pub struct Session {
+    config: SessionConfig,
+    state: State,
+    socket: u64,
+    backoff: Option<Backoff>,
+    /// Somebody waits for the opening.
+    eager: bool,
+    /// A socket was open once.
+    established: bool,
+    /// When the first opening began.
+    opening_since: Option<Instant>,
+    /// When the newest socket opened.
+    opened_at: Option<Instant>,
+    /// The token was refused, and a fresh one is being tried.
+    refused: bool,
+    /// The server has said that this socket's session is over.
+    over: bool,
+}
+
+impl Session {
+    /// A session in the state `idle`.
+    pub fn new(config: SessionConfig) -> Self {
+        Self {
+            backoff: config.reconnect.clone().map(Backoff::new),
+            config,
+            state: State::Idle,
+            socket: 0,
+            eager: false,
+            established: false,
+            opening_since: None,
+            opened_at: None,
+            refused: false,
+            over: false,
+        }
+    }
+
+    /// Where it stands.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// The generation of the newest socket; 0 before the first.
+    pub fn socket(&self) -> u64 {
+        self.socket
+    }
+
+    /// Takes an input; `jitter` is a random number in 0..1.
+    pub fn handle(&mut self, now: Instant, jitter: f64, input: Input) -> Vec<Action> {
+        use State::{Active, Authenticating, Closed, Closing, Connecting, Idle, Waiting};
+        match (self.state, input) {
+            (Closed, _) => Vec::new(),
+            (Idle, Input::Open { eager }) => {
+                self.eager = eager;
+                self.opening_since = Some(now);
+                self.open()
+            }
+            (Authenticating | Connecting | Waiting, Input::Open { eager }) => {
+                self.eager |= eager;
+                Vec::new()
+            }
+
+            (Authenticating, Input::TokenReady) => self.dial(),
+            (Authenticating, Input::TokenFailed(error)) => self.retry(now, jitter, error),
+
+            (Connecting, Input::Opened { socket }) if socket == self.socket => {
+                self.state = Active;
+                self.established = true;
+                self.eager = false;
+                self.over = false;
+                self.opened_at = Some(now);
+                if let Some(backoff) = &mut self.backoff {
+                    backoff.opened(now);
+                }
+                Vec::new()
+            }
+            (Connecting, Input::OpenFailed { socket, error }) if socket == self.socket => {
+                if is_refusal(&error) { self.refuse(error) } else { self.retry(now, jitter, error) }
+            }
+
+            (Active, Input::Accepted { socket }) if socket == self.socket => {
+                self.refused = false;
+                Vec::new()
+            }
+            (Active, Input::SessionOver { socket }) if socket == self.socket => {
+                self.over = true;
+                vec![Action::StopWriting]
+            }
+            (Active, Input::Unauthorized { socket }) if socket == self.socket => {
+                self.forgive(now);
+                let mut actions = vec![Action::Abandon];
+                actions.extend(self.refuse(refused_in_band()));
+                actions
+            }
+            (Active, Input::Lost { socket, loss, unsent }) if socket == self.socket => {
+                self.lost(now, jitter, loss, unsent)
+            }
+
+            (Waiting, Input::Elapsed) => self.open(),
+
+            (Active, Input::Close) => {
+                self.state = Closing;
+                vec![Action::SendClose]
+            }
+            (Idle | Authenticating | Connecting | Waiting, Input::Close) => {
+                self.state = Closed;
+                vec![Action::Abandon, Action::Finish(None)]
+            }
+            (Closing, Input::Lost { socket, .. }) if socket == self.socket => {
+                self.state = Closed;
+                vec![Action::Finish(None)]
+            }
+
+            // What an abandoned socket, token request or timer still says is of no interest.
+            (Idle | Authenticating | Connecting | Active | Waiting | Closing, _) => Vec::new(),
+        }
+    }
+
+    fn open(&mut self) -> Vec<Action> {
+        if self.config.use_token {
+            self.state = State::Authenticating;
+            vec![Action::FetchToken { fresh: self.refused }]
+        } else {
+            self.dial()
+        }
+    }
+
+    fn dial(&mut self) -> Vec<Action> {
+        self.state = State::Connecting;
+        self.socket += 1;
+        vec![Action::Dial { socket: self.socket }]
+    }
+
+    fn finish(&mut self, error: Error) -> Vec<Action> {
+        self.state = State::Closed;
+        vec![Action::Finish(Some(error))]
+    }
+
+    /// A socket that lived for a while was accepted, even if no result came to say so.
+    fn forgive(&mut self, now: Instant) {
+        if self.opened_at.is_some_and(|at| now.saturating_duration_since(at) >= ACCEPTED_AFTER) {
+            self.refused = false;
+        }
+    }
+
+    /// The credentials were refused: once, try a fresh token.
+    fn refuse(&mut self, error: Error) -> Vec<Action> {
+        if self.config.use_token && !self.refused {
+            self.refused = true;
+            return self.open();
+        }
+        let message = error.message;
+        self.finish(Error::new(ErrorKind::Authentication, message))
+    }
+
+    /// An opening failed: try again, if that may help and nobody would rather be told.
+    fn retry(&mut self, now: Instant, jitter: f64, error: Error) -> Vec<Action> {
+        let first = !self.established;
+        // A token provider that fails at the start will fail again; later on, it may just have a bad moment.
+        let refused = error.kind == ErrorKind::Authentication;
+        let hopeless = if first { refused || !error.transient } else { refused && !error.transient };
+        let too_late = first
+            && self
+                .opening_since
+                .is_some_and(|since| now.saturating_duration_since(since) >= self.config.open_timeout);
+        if hopeless || too_late || (first && self.eager) {
+            return self.finish(error);
+        }
+        self.wait(jitter, error)
+    }
+
+    fn wait(&mut self, jitter: f64, error: Error) -> Vec<Action> {
+        match self.backoff.as_mut().and_then(|backoff| backoff.next(jitter)) {
+            Some(delay) => {
+                self.state = State::Waiting;
+                vec![Action::Wait(delay)]
+            }
+            None => self.finish(error),
+        }
+    }
+
+    fn lost(&mut self, now: Instant, jitter: f64, loss: Loss, unsent: bool) -> Vec<Action> {
+        self.forgive(now);
+        if let Some(backoff) = &mut self.backoff {
+            backoff.lost(now);
+        }
+        let normal = self.over || matches!(loss, Loss::Close { code: 1000, .. });
+        if normal {
+            let mut actions = Vec::new();
+            if self.config.streaming {
+                actions.push(Action::EndStream);
+            }
+            if unsent {
+                actions.extend(self.open());
+            } else {
+                self.state = State::Idle;
+            }
+            return actions;
+        }
+        match loss {
+            Loss::Close { code: 1008, reason } => {
+                let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+                self.refuse(Error::new(
+                    ErrorKind::Authentication,
+                    format!("the server refused the session (close code 1008{why})"),
+                ))
+            }
+            Loss::Close { code, reason } => self.wait(jitter, Error::closed(code, reason)),
+            Loss::Broken(reason) => self.wait(jitter, Error::closed(1006, reason)),
+        }
+    }
+}
+
+fn is_refusal(error: &Error) -> bool {
+    error.kind == ErrorKind::Authentication
+        || matches!(error.kind, ErrorKind::Handshake { status: Some(401 | 403) })
+}
+
+fn refused_in_band() -> Error {
+    Error::new(
+        ErrorKind::Authentication,
+        "the server refused the credentials (Unauthorized); check that the key is valid and may use this app",
+    )
+}
+
+#[cfg(test)]
+mod tests;

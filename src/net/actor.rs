@@ -1,1 +1,329 @@
-//! (being written)
+//! One task a connection: runs the session's actions and tells it what came of them.
+
+use std::{pin::pin, sync::Arc, task::Poll, time::Instant};
+
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use super::{
+    handle::{Connection, Interest},
+    link::{Event, Link},
+    runtime::Io,
+    settings::Address,
+    token_store::Lease,
+    transport::{Opened, Stream, Target, open_websocket},
+};
+use crate::{
+    core::{
+        session::{Action, Input, Loss, Session, State},
+        token::Token,
+    },
+    error::{Error, ErrorKind, Result},
+};
+
+/// What the actor does until the next input.
+enum Work {
+    /// Nothing: a command will come.
+    Rest,
+    Token {
+        fresh: bool,
+    },
+    Dial {
+        socket: u64,
+    },
+    Drive,
+    Sleep(std::time::Duration),
+}
+
+struct Actor {
+    connection: Arc<Connection>,
+    io: Io,
+    session: Session,
+    work: Work,
+    token: Option<(Token, u64)>,
+    lease: Option<Lease>,
+    link: Option<Link>,
+    opened: Option<Opened>,
+}
+
+/// Runs a connection until it is closed.
+pub(super) async fn run(connection: Arc<Connection>, io: Io) {
+    let session = Session::new(connection.settings.session.clone());
+    let mut actor = Actor {
+        connection,
+        io,
+        session,
+        work: Work::Rest,
+        token: None,
+        lease: None,
+        link: None,
+        opened: None,
+    };
+    while actor.session.state() != State::Closed {
+        let input = actor.work().await;
+        actor.step(input);
+    }
+}
+
+impl Drop for Actor {
+    /// The thread is being stopped: whoever waits is told.
+    fn drop(&mut self) {
+        if self.session.state() != State::Closed {
+            self.finish(Some(Error::closed(1001, "the interpreter is exiting")));
+        }
+    }
+}
+
+impl Actor {
+    // --- what happens next ---
+
+    async fn work(&mut self) -> Input {
+        match std::mem::replace(&mut self.work, Work::Rest) {
+            Work::Rest => self.commanded().await,
+            Work::Token { fresh } => {
+                let newer_than = self.token.as_ref().filter(|_| fresh).map(|(_, generation)| *generation);
+                let token = self.connection.settings.token.clone();
+                let lease = match &token {
+                    Some(token) if self.lease.is_none() => Some(token.lease(self.io.handle())),
+                    _ => None,
+                };
+                self.lease = self.lease.take().or(lease);
+                let fetched = self
+                    .or_closed(async move {
+                        match token {
+                            Some(token) => token.get(newer_than).await.map(Some),
+                            None => Ok(None),
+                        }
+                    })
+                    .await;
+                match fetched {
+                    None => Input::Close,
+                    Some(Ok(token)) => {
+                        self.token = token;
+                        Input::TokenReady
+                    }
+                    Some(Err(error)) => Input::TokenFailed(error),
+                }
+            }
+            Work::Dial { socket } => {
+                let connection = self.connection.clone();
+                let token = self.token.as_ref().map(|(token, _)| token.clone());
+                match self.or_closed(async move { dial(&connection, token.as_ref()).await }).await {
+                    None => Input::Close,
+                    Some(Ok(opened)) => {
+                        self.opened = Some(opened);
+                        Input::Opened { socket }
+                    }
+                    Some(Err(error)) => Input::OpenFailed { socket, error },
+                }
+            }
+            Work::Sleep(delay) => match self.or_closed(tokio::time::sleep(delay)).await {
+                None => Input::Close,
+                Some(()) => Input::Elapsed,
+            },
+            Work::Drive => self.drive().await,
+        }
+    }
+
+    /// The output of `work`, or `None` when the caller closes first.
+    async fn or_closed<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                command = self.commanded() => match command {
+                    Input::Close => return None,
+                    // Others wait for the same opening; at most it now has somebody to be told.
+                    other => {
+                        self.session.handle(Instant::now(), 0.0, other);
+                    }
+                },
+                output = &mut work => return Some(output),
+            }
+        }
+    }
+
+    async fn commanded(&self) -> Input {
+        std::future::poll_fn(|context| {
+            let mut inner = self.connection.shared().lock();
+            if inner.commands.close {
+                return Poll::Ready(Input::Close);
+            }
+            if let Some(eager) = inner.commands.open.take() {
+                return Poll::Ready(Input::Open { eager });
+            }
+            // A message may have been accepted after the last socket ended and before that was known here.
+            if self.session.state() == State::Idle && inner.outbox.pending() > 0 {
+                return Poll::Ready(Input::Open { eager: false });
+            }
+            inner.parked = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    async fn drive(&mut self) -> Input {
+        let socket = self.session.socket();
+        let Some(link) = &mut self.link else {
+            return Input::Lost { socket, loss: Loss::Broken("there is no socket".into()), unsent: false };
+        };
+        match link.next().await {
+            Event::Accepted => Input::Accepted { socket },
+            Event::Unauthorized => Input::Unauthorized { socket },
+            Event::SessionOver => Input::SessionOver { socket },
+            Event::CloseAsked => Input::Close,
+            Event::Lost(loss) => {
+                let unsent = self.drop_link(&loss);
+                Input::Lost { socket, loss, unsent }
+            }
+        }
+    }
+
+    // --- what follows from an input ---
+
+    fn step(&mut self, input: Input) {
+        let before = self.session.state();
+        let actions = self.session.handle(Instant::now(), fastrand::f64(), input);
+        self.work = match self.session.state() {
+            State::Active | State::Closing => Work::Drive,
+            _ => Work::Rest,
+        };
+        for action in actions {
+            match action {
+                Action::FetchToken { fresh } => self.work = Work::Token { fresh },
+                Action::Dial { socket } => self.work = Work::Dial { socket },
+                Action::Wait(delay) => self.work = Work::Sleep(delay),
+                Action::Abandon => {
+                    self.opened = None;
+                    self.drop_link(&Loss::Broken("the connection was given up".into()));
+                }
+                Action::StopWriting => {
+                    if let Some(link) = &mut self.link {
+                        link.stop_writing();
+                    }
+                }
+                Action::SendClose => {
+                    if let Some(link) = &mut self.link {
+                        link.close();
+                    }
+                }
+                Action::EndStream => {
+                    let mut inner = self.connection.shared().lock();
+                    inner.inbox.push_end(Error::closed(1000, "the stream has ended"));
+                    let told = inner.tell(Interest::ITEMS);
+                    drop(inner);
+                    if let Some(notify) = told {
+                        notify.notify();
+                    }
+                }
+                Action::Finish(error) => self.finish(error),
+            }
+        }
+        let state = self.session.state();
+        if state == before || state == State::Closed {
+            return;
+        }
+        if state == State::Active
+            && let Some(Opened { stream, leftover }) = self.opened.take()
+        {
+            self.start(stream, leftover);
+        }
+        if state == State::Idle {
+            // Nobody needs the token while nothing is open: no refresh.
+            self.lease = None;
+        }
+        self.show(state);
+    }
+
+    fn start(&mut self, stream: Stream, leftover: Bytes) {
+        if self.session.socket() > 1 {
+            self.connection.shared().lock().reconnects += 1;
+        }
+        self.link = Some(Link::new(self.connection.clone(), stream, leftover));
+    }
+
+    fn show(&self, state: State) {
+        let mut inner = self.connection.shared().lock();
+        if state == State::Active {
+            // It is open: what was asked for has been done.
+            inner.commands.open = None;
+        }
+        let kind = inner.set_state(state);
+        let told = inner.tell(kind);
+        drop(inner);
+        if let Some(notify) = told {
+            notify.notify();
+        }
+    }
+
+    fn finish(&mut self, error: Option<Error>) {
+        self.lease = None;
+        self.drop_link(&Loss::Close { code: 1000, reason: String::new() });
+        let mut inner = self.connection.shared().lock();
+        if inner.state == State::Closed {
+            return;
+        }
+        // What the caller has closed did not fail.
+        let error = error.filter(|_| !inner.commands.close);
+        let kind = inner.finish(error);
+        let told = inner.tell(kind);
+        drop(inner);
+        if let Some(notify) = told {
+            notify.notify();
+        }
+    }
+
+    /// The socket is gone: what of its messages can be sent again goes back, the rest has failed. Answers whether
+    /// messages wait.
+    fn drop_link(&mut self, loss: &Loss) -> bool {
+        let leftover = self.link.take().map(Link::abandon);
+        let mut inner = self.connection.shared().lock();
+        let mut kind = Interest::NONE;
+        if let Some(leftover) = leftover {
+            for key in leftover.untouched.iter().filter_map(|message| message.request) {
+                inner.inbox.requests.set_sent(key, false);
+            }
+            inner.outbox.wrote(leftover.written.messages, leftover.written.bytes);
+            inner.outbox.lost(leftover.torn);
+            inner.outbox.give_back(leftover.untouched.into_iter());
+            let error = match loss {
+                Loss::Close { code, reason } => Error::closed(*code, reason.clone()),
+                Loss::Broken(reason) => Error::closed(1006, reason.clone()),
+            };
+            if inner.inbox.requests.fail_waiting(|sent| sent, &error) > 0 {
+                kind = kind.and(Interest::ANSWERS);
+            }
+            if inner.outbox.pending() == 0 {
+                kind = kind.and(Interest::DRAINED);
+            }
+        }
+        let unsent = inner.outbox.pending() > 0;
+        let told = inner.tell(kind);
+        drop(inner);
+        if let Some(notify) = told {
+            notify.notify();
+        }
+        unsent
+    }
+}
+
+async fn dial(connection: &Connection, token: Option<&Token>) -> Result<Opened> {
+    let settings = &connection.settings;
+    let url = match &settings.address {
+        Address::App { endpoint, base_url } => {
+            endpoint.url(base_url, token.map(Token::expose), settings.max_buffering)
+        }
+        Address::Url(url) => url.clone(),
+    };
+    let target = Target::parse(&url)?;
+    match timeout(settings.open_timeout, open_websocket(&target, &settings.headers, &settings.transport))
+        .await
+    {
+        Ok(opened) => opened,
+        Err(_) => Err(Error::new(
+            ErrorKind::Handshake { status: None },
+            format!("the connection was not open after {:?} (open_timeout)", settings.open_timeout),
+        )
+        .transient()),
+    }
+}

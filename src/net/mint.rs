@@ -1,1 +1,280 @@
-//! (being written)
+//! The default source of tokens: fal's token endpoint.
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, header};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    core::token::Secret,
+    error::{Error, ErrorKind, Result},
+};
+
+use super::{
+    http::{DEFAULT_TIMEOUT, post_json},
+    redact::quote,
+    token_store::TokenSource,
+    transport::{Target, TransportConfig},
+};
+
+/// Where tokens are minted by default.
+pub const DEFAULT_URL: &str = "https://rest.fal.ai/tokens/";
+/// How long a token of the default mint lives.
+pub const DEFAULT_EXPIRATION: Duration = Duration::from_secs(120);
+const TARGET_URL: HeaderName = HeaderName::from_static("x-fal-target-url");
+/// How much of an error's body is kept.
+const EXCERPT_BYTES: usize = 2048;
+
+/// How tokens are minted.
+#[derive(Debug, Clone)]
+pub struct MintConfig {
+    /// The token endpoint.
+    pub url: String,
+    /// Where the request is sent instead, with the endpoint in the header `x-fal-target-url`.
+    pub proxy_url: Option<String>,
+    /// What goes behind `Authorization: Key`.
+    pub credentials: Secret,
+    /// The `User-Agent` header.
+    pub user_agent: String,
+    /// The body of the request in place of `{"allowed_apps": ["{alias}"], "token_expiration":
+    /// "{token_expiration}"}`.
+    ///
+    /// In every string of it, at any depth, `{alias}` and `{app_path}` are replaced; a string that is exactly
+    /// `{token_expiration}` becomes the number of seconds. Keys are left alone.
+    pub body: Option<Map<String, Value>>,
+    /// How failures are retried.
+    pub retry: RetryPolicy,
+    /// The time limit of one attempt.
+    pub timeout: Duration,
+}
+
+impl MintConfig {
+    /// The defaults, with these credentials.
+    pub fn new(credentials: impl Into<Secret>, user_agent: impl Into<String>) -> Self {
+        Self {
+            url: DEFAULT_URL.to_owned(),
+            proxy_url: None,
+            credentials: credentials.into(),
+            user_agent: user_agent.into(),
+            body: None,
+            retry: RetryPolicy::default(),
+            timeout: DEFAULT_TIMEOUT,
+        }
+    }
+}
+
+/// How often and after what delays a token request is tried again: after 429, 502, 503, 504 and transport
+/// errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// How many attempts follow the first one. Default 3.
+    pub retries: u32,
+    /// The delay before the first of them; each next one is twice as long. Default 1 s.
+    pub base: Duration,
+    /// The longest delay. Default 30 s.
+    pub cap: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { retries: 3, base: Duration::from_secs(1), cap: Duration::from_secs(30) }
+    }
+}
+
+impl RetryPolicy {
+    /// The delay before retry number `retry` (from 0), with `jitter` in -1..=1 moving it by up to 25 %.
+    fn delay(&self, retry: u32, jitter: f64) -> Duration {
+        let doubled = self.base.saturating_mul(2_u32.saturating_pow(retry)).min(self.cap);
+        doubled.mul_f64(1.0 + 0.25 * jitter.clamp(-1.0, 1.0))
+    }
+}
+
+/// What a token is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MintRequest {
+    /// The app's alias.
+    pub alias: String,
+    /// The app id with its path: `owner/alias/realtime`.
+    pub app_path: String,
+    /// How long the token is to live; sent in whole seconds, rounded up.
+    pub expiration: Duration,
+}
+
+/// Mints a token, with retries.
+///
+/// Fails with [`ErrorKind::Authentication`] after 401 and 403, with [`ErrorKind::Api`] after any other answer
+/// that holds no token, and with [`ErrorKind::Api`] of status 0 when no answer came.
+pub async fn mint(config: &MintConfig, transport: &TransportConfig, request: &MintRequest) -> Result<String> {
+    let prepared = Prepared::new(config, request)?;
+    let mut retry = 0;
+    loop {
+        let error = match prepared.attempt(config, transport).await {
+            Ok(token) => return Ok(token),
+            Err(error) => error,
+        };
+        if retry >= config.retry.retries || !is_retried(&error) {
+            return Err(error);
+        }
+        let jitter = fastrand::f64() * 2.0 - 1.0;
+        tokio::time::sleep(config.retry.delay(retry, jitter)).await;
+        retry += 1;
+    }
+}
+
+fn is_retried(error: &Error) -> bool {
+    match error.kind {
+        ErrorKind::Api { status: 0, .. } => error.transient,
+        ErrorKind::Api { status, .. } => matches!(status, 429 | 502 | 503 | 504),
+        _ => false,
+    }
+}
+
+/// A request, ready to be sent as often as needed.
+struct Prepared {
+    target: Target,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Bytes,
+}
+
+impl Prepared {
+    fn new(config: &MintConfig, request: &MintRequest) -> Result<Self> {
+        let value = |what: &str, text: &str| {
+            HeaderValue::from_str(text).map_err(|_| {
+                let message = format!("{what} holds characters that no HTTP header may hold");
+                Error::new(ErrorKind::InvalidOption, message)
+            })
+        };
+        let mut authorization = value("the credentials", &format!("Key {}", config.credentials.expose()))?;
+        authorization.set_sensitive(true);
+        let mut headers = vec![
+            (header::AUTHORIZATION, authorization),
+            (header::USER_AGENT, value("the user agent", &config.user_agent)?),
+        ];
+        let target = Target::parse(config.proxy_url.as_ref().unwrap_or(&config.url))?;
+        if config.proxy_url.is_some() {
+            Target::parse(&config.url)?;
+            headers.push((TARGET_URL, value("the token address", &config.url)?));
+        }
+        let body = body(config.body.as_ref(), request).to_string().into();
+        Ok(Self { target, headers, body })
+    }
+
+    async fn attempt(&self, config: &MintConfig, transport: &TransportConfig) -> Result<String> {
+        let answer =
+            post_json(&self.target, &self.headers, self.body.clone(), transport, config.timeout).await;
+        let (status, body) = answer.map_err(no_answer)?;
+        if (200..300).contains(&status)
+            && let Some(token) = token_in(&body)
+        {
+            return Ok(token);
+        }
+        Err(self.refused(config, status, &body))
+    }
+
+    fn refused(&self, config: &MintConfig, status: u16, body: &[u8]) -> Error {
+        let host = &self.target.host;
+        if matches!(status, 401 | 403) {
+            let message = format!("{host} refused the credentials with status {status}");
+            return Error::new(ErrorKind::Authentication, message);
+        }
+        let (body, message) = if (200..300).contains(&status) {
+            // What may be a token in a form that we do not know is not shown.
+            (
+                String::new(),
+                format!("the answer of {host} to the token request holds no token (status {status})"),
+            )
+        } else {
+            let key = config.credentials.expose();
+            let secrets = std::iter::once(key).chain(key.split(':'));
+            let text = quote(&String::from_utf8_lossy(body), secrets, EXCERPT_BYTES);
+            let redirect = if (300..400).contains(&status) { "; redirects are not followed" } else { "" };
+            (text, format!("{host} refused the token request with status {status}{redirect}"))
+        };
+        let error = Error::new(ErrorKind::Api { status, body }, message);
+        if status == 429 || status >= 500 { error.transient() } else { error }
+    }
+}
+
+/// The failure of the transport, as the failure of the API that it is to the caller.
+fn no_answer(mut error: Error) -> Error {
+    if matches!(error.kind, ErrorKind::Handshake { .. }) {
+        error.kind = ErrorKind::Api { status: 0, body: String::new() };
+    }
+    error
+}
+
+fn body(template: Option<&Map<String, Value>>, request: &MintRequest) -> Value {
+    let seconds = request.expiration.as_secs() + u64::from(request.expiration.subsec_nanos() > 0);
+    match template {
+        None => json!({"allowed_apps": [request.alias], "token_expiration": seconds}),
+        Some(template) => fill(&Value::Object(template.clone()), request, seconds),
+    }
+}
+
+fn fill(value: &Value, request: &MintRequest, seconds: u64) -> Value {
+    match value {
+        Value::String(text) if text == "{token_expiration}" => seconds.into(),
+        Value::String(text) => {
+            text.replace("{alias}", &request.alias).replace("{app_path}", &request.app_path).into()
+        }
+        Value::Array(items) => items.iter().map(|item| fill(item, request, seconds)).collect(),
+        Value::Object(entries) => {
+            entries.iter().map(|(key, entry)| (key.clone(), fill(entry, request, seconds))).collect()
+        }
+        other => other.clone(),
+    }
+}
+
+/// The token in an answer: a JSON string, or the string `token` or `detail` of a JSON object.
+fn token_in(body: &[u8]) -> Option<String> {
+    let token = match serde_json::from_slice(body).ok()? {
+        Value::String(token) => token,
+        Value::Object(mut answer) => match answer.remove("token").or_else(|| answer.remove("detail"))? {
+            Value::String(token) => token,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let acceptable = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+    acceptable.then_some(token)
+}
+
+/// The default mint for one app, as a [`TokenSource`].
+#[derive(Clone)]
+pub struct Mint {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: MintConfig,
+    transport: TransportConfig,
+    request: MintRequest,
+}
+
+impl fmt::Debug for Mint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mint").field("request", &self.shared.request).finish_non_exhaustive()
+    }
+}
+
+impl Mint {
+    /// A source of tokens for `request`.
+    pub fn new(config: MintConfig, transport: TransportConfig, request: MintRequest) -> Self {
+        Self { shared: Arc::new(Shared { config, transport, request }) }
+    }
+}
+
+impl TokenSource for Mint {
+    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<String>> + Send>> {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move { mint(&shared.config, &shared.transport, &shared.request).await })
+    }
+
+    fn expiration(&self) -> Option<Duration> {
+        Some(self.shared.request.expiration)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,10 +2,21 @@
 
 pub mod actor;
 pub mod handle;
+mod head;
 pub mod http;
+mod intake;
+mod link;
 pub mod mint;
 pub mod proxy;
+mod redact;
 pub mod runtime;
+pub mod settings;
+mod spin;
+#[cfg(test)]
+mod testing;
 pub mod tls;
 pub mod token_store;
 pub mod transport;
+mod tunnel;
+pub mod upgrade;
+mod writer;

@@ -1,1 +1,260 @@
-//! (being written)
+//! The I/O threads: each runs a current-thread tokio runtime and any number of connections.
+//!
+//! They start with the first connection, stop at exit within a bounded time, and are started anew in a forked
+//! child, where the parent's threads do not exist. They never take the GIL.
+
+use std::{
+    future::poll_fn,
+    ptr,
+    sync::{
+        Arc, Once,
+        atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering},
+        mpsc,
+    },
+    task::{Poll, Waker},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+
+use super::spin;
+use crate::error::{Error, ErrorKind, Result};
+
+/// How many I/O threads share the connections: `FAL_REALTIME_IO_THREADS`, 1 by default.
+const THREADS_VARIABLE: &str = "FAL_REALTIME_IO_THREADS";
+const MAX_THREADS: usize = 64;
+
+/// Grows by one in each forked child. What was made under another number belongs to another process.
+static PROCESS: AtomicU32 = AtomicU32::new(0);
+/// The pool of this process; null until it is first wanted, and again in a forked child.
+static POOL: AtomicPtr<Pool> = AtomicPtr::new(ptr::null_mut());
+static ON_FORK: Once = Once::new();
+
+/// Which process this is, in a line of forks. One atomic load: to be compared before any lock is taken, since a
+/// lock that another thread held at the fork stays locked for ever in the child.
+pub fn process() -> u32 {
+    PROCESS.load(Ordering::Relaxed)
+}
+
+extern "C" fn after_fork_in_child() {
+    PROCESS.fetch_add(1, Ordering::Relaxed);
+    // The parent's pool is leaked, not dropped: its threads are not here to be joined.
+    POOL.store(ptr::null_mut(), Ordering::Release);
+}
+
+/// The error for whatever is used in another process than the one that made it.
+pub fn forked() -> Error {
+    Error::new(
+        ErrorKind::Forked,
+        "this connection belongs to the parent process; after a fork, make a new client and connect again",
+    )
+}
+
+struct Pool {
+    threads: Mutex<Vec<Option<IoThread>>>,
+    next: AtomicUsize,
+    stopped: AtomicBool,
+}
+
+struct IoThread {
+    io: Io,
+    stop: Arc<Stop>,
+    join: JoinHandle<()>,
+}
+
+/// A way to an I/O thread.
+#[derive(Debug, Clone)]
+pub struct Io {
+    handle: Handle,
+    kicks: Arc<Kicks>,
+}
+
+impl Io {
+    /// Runs a future on the thread.
+    pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.handle.spawn(future);
+    }
+
+    /// The tokio runtime of the thread.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Wakes a task of the thread. A batch of kicks costs one system call, not one each.
+    pub fn kick(&self, task: Waker) {
+        let mut kicks = self.kicks.pending.lock();
+        kicks.tasks.push(task);
+        // Taken, so that only the first kick of a batch pays for the wake.
+        if let Some(waker) = kicks.kicker.take() {
+            drop(kicks);
+            waker.wake();
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Kicks {
+    pending: Mutex<Pending>,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    tasks: Vec<Waker>,
+    kicker: Option<Waker>,
+}
+
+#[derive(Debug, Default)]
+struct Stop {
+    asked: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Stop {
+    fn ask(&self) {
+        self.asked.store(true, Ordering::Release);
+        if let Some(waker) = self.waker.lock().take() {
+            waker.wake();
+        }
+    }
+}
+
+/// The I/O thread for the next connection; starts it when it is not running yet.
+pub fn io() -> Result<Io> {
+    let pool = pool();
+    if pool.stopped.load(Ordering::Acquire) {
+        return Err(Error::closed(1001, "the interpreter is exiting"));
+    }
+    let mut threads = pool.threads.lock();
+    let index = pool.next.fetch_add(1, Ordering::Relaxed) % threads.len();
+    let Some(slot) = threads.get_mut(index) else {
+        return Err(Error::closed(1001, "there is no I/O thread"));
+    };
+    if let Some(thread) = slot {
+        return Ok(thread.io.clone());
+    }
+    let thread = start(index)?;
+    let io = thread.io.clone();
+    *slot = Some(thread);
+    Ok(io)
+}
+
+fn pool() -> &'static Pool {
+    ON_FORK.call_once(|| {
+        // SAFETY: the handler is an `extern "C"` function that only stores to atomics, which is allowed in a child.
+        unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) };
+    });
+    let mut current = POOL.load(Ordering::Acquire);
+    if current.is_null() {
+        let count = std::env::var(THREADS_VARIABLE).ok().and_then(|value| value.parse().ok()).unwrap_or(1);
+        let threads = (0..count.clamp(1, MAX_THREADS)).map(|_| None).collect();
+        let fresh = Box::into_raw(Box::new(Pool {
+            threads: Mutex::new(threads),
+            next: AtomicUsize::new(0),
+            stopped: AtomicBool::new(false),
+        }));
+        current = match POOL.compare_exchange(ptr::null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => fresh,
+            Err(other) => {
+                // SAFETY: `fresh` came from `Box::into_raw` above and was published to nobody.
+                drop(unsafe { Box::from_raw(fresh) });
+                other
+            }
+        };
+    }
+    // SAFETY: `current` came from `Box::into_raw`, and a pool that was published is never freed.
+    unsafe { &*current }
+}
+
+fn start(index: usize) -> Result<IoThread> {
+    let failed = |error: std::io::Error| {
+        Error::new(
+            ErrorKind::Handshake { status: None },
+            format!("the I/O thread could not be started: {error}"),
+        )
+    };
+    let kicks = Arc::new(Kicks::default());
+    let stop = Arc::new(Stop::default());
+    let (tell, started) = mpsc::sync_channel(1);
+    let (for_thread, stop_for_thread) = (kicks.clone(), stop.clone());
+    let join = std::thread::Builder::new()
+        .name(format!("fal-realtime-{index}"))
+        .spawn(move || {
+            block_signals();
+            let built = tokio::runtime::Builder::new_current_thread()
+                .enable_io()
+                .enable_time()
+                .max_blocking_threads(16)
+                .thread_keep_alive(Duration::from_secs(5))
+                .build();
+            match built {
+                Ok(runtime) => {
+                    let _ = tell.send(Ok(runtime.handle().clone()));
+                    if let Some(limit) = spin::limit() {
+                        runtime.spawn(spin::spin(limit));
+                    }
+                    runtime.block_on(run(&for_thread, &stop_for_thread));
+                    // A name lookup may hang in a blocking thread: it must not hold up the exit.
+                    runtime.shutdown_background();
+                }
+                Err(error) => {
+                    let _ = tell.send(Err(error));
+                }
+            }
+        })
+        .map_err(failed)?;
+    let handle =
+        started.recv().map_err(|_| failed(std::io::Error::other("the thread ended")))?.map_err(failed)?;
+    Ok(IoThread { io: Io { handle, kicks }, stop, join })
+}
+
+/// Passes kicks on to the tasks, until the thread is asked to stop.
+async fn run(kicks: &Kicks, stop: &Stop) {
+    let mut tasks = Vec::new();
+    poll_fn(|context| {
+        *stop.waker.lock() = Some(context.waker().clone());
+        if stop.asked.load(Ordering::Acquire) {
+            return Poll::Ready(());
+        }
+        {
+            let mut pending = kicks.pending.lock();
+            std::mem::swap(&mut pending.tasks, &mut tasks);
+            pending.kicker = Some(context.waker().clone());
+        }
+        for task in tasks.drain(..) {
+            task.wake();
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Signals are for Python's main thread.
+fn block_signals() {
+    // SAFETY: `set` is initialised by `sigfillset` before it is read, and the mask concerns this thread only.
+    unsafe {
+        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigfillset(set.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), ptr::null_mut());
+    }
+}
+
+/// Ends the I/O threads: what they ran is dropped. Waits for at most `patience`. Nothing starts afterwards.
+pub fn shutdown(patience: Duration) {
+    let pool = pool();
+    pool.stopped.store(true, Ordering::Release);
+    let threads: Vec<_> = pool.threads.lock().iter_mut().filter_map(Option::take).collect();
+    for thread in &threads {
+        thread.stop.ask();
+    }
+    let until = std::time::Instant::now() + patience;
+    for thread in threads {
+        while !thread.join.is_finished() && std::time::Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if thread.join.is_finished() {
+            let _ = thread.join.join();
+        }
+    }
+}

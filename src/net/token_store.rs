@@ -1,1 +1,270 @@
-//! (being written)
+//! One token for all connections of a client to the same app: fetched once however many wait for it,
+//! refreshed while at least one connection uses it.
+//!
+//! A flight (one call of the source) is driven by whoever waits for it, whatever runtime that is: it goes on
+//! while anybody waits, and is dropped with the last waiter. So there is no task that could outlive its
+//! users. Only the refresh has a task, and that one ends with the last [`Lease`].
+
+use std::{collections::HashMap, fmt, future::Future, pin::Pin, sync::Arc, sync::Weak, time::Duration};
+
+use futures_util::future::{FutureExt, Shared, WeakShared};
+use parking_lot::Mutex;
+use tokio::{runtime::Handle, sync::Notify, time::Instant};
+
+use crate::{
+    core::token::{Token, TokenState},
+    error::Result,
+};
+
+/// Where tokens come from: the default mint, or a caller's token provider.
+pub trait TokenSource: Send + Sync {
+    /// Fetches a fresh token. Dropping the future cancels the fetch.
+    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<String>> + Send>>;
+
+    /// How long after its arrival a token expires; `None`: never, and it is not refreshed.
+    fn expiration(&self) -> Option<Duration>;
+}
+
+/// What makes two connections share a token.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TokenKey {
+    /// The app id with its path: `owner/alias/realtime`.
+    pub app_path: String,
+    /// The identity of the token provider; `None` is the default mint.
+    pub provider: Option<usize>,
+    /// The expiration that was asked for.
+    pub expiration: Option<Duration>,
+    /// The body of the token request, where it is not the default.
+    pub body: Option<String>,
+}
+
+/// The tokens of one client. Tokens nobody holds any more leave the store.
+#[derive(Default)]
+pub struct TokenStore {
+    tokens: Mutex<HashMap<TokenKey, Weak<SharedToken>>>,
+}
+
+impl fmt::Debug for TokenStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenStore").field("len", &self.len()).finish()
+    }
+}
+
+impl TokenStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The token of `key`, made from the source that `make` gives if there is none.
+    pub fn shared(&self, key: TokenKey, make: impl FnOnce() -> Arc<dyn TokenSource>) -> Arc<SharedToken> {
+        if let Some(token) = self.tokens.lock().get(&key).and_then(Weak::upgrade) {
+            return token;
+        }
+        // `make` is the caller's code: it runs without the lock, and loses against whoever was faster.
+        let fresh = SharedToken::new(make());
+        let mut tokens = self.tokens.lock();
+        if let Some(token) = tokens.get(&key).and_then(Weak::upgrade) {
+            return token;
+        }
+        tokens.retain(|_, token| token.strong_count() > 0);
+        tokens.insert(key, Arc::downgrade(&fresh));
+        fresh
+    }
+
+    /// How many entries the store holds.
+    pub fn len(&self) -> usize {
+        self.tokens.lock().len()
+    }
+
+    /// Whether the store holds no entry.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+type Flight = Shared<Pin<Box<dyn Future<Output = Result<(Token, u64)>> + Send>>>;
+type WeakFlight = WeakShared<Pin<Box<dyn Future<Output = Result<(Token, u64)>> + Send>>>;
+
+/// One token, shared by connections on any thread and runtime.
+pub struct SharedToken {
+    source: Arc<dyn TokenSource>,
+    inner: Arc<Mutex<Inner>>,
+    /// Wakes the refresh task: a token arrived, or the last lease is gone.
+    changed: Arc<Notify>,
+}
+
+struct Inner {
+    state: TokenState,
+    /// The fetch under way; dead once nobody waits for it.
+    flight: Option<WeakFlight>,
+    leases: usize,
+    /// Whether the refresh task runs.
+    refreshing: bool,
+}
+
+impl fmt::Debug for SharedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = self.inner.lock();
+        f.debug_struct("SharedToken")
+            .field("generation", &inner.state.generation())
+            .field("leases", &inner.leases)
+            .field("refreshing", &inner.refreshing)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SharedToken {
+    /// A token that is in no store.
+    pub fn new(source: Arc<dyn TokenSource>) -> Arc<Self> {
+        let state = TokenState::new(source.expiration());
+        let inner = Inner { state, flight: None, leases: 0, refreshing: false };
+        Arc::new(Self { source, inner: Arc::new(Mutex::new(inner)), changed: Arc::new(Notify::new()) })
+    }
+
+    /// The token and its generation, fetched if there is none, it has expired, or it is not newer than
+    /// generation `newer_than` (give the generation that the server refused).
+    ///
+    /// However many wait, the source is called once. Cancelling one waiter costs the others nothing.
+    pub async fn get(&self, newer_than: Option<u64>) -> Result<(Token, u64)> {
+        let flight = {
+            let mut inner = self.inner.lock();
+            if let Some(found) = inner.state.usable(newer_than, now()) {
+                return Ok(found);
+            }
+            self.join_flight(&mut inner)
+        };
+        flight.await
+    }
+
+    /// Keeps the token fresh while the returned lease lives. The refresh task runs on `runtime`; of several
+    /// runtimes, on that of the first lease, and when that one is shut down, on that of the next new lease
+    /// (an expired token is fetched by [`get`](Self::get) in any case).
+    pub fn lease(self: &Arc<Self>, runtime: &Handle) -> Lease {
+        let mut inner = self.inner.lock();
+        inner.leases += 1;
+        if !inner.refreshing && self.source.expiration().is_some() {
+            inner.refreshing = true;
+            let ended = RefreshEnded(Arc::downgrade(&self.inner));
+            drop(inner);
+            runtime.spawn(refresh(Arc::downgrade(self), Arc::clone(&self.changed), ended));
+        }
+        Lease { token: Arc::clone(self) }
+    }
+
+    /// The fetch under way, or a new one. A fetch that is under way always ends in a newer generation than
+    /// the current one, so it serves whoever found the current token wanting.
+    fn join_flight(&self, inner: &mut Inner) -> Flight {
+        if let Some(flight) = inner.flight.as_ref().and_then(WeakShared::upgrade) {
+            return flight;
+        }
+        let source = Arc::clone(&self.source);
+        let shared = Arc::clone(&self.inner);
+        let changed = Arc::clone(&self.changed);
+        let fly = async move {
+            let fetched = source.fetch().await;
+            let mut inner = shared.lock();
+            inner.flight = None;
+            let landed = match fetched {
+                Ok(token) => {
+                    let token = Token::new(token);
+                    let generation = inner.state.minted(token.clone(), now());
+                    Ok((token, generation))
+                }
+                Err(error) => {
+                    inner.state.refresh_failed(now());
+                    Err(error)
+                }
+            };
+            drop(inner);
+            changed.notify_one();
+            landed
+        };
+        let flight = (Box::pin(fly) as Pin<Box<dyn Future<Output = _> + Send>>).shared();
+        inner.flight = flight.downgrade();
+        flight
+    }
+}
+
+/// Keeps a [`SharedToken`] fresh until dropped.
+#[derive(Debug)]
+pub struct Lease {
+    token: Arc<SharedToken>,
+}
+
+impl Lease {
+    /// The token that this lease keeps fresh.
+    pub fn token(&self) -> &Arc<SharedToken> {
+        &self.token
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut inner = self.token.inner.lock();
+        inner.leases -= 1;
+        if inner.leases == 0 {
+            drop(inner);
+            self.token.changed.notify_one();
+        }
+    }
+}
+
+/// Notes that the refresh task ended, even when its runtime was shut down under it.
+struct RefreshEnded(Weak<Mutex<Inner>>);
+
+impl Drop for RefreshEnded {
+    fn drop(&mut self) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.lock().refreshing = false;
+        }
+    }
+}
+
+/// Refreshes when due, until the last lease is gone.
+async fn refresh(token: Weak<SharedToken>, changed: Arc<Notify>, mut ended: RefreshEnded) {
+    loop {
+        let due = {
+            let Some(token) = token.upgrade() else { return };
+            let mut inner = token.inner.lock();
+            if inner.leases == 0 {
+                // Noted under the same lock that a new lease takes: it either finds us running or starts
+                // anew.
+                inner.refreshing = false;
+                ended.0 = Weak::new();
+                return;
+            }
+            inner.state.refresh_due()
+        };
+        let Some(due) = due else {
+            changed.notified().await;
+            continue;
+        };
+        tokio::select! {
+            () = tokio::time::sleep_until(Instant::from_std(due)) => {}
+            () = changed.notified() => continue,
+        }
+        let Some(mut flight) = token.upgrade().map(|token| token.join_flight(&mut token.inner.lock())) else {
+            return;
+        };
+        // The flight notes its own result, and the next deadline with it.
+        loop {
+            tokio::select! {
+                _ = &mut flight => break,
+                () = changed.notified() => {
+                    if token.upgrade().is_none_or(|token| token.inner.lock().leases == 0) {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The clock that tests can pause.
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! The walk over a msgpack message's top level.
+
+use std::borrow::Cow;
+
+use super::{Inbound, Key, Keys, Scalar};
+
+const TRUNCATED: &str = "the msgpack message is truncated";
+const RESERVED: &str = "the msgpack message has the reserved type 0xc1";
+
+/// Classifies a binary message.
+///
+/// Walks the top level of a msgpack map; values are skipped without descending by recursion, large `bin` and
+/// `str` values in constant time. A message that is no map is a result without id. What follows the top-level
+/// value, and what is wrong inside of skipped text, is for the decoder to judge.
+pub fn classify_binary(message: &[u8]) -> Inbound<'_> {
+    let mut reader = Reader { rest: message };
+    match reader.classify() {
+        Ok(inbound) => inbound,
+        Err(why) => Inbound::Malformed { why },
+    }
+}
+
+type Walk<T> = Result<T, &'static str>;
+
+/// What a marker says about its value.
+enum Head {
+    /// So many bytes follow.
+    Bytes(usize),
+    /// So many bytes of text follow.
+    Text(usize),
+    /// So many values follow.
+    Array(u64),
+    /// So many pairs follow.
+    Map(u64),
+}
+
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn classify(&mut self) -> Walk<Inbound<'a>> {
+        let Head::Map(pairs) = self.head()? else {
+            return Ok(Inbound::Result { request_id: None });
+        };
+        let mut keys = Keys::default();
+        for _ in 0..pairs {
+            match self.key()? {
+                Some(key) => {
+                    let value = self.scalar()?;
+                    keys.set(key, value);
+                }
+                None => self.skip()?,
+            }
+        }
+        Ok(keys.decide())
+    }
+
+    fn key(&mut self) -> Walk<Option<Key>> {
+        let start = self.rest;
+        if let Head::Text(length) = self.head()? {
+            return Ok(Key::parse(self.take(length)?));
+        }
+        self.rest = start;
+        self.skip()?;
+        Ok(None)
+    }
+
+    /// Reads a value of interest, or skips it if it has no type of interest.
+    fn scalar(&mut self) -> Walk<Scalar<'a>> {
+        let start = self.rest;
+        let marker = *start.first().ok_or(TRUNCATED)?;
+        if let Head::Text(length) = self.head()? {
+            let text = std::str::from_utf8(self.take(length)?);
+            return Ok(text.map_or(Scalar::Other, |text| Scalar::Text(Cow::Borrowed(text))));
+        }
+        self.rest = start;
+        self.skip()?;
+        // `skip` has checked the length, so that the conversions below always succeed.
+        let payload = &start[1..start.len() - self.rest.len()];
+        Ok(match (marker, payload.len()) {
+            (0x00..=0x7f, _) => Scalar::Unsigned(u64::from(marker)),
+            (0xe0..=0xff, _) => Scalar::Signed(i64::from(marker.cast_signed())),
+            (0xcc..=0xcf, length) => {
+                let mut bytes = [0; 8];
+                bytes[8 - length..].copy_from_slice(payload);
+                Scalar::Unsigned(u64::from_be_bytes(bytes))
+            }
+            (0xd0..=0xd3, length) => {
+                let negative = payload[0] & 0x80 != 0;
+                let mut bytes = if negative { [0xff; 8] } else { [0; 8] };
+                bytes[8 - length..].copy_from_slice(payload);
+                Scalar::Signed(i64::from_be_bytes(bytes))
+            }
+            (0xca, 4) => {
+                let mut bytes = [0; 4];
+                bytes.copy_from_slice(payload);
+                Scalar::Float(f64::from(f32::from_be_bytes(bytes)))
+            }
+            (0xcb, 8) => {
+                let mut bytes = [0; 8];
+                bytes.copy_from_slice(payload);
+                Scalar::Float(f64::from_be_bytes(bytes))
+            }
+            _ => Scalar::Other,
+        })
+    }
+
+    /// Skips one value with all that is in it.
+    fn skip(&mut self) -> Walk<()> {
+        let mut pending: u64 = 1;
+        while pending > 0 {
+            pending -= 1;
+            let children = match self.head()? {
+                Head::Bytes(length) | Head::Text(length) => {
+                    self.take(length)?;
+                    continue;
+                }
+                Head::Array(items) => items,
+                Head::Map(pairs) => pairs * 2,
+            };
+            // Every value takes a byte or more. Checked here, the sum of the claims can't overflow either.
+            pending += children;
+            if pending > self.rest.len() as u64 {
+                return Err(TRUNCATED);
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn head(&mut self) -> Walk<Head> {
+        let (&marker, rest) = self.rest.split_first().ok_or(TRUNCATED)?;
+        self.rest = rest;
+        Ok(match marker {
+            0x00..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff => Head::Bytes(0),
+            0x80..=0x8f => Head::Map(u64::from(marker & 0x0f)),
+            0x90..=0x9f => Head::Array(u64::from(marker & 0x0f)),
+            0xa0..=0xbf => Head::Text(usize::from(marker & 0x1f)),
+            0xc1 => return Err(RESERVED),
+            0xcc | 0xd0 => Head::Bytes(1),
+            0xcd | 0xd1 => Head::Bytes(2),
+            0xca | 0xce | 0xd2 => Head::Bytes(4),
+            0xcb | 0xcf | 0xd3 => Head::Bytes(8),
+            // An extension has one byte more, its type.
+            0xd4..=0xd8 => Head::Bytes(1 + (1 << (marker - 0xd4))),
+            0xc4 => Head::Bytes(self.length(1)? as usize),
+            0xc5 => Head::Bytes(self.length(2)? as usize),
+            0xc6 => Head::Bytes(self.length(4)? as usize),
+            0xc7 => Head::Bytes(self.length(1)? as usize + 1),
+            0xc8 => Head::Bytes(self.length(2)? as usize + 1),
+            0xc9 => Head::Bytes((self.length(4)? as usize).saturating_add(1)),
+            0xd9 => Head::Text(self.length(1)? as usize),
+            0xda => Head::Text(self.length(2)? as usize),
+            0xdb => Head::Text(self.length(4)? as usize),
+            0xdc => Head::Array(self.length(2)?),
+            0xdd => Head::Array(self.length(4)?),
+            0xde => Head::Map(self.length(2)?),
+            0xdf => Head::Map(self.length(4)?),
+        })
+    }
+
+    /// A big-endian length of so many bytes.
+    #[inline]
+    fn length(&mut self, bytes: usize) -> Walk<u64> {
+        Ok(self.take(bytes)?.iter().fold(0, |length, &byte| length << 8 | u64::from(byte)))
+    }
+
+    #[inline]
+    fn take(&mut self, length: usize) -> Walk<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(length).ok_or(TRUNCATED)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+}

@@ -1,0 +1,128 @@
+//! RFC 6455 framing without I/O: bytes to messages ([`FrameReader`]) and messages to bytes ([`seal`],
+//! [`write_small`], [`write_control`]).
+//!
+//! The writer is a client's: it masks. Mask keys are arguments, since this layer knows no randomness.
+//! No extension is negotiated, so a reserved bit is always a violation.
+
+mod close;
+mod header;
+mod mask;
+mod partial;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::fmt;
+
+use bytes::Bytes;
+
+pub use self::{
+    close::close_payload,
+    mask::{apply_mask, extend_masked},
+    reader::{DIRECT_MIN, FrameReader},
+    writer::{Control, seal, unseal, write_control, write_small},
+};
+use crate::error::{Error, ErrorKind};
+
+/// The size of the largest header that a client writes: 2 bytes, 8 of length, 4 of mask key.
+pub const HEADROOM: usize = 14;
+
+/// The largest payload of a control frame, in bytes (RFC 6455, section 5.5).
+pub const MAX_CONTROL_PAYLOAD: usize = 125;
+
+/// Which end of the connection reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Reads what a server writes: a masked frame is a violation.
+    Client,
+    /// Reads what a client writes: an unmasked frame is a violation.
+    Server,
+}
+
+/// What a peer may make a reader hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest payload of a message, over all its fragments, in bytes. 64 MiB by default.
+    pub max_message_size: usize,
+    /// The largest payload of a frame, in bytes. 64 MiB by default.
+    pub max_frame_size: usize,
+    /// The most fragments of a message. Bounds a flood of empty ones, which no size limit would stop. 65,536 by
+    /// default.
+    pub max_fragments: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_message_size: 64 << 20, max_frame_size: 64 << 20, max_fragments: 65_536 }
+    }
+}
+
+/// The two kinds of data message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// UTF-8 text.
+    Text,
+    /// Bytes.
+    Binary,
+}
+
+/// A whole message, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// A data message, its fragments joined.
+    Data {
+        /// Text or binary. The payload of a text message is valid UTF-8.
+        kind: Kind,
+        /// The payload. Owns its memory alone: keeping it keeps nothing else.
+        payload: Bytes,
+    },
+    /// A ping; to be answered by a pong with the same payload.
+    Ping(Bytes),
+    /// A pong.
+    Pong(Bytes),
+    /// The peer closes. Nothing follows.
+    Close {
+        /// The close code; 1005 when the frame held none.
+        code: u16,
+        /// The close reason; may be empty.
+        reason: String,
+    },
+}
+
+/// How the peer broke the protocol: fail the connection with this close code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Violation {
+    /// The close code to answer with: 1002 (protocol error), 1007 (not UTF-8) or 1009 (too big).
+    pub code: u16,
+    /// What was wrong, fit for a close reason.
+    pub reason: &'static str,
+}
+
+impl Violation {
+    const fn protocol(reason: &'static str) -> Self {
+        Self { code: 1002, reason }
+    }
+
+    const fn not_utf8(reason: &'static str) -> Self {
+        Self { code: 1007, reason }
+    }
+
+    const fn too_big(reason: &'static str) -> Self {
+        Self { code: 1009, reason }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the peer broke the WebSocket protocol: {} (code {})", self.reason, self.code)
+    }
+}
+
+impl std::error::Error for Violation {}
+
+impl From<Violation> for Error {
+    fn from(violation: Violation) -> Self {
+        Self::new(ErrorKind::Protocol { code: violation.code }, violation.to_string())
+    }
+}

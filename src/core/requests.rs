@@ -1,0 +1,126 @@
+//! The requests of a connection that wait for the answer with their `request_id`.
+
+use std::collections::HashMap;
+
+use super::inbox::Received;
+use crate::error::{Error, ErrorKind};
+
+/// Names a request within its connection; is never given out twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestKey(u64);
+
+/// What came of a request, with the number of its arrival.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its place among the other arrivals.
+    pub number: u64,
+    /// The result, or why there will be none.
+    pub outcome: Result<Received, Error>,
+}
+
+#[derive(Debug)]
+struct Request {
+    id: Box<str>,
+    sent: bool,
+    answer: Option<Answer>,
+}
+
+/// The requests of one connection.
+#[derive(Debug, Default)]
+pub struct Requests {
+    all: HashMap<RequestKey, Request>,
+    by_id: HashMap<Box<str>, RequestKey>,
+    next: u64,
+    settled: Vec<RequestKey>,
+}
+
+impl Requests {
+    /// Adds a request; its id must not be waited for already.
+    pub fn add(&mut self, id: &str) -> Result<RequestKey, Error> {
+        if self.by_id.contains_key(id) {
+            return Err(Error::new(
+                ErrorKind::InvalidOption,
+                format!(
+                    "request_id {id:?} is already waiting for its answer; each pending request needs its own"
+                ),
+            ));
+        }
+        self.next += 1;
+        let key = RequestKey(self.next);
+        self.all.insert(key, Request { id: id.into(), sent: false, answer: None });
+        self.by_id.insert(id.into(), key);
+        Ok(key)
+    }
+
+    /// The request that waits for an answer with this id.
+    pub fn waiting(&self, id: &str) -> Option<RequestKey> {
+        if self.by_id.is_empty() {
+            return None;
+        }
+        self.by_id.get(id).copied()
+    }
+
+    /// Whether any request waits.
+    pub fn any_waiting(&self) -> bool {
+        !self.by_id.is_empty()
+    }
+
+    /// Notes whether the request's message is with the socket.
+    pub fn set_sent(&mut self, key: RequestKey, sent: bool) {
+        if let Some(request) = self.all.get_mut(&key) {
+            request.sent = sent;
+        }
+    }
+
+    /// Gives a request its answer; it no longer waits.
+    pub fn settle(&mut self, key: RequestKey, answer: Answer) {
+        if let Some(request) = self.all.get_mut(&key)
+            && request.answer.is_none()
+        {
+            self.by_id.remove(&request.id);
+            request.answer = Some(answer);
+            self.settled.push(key);
+        }
+    }
+
+    /// Fails one request.
+    pub fn fail(&mut self, key: RequestKey, error: Error) {
+        self.settle(key, Answer { number: 0, outcome: Err(error) });
+    }
+
+    /// Fails the waiting requests that `which` chooses by whether they were sent. Returns how many.
+    pub fn fail_waiting(&mut self, which: impl Fn(bool) -> bool, error: &Error) -> usize {
+        let mut keys: Vec<RequestKey> = self.by_id.values().copied().collect();
+        keys.retain(|key| self.all.get(key).is_some_and(|request| which(request.sent)));
+        keys.sort_unstable();
+        for key in &keys {
+            self.fail(*key, error.clone());
+        }
+        keys.len()
+    }
+
+    /// The requests that were settled since this was last asked; some may have been taken in the meantime.
+    pub fn take_settled(&mut self) -> Vec<RequestKey> {
+        std::mem::take(&mut self.settled)
+    }
+
+    /// Whether [`Requests::take_settled`] has something.
+    pub fn any_settled(&self) -> bool {
+        !self.settled.is_empty()
+    }
+
+    /// Takes a settled request's answer and forgets the request.
+    pub(super) fn take(&mut self, key: RequestKey) -> Option<Answer> {
+        self.all.get(&key).filter(|request| request.answer.is_some())?;
+        self.all.remove(&key)?.answer
+    }
+
+    /// Forgets a request. Returns its answer if it was settled.
+    pub(super) fn forget(&mut self, key: RequestKey) -> Option<Answer> {
+        let request = self.all.remove(&key)?;
+        if request.answer.is_none() {
+            self.by_id.remove(&request.id);
+        }
+        request.answer
+    }
+}

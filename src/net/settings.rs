@@ -1,0 +1,64 @@
+//! What a connection is made with.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderName, HeaderValue};
+
+use super::{token_store::SharedToken, transport::TransportConfig};
+use crate::core::{endpoint::Endpoint, frame::Limits, session::SessionConfig};
+
+/// Where the WebSocket is opened.
+#[derive(Debug, Clone)]
+pub enum Address {
+    /// A fal app below a base URL.
+    App {
+        /// The app.
+        endpoint: Endpoint,
+        /// `wss://fal.run`, for example.
+        base_url: String,
+    },
+    /// This very URL (the raw mode).
+    Url(String),
+}
+
+/// How messages are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// fal's: msgpack results and control messages.
+    Fal,
+    /// The caller decodes: only control messages in text are looked at.
+    Custom,
+    /// Nothing is looked at (the raw mode).
+    Raw,
+}
+
+/// What a connection is made with; does not change.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where to.
+    pub address: Address,
+    /// Through what.
+    pub transport: Arc<TransportConfig>,
+    /// Sent with the opening handshake.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Where tokens come from, if they are used.
+    pub token: Option<Arc<SharedToken>>,
+    /// The state machine's part.
+    pub session: SessionConfig,
+    /// The shortest time between two throttled messages; zero turns the throttle off.
+    pub throttle_interval: Duration,
+    /// Freshness instead of completeness: ring sizes, and what the server is told.
+    pub max_buffering: Option<u8>,
+    /// How long one opening of the socket may take.
+    pub open_timeout: Duration,
+    /// The silence after which a ping is sent.
+    pub ping_interval: Option<Duration>,
+    /// The silence after a ping that means loss.
+    pub ping_timeout: Option<Duration>,
+    /// How long the closing handshake may take.
+    pub close_timeout: Duration,
+    /// What the peer may make us hold.
+    pub limits: Limits,
+    /// How messages are told apart.
+    pub dialect: Dialect,
+}

@@ -1,0 +1,98 @@
+//! Tunnels through a proxy: HTTP CONNECT (RFC 9110, section 9.3.6) and SOCKS5 (RFC 1928). Both end as a plain
+//! TCP stream to the target.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use bytes::BytesMut;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio_socks::{IntoTargetAddr, TargetAddr, tcp::Socks5Stream};
+
+use crate::error::{Error, ErrorKind, Result};
+
+use super::{
+    head::{HeadError, read_head},
+    proxy::{Proxy, Scheme},
+    transport::{Target, connect_tcp, failed, resolve},
+};
+
+/// Opens a tunnel to `target` through `proxy`.
+pub(crate) async fn open(proxy: &Proxy, target: &Target) -> Result<TcpStream> {
+    match proxy.scheme {
+        Scheme::Http => http_connect(proxy, target).await,
+        Scheme::Socks5h => socks(proxy, (target.host.as_str(), target.port)).await,
+        Scheme::Socks5 => {
+            let mut failure = failed(format!("{} has no address", target.host));
+            for address in resolve(&target.host, target.port).await? {
+                match socks(proxy, address).await {
+                    Ok(stream) => return Ok(stream),
+                    Err(error) => failure = error,
+                }
+            }
+            Err(failure)
+        }
+    }
+}
+
+async fn http_connect(proxy: &Proxy, target: &Target) -> Result<TcpStream> {
+    let mut stream = connect_tcp(&proxy.host, proxy.port).await?;
+    let host = if target.host.contains(':') { format!("[{}]", target.host) } else { target.host.clone() };
+    let port = target.port;
+    let mut request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n");
+    if let Some((user, password)) = &proxy.login {
+        let login = BASE64.encode(format!("{user}:{}", password.expose()));
+        request += "Proxy-Authorization: Basic ";
+        request += &login;
+        request += "\r\n";
+    }
+    request += "\r\n";
+    let broken = |error: std::io::Error| {
+        failed(format!("{proxy:?} broke off: {error}")).transient().with_source(error)
+    };
+    stream.write_all(request.as_bytes()).await.map_err(broken)?;
+    let mut buffer = BytesMut::new();
+    let head = read_head(&mut stream, &mut buffer).await.map_err(|error| match error {
+        HeadError::Io(error) => broken(error),
+        HeadError::Closed(_) => {
+            failed(format!("{proxy:?} closed the connection without an answer")).transient()
+        }
+        HeadError::Malformed(what) => failed(format!("the answer of {proxy:?} is not acceptable: {what}")),
+    })?;
+    match head.status {
+        200..=299 if buffer.is_empty() => Ok(stream),
+        200..=299 => Err(failed(format!("{proxy:?} sent data before the tunnel was used"))),
+        407 => Err(failed(format!("{proxy:?} wants another login than the one it was given (status 407)"))),
+        status => {
+            let error = failed(format!("{proxy:?} refused the tunnel to {host}:{port} with status {status}"));
+            Err(if status == 429 || status >= 500 { error.transient() } else { error })
+        }
+    }
+}
+
+async fn socks<'t>(proxy: &Proxy, target: impl IntoTargetAddr<'t>) -> Result<TcpStream> {
+    let target: TargetAddr<'t> = target.into_target_addr().map_err(|error| {
+        Error::new(ErrorKind::InvalidOption, format!("no address for a SOCKS proxy: {error}"))
+    })?;
+    let stream = connect_tcp(&proxy.host, proxy.port).await?;
+    let tunnel = match &proxy.login {
+        Some((user, password)) => {
+            Socks5Stream::connect_with_password_and_socket(stream, target, user, password.expose()).await
+        }
+        None => Socks5Stream::connect_with_socket(stream, target).await,
+    };
+    tunnel.map(Socks5Stream::into_inner).map_err(|error| socks_error(proxy, error))
+}
+
+fn socks_error(proxy: &Proxy, error: tokio_socks::Error) -> Error {
+    use tokio_socks::Error as Socks;
+    let passes = matches!(
+        error,
+        Socks::Io(_)
+            | Socks::ProxyServerUnreachable
+            | Socks::GeneralSocksServerFailure
+            | Socks::NetworkUnreachable
+            | Socks::HostUnreachable
+            | Socks::ConnectionRefused
+            | Socks::TtlExpired
+    );
+    let failure = failed(format!("{proxy:?} refused the tunnel: {error}")).with_source(error);
+    if passes { failure.transient() } else { failure }
+}

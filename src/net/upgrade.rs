@@ -1,0 +1,175 @@
+//! The opening handshake of a WebSocket (RFC 6455, section 4), client side.
+//!
+//! Written here rather than taken from tungstenite, because that one accepts extensions that were not
+//! offered, refuses `Connection: keep-alive, Upgrade`, and because a refusal should say what the server said.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderName, HeaderValue, header};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
+
+use crate::error::{Error, ErrorKind, Result};
+
+use super::{
+    head::{Head, HeadError, read_head},
+    redact::quote,
+    tls,
+    transport::{Target, failed},
+};
+
+/// How much of a refusal's body an error message quotes.
+const EXCERPT_BYTES: usize = 512;
+/// How long a refusal's body is waited for.
+const EXCERPT_WAIT: Duration = Duration::from_secs(1);
+/// How much of it is read, so that no secret is cut in two before it is recognised.
+const READ_BYTES: usize = 8 * 1024;
+
+/// Sends the request and checks the answer. Returns what came behind the answer.
+///
+/// Fails with [`ErrorKind::Handshake`], with the status where the server refused.
+pub(crate) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    target: &Target,
+    headers: &[(HeaderName, HeaderValue)],
+) -> Result<Bytes> {
+    let key = generate_key();
+    let host = &target.host;
+    let broken = |error: std::io::Error| {
+        if matches!(error.get_ref(), Some(inner) if inner.is::<rustls::Error>()) {
+            // With TLS 1.3 the server's refusal may come behind our half of the handshake.
+            return tls::explain(host, error);
+        }
+        failed(format!("{host} broke off the handshake: {error}")).transient().with_source(error)
+    };
+    stream.write_all(&request(target, headers, &key)).await.map_err(broken)?;
+    stream.flush().await.map_err(broken)?;
+
+    let mut buffer = BytesMut::new();
+    let head = read_head(stream, &mut buffer).await.map_err(|error| match error {
+        HeadError::Io(error) => broken(error),
+        HeadError::Closed(false) => {
+            failed(format!("{host} closed the connection without an answer")).transient()
+        }
+        HeadError::Closed(true) => {
+            failed(format!("{host} closed the connection in the middle of its answer")).transient()
+        }
+        HeadError::Malformed(what) => failed(format!("the answer of {host} is not acceptable: {what}")),
+    })?;
+    if head.status != 101 {
+        let body = excerpt(stream, &head, buffer).await;
+        return Err(refusal(target, headers, &head, &body));
+    }
+    check(&head, &key).map_err(|what| {
+        let kind = ErrorKind::Handshake { status: Some(101) };
+        Error::new(kind, format!("the answer of {host} is not acceptable: {what}"))
+    })?;
+    Ok(buffer.freeze())
+}
+
+fn request(target: &Target, headers: &[(HeaderName, HeaderValue)], key: &str) -> Vec<u8> {
+    let mut request = format!(
+        "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n",
+        target.path_and_query, target.authority
+    )
+    .into_bytes();
+    for (name, value) in headers {
+        request.extend_from_slice(name.as_str().as_bytes());
+        request.extend_from_slice(b": ");
+        request.extend_from_slice(value.as_bytes());
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"\r\n");
+    request
+}
+
+/// RFC 6455, section 4.1, the client's checks of a 101 answer. We offer no extension and no subprotocol.
+fn check(head: &Head, key: &str) -> Result<(), String> {
+    if !head.http11 {
+        return Err("it is HTTP/1.0".into());
+    }
+    if !head.has_token("upgrade", "websocket") {
+        return Err("it has no `Upgrade: websocket`".into());
+    }
+    if !head.has_token("connection", "upgrade") {
+        return Err("it has no `Connection: Upgrade`".into());
+    }
+    let mut accepts = head.values("sec-websocket-accept");
+    let accepted = accepts.next().is_some_and(|value| value == derive_accept_key(key.as_bytes()).as_bytes());
+    if !accepted || accepts.next().is_some() {
+        return Err("its Sec-WebSocket-Accept does not match the key that was sent".into());
+    }
+    for (name, what) in
+        [("sec-websocket-extensions", "an extension"), ("sec-websocket-protocol", "a subprotocol")]
+    {
+        if head.values(name).next().is_some() {
+            return Err(format!("it selects {what}, but none was offered"));
+        }
+    }
+    Ok(())
+}
+
+/// The error of an answer that is not 101.
+fn refusal(target: &Target, headers: &[(HeaderName, HeaderValue)], head: &Head, body: &str) -> Error {
+    let (host, status) = (&target.host, head.status);
+    let mut message = format!("{host} refused the WebSocket with status {status}");
+    match status {
+        200..=299 => message.push_str(", which is no upgrade"),
+        300..=399 => message.push_str("; redirects are not followed"),
+        _ => {}
+    }
+    if !body.is_empty() {
+        message.push_str(": ");
+        message.push_str(&quote(body, secrets(target, headers), EXCERPT_BYTES));
+    }
+    let error = Error::new(ErrorKind::Handshake { status: Some(status) }, message);
+    if matches!(status, 429 | 500..=599) { error.transient() } else { error }
+}
+
+/// The beginning of the body, as one line of text. Best effort: a body that is late or broken is
+/// cut.
+async fn excerpt<S: AsyncRead + Unpin>(stream: &mut S, head: &Head, mut body: BytesMut) -> String {
+    let chunked = head.has_token("transfer-encoding", "chunked");
+    let length =
+        head.values("content-length").next().and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+    let wanted = if chunked { READ_BYTES } else { length.unwrap_or(READ_BYTES).min(READ_BYTES) };
+    let read = async {
+        while body.len() < wanted {
+            if !matches!(stream.read_buf(&mut body).await, Ok(count) if count > 0) {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(EXCERPT_WAIT, read).await;
+    let mut text: &[u8] = &body;
+    if chunked && let Ok(httparse::Status::Complete((start, size))) = httparse::parse_chunk_size(text) {
+        // The first chunk says enough.
+        let end = start.saturating_add(usize::try_from(size).unwrap_or(usize::MAX)).min(text.len());
+        text = &text[start..end];
+    }
+    let text = String::from_utf8_lossy(text);
+    text.split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// What in the request is nobody's business: the values of the query, and the parts of the credentials.
+fn secrets<'a>(
+    target: &'a Target,
+    headers: &'a [(HeaderName, HeaderValue)],
+) -> impl Iterator<Item = &'a str> {
+    let query = target.path_and_query.split_once('?').map_or("", |(_, query)| query);
+    let parameters = query.split('&').filter_map(|pair| pair.split_once('=')).map(|(_, value)| value);
+    let credentials = headers
+        .iter()
+        .filter(|(name, _)| *name == header::AUTHORIZATION)
+        .filter_map(|(_, value)| value.to_str().ok())
+        .flat_map(|value| value.split([' ', ':']));
+    parameters.chain(credentials)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! The only way from [`Error`] to a Python exception.
+
+use pyo3::{
+    exceptions::{PyRuntimeError, PyValueError},
+    prelude::*,
+    sync::PyOnceLock,
+    types::PyType,
+};
+
+use crate::error::{Error, ErrorKind};
+
+/// The exception classes, defined in Python.
+struct Exceptions {
+    api: Py<PyType>,
+    realtime: Py<PyType>,
+    authentication: Py<PyType>,
+    handshake: Py<PyType>,
+    closed: Py<PyType>,
+    timeout: Py<PyType>,
+    too_large: Py<PyType>,
+    buffer_full: Py<PyType>,
+    encode: Py<PyType>,
+    decode: Py<PyType>,
+    forked: Py<PyType>,
+}
+
+static EXCEPTIONS: PyOnceLock<Exceptions> = PyOnceLock::new();
+
+fn exceptions(py: Python<'_>) -> PyResult<&Exceptions> {
+    EXCEPTIONS.get_or_try_init(py, || {
+        let module = py.import("fal_realtime._exceptions")?;
+        let class = |name: &str| -> PyResult<Py<PyType>> {
+            Ok(module.getattr(name)?.cast_into::<PyType>().map_err(PyErr::from)?.unbind())
+        };
+        Ok(Exceptions {
+            api: class("ApiError")?,
+            realtime: class("RealtimeError")?,
+            authentication: class("AuthenticationError")?,
+            handshake: class("HandshakeError")?,
+            closed: class("ConnectionClosedError")?,
+            timeout: class("RequestTimeoutError")?,
+            too_large: class("MessageTooLargeError")?,
+            buffer_full: class("BufferFullError")?,
+            encode: class("EncodeError")?,
+            decode: class("DecodeError")?,
+            forked: class("ForkedProcessError")?,
+        })
+    })
+}
+
+/// The exception for an error.
+pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
+    match try_to_py(py, error) {
+        Ok(raised) | Err(raised) => raised,
+    }
+}
+
+fn try_to_py(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
+    let classes = exceptions(py)?;
+    let message = error.message.as_str();
+    let value = match &error.kind {
+        ErrorKind::InvalidOption => return Ok(PyValueError::new_err(error.message.clone())),
+        ErrorKind::Authentication => classes.authentication.bind(py).call1((message,))?,
+        ErrorKind::Api { status, body } => {
+            classes.api.bind(py).call1((message, *status, body.as_str(), py.None()))?
+        }
+        ErrorKind::Handshake { status } => classes.handshake.bind(py).call1((message, *status))?,
+        ErrorKind::Closed { code, reason } => {
+            classes.closed.bind(py).call1((message, *code, reason.as_str()))?
+        }
+        ErrorKind::Protocol { code } => classes.closed.bind(py).call1((message, *code, message))?,
+        ErrorKind::Realtime { error, reason, payload } => {
+            let payload = match std::str::from_utf8(payload) {
+                Ok(text) => super::decode::decode_json(py, text).ok(),
+                Err(_) => super::decode::decode(py, payload).ok(),
+            };
+            let payload = payload.unwrap_or_else(|| py.None());
+            classes.realtime.bind(py).call1((error.as_str(), reason.as_str(), payload))?
+        }
+        ErrorKind::Timeout => classes.timeout.bind(py).call1((message,))?,
+        ErrorKind::TooLarge => classes.too_large.bind(py).call1((message,))?,
+        ErrorKind::BufferFull => classes.buffer_full.bind(py).call1((message,))?,
+        ErrorKind::Encode => classes.encode.bind(py).call1((message,))?,
+        ErrorKind::Decode => classes.decode.bind(py).call1((message,))?,
+        ErrorKind::Forked => classes.forked.bind(py).call1((message,))?,
+    };
+    Ok(PyErr::from_value(value))
+}
+
+/// `result`, with its error as a Python exception.
+pub(crate) fn raised<T>(py: Python<'_>, result: crate::error::Result<T>) -> PyResult<T> {
+    result.map_err(|error| to_py(py, &error))
+}
+
+/// The error for an asyncio call outside of an event loop.
+pub(crate) fn no_running_loop() -> PyErr {
+    PyRuntimeError::new_err(
+        "there is no running asyncio event loop; call this from a coroutine under asyncio (trio is not supported), \
+         or use fal_realtime.SyncRealtimeClient",
+    )
+}

@@ -1,0 +1,212 @@
+//! Wakes an event loop once for a batch: one descriptor a loop, shared by all its connections.
+//!
+//! The I/O thread puts the number of a connection into a queue and, if the queue was empty, makes the descriptor
+//! readable; it never needs the GIL. The loop then calls [`Dispatcher::drain`], which lets each connection that has
+//! something hand it out.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::{Condvar, Mutex};
+use pyo3::{intern, prelude::*, sync::PyOnceLock};
+
+use super::{connection::Connection, signal::Signal};
+use crate::net::handle::Notify;
+
+/// The numbers of the connections of one loop that have something.
+pub(super) struct Queue {
+    ready: Mutex<Vec<u64>>,
+    bell: Bell,
+}
+
+/// How the loop is told that the queue is no longer empty.
+enum Bell {
+    /// It watches a descriptor.
+    Signal(Signal),
+    /// It cannot watch descriptors: a thread waits for this and calls `call_soon_threadsafe`.
+    Thread { rung: Mutex<bool>, condition: Condvar, over: AtomicBool },
+}
+
+impl Queue {
+    /// This connection has something.
+    pub(super) fn push(&self, number: u64) {
+        let mut ready = self.ready.lock();
+        ready.push(number);
+        if ready.len() == 1 {
+            drop(ready);
+            self.ring();
+        }
+    }
+
+    fn ring(&self) {
+        match &self.bell {
+            Bell::Signal(signal) => signal.set(),
+            Bell::Thread { rung, condition, .. } => {
+                *rung.lock() = true;
+                condition.notify_one();
+            }
+        }
+    }
+}
+
+/// A connection's place in the queue of its loop.
+pub(super) struct Place {
+    queue: Arc<Queue>,
+    number: u64,
+}
+
+impl Notify for Place {
+    fn notify(&self) {
+        self.queue.push(self.number);
+    }
+}
+
+/// One event loop's end of the queue. The loop owns it, through `add_reader`; it knows connections weakly.
+#[pyclass(frozen, weakref, module = "fal_realtime._core")]
+pub(super) struct Dispatcher {
+    queue: Arc<Queue>,
+    connections: Mutex<HashMap<u64, Py<PyAny>>>,
+    next: AtomicU64,
+}
+
+#[pymethods]
+impl Dispatcher {
+    /// Lets every connection that has something hand it out. Called by the loop.
+    fn drain(&self, py: Python<'_>) {
+        if let Bell::Signal(signal) = &self.queue.bell {
+            signal.clear();
+        }
+        let ready = std::mem::take(&mut *self.queue.ready.lock());
+        for number in ready {
+            let weak = self.connections.lock().get(&number).map(|weak| weak.clone_ref(py));
+            let Some(connection) = weak.and_then(|weak| weak.bind(py).call0().ok()) else { continue };
+            if let Ok(connection) = connection.cast::<Connection>() {
+                Connection::hand_out(connection);
+            }
+        }
+    }
+}
+
+impl Dispatcher {
+    /// Adds a connection. It leaves when it is collected.
+    pub(super) fn add(slf: &Bound<'_, Self>, connection: &Bound<'_, Connection>) -> PyResult<Arc<Place>> {
+        let py = slf.py();
+        let this = slf.get();
+        let number = this.next.fetch_add(1, Ordering::Relaxed);
+        let weak = weak_reference(py)?.call1((connection,))?;
+        this.connections.lock().insert(number, weak.unbind());
+        Ok(Arc::new(Place { queue: this.queue.clone(), number }))
+    }
+
+    /// Takes a connection out.
+    pub(super) fn remove(&self, place: &Place) {
+        let removed = self.connections.lock().remove(&place.number);
+        // Dropped outside of the lock: this may run Python code.
+        drop(removed);
+    }
+
+    /// The dispatcher of a loop, made at its first connection.
+    pub(super) fn of<'py>(py: Python<'py>, event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
+        let registry = registry(py)?;
+        let found = registry.call_method1(intern!(py, "get"), (event_loop,))?;
+        if let Ok(dispatcher) = found.cast_into::<Self>() {
+            return Ok(dispatcher);
+        }
+        let made = Self::watched(py, event_loop).or_else(|error| {
+            if error.is_instance_of::<pyo3::exceptions::PyNotImplementedError>(py) {
+                Self::threaded(py, event_loop)
+            } else {
+                Err(error)
+            }
+        })?;
+        registry.set_item(event_loop, &made)?;
+        Ok(made)
+    }
+
+    fn new(py: Python<'_>, bell: Bell) -> PyResult<Bound<'_, Self>> {
+        let queue = Arc::new(Queue { ready: Mutex::new(Vec::new()), bell });
+        Bound::new(py, Self { queue, connections: Mutex::new(HashMap::new()), next: AtomicU64::new(0) })
+    }
+
+    fn watched<'py>(py: Python<'py>, event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
+        let signal = Signal::new()?;
+        let descriptor = signal.descriptor()?;
+        let this = Self::new(py, Bell::Signal(signal))?;
+        event_loop
+            .call_method1(intern!(py, "add_reader"), (descriptor, this.getattr(intern!(py, "drain"))?))?;
+        Ok(this)
+    }
+
+    /// For loops without `add_reader`, such as Windows' default one.
+    fn threaded<'py>(py: Python<'py>, event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
+        let bell =
+            Bell::Thread { rung: Mutex::new(false), condition: Condvar::new(), over: AtomicBool::new(false) };
+        let this = Self::new(py, bell)?;
+        let queue = this.get().queue.clone();
+        let weak_loop = weak_reference(py)?.call1((event_loop,))?.unbind();
+        let weak_self = weak_reference(py)?.call1((&this,))?.unbind();
+        std::thread::Builder::new().name("fal-realtime-wake".into()).spawn(move || {
+            while queue.wait() {
+                // Not attached any more: the interpreter is exiting.
+                let alive = Python::try_attach(|py| call_drain(py, &weak_loop, &weak_self)).unwrap_or(false);
+                if !alive {
+                    break;
+                }
+            }
+        })?;
+        Ok(this)
+    }
+}
+
+impl Drop for Dispatcher {
+    fn drop(&mut self) {
+        if let Bell::Thread { over, .. } = &self.queue.bell {
+            over.store(true, Ordering::Release);
+            self.queue.ring();
+        }
+    }
+}
+
+impl Queue {
+    /// Waits for the bell. False when it is over.
+    fn wait(&self) -> bool {
+        let Bell::Thread { rung, condition, over } = &self.bell else { return false };
+        let mut is_rung = rung.lock();
+        while !*is_rung {
+            condition.wait(&mut is_rung);
+        }
+        *is_rung = false;
+        !over.load(Ordering::Acquire)
+    }
+}
+
+/// Asks the loop to call `drain`. False when there is no loop any more.
+fn call_drain(py: Python<'_>, weak_loop: &Py<PyAny>, weak_self: &Py<PyAny>) -> bool {
+    let event_loop = weak_loop.bind(py).call0();
+    let this = weak_self.bind(py).call0();
+    let (Ok(event_loop), Ok(this)) = (event_loop, this) else { return false };
+    if event_loop.is_none() || this.is_none() {
+        return false;
+    }
+    let Ok(drain) = this.getattr(intern!(py, "drain")) else { return false };
+    // The one error that is expected is that the loop was closed.
+    event_loop.call_method1(intern!(py, "call_soon_threadsafe"), (drain,)).is_ok()
+}
+
+fn weak_reference(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static REF: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    REF.import(py, "weakref", "ref")
+}
+
+/// Loop -> dispatcher. Holds neither: the loop's own reader does.
+fn registry(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static REGISTRY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    REGISTRY
+        .get_or_try_init(py, || Ok(py.import("weakref")?.getattr("WeakKeyDictionary")?.call0()?.unbind()))
+        .map(|registry| registry.bind(py))
+}

@@ -178,7 +178,7 @@ impl Link {
             if flushed && let Some(loss) = self.flushed() {
                 return Poll::Ready(Event::Lost(loss));
             }
-            let progress = more || self.written.messages > 0 || (met.pulled && flushed);
+            let progress = more || self.written.messages > 0 || (flushed && (met.pulled || met.held_back));
             if !progress && self.verdict == Verdict::Nothing {
                 match self.tend(context) {
                     Poll::Ready(Some(event)) => return Poll::Ready(event),
@@ -343,7 +343,7 @@ impl Link {
     /// what is to be written.
     fn meet(&mut self, context: &mut Context<'_>) -> Met {
         let had_result = !self.accepted && self.intake.has_result();
-        let mut met = Met { pulled: false, parked: false, had_result, event: None };
+        let mut met = Met { pulled: false, held_back: false, parked: false, had_result, event: None };
         let closing = matches!(self.ending, Ending::AwaitingPeer);
         let mut inner = self.connection.shared().lock();
         let mut kind = Interest::NONE;
@@ -378,6 +378,7 @@ impl Link {
                 self.writer.pull(message);
                 met.pulled = true;
             }
+            met.held_back = inner.outbox.is_queued();
             if met.pulled {
                 kind = kind.and(Interest::ROOM);
             }
@@ -466,6 +467,8 @@ impl Link {
 struct Met {
     /// There is something new to do.
     pulled: bool,
+    /// Messages wait until the writer has written what it has.
+    held_back: bool,
     /// Whoever brings more will wake the actor.
     parked: bool,
     /// A result was among what was handed over.

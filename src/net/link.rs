@@ -389,6 +389,10 @@ impl Link {
         }
         self.intake.expects_answers = inner.inbox.requests.any_waiting();
         let paused = inner.inbox.should_pause();
+        if inner.inbox.requests.any_settled() {
+            // Among them those that fail because reading pauses.
+            kind = kind.and(Interest::ANSWERS);
+        }
         if paused != self.paused {
             self.paused = paused;
             if paused {

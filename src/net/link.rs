@@ -323,18 +323,8 @@ impl Link {
             1009 => ErrorKind::TooLarge,
             code => ErrorKind::Protocol { code },
         };
-        self.tell_error(Error::new(kind, message.clone()));
+        self.intake.fail(Error::new(kind, message.clone()));
         Loss::Broken(message)
-    }
-
-    fn tell_error(&self, error: Error) {
-        let mut inner = self.connection.shared().lock();
-        let kind = inner.push_error(error);
-        let told = inner.tell(kind);
-        drop(inner);
-        if let Some(notify) = told {
-            notify.notify();
-        }
     }
 
     // --- meeting the caller's threads ---

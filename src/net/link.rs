@@ -372,10 +372,11 @@ impl Link {
             if met.pulled {
                 kind = kind.and(Interest::ROOM);
             }
-            if matches!(self.ending, Ending::Flushing) && !inner.outbox.is_queued() {
-                self.ending = Ending::AwaitingPeer;
-                met.pulled = true;
-            }
+        }
+        // When the server no longer takes messages, there is nothing to flush.
+        if matches!(self.ending, Ending::Flushing) && !(self.may_write && inner.outbox.is_queued()) {
+            self.ending = Ending::AwaitingPeer;
+            met.pulled = true;
         }
         self.intake.expects_answers = inner.inbox.requests.any_waiting();
         let paused = inner.inbox.should_pause();

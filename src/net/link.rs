@@ -89,6 +89,8 @@ pub(super) struct Link {
     ends_by: Option<Instant>,
     accepted: bool,
     may_write: bool,
+    /// Writing has failed, and this is how. What the server said before may still be there to be read.
+    write_failed: Option<Loss>,
     close_asked: bool,
     paused: bool,
     verdict: Verdict,
@@ -112,6 +114,7 @@ impl Link {
             ends_by: None,
             accepted: false,
             may_write: true,
+            write_failed: None,
             close_asked: false,
             paused: false,
             verdict: Verdict::Nothing,
@@ -167,14 +170,24 @@ impl Link {
                 self.accepted = true;
                 return Poll::Ready(Event::Accepted);
             }
-            let flushed = match self.writer.poll_write(context, &mut self.stream, &mut self.written) {
-                Poll::Ready(Ok(())) => true,
-                Poll::Pending => false,
-                Poll::Ready(Err(error)) => return Poll::Ready(Event::Lost(broken(&error))),
-            };
             if self.verdict != Verdict::Nothing {
                 continue;
             }
+            if let Some(loss) = self.heard_out(more) {
+                return Poll::Ready(Event::Lost(loss));
+            }
+            if self.write_failed.is_some() {
+                continue;
+            }
+            let flushed = match self.writer.poll_write(context, &mut self.stream, &mut self.written) {
+                Poll::Ready(Ok(())) => true,
+                Poll::Pending => false,
+                Poll::Ready(Err(error)) => {
+                    self.write_failed = Some(broken(&error));
+                    self.may_write = false;
+                    continue;
+                }
+            };
             if flushed && let Some(loss) = self.flushed() {
                 return Poll::Ready(Event::Lost(loss));
             }
@@ -215,6 +228,19 @@ impl Link {
                 self.ending = other;
                 None
             }
+        }
+    }
+
+    /// Writing has failed and everything that had come was read (`more`: there may be more): how did it end? If the
+    /// server said so, that counts.
+    fn heard_out(&mut self, more: bool) -> Option<Loss> {
+        if more {
+            return None;
+        }
+        let failed = self.write_failed.take()?;
+        match std::mem::replace(&mut self.ending, Ending::None) {
+            Ending::LastWords(loss) => Some(loss),
+            _ => Some(failed),
         }
     }
 

@@ -335,6 +335,7 @@ impl Link {
 
     fn closed_by_peer(&mut self, code: u16, reason: String) -> Loss {
         if !matches!(self.ending, Ending::AwaitingPeer) {
+            self.writer.retract();
             // RFC 6455, section 5.5.1: the answer typically echoes the status code; 1005 stands for "none".
             let payload = if code == 1005 { Vec::new() } else { close_payload(code, "") };
             self.writer.push_control(Control::Close, &payload);
@@ -343,6 +344,7 @@ impl Link {
     }
 
     fn violated(&mut self, violation: Violation) -> Loss {
+        self.writer.retract();
         self.writer.push_control(Control::Close, &close_payload(violation.code, violation.reason));
         let message = format!("the server broke the WebSocket protocol: {}", violation.reason);
         let kind = match violation.code {

@@ -65,7 +65,7 @@ pub struct Look {
     pub state: State,
     /// [`Connection::pop`] has something.
     pub has_items: bool,
-    /// An offered message would be accepted.
+    /// An offered message, as large as the last one that was refused, would be accepted.
     pub has_room: bool,
     /// Nothing is pending on the way out.
     pub is_drained: bool,
@@ -94,6 +94,8 @@ pub(super) struct Inner {
     /// The actor sleeps and is to be woken with this.
     pub(super) parked: Option<Waker>,
     pub(super) routes: Routes,
+    /// The size of the last message for which there was no room: whoever waits for room waits for so much.
+    refused: usize,
     io: Option<Io>,
     interest: Interest,
     notify: Option<Arc<dyn Notify>>,
@@ -205,6 +207,7 @@ impl Connection {
             commands: Commands::default(),
             parked: None,
             routes: Routes::default(),
+            refused: 0,
             io: None,
             interest: Interest::NONE,
             notify: None,
@@ -249,7 +252,7 @@ impl Connection {
         let ready = there(Interest::ITEMS, inner.inbox.has_items())
             || there(Interest::NOTICES, inner.inbox.has_notices())
             || there(Interest::ANSWERS, inner.inbox.requests.any_settled())
-            || there(Interest::ROOM, over || inner.outbox.has_room(0))
+            || there(Interest::ROOM, over || inner.outbox.has_room(inner.refused))
             || there(Interest::DRAINED, over || inner.outbox.pending() == 0)
             || there(Interest::STATE, inner.state != seen);
         // From here on it is as if the wake had come: whoever armed takes what is there.
@@ -293,7 +296,10 @@ impl Connection {
             return Err(inner.closed_error());
         }
         let kick = match inner.outbox.accept(now, message, lane) {
-            Err(message) => return Ok(Offered::Full(message)),
+            Err(message) => {
+                inner.refused = message.payload().len();
+                return Ok(Offered::Full(message));
+            }
             Ok(Accepted::Held) => self.wake_to_open(&mut inner, false),
             Ok(Accepted::Queued(displaced)) => {
                 for key in displaced {
@@ -331,7 +337,7 @@ impl Connection {
         Look {
             state: inner.state,
             has_items: inner.inbox.has_items(),
-            has_room: inner.outbox.has_room(0),
+            has_room: inner.outbox.has_room(inner.refused),
             is_drained: inner.outbox.pending() == 0,
             settled: if inner.inbox.requests.any_settled() {
                 inner.inbox.requests.take_settled()

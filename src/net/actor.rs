@@ -330,3 +330,6 @@ async fn dial(connection: &Connection, token: Option<&Token>) -> Result<Opened> 
         .transient()),
     }
 }
+
+#[cfg(test)]
+mod tests;

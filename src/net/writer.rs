@@ -249,3 +249,6 @@ impl Writer {
         leftover
     }
 }
+
+#[cfg(test)]
+mod tests;

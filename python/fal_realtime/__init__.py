@@ -1,1 +1,70 @@
+"""Realtime client for fal: msgpack over WebSocket, with a native core.
 
+from fal_realtime import RealtimeClient
+
+async with RealtimeClient().connect("fal-ai/fast-lcm-diffusion") as connection:
+    result = await connection.request({"prompt": "a cat"}, timeout=5)
+"""
+
+from __future__ import annotations
+
+from ._client import RealtimeClient, create_realtime_client
+from ._connection import NoopConnection, RealtimeConnection
+from ._core import ExtType
+from ._exceptions import (
+    ApiError,
+    AuthenticationError,
+    BufferFullError,
+    ConnectionClosedError,
+    DecodeError,
+    EncodeError,
+    FalRealtimeError,
+    ForkedProcessError,
+    HandshakeError,
+    MessageTooLargeError,
+    RealtimeError,
+    RequestTimeoutError,
+    ValidationError,
+)
+from ._options import InsecureForLocalTests, ReconnectPolicy
+from ._sync import SyncNoopConnection, SyncRealtimeClient, SyncRealtimeConnection
+from ._types import ConnectionState, Stats
+from ._version import version as _version
+
+__all__ = [
+    "ApiError",
+    "AuthenticationError",
+    "BufferFullError",
+    "ConnectionClosedError",
+    "ConnectionState",
+    "DecodeError",
+    "EncodeError",
+    "ExtType",
+    "FalRealtimeError",
+    "ForkedProcessError",
+    "HandshakeError",
+    "InsecureForLocalTests",
+    "MessageTooLargeError",
+    "NoopConnection",
+    "RealtimeClient",
+    "RealtimeConnection",
+    "RealtimeError",
+    "ReconnectPolicy",
+    "RequestTimeoutError",
+    "Stats",
+    "SyncNoopConnection",
+    "SyncRealtimeClient",
+    "SyncRealtimeConnection",
+    "ValidationError",
+    "__version__",
+    "create_realtime_client",
+]
+
+__version__: str
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        return _version()
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)

@@ -68,6 +68,8 @@ pub struct Outbox {
     /// The ring makes room by dropping the oldest.
     fresh: bool,
     in_flight: usize,
+    /// The weight of the message that was refused last: whoever waits for room waits for this much.
+    refused: usize,
     accepted: u64,
     written: u64,
     coalesced: u64,
@@ -88,6 +90,7 @@ impl Outbox {
             ring,
             fresh: max_buffering.is_some(),
             in_flight: 0,
+            refused: 0,
             accepted: 0,
             written: 0,
             coalesced: 0,
@@ -102,11 +105,18 @@ impl Outbox {
         self.fresh || self.ring.has_room(weight)
     }
 
+    /// Whether the message that was refused last would be accepted now.
+    pub fn has_room_for_refused(&self) -> bool {
+        self.has_room(self.refused)
+    }
+
     /// Takes a message, or gives it back when there is no room.
     pub fn accept(&mut self, now: Instant, message: Outgoing, lane: Lane) -> Result<Accepted, Outgoing> {
         if !self.has_room(message.weight()) {
+            self.refused = message.weight();
             return Err(message);
         }
+        self.refused = 0;
         self.accepted += 1;
         if lane == Lane::Direct {
             return Ok(self.queue(message));

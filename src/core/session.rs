@@ -334,7 +334,9 @@ impl Session {
     /// An opening failed: try again, if that may help and nobody would rather be told.
     fn retry(&mut self, now: Instant, jitter: f64, error: Error) -> Vec<Action> {
         let first = !self.established;
-        let hopeless = if first { !error.transient } else { error.kind == ErrorKind::Authentication };
+        // A token provider that fails at the start will fail again; later on, it may just have a bad moment.
+        let refused = error.kind == ErrorKind::Authentication;
+        let hopeless = if first { refused || !error.transient } else { refused && !error.transient };
         let too_late = first
             && self
                 .opening_since

@@ -1,7 +1,7 @@
 //! A token's life: its value, its generation, and when it is to be refreshed.
 //!
-//! The default mint and `@fal-ai/client` agree on the schedule: refresh at 90 % of the expiration, counted from the
-//! moment the token arrived; a failed refresh is tried again after another 5 %.
+//! The default mint and `@fal-ai/client` agree on the schedule: refresh at 90 % of the expiration, counted
+//! from the moment the token arrived; a failed refresh is tried again after another 5 %.
 
 use std::{
     fmt,
@@ -74,8 +74,8 @@ struct Current {
 }
 
 impl TokenState {
-    /// No token yet. Tokens expire `expiration` after they arrive (at least [`MIN_EXPIRATION`]); with `None` they
-    /// neither expire nor are refreshed.
+    /// No token yet. Tokens expire `expiration` after they arrive (at least [`MIN_EXPIRATION`]); with `None`
+    /// they neither expire nor are refreshed.
     pub fn new(expiration: Option<Duration>) -> Self {
         let expiration = expiration.map(|expiration| expiration.max(MIN_EXPIRATION));
         Self { expiration, generation: 0, current: None }
@@ -146,7 +146,7 @@ mod tests {
         let mut state = TokenState::new(Some(MINUTE));
         assert_eq!(state.usable(None, start), None);
         state.minted("a".into(), start);
-        let nearly = start + MINUTE - Duration::from_nanos(1);
+        let nearly = start + Duration::from_nanos(59_999_999_999);
         assert_eq!(state.usable(None, nearly), Some(("a".into(), 1)));
         assert_eq!(state.usable(Some(0), nearly), Some(("a".into(), 1)));
         assert_eq!(state.usable(Some(1), nearly), None);

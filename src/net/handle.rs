@@ -53,7 +53,8 @@ impl Interest {
         Self(self.0 | other.0)
     }
 
-    const fn meets(self, other: Self) -> bool {
+    /// Whether they have something in common.
+    pub const fn meets(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 }
@@ -65,7 +66,7 @@ pub struct Look {
     pub state: State,
     /// [`Connection::pop`] has something.
     pub has_items: bool,
-    /// An offered message, as large as the last one that was refused, would be accepted.
+    /// An offered message would be accepted.
     pub has_room: bool,
     /// Nothing is pending on the way out.
     pub is_drained: bool,
@@ -94,8 +95,6 @@ pub(super) struct Inner {
     /// The actor sleeps and is to be woken with this.
     pub(super) parked: Option<Waker>,
     pub(super) routes: Routes,
-    /// The size of the last message for which there was no room: whoever waits for room waits for so much.
-    refused: usize,
     io: Option<Io>,
     interest: Interest,
     notify: Option<Arc<dyn Notify>>,
@@ -207,7 +206,6 @@ impl Connection {
             commands: Commands::default(),
             parked: None,
             routes: Routes::default(),
-            refused: 0,
             io: None,
             interest: Interest::NONE,
             notify: None,
@@ -252,7 +250,7 @@ impl Connection {
         let ready = there(Interest::ITEMS, inner.inbox.has_items())
             || there(Interest::NOTICES, inner.inbox.has_notices())
             || there(Interest::ANSWERS, inner.inbox.requests.any_settled())
-            || there(Interest::ROOM, over || inner.outbox.has_room(inner.refused))
+            || there(Interest::ROOM, over || inner.outbox.has_room_for_refused())
             || there(Interest::DRAINED, over || inner.outbox.pending() == 0)
             || there(Interest::STATE, inner.state != seen);
         // From here on it is as if the wake had come: whoever armed takes what is there.
@@ -296,10 +294,7 @@ impl Connection {
             return Err(inner.closed_error());
         }
         let kick = match inner.outbox.accept(now, message, lane) {
-            Err(message) => {
-                inner.refused = message.payload().len();
-                return Ok(Offered::Full(message));
-            }
+            Err(message) => return Ok(Offered::Full(message)),
             Ok(Accepted::Held) => self.wake_to_open(&mut inner, false),
             Ok(Accepted::Queued(displaced)) => {
                 for key in displaced {
@@ -337,7 +332,7 @@ impl Connection {
         Look {
             state: inner.state,
             has_items: inner.inbox.has_items(),
-            has_room: inner.outbox.has_room(inner.refused),
+            has_room: inner.state == State::Closed || inner.outbox.has_room_for_refused(),
             is_drained: inner.outbox.pending() == 0,
             settled: if inner.inbox.requests.any_settled() {
                 inner.inbox.requests.take_settled()
@@ -437,6 +432,11 @@ impl Connection {
         let inner = self.inner.lock();
         let over = inner.state == State::Closed && !inner.inbox.has_items();
         over.then(|| inner.failure.clone().unwrap_or_else(|| Error::closed(1000, "")))
+    }
+
+    /// Whether nothing is pending on the way out.
+    pub fn is_drained(&self) -> bool {
+        self.inner.lock().outbox.pending() == 0
     }
 
     /// The counters, at one instant.

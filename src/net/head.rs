@@ -47,8 +47,8 @@ pub(crate) enum HeadError {
     Malformed(String),
 }
 
-/// Reads until the head of a final answer is complete; interim answers (1xx but 101) are skipped. What came behind
-/// the head stays in `buffer`.
+/// Reads until the head of a final answer is complete; interim answers (1xx but 101) are skipped. What came
+/// behind the head stays in `buffer`.
 pub(crate) async fn read_head<S: AsyncRead + Unpin>(
     stream: &mut S,
     buffer: &mut BytesMut,

@@ -19,9 +19,10 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Posts a JSON body and returns the status and the body of the answer, whatever the status.
 ///
-/// Redirects are not followed: they are answers like any other. The time limit holds for everything, DNS included.
-/// Fails with [`ErrorKind::Handshake`] if the connection cannot be made, with [`ErrorKind::Api`] of status 0 if no
-/// complete answer came (transient but for an answer that is malformed or larger than [`MAX_BODY_BYTES`]).
+/// Redirects are not followed: they are answers like any other. The time limit holds for everything, DNS
+/// included. Fails with [`ErrorKind::Handshake`] if the connection cannot be made, with [`ErrorKind::Api`] of
+/// status 0 if no complete answer came (transient but for an answer that is malformed or larger than
+/// [`MAX_BODY_BYTES`]).
 pub async fn post_json(
     target: &Target,
     headers: &[(HeaderName, HeaderValue)],
@@ -80,7 +81,8 @@ async fn exchange(
     drive(connection, answer).await
 }
 
-/// Polls the connection beside the exchange, so that no task is needed, and with it nothing outlives this future.
+/// Polls the connection beside the exchange, so that no task is needed, and with it nothing outlives this
+/// future.
 async fn drive<T>(connection: impl Future<Output = hyper::Result<()>>, answer: impl Future<Output = T>) -> T {
     let mut answer = pin!(answer);
     tokio::select! {

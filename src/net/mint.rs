@@ -13,6 +13,7 @@ use crate::{
 
 use super::{
     http::{DEFAULT_TIMEOUT, post_json},
+    redact::quote,
     token_store::TokenSource,
     transport::{Target, TransportConfig},
 };
@@ -36,7 +37,8 @@ pub struct MintConfig {
     pub credentials: Secret,
     /// The `User-Agent` header.
     pub user_agent: String,
-    /// The body of the request in place of `{"allowed_apps": ["{alias}"], "token_expiration": "{token_expiration}"}`.
+    /// The body of the request in place of `{"allowed_apps": ["{alias}"], "token_expiration":
+    /// "{token_expiration}"}`.
     ///
     /// In every string of it, at any depth, `{alias}` and `{app_path}` are replaced; a string that is exactly
     /// `{token_expiration}` becomes the number of seconds. Keys are left alone.
@@ -62,7 +64,8 @@ impl MintConfig {
     }
 }
 
-/// How often and after what delays a token request is tried again: after 429, 502, 503, 504 and transport errors.
+/// How often and after what delays a token request is tried again: after 429, 502, 503, 504 and transport
+/// errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// How many attempts follow the first one. Default 3.
@@ -100,8 +103,8 @@ pub struct MintRequest {
 
 /// Mints a token, with retries.
 ///
-/// Fails with [`ErrorKind::Authentication`] after 401 and 403, with [`ErrorKind::Api`] after any other answer that
-/// holds no token, and with [`ErrorKind::Api`] of status 0 when no answer came.
+/// Fails with [`ErrorKind::Authentication`] after 401 and 403, with [`ErrorKind::Api`] after any other answer
+/// that holds no token, and with [`ErrorKind::Api`] of status 0 when no answer came.
 pub async fn mint(config: &MintConfig, transport: &TransportConfig, request: &MintRequest) -> Result<String> {
     let prepared = Prepared::new(config, request)?;
     let mut retry = 0;
@@ -182,8 +185,9 @@ impl Prepared {
                 format!("the answer of {host} to the token request holds no token (status {status})"),
             )
         } else {
-            let text = String::from_utf8_lossy(&body[..body.len().min(EXCERPT_BYTES)]);
-            let text = text.replace(config.credentials.expose(), "***");
+            let key = config.credentials.expose();
+            let secrets = std::iter::once(key).chain(key.split(':'));
+            let text = quote(&String::from_utf8_lossy(body), secrets, EXCERPT_BYTES);
             let redirect = if (300..400).contains(&status) { "; redirects are not followed" } else { "" };
             (text, format!("{host} refused the token request with status {status}{redirect}"))
         };

@@ -8,9 +8,12 @@ mod intake;
 mod link;
 pub mod mint;
 pub mod proxy;
+mod redact;
 pub mod runtime;
 pub mod settings;
 mod spin;
+#[cfg(test)]
+mod testing;
 pub mod tls;
 pub mod token_store;
 pub mod transport;

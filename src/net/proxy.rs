@@ -22,14 +22,15 @@ pub enum ProxyConfig {
 }
 
 impl ProxyConfig {
-    /// The proxy at `url` for every connection: `http://`, `socks5://` (names are resolved here) or `socks5h://`
-    /// (names are resolved by the proxy), each with optional `user:password@`.
+    /// The proxy at `url` for every connection: `http://`, `socks5://` (names are resolved here) or
+    /// `socks5h://` (names are resolved by the proxy), each with optional `user:password@`.
     pub fn explicit(url: &str) -> Result<Self> {
         Proxy::parse(url).map(Self::Explicit)
     }
 
-    /// Reads `HTTPS_PROXY` (for `wss` and `https`), `HTTP_PROXY` (for `ws` and `http`), `ALL_PROXY` and `NO_PROXY`
-    /// now; the lower-case names win. A value that is not acceptable is reported by the connection that would use it.
+    /// Reads `HTTPS_PROXY` (for `wss` and `https`), `HTTP_PROXY` (for `ws` and `http`), `ALL_PROXY` and
+    /// `NO_PROXY` now; the lower-case names win. A value that is not acceptable is reported by the connection
+    /// that would use it.
     pub fn environment() -> Self {
         Self::from_variables(|name| std::env::var(name).ok())
     }

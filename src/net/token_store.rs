@@ -1,9 +1,9 @@
-//! One token for all connections of a client to the same app: fetched once however many wait for it, refreshed while
-//! at least one connection uses it.
+//! One token for all connections of a client to the same app: fetched once however many wait for it,
+//! refreshed while at least one connection uses it.
 //!
-//! A flight (one call of the source) is driven by whoever waits for it, whatever runtime that is: it goes on while
-//! anybody waits, and is dropped with the last waiter. So there is no task that could outlive its users. Only the
-//! refresh has a task, and that one ends with the last [`Lease`].
+//! A flight (one call of the source) is driven by whoever waits for it, whatever runtime that is: it goes on
+//! while anybody waits, and is dropped with the last waiter. So there is no task that could outlive its
+//! users. Only the refresh has a task, and that one ends with the last [`Lease`].
 
 use std::{collections::HashMap, fmt, future::Future, pin::Pin, sync::Arc, sync::Weak, time::Duration};
 
@@ -62,14 +62,14 @@ impl TokenStore {
             return token;
         }
         // `make` is the caller's code: it runs without the lock, and loses against whoever was faster.
-        let made = SharedToken::new(make());
+        let fresh = SharedToken::new(make());
         let mut tokens = self.tokens.lock();
         if let Some(token) = tokens.get(&key).and_then(Weak::upgrade) {
             return token;
         }
         tokens.retain(|_, token| token.strong_count() > 0);
-        tokens.insert(key, Arc::downgrade(&made));
-        made
+        tokens.insert(key, Arc::downgrade(&fresh));
+        fresh
     }
 
     /// How many entries the store holds.
@@ -122,8 +122,8 @@ impl SharedToken {
         Arc::new(Self { source, inner: Arc::new(Mutex::new(inner)), changed: Arc::new(Notify::new()) })
     }
 
-    /// The token and its generation, fetched if there is none, it has expired, or it is not newer than generation
-    /// `newer_than` (give the generation that the server refused).
+    /// The token and its generation, fetched if there is none, it has expired, or it is not newer than
+    /// generation `newer_than` (give the generation that the server refused).
     ///
     /// However many wait, the source is called once. Cancelling one waiter costs the others nothing.
     pub async fn get(&self, newer_than: Option<u64>) -> Result<(Token, u64)> {
@@ -138,8 +138,8 @@ impl SharedToken {
     }
 
     /// Keeps the token fresh while the returned lease lives. The refresh task runs on `runtime`; of several
-    /// runtimes, on that of the first lease, and when that one is shut down, on that of the next new lease (an
-    /// expired token is fetched by [`get`](Self::get) in any case).
+    /// runtimes, on that of the first lease, and when that one is shut down, on that of the next new lease
+    /// (an expired token is fetched by [`get`](Self::get) in any case).
     pub fn lease(self: &Arc<Self>, runtime: &Handle) -> Lease {
         let mut inner = self.inner.lock();
         inner.leases += 1;
@@ -152,8 +152,8 @@ impl SharedToken {
         Lease { token: Arc::clone(self) }
     }
 
-    /// The fetch under way, or a new one. A fetch that is under way always ends in a newer generation than the
-    /// current one, so it serves whoever found the current token wanting.
+    /// The fetch under way, or a new one. A fetch that is under way always ends in a newer generation than
+    /// the current one, so it serves whoever found the current token wanting.
     fn join_flight(&self, inner: &mut Inner) -> Flight {
         if let Some(flight) = inner.flight.as_ref().and_then(WeakShared::upgrade) {
             return flight;
@@ -228,7 +228,8 @@ async fn refresh(token: Weak<SharedToken>, changed: Arc<Notify>, mut ended: Refr
             let Some(token) = token.upgrade() else { return };
             let mut inner = token.inner.lock();
             if inner.leases == 0 {
-                // Noted under the same lock that a new lease takes: it either finds us running or starts anew.
+                // Noted under the same lock that a new lease takes: it either finds us running or starts
+                // anew.
                 inner.refreshing = false;
                 ended.0 = Weak::new();
                 return;

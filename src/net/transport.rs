@@ -1,7 +1,7 @@
 //! From an address to a byte stream: DNS, TCP, proxy, TLS.
 //!
-//! Nothing here has a time limit of its own: the caller bounds the whole opening and drops the future, which closes
-//! the socket.
+//! Nothing here has a time limit of its own: the caller bounds the whole opening and drops the future, which
+//! closes the socket.
 
 use std::{
     fmt, io,
@@ -185,8 +185,9 @@ pub(crate) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
     }
 }
 
-/// Whether the resolver says that the name does not exist, rather than that it could not be asked. The standard
-/// library keeps only the text. Elsewhere than on Linux "not known" is also the answer of a machine that is offline.
+/// Whether the resolver says that the name does not exist, rather than that it could not be asked. The
+/// standard library keeps only the text. Elsewhere than on Linux "not known" is also the answer of a machine
+/// that is offline.
 fn is_no_such_name(message: &str) -> bool {
     cfg!(target_os = "linux")
         && ["not known", "does not resolve", "No address associated"]
@@ -210,8 +211,8 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-/// The first connection that succeeds; the next address joins in when one fails or is silent for a while. The error
-/// is that of the first address that failed.
+/// The first connection that succeeds; the next address joins in when one fails or is silent for a while. The
+/// error is that of the first address that failed.
 async fn connect_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut waiting = addresses.into_iter();
     let mut attempts = FuturesUnordered::new();

@@ -1,5 +1,5 @@
-//! Tunnels through a proxy: HTTP CONNECT (RFC 9110, section 9.3.6) and SOCKS5 (RFC 1928). Both end as a plain TCP
-//! stream to the target.
+//! Tunnels through a proxy: HTTP CONNECT (RFC 9110, section 9.3.6) and SOCKS5 (RFC 1928). Both end as a plain
+//! TCP stream to the target.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::BytesMut;
@@ -39,9 +39,11 @@ async fn http_connect(proxy: &Proxy, target: &Target) -> Result<TcpStream> {
     let mut request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n");
     if let Some((user, password)) = &proxy.login {
         let login = BASE64.encode(format!("{user}:{}", password.expose()));
-        request.push_str(&format!("Proxy-Authorization: Basic {login}\r\n"));
+        request += "Proxy-Authorization: Basic ";
+        request += &login;
+        request += "\r\n";
     }
-    request.push_str("\r\n");
+    request += "\r\n";
     let broken = |error: std::io::Error| {
         failed(format!("{proxy:?} broke off: {error}")).transient().with_source(error)
     };

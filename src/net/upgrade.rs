@@ -1,9 +1,9 @@
 //! The opening handshake of a WebSocket (RFC 6455, section 4), client side.
 //!
-//! Written here rather than taken from tungstenite, because that one accepts extensions that were not offered and
-//! mistakes some `Connection` headers, and because a refusal should say what the server said.
+//! Written here rather than taken from tungstenite, because that one accepts extensions that were not
+//! offered, refuses `Connection: keep-alive, Upgrade`, and because a refusal should say what the server said.
 
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, header};
@@ -14,6 +14,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 use super::{
     head::{Head, HeadError, read_head},
+    redact::quote,
+    tls,
     transport::{Target, failed},
 };
 
@@ -21,8 +23,8 @@ use super::{
 const EXCERPT_BYTES: usize = 512;
 /// How long a refusal's body is waited for.
 const EXCERPT_WAIT: Duration = Duration::from_secs(1);
-/// A part of the query or of a header that is at least this long may be a secret.
-const SECRET_BYTES: usize = 8;
+/// How much of it is read, so that no secret is cut in two before it is recognised.
+const READ_BYTES: usize = 8 * 1024;
 
 /// Sends the request and checks the answer. Returns what came behind the answer.
 ///
@@ -35,6 +37,10 @@ pub(crate) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     let key = generate_key();
     let host = &target.host;
     let broken = |error: std::io::Error| {
+        if matches!(error.get_ref(), Some(inner) if inner.is::<rustls::Error>()) {
+            // With TLS 1.3 the server's refusal may come behind our half of the handshake.
+            return tls::explain(host, error);
+        }
         failed(format!("{host} broke off the handshake: {error}")).transient().with_source(error)
     };
     stream.write_all(&request(target, headers, &key)).await.map_err(broken)?;
@@ -116,18 +122,19 @@ fn refusal(target: &Target, headers: &[(HeaderName, HeaderValue)], head: &Head, 
     }
     if !body.is_empty() {
         message.push_str(": ");
-        message.push_str(&redact(body, target, headers));
+        message.push_str(&quote(body, secrets(target, headers), EXCERPT_BYTES));
     }
     let error = Error::new(ErrorKind::Handshake { status: Some(status) }, message);
     if matches!(status, 429 | 500..=599) { error.transient() } else { error }
 }
 
-/// Up to [`EXCERPT_BYTES`] of the body, as one line of text. Best effort: a body that is late or broken is cut.
+/// The beginning of the body, as one line of text. Best effort: a body that is late or broken is
+/// cut.
 async fn excerpt<S: AsyncRead + Unpin>(stream: &mut S, head: &Head, mut body: BytesMut) -> String {
     let chunked = head.has_token("transfer-encoding", "chunked");
     let length =
         head.values("content-length").next().and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
-    let wanted = if chunked { EXCERPT_BYTES } else { length.unwrap_or(EXCERPT_BYTES).min(EXCERPT_BYTES) };
+    let wanted = if chunked { READ_BYTES } else { length.unwrap_or(READ_BYTES).min(READ_BYTES) };
     let read = async {
         while body.len() < wanted {
             if !matches!(stream.read_buf(&mut body).await, Ok(count) if count > 0) {
@@ -142,15 +149,18 @@ async fn excerpt<S: AsyncRead + Unpin>(stream: &mut S, head: &Head, mut body: By
         let end = start.saturating_add(usize::try_from(size).unwrap_or(usize::MAX)).min(text.len());
         text = &text[start..end];
     }
-    let text = String::from_utf8_lossy(&text[..text.len().min(EXCERPT_BYTES)]);
+    let text = String::from_utf8_lossy(text);
     text.split(|c: char| c.is_whitespace() || c.is_control())
         .filter(|word| !word.is_empty())
         .collect::<Vec<_>>()
         .join(" ")
 }
 
-/// `text` without the secrets of the request, in case the server repeats them.
-fn redact<'a>(text: &'a str, target: &Target, headers: &[(HeaderName, HeaderValue)]) -> Cow<'a, str> {
+/// What in the request is nobody's business: the values of the query, and the parts of the credentials.
+fn secrets<'a>(
+    target: &'a Target,
+    headers: &'a [(HeaderName, HeaderValue)],
+) -> impl Iterator<Item = &'a str> {
     let query = target.path_and_query.split_once('?').map_or("", |(_, query)| query);
     let parameters = query.split('&').filter_map(|pair| pair.split_once('=')).map(|(_, value)| value);
     let credentials = headers
@@ -158,13 +168,7 @@ fn redact<'a>(text: &'a str, target: &Target, headers: &[(HeaderName, HeaderValu
         .filter(|(name, _)| *name == header::AUTHORIZATION)
         .filter_map(|(_, value)| value.to_str().ok())
         .flat_map(|value| value.split([' ', ':']));
-    let mut text = Cow::Borrowed(text);
-    for secret in parameters.chain(credentials).filter(|secret| secret.len() >= SECRET_BYTES) {
-        if text.contains(secret) {
-            text = Cow::Owned(text.replace(secret, "***"));
-        }
-    }
-    text
+    parameters.chain(credentials)
 }
 
 #[cfg(test)]

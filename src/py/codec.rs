@@ -1,7 +1,54 @@
-//! (being written)
+//! What Python sees of the codec: `encode`, `decode`, `decode_json` and `ExtType` of `fal_realtime._core`.
+//!
+//! The rest of the crate calls [`super::encode`] and [`super::decode`] directly.
 
-use pyo3::prelude::*;
+use pyo3::{
+    buffer::PyBuffer,
+    prelude::*,
+    types::{PyBytes, PyString},
+};
 
-pub(super) fn register(_module: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+use super::{decode as decoding, encode as encoding};
+
+pub(super) mod error;
+pub(super) mod ext;
+pub(super) mod timestamp;
+
+/// How deep containers may nest, in messages of both directions. The outermost container is level 1.
+pub(super) const MAX_DEPTH: usize = 256;
+
+/// Encodes `value` as one msgpack object. Raises `EncodeError`.
+#[pyfunction]
+#[pyo3(signature = (value, /))]
+fn encode<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    encoding::encode_to_bytes(value)
+}
+
+/// Decodes `data`, a bytes-like object that holds exactly one msgpack object. Raises `DecodeError`.
+#[pyfunction]
+#[pyo3(signature = (data, /))]
+fn decode(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    if let Ok(bytes) = data.cast::<PyBytes>() {
+        return decoding::decode(py, bytes.as_bytes());
+    }
+    // A mutable buffer could change while Python objects are being made of it: decode a copy.
+    let copy = PyBuffer::<u8>::get(data)?.to_vec(py)?;
+    decoding::decode(py, &copy)
+}
+
+/// Decodes `text`, one JSON value (RFC 8259). Raises `DecodeError`.
+#[pyfunction]
+#[pyo3(signature = (text, /))]
+fn decode_json(py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<Py<PyAny>> {
+    match text.to_str() {
+        Ok(utf8) => decoding::decode_json(py, utf8),
+        Err(_) => Err(error::decode_error(py, "the JSON text holds a lone surrogate")),
+    }
+}
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(encode, module)?)?;
+    module.add_function(wrap_pyfunction!(decode, module)?)?;
+    module.add_function(wrap_pyfunction!(decode_json, module)?)?;
+    module.add_class::<ext::ExtType>()
 }

@@ -1,1 +1,36 @@
-//! (being written)
+//! msgpack and JSON to Python objects, on the thread that takes a message.
+//!
+//! Messages come from a peer that is not trusted: nesting, the memory that a message becomes, and every declared
+//! length are bounded before anything is allocated.
+
+use pyo3::prelude::*;
+
+use self::{failure::Outcome, json::JsonDecoder, msgpack::Decoder};
+
+mod budget;
+mod failure;
+mod json;
+mod keys;
+mod msgpack;
+mod objects;
+
+/// Decodes `data`, which holds exactly one msgpack object. Raises `DecodeError`.
+pub(crate) fn decode(py: Python<'_>, data: &[u8]) -> PyResult<Py<PyAny>> {
+    finish(py, Decoder::new(py, data).message())
+}
+
+/// Decodes `text`, one JSON value (RFC 8259). Raises `DecodeError`.
+///
+/// `NaN` and infinities are refused, as are numbers that would become one. Integers have any size up to
+/// [`json::MAX_DIGITS`] digits. The last of equal names in an object wins.
+pub(crate) fn decode_json(py: Python<'_>, text: &str) -> PyResult<Py<PyAny>> {
+    finish(py, JsonDecoder::new(py, text).message())
+}
+
+#[inline]
+fn finish(py: Python<'_>, outcome: Outcome<Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
+    match outcome {
+        Ok(value) => Ok(value.unbind()),
+        Err(failure) => Err(failure.into_error(py)),
+    }
+}

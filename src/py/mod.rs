@@ -1,16 +1,44 @@
 //! The Python extension module `fal_realtime._core`: registration only.
 
+use std::time::Duration;
+
 use pyo3::prelude::*;
 
+mod client;
 mod codec;
+mod connection;
 mod decode;
+mod delivery;
 mod encode;
+mod half;
+mod line;
 mod local_server;
+mod operation;
+mod options;
+mod raise;
+mod signal;
+mod sync;
+mod token_source;
+mod wake;
+
+/// How long the exit of the interpreter waits for the I/O threads.
+const EXIT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The native half of `fal_realtime`.
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     codec::register(module)?;
     local_server::register(module)?;
+    module.add_class::<client::Client>()?;
+    module.add_class::<connection::Connection>()?;
+    module.add_class::<sync::SyncConnection>()?;
+    let at_exit = wrap_pyfunction!(_shutdown, module)?;
+    module.py().import("atexit")?.call_method1("register", (at_exit,))?;
     Ok(())
+}
+
+/// Stops the I/O threads. Nothing touches Python afterwards.
+#[pyfunction]
+fn _shutdown(py: Python<'_>) {
+    py.detach(|| crate::net::runtime::shutdown(EXIT_PATIENCE));
 }

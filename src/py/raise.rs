@@ -4,7 +4,7 @@ use pyo3::{
     exceptions::{PyRuntimeError, PyValueError},
     prelude::*,
     sync::PyOnceLock,
-    types::{PyBytes, PyType},
+    types::PyType,
 };
 
 use crate::error::{Error, ErrorKind};

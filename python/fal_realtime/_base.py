@@ -1,0 +1,203 @@
+"""What the asyncio and the blocking client have in common: all but the kind of connection."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from datetime import timedelta
+from os import PathLike
+from typing import Any, Generic, NoReturn
+
+from . import _checks as check, _core
+from ._options import (
+    DEFAULT_MAX_MESSAGE_SIZE,
+    DEFAULT_RECONNECT,
+    DEFAULT_THROTTLE_INTERVAL,
+    ClientOptions,
+    ConnectOptions,
+    InsecureForLocalTests,
+    ReconnectPolicy,
+)
+from ._reuse import ConnectionCache, ConnectionT
+from ._types import (
+    CredentialsSource,
+    ErrorCallback,
+    MessageDecoder,
+    MessageEncoder,
+    ResultCallback,
+    Side,
+    StateCallback,
+    TimingsCallback,
+    TokenProvider,
+)
+from ._version import version
+
+
+class BaseClient(ABC, Generic[ConnectionT]):
+    """What the asyncio and the blocking client have in common: all but the kind of connection."""
+
+    def __init__(
+        self,
+        credentials: str | CredentialsSource | None = None,
+        *,
+        base_url: str | None = None,
+        rest_url: str = "https://rest.fal.ai",
+        token_path: str = "/tokens/",  # noqa: S107 - a path, not a secret
+        proxy: str | None = None,
+        trust_env: bool = True,
+        proxy_url: str | None = None,
+        ssl: str | PathLike[str] | InsecureForLocalTests | None = None,
+        user_agent: str | None = None,
+        side: Side | None = None,
+    ) -> None:
+        """Check the options; nothing is opened, and no event loop is needed.
+
+        Args:
+            credentials: The key (`key_id:key_secret`), or a callable that gives it, asked at each `connect`. Default:
+                the environment's FAL_KEY, else FAL_KEY_ID and FAL_KEY_SECRET joined with a colon. Not needed where a
+                `token_provider` is given.
+            base_url: Where the WebSocket goes. Default: `wss://$FAL_RUN_HOST` if that is set, else `wss://fal.run`.
+            rest_url: Where tokens are requested.
+            token_path: The path of the token request below `rest_url`.
+            proxy: A network proxy for both, such as `http://user:password@host:3128` or `socks5://host:1080`.
+            trust_env: Without `proxy`, use that of HTTPS_PROXY, ALL_PROXY and NO_PROXY.
+            proxy_url: Your own server that adds the key to token requests, as for the TypeScript client: it gets the
+                request with the real address in `x-fal-target-url`. The WebSocket does not go there.
+            ssl: A PEM file of CA certificates instead of the system's, or `InsecureForLocalTests()`.
+            user_agent: The `User-Agent` of all requests. Default: `fal-realtime/<version> (python)`.
+            side: "client" or "server": where `client_only=True` connects nothing. Default: FAL_REALTIME_SIDE, else
+                "client".
+
+        Raises:
+            ValueError: An option has a value that is not accepted.
+            TypeError: An option is of the wrong type.
+        """
+        self._options = ClientOptions(
+            credentials, base_url, rest_url, token_path, proxy, trust_env, proxy_url, ssl, user_agent, side
+        )
+        self._side = self._options.resolved_side()
+        self._native_arguments = self._options.as_native(f"fal-realtime/{version()} (python)")
+        self._native: tuple[str | None, _core.Client] | None = None
+        self._reusable: ConnectionCache[ConnectionT] = ConnectionCache()
+        self._lock = threading.Lock()
+
+    def connect(
+        self,
+        app: str,
+        handler: Mapping[str, Any] | None = None,
+        *,
+        on_result: ResultCallback | None = None,
+        on_error: ErrorCallback | None = None,
+        connection_key: str | None = None,
+        client_only: bool = False,
+        throttle_interval: float | timedelta = DEFAULT_THROTTLE_INTERVAL,
+        max_buffering: int | None = None,
+        path: str | None = None,
+        encode_message: MessageEncoder | None = None,
+        decode_message: MessageDecoder | None = None,
+        token_provider: TokenProvider | None = None,
+        token_expiration_seconds: float | None = None,
+        token_body: Mapping[str, Any] | None = None,
+        use_jwt: bool = True,
+        streaming: bool = False,
+        reconnect: ReconnectPolicy | None = DEFAULT_RECONNECT,
+        open_timeout: float = 90,
+        ping_interval: float | None = 20,
+        ping_timeout: float | None = 20,
+        close_timeout: float = 10,
+        max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE,
+        on_state_change: StateCallback | None = None,
+        on_timings: TimingsCallback | None = None,
+    ) -> ConnectionT:
+        """Make a connection to an app. Nothing is opened yet: that happens on the first send, or where it is entered.
+
+        Args:
+            app: The app id, such as `fal-ai/fast-lcm-diffusion`.
+            handler: The same options as a mapping, under these names or the TypeScript client's (`onResult`,
+                `throttleInterval`, …).
+            on_result: Takes each result; then `recv` and iteration are not available.
+            on_error: Takes each error that no call raised.
+            connection_key: Connecting again to the same app with the same key gives the same connection, with the new
+                callbacks. The client holds it weakly, and forgets it once it is closed.
+            client_only: On the server side (see `side`), give a connection that does nothing.
+            throttle_interval: Milliseconds (or a `timedelta`) between two sends; of the inputs in between the latest
+                is sent. 0 sends all.
+            max_buffering: From 1 to 60: the server's buffer **and** the local ones, which then drop the oldest.
+                Default: the app's own choice, and nothing is dropped here.
+            path: The path after the app id. Default: `/realtime`.
+            encode_message: Gives the message for an input, `bytes` (binary) or `str` (text). Default: msgpack.
+            decode_message: Gives the result for a message. Default: msgpack for binary, JSON for text.
+            token_provider: Takes `owner/alias/path`, gives a token. Default: a request to fal with the credentials.
+            token_expiration_seconds: The life of a token, which is renewed at 90 % of it. Default: 120 without
+                `token_provider`, no renewal with one.
+            token_body: The JSON body of the default token request, instead of fal's current one.
+            use_jwt: False sends the key itself in the handshake, which saves the token request.
+            streaming: The app answers with streams: the server's TIMEOUT ends the iteration instead of meaning "idle".
+            reconnect: When and how often to reconnect after a loss; None: never.
+            open_timeout: Seconds for opening, cold start of the app included.
+            ping_interval: Seconds between two pings; None: no pings.
+            ping_timeout: Seconds without an answer to a ping after which the connection counts as lost; None: never.
+            close_timeout: Seconds for the closing handshake.
+            max_message_size: Bytes, in both directions.
+            on_state_change: Takes each new state.
+            on_timings: Takes the seconds that the app reports for a result.
+
+        Raises:
+            ValueError: An option has a value that is not accepted, or a reused connection has another one.
+            TypeError: An option is of the wrong type, or `handler` has an unknown one.
+        """
+        options = ConnectOptions(
+            on_result=on_result,
+            on_error=on_error,
+            on_timings=on_timings,
+            on_state_change=on_state_change,
+            connection_key=connection_key,
+            client_only=client_only,
+            throttle_interval=throttle_interval,
+            max_buffering=max_buffering,
+            path=path,
+            encode_message=encode_message,
+            decode_message=decode_message,
+            token_provider=token_provider,
+            token_expiration_seconds=token_expiration_seconds,
+            token_body=token_body,
+            use_jwt=use_jwt,
+            streaming=streaming,
+            reconnect=reconnect,
+            open_timeout=open_timeout,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            close_timeout=close_timeout,
+            max_message_size=max_message_size,
+        )
+        check.instance("app", app, str, "a str such as 'fal-ai/fast-lcm-diffusion'")
+        if handler is not None:
+            options = options.merged_with(handler)
+        noop = options.client_only and self._side == "server"
+        client = self._native_client()
+        if noop or options.connection_key is None:
+            return self._make(client, app, options, noop=noop)
+        return self._reusable.get_or_make(
+            app, options.connection_key, options, lambda: self._make(client, app, options, noop=False)
+        )
+
+    @abstractmethod
+    def _make(self, client: _core.Client, app: str, options: ConnectOptions, *, noop: bool) -> ConnectionT:
+        """Make the connection, or one that does nothing."""
+
+    def _native_client(self) -> _core.Client:
+        """The native client of the current credentials; it holds the tokens, so a new key means a new one."""
+        credentials = self._options.resolved_credentials()
+        with self._lock:
+            if self._native is None or self._native[0] != credentials:
+                self._native = credentials, _core.Client(credentials=credentials, **self._native_arguments)
+            return self._native[1]
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: the key would be in the pickle."""
+        message = f"a {type(self).__name__} cannot be pickled, since it holds a key: make one in each process"
+        raise TypeError(message)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._native_arguments['base_url']}>"

@@ -1,0 +1,114 @@
+"""Checks of single values, whose errors name the option, what is accepted and what was given."""
+
+from __future__ import annotations
+
+import math
+from urllib.parse import urlsplit
+
+
+def wrong_type(name: str, expected: str, value: object) -> TypeError:
+    """The error for a value of the wrong type; it shows the type alone, since the value may be a secret."""
+    return TypeError(f"{name} must be {expected}, not {type(value).__name__}")
+
+
+def instance(name: str, value: object, types: type | tuple[type, ...], expected: str) -> None:
+    """An instance of one of the types."""
+    if not isinstance(value, types):
+        raise wrong_type(name, expected, value)
+
+
+def boolean(name: str, value: object) -> None:
+    """True or False, and nothing that merely counts as such."""
+    if not isinstance(value, bool):
+        raise wrong_type(name, "True or False", value)
+
+
+def number(name: str, value: object, expected: str = "a number") -> float:
+    """A finite int or float; True and False are none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise wrong_type(name, expected, value)
+    if not math.isfinite(value):
+        message = f"{name} must be finite, not {value!r}"
+        raise ValueError(message)
+    return float(value)
+
+
+def positive(name: str, value: object, *, or_none: bool = False) -> float:
+    """A number above 0."""
+    expected = "a number of seconds or None" if or_none else "a number of seconds"
+    checked = number(name, value, expected)
+    if checked <= 0:
+        message = f"{name} must be greater than 0, not {value!r}"
+        raise ValueError(message + (" (None switches it off)" if or_none else ""))
+    return checked
+
+
+def not_negative(name: str, value: object, expected: str = "a number of seconds") -> float:
+    """A number from 0 on."""
+    checked = number(name, value, expected)
+    if checked < 0:
+        message = f"{name} must not be negative, not {value!r}"
+        raise ValueError(message)
+    return checked
+
+
+def integer(name: str, value: object, *, at_least: int, at_most: int | None = None) -> None:
+    """An int within its bounds; True and False are none."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise wrong_type(name, "an int", value)
+    if value < at_least or (at_most is not None and value > at_most):
+        bounds = f"at least {at_least}" if at_most is None else f"from {at_least} to {at_most}"
+        message = f"{name} must be {bounds}, not {value!r}"
+        raise ValueError(message)
+
+
+def text(name: str, value: object, *, may_be_empty: bool = False) -> str:
+    """A str."""
+    if not isinstance(value, str):
+        raise wrong_type(name, "a str", value)
+    if not value and not may_be_empty:
+        message = f"{name} must not be empty"
+        raise ValueError(message)
+    return value
+
+
+def text_or_none(name: str, value: object, *, may_be_empty: bool = False) -> None:
+    """A str or None."""
+    if value is not None:
+        text(name, value, may_be_empty=may_be_empty)
+
+
+def secret(name: str, value: object, expected: str, *, contains: str = "") -> None:
+    """A str that no error message may repeat, and that can stand in an HTTP header."""
+    if not isinstance(value, str):
+        raise wrong_type(name, expected, value)
+    if not value.strip() or contains not in value or not (value.isascii() and value.isprintable()):
+        message = f"{name} must be {expected}"
+        raise ValueError(message)
+
+
+def callable_or_none(name: str, value: object) -> None:
+    """A callable or None."""
+    if value is not None and not callable(value):
+        raise wrong_type(name, "callable or None", value)
+
+
+def url(name: str, value: object, *schemes: str) -> None:
+    """An absolute URL without query and credentials."""
+    parts = urlsplit(text(name, value))
+    accepted = " or ".join(f"{scheme}://" for scheme in schemes)
+    if parts.scheme not in schemes or not parts.hostname:
+        message = f"{name} must be an address that starts with {accepted}, not {parts.scheme}://{parts.hostname or ''}"
+        raise ValueError(message)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        message = f"{name} must hold neither credentials nor a query"
+        raise ValueError(message)
+
+
+def header_value(name: str, value: object) -> None:
+    """A str that can be the value of an HTTP header, or None."""
+    if value is None:
+        return
+    if not (checked := text(name, value)).isascii() or not checked.isprintable():
+        message = f"{name} must consist of printable ASCII characters"
+        raise ValueError(message)

@@ -1,0 +1,165 @@
+"""Encoders that are coroutine functions: they run on the event loop, one after the other, before the native half.
+
+A plain function is called by the native half itself, at `send`; so is every decoder, sync or async.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import Context, copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ._connection import RealtimeConnection
+from ._types import ErrorCallback
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+AsyncEncoder = Callable[[Any], Awaitable["bytes | str"]]
+
+
+def is_async(function: object) -> bool:
+    """Whether calling `function` gives a coroutine, as far as can be told without calling it."""
+    if inspect.iscoroutinefunction(function):
+        return True
+    target = function.func if isinstance(function, partial) else function
+    return callable(target) and (inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(target.__call__))
+
+
+class AsyncEncodedConnection(RealtimeConnection):
+    """A connection whose inputs are encoded by a coroutine function; their order is that of the calls."""
+
+    _encode: AsyncEncoder
+    _on_error: ErrorCallback | None
+    _turns: _Turns
+    _tasks: set[asyncio.Task[None]]
+    _running_callbacks: set[asyncio.Task[None]]
+    _context: Context
+
+    @classmethod
+    def create(cls, client: Any, *, encode: AsyncEncoder, arguments: dict[str, Any]) -> AsyncEncodedConnection:
+        """Make one; `arguments` are a native connection's, without `encode_message`."""
+        connection = cls(client, encode_message=None, **arguments)
+        connection._encode = encode
+        connection._on_error = arguments["on_error"]
+        connection._turns = _Turns()
+        connection._tasks = set()
+        connection._running_callbacks = set()
+        connection._context = copy_context()  # callbacks run in the contextvars of `connect`
+        return connection
+
+    def set_callbacks(self, **callbacks: Any) -> None:
+        """As everywhere; the error callback also takes what fails after `send_nowait` returned."""
+        super().set_callbacks(**callbacks)
+        self._on_error = callbacks["on_error"]
+
+    def send_nowait(self, input: Any) -> None:
+        """Schedule the encoding, then the sending; what fails then goes to `on_error`.
+
+        Unlike elsewhere this needs the running loop, since the encoder runs on it.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            explanation = "send_nowait with an async encode_message must be called on the event loop that runs it"
+            raise RuntimeError(explanation) from None
+        turn = self._turns.take()
+        task = asyncio.ensure_future(self._encode_then(turn, input, self._send_encoded_nowait))
+        self._tasks.add(task)
+        # Not inside the coroutine: a task that is cancelled before it began never runs its `finally`.
+        task.add_done_callback(lambda _: turn.release())
+        task.add_done_callback(self._scheduled_send_done)
+
+    async def send(self, input: Any) -> None:
+        """Encode, then wait for room like everywhere."""
+        with self._turns.take() as turn:
+            payload = await self._encoded(turn, input)
+            await self._send_encoded(payload)
+
+    async def request(self, input: Any, *, timeout: float | None = None) -> Any:
+        """Encode, then send and wait for the answer like everywhere; the timeout begins after the encoding."""
+        if not isinstance(input, Mapping):
+            explanation = f"request needs a mapping, to put a request_id into it, not {type(input).__name__}"
+            raise TypeError(explanation)
+        request_id = input.get("request_id")
+        if request_id is None:
+            request_id = uuid.uuid4().hex
+        message = {**input, "request_id": request_id}
+        with self._turns.take() as turn:
+            answer = self._request_encoded(await self._encoded(turn, message), request_id, timeout)
+        return await answer
+
+    async def drain(self) -> None:
+        """Wait until everything is encoded and written."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        await super().drain()
+
+    async def _encoded(self, turn: _Turn, message: Any) -> bytes | str:
+        await turn.come()
+        return await self._encode(message)
+
+    async def _encode_then(self, turn: _Turn, message: Any, send: Callable[[bytes | str], None]) -> None:
+        send(await self._encoded(turn, message))
+
+    def _scheduled_send_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or not isinstance(error := task.exception(), Exception):
+            return
+        loop = task.get_loop()
+        if self._on_error is None:
+            loop.call_exception_handler({"message": f"{self!r}: send_nowait failed", "exception": error, "task": task})
+            return
+        try:
+            outcome = self._context.run(self._on_error, error)
+        except Exception as raised:  # noqa: BLE001 - reported like every callback that raises
+            loop.call_exception_handler({"message": f"{self!r}: on_error raised", "exception": raised})
+            return
+        if inspect.iscoroutine(outcome):
+            callback = self._context.run(loop.create_task, outcome)
+            self._running_callbacks.add(callback)
+            callback.add_done_callback(self._running_callbacks.discard)
+
+
+class _Turns:
+    """Serves its callers in the order of `take`, not in that in which their tasks happen to run."""
+
+    def __init__(self) -> None:
+        self._last: asyncio.Future[None] | None = None
+
+    def take(self) -> _Turn:
+        turn = _Turn(self._last)
+        self._last = turn.released
+        return turn
+
+
+class _Turn:
+    """One place in the line; as a context manager it is given up at the end of the block."""
+
+    def __init__(self, previous: asyncio.Future[None] | None) -> None:
+        self._previous = previous
+        self.released: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def come(self) -> None:
+        """Wait for all earlier turns to be released."""
+        if self._previous is not None and not self._previous.done():
+            await asyncio.wait((self._previous,))
+
+    def release(self) -> None:
+        """Let the next one come; a turn that is given up early still waits for those before it."""
+        if self._previous is None or self._previous.done():
+            self._previous = None
+            if not self.released.done():
+                self.released.set_result(None)
+        else:
+            self._previous.add_done_callback(lambda _: self.release())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.release()

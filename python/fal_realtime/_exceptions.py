@@ -1,0 +1,136 @@
+"""Every exception that this package raises or hands to `on_error`.
+
+The native half constructs them positionally; all of them can be pickled and copied. None holds a key or a token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class FalRealtimeError(Exception):
+    """The root: catches everything that is particular to this package."""
+
+    def __init__(self, message: str, *details: Any) -> None:
+        # All arguments go to `args`, since `Exception.__reduce__` calls the class with them again.
+        super().__init__(message, *details)
+        self.message = message
+        """What happened, in words."""
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __repr__(self) -> str:
+        # Not the other arguments: bodies and payloads can be large, and are the application's business.
+        return f"{type(self).__name__}({self.message!r})"
+
+
+class ApiError(FalRealtimeError):
+    """An HTTP request to fal's API, such as the one for a token, was answered with an error."""
+
+    def __init__(self, message: str, status: int, body: Any = None, request_id: str = "") -> None:
+        super().__init__(message, status, body, request_id)
+        self.status = status
+        """The HTTP status; 0 when no answer came."""
+        self.body = body
+        """The decoded JSON of the answer, or its text."""
+        self.request_id = request_id
+        """fal's id of the request (header `x-fal-request-id`), or an empty string."""
+
+
+class ValidationError(ApiError):
+    """The request was understood and its content refused (status 422)."""
+
+    def __init__(self, message: str, status: int = 422, body: Any = None, request_id: str = "") -> None:
+        super().__init__(message, status, body, request_id)
+
+    @property
+    def field_errors(self) -> list[dict[str, Any]]:
+        """The errors one by one, each with its `loc`, `msg` and `type`."""
+        detail = self.body.get("detail") if isinstance(self.body, Mapping) else None
+        if isinstance(detail, str):
+            return [{"loc": ["body"], "msg": detail, "type": "value_error"}]
+        if isinstance(detail, list):
+            return [error for error in detail if isinstance(error, dict)]
+        return []
+
+    def get_field_errors(self, field: str) -> list[dict[str, Any]]:
+        """The errors whose location ends in `field`."""
+        return [error for error in self.field_errors if list(error.get("loc") or [None])[-1] == field]
+
+
+class RealtimeError(FalRealtimeError, RuntimeError):
+    """The app reported an error over the connection, for example `INTERNAL_ERROR`."""
+
+    status = 400
+    """What the TypeScript client reports as the status of such an error."""
+
+    def __init__(self, error: str, reason: str | None = None, payload: dict[str, Any] | None = None) -> None:
+        super().__init__(error, reason, payload)
+        self.error = error
+        """The server's error code."""
+        self.reason = reason or ""
+        """The server's reason, or an empty string."""
+        self.payload = payload or {}
+        """The whole message as it came."""
+        self.message = f"{error}: {reason}" if reason else error
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The payload, under the name that the TypeScript client gives it."""
+        return self.payload
+
+
+class AuthenticationError(FalRealtimeError):
+    """There are no credentials, or they or the token were refused."""
+
+    status = 401
+    """The HTTP status that this stands for."""
+
+
+class HandshakeError(FalRealtimeError):
+    """The WebSocket could not be opened: name resolution, TCP, TLS, a proxy, or the HTTP upgrade."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message, status)
+        self.status = status
+        """The HTTP status of the refusal, or None when it did not come to an answer."""
+
+
+class ConnectionClosedError(FalRealtimeError):
+    """The connection is closed, by either side; `closed` is final, `connect` gives a new connection."""
+
+    def __init__(self, message: str, code: int = 1006, reason: str = "") -> None:
+        super().__init__(message, code, reason)
+        self.code = code
+        """The close code (RFC 6455, section 7.4); 1006 when no close frame was seen."""
+        self.reason = reason
+        """The close reason, or an empty string."""
+
+
+class RequestTimeoutError(FalRealtimeError, TimeoutError):
+    """An answer, or the opening of the connection, did not come in time."""
+
+
+class EncodeError(FalRealtimeError, ValueError):
+    """An input cannot be encoded."""
+
+
+class DecodeError(FalRealtimeError, ValueError):
+    """A message cannot be decoded."""
+
+    status = 400
+    """What the TypeScript client reports as the status of such an error."""
+
+
+class MessageTooLargeError(FalRealtimeError):
+    """A message is larger than `max_message_size`."""
+
+
+class BufferFullError(FalRealtimeError):
+    """`send_nowait` found no room in the outgoing queue; `await send(…)` waits for it."""
+
+
+class ForkedProcessError(FalRealtimeError):
+    """The connection belongs to the parent process: a forked child has to connect anew."""

@@ -1,0 +1,313 @@
+"""Every option: its unit, default and meaning, checked before anything is opened.
+
+What is wrong raises `ValueError` or `TypeError` inside `RealtimeClient(…)` or `connect(…)`, saying what would be right.
+The grammar of app ids, paths and proxy addresses is the native half's and is checked there, at the same moment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from . import _checks as check
+from ._handler import options_from
+from ._types import (
+    CredentialsSource,
+    ErrorCallback,
+    MessageDecoder,
+    MessageEncoder,
+    ResultCallback,
+    Side,
+    StateCallback,
+    TimingsCallback,
+    TokenProvider,
+)
+
+DEFAULT_THROTTLE_INTERVAL = 128
+"""Milliseconds, as in the TypeScript client."""
+
+DEFAULT_MAX_MESSAGE_SIZE = 64 * 1024 * 1024
+"""Bytes."""
+
+DEFAULT_TOKEN_EXPIRATION = 120.0
+"""Seconds; what the default token request asks for."""
+
+_DEFAULT_RUN_HOST = "fal.run"
+
+
+@dataclass(frozen=True)
+class InsecureForLocalTests:
+    """Given as `ssl=`, accepts any certificate. Whoever stands between can read and change everything: tests only."""
+
+
+@dataclass(frozen=True)
+class ReconnectPolicy:
+    """How a connection lost without a normal close is opened again: after delays that grow, with full jitter.
+
+    The n-th delay is random between 0 and `min(max_delay, initial_delay * factor ** n)` seconds.
+    """
+
+    initial_delay: float = 0.5
+    """Upper bound of the first delay, in seconds."""
+    max_delay: float = 30.0
+    """Upper bound of every delay, in seconds."""
+    factor: float = 2.0
+    """By what the bound grows from one attempt to the next; at least 1."""
+    stable_after: float = 10.0
+    """Seconds that a connection must have lived for the delays to start again from the first."""
+    max_attempts: int | None = None
+    """Attempts in a row until the connection gives up and closes; None: no limit."""
+
+    def __post_init__(self) -> None:
+        check.positive("initial_delay", self.initial_delay)
+        check.positive("max_delay", self.max_delay)
+        check.not_negative("stable_after", self.stable_after)
+        if check.number("factor", self.factor) < 1:
+            message = f"factor must be at least 1, not {self.factor!r}"
+            raise ValueError(message)
+        if self.max_delay < self.initial_delay:
+            message = f"max_delay ({self.max_delay!r} s) must not be less than initial_delay ({self.initial_delay!r} s)"
+            raise ValueError(message)
+        if self.max_attempts is not None:
+            check.integer("max_attempts", self.max_attempts, at_least=1)
+
+    def _as_native(self) -> tuple[float, float, float, float, int | None]:
+        return (
+            float(self.initial_delay),
+            float(self.max_delay),
+            float(self.factor),
+            float(self.stable_after),
+            self.max_attempts,
+        )
+
+
+DEFAULT_RECONNECT = ReconnectPolicy()
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """The four callbacks of a connection, each sync or async."""
+
+    on_result: ResultCallback | None = None
+    on_error: ErrorCallback | None = None
+    on_timings: TimingsCallback | None = None
+    on_state_change: StateCallback | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in self.callbacks().items():
+            check.callable_or_none(name, value)
+
+    def callbacks(self) -> dict[str, Callable[[Any], object] | None]:
+        """The four by name, as a native connection takes them."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(Callbacks)}
+
+
+@dataclass(frozen=True)
+class ConnectOptions(Callbacks):
+    """The options of `connect`; they are described there."""
+
+    connection_key: str | None = None
+    client_only: bool = False
+    throttle_interval: float | timedelta = DEFAULT_THROTTLE_INTERVAL
+    max_buffering: int | None = None
+    path: str | None = None
+    encode_message: MessageEncoder | None = None
+    decode_message: MessageDecoder | None = None
+    token_provider: TokenProvider | None = field(default=None, repr=False)
+    token_expiration_seconds: float | None = None
+    token_body: Mapping[str, Any] | None = field(default=None, repr=False)
+    use_jwt: bool = True
+    streaming: bool = False
+    reconnect: ReconnectPolicy | None = DEFAULT_RECONNECT
+    open_timeout: float = 90
+    ping_interval: float | None = 20
+    ping_timeout: float | None = 20
+    close_timeout: float = 10
+    max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check.text_or_none("connection_key", self.connection_key)
+        check.text_or_none("path", self.path, may_be_empty=True)
+        for name in ("client_only", "use_jwt", "streaming"):
+            check.boolean(name, getattr(self, name))
+        for name in ("encode_message", "decode_message", "token_provider"):
+            check.callable_or_none(name, getattr(self, name))
+        self._throttle_seconds()
+        if self.max_buffering is not None:
+            check.integer("max_buffering", self.max_buffering, at_least=1, at_most=60)
+        check.integer("max_message_size", self.max_message_size, at_least=1)
+        check.positive("open_timeout", self.open_timeout)
+        check.not_negative("close_timeout", self.close_timeout)
+        for name in ("token_expiration_seconds", "ping_interval", "ping_timeout"):
+            if getattr(self, name) is not None:
+                check.positive(name, getattr(self, name), or_none=True)
+        if self.reconnect is not None:
+            check.instance("reconnect", self.reconnect, ReconnectPolicy, "a ReconnectPolicy, or None for no reconnect")
+        self._token_body_json()
+        self._check_token_source()
+
+    def merged_with(self, handler: object) -> ConnectOptions:
+        """These, and those of `handler`, which must not contradict each other."""
+        given = options_from(handler, (entry.name for entry in fields(self)), "handler")
+        for entry in fields(self):
+            if entry.name in given and getattr(self, entry.name) is not entry.default:
+                message = f"{entry.name} is given both in handler and as an argument"
+                raise TypeError(message)
+        return replace(self, **given)
+
+    def as_native(self) -> dict[str, Any]:
+        """The arguments of a native connection, in its units (seconds, JSON text)."""
+        return {
+            **self.callbacks(),
+            "path": self.path,
+            "max_buffering": self.max_buffering,
+            "throttle_interval": self._throttle_seconds(),
+            "use_jwt": self.use_jwt,
+            "streaming": self.streaming,
+            "open_timeout": float(self.open_timeout),
+            "ping_interval": None if self.ping_interval is None else float(self.ping_interval),
+            "ping_timeout": None if self.ping_timeout is None else float(self.ping_timeout),
+            "close_timeout": float(self.close_timeout),
+            "max_message_size": self.max_message_size,
+            "reconnect": None if self.reconnect is None else self.reconnect._as_native(),  # noqa: SLF001 - same module
+            "token_provider": self.token_provider,
+            "token_expiration": self._token_expiration(),
+            "token_body": self._token_body_json(),
+            "encode_message": self.encode_message,
+            "decode_message": self.decode_message,
+        }
+
+    def _throttle_seconds(self) -> float:
+        if isinstance(self.throttle_interval, timedelta):
+            return check.not_negative("throttle_interval", self.throttle_interval.total_seconds())
+        expected = "a number of milliseconds or a timedelta"
+        return check.not_negative("throttle_interval", self.throttle_interval, expected) / 1000
+
+    def _token_expiration(self) -> float | None:
+        if self.token_expiration_seconds is not None:
+            return float(self.token_expiration_seconds)
+        # What a provider's token lives for is unknown unless the caller says so: then it is not refreshed.
+        return DEFAULT_TOKEN_EXPIRATION if self.token_provider is None else None
+
+    def _token_body_json(self) -> str | None:
+        if self.token_body is None:
+            return None
+        check.instance("token_body", self.token_body, Mapping, "a mapping that can be written as JSON")
+        try:
+            return json.dumps(dict(self.token_body), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            message = f"token_body cannot be written as JSON: {error}"
+            raise ValueError(message) from error
+
+    def _check_token_source(self) -> None:
+        if not self.use_jwt and self.token_provider is not None:
+            message = (
+                "token_provider is never asked with use_jwt=False, which sends the key itself: leave out one of them"
+            )
+            raise ValueError(message)
+        if self.token_body is not None and (self.token_provider is not None or not self.use_jwt):
+            message = (
+                "token_body belongs to the default token request: it has no use with token_provider or use_jwt=False"
+            )
+            raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class ClientOptions:
+    """The options of a client; they are described at `RealtimeClient`."""
+
+    credentials: str | CredentialsSource | None = field(default=None, repr=False)
+    base_url: str | None = None
+    rest_url: str = "https://rest.fal.ai"
+    token_path: str = "/tokens/"  # noqa: S105 - a path, not a secret
+    proxy: str | None = field(default=None, repr=False)  # it may hold a password
+    trust_env: bool = True
+    proxy_url: str | None = field(default=None, repr=False)  # likewise
+    ssl: str | os.PathLike[str] | InsecureForLocalTests | None = None
+    user_agent: str | None = None
+    side: Side | None = None
+
+    def __post_init__(self) -> None:
+        if self.credentials is not None and not callable(self.credentials):
+            check.secret("credentials", self.credentials, "a str such as 'key_id:key_secret', or a callable giving one")
+        check.url("base_url", self.resolved_base_url(), "ws", "wss")
+        check.url("rest_url", self.rest_url, "http", "https")
+        if not check.text("token_path", self.token_path).startswith("/"):
+            message = f"token_path must start with '/', as in '/tokens/', not {self.token_path!r}"
+            raise ValueError(message)
+        for name in ("proxy", "proxy_url"):
+            if getattr(self, name) is not None:
+                check.secret(name, getattr(self, name), "an absolute URL", contains="://")
+        check.boolean("trust_env", self.trust_env)
+        self._ca_file()
+        check.header_value("user_agent", self.user_agent)
+        self.resolved_side()
+
+    def as_native(self, user_agent: str) -> dict[str, Any]:
+        """The arguments of a native client except the credentials; `user_agent` is the default."""
+        return {
+            "base_url": self.resolved_base_url(),
+            "token_url": self.rest_url.rstrip("/") + self.token_path,
+            "proxy": self.proxy,
+            "trust_env": self.trust_env,
+            "proxy_url": self.proxy_url,
+            "ca_file": self._ca_file(),
+            "insecure": isinstance(self.ssl, InsecureForLocalTests),
+            "user_agent": self.user_agent or user_agent,
+        }
+
+    def resolved_credentials(self) -> str | None:
+        """The key: explicit, else FAL_KEY, else FAL_KEY_ID and FAL_KEY_SECRET joined with a colon."""
+        if callable(self.credentials):
+            name, key = "what the credentials callable returns", self.credentials()
+        else:
+            name, key = "the key from the environment", self.credentials or credentials_from_env()
+        if key is not None:
+            check.secret(name, key, "a str of printable ASCII, such as 'key_id:key_secret'")
+        return key
+
+    def resolved_base_url(self) -> str:
+        """`base_url`, else `wss://$FAL_RUN_HOST`, else fal's own."""
+        if self.base_url is not None:
+            return self.base_url
+        host = os.environ.get("FAL_RUN_HOST") or _DEFAULT_RUN_HOST
+        if "/" in host or "@" in host:
+            message = f"FAL_RUN_HOST must be a host name such as {_DEFAULT_RUN_HOST!r}, without scheme or path"
+            raise ValueError(message)
+        return f"wss://{host}"
+
+    def resolved_side(self) -> Side:
+        """`side`, else FAL_REALTIME_SIDE, else the client."""
+        name, side = ("side", self.side) if self.side is not None else _side_from_env()
+        if side in ("client", "server"):
+            return side
+        message = f"{name} must be 'client' or 'server', not {side!r}"
+        raise ValueError(message)
+
+    def _ca_file(self) -> str | None:
+        if self.ssl is None or isinstance(self.ssl, InsecureForLocalTests):
+            return None
+        expected = "None, the path of a PEM file of CA certificates, or InsecureForLocalTests()"
+        check.instance("ssl", self.ssl, (str, os.PathLike), expected)
+        if not Path(self.ssl).is_file():
+            message = f"ssl names a file of CA certificates that does not exist: {os.fspath(self.ssl)!r}"
+            raise ValueError(message)
+        return os.fspath(self.ssl)
+
+
+def credentials_from_env() -> str | None:
+    """FAL_KEY, else FAL_KEY_ID and FAL_KEY_SECRET joined with a colon, else None."""
+    if key := os.environ.get("FAL_KEY"):
+        return key
+    key_id, secret = os.environ.get("FAL_KEY_ID"), os.environ.get("FAL_KEY_SECRET")
+    return f"{key_id}:{secret}" if key_id and secret else None
+
+
+def _side_from_env() -> tuple[str, Any]:
+    return "FAL_REALTIME_SIDE", os.environ.get("FAL_REALTIME_SIDE") or "client"

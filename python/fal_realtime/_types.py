@@ -1,0 +1,71 @@
+"""The types that options, callbacks and statistics are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, TypeAlias, TypedDict
+
+ConnectionState: TypeAlias = Literal["idle", "authenticating", "connecting", "active", "waiting", "closing", "closed"]
+"""What a connection is doing: `waiting` is the pause before a reconnect; `closed` is final."""
+
+Side: TypeAlias = Literal["client", "server"]
+"""Which side of a framework that also renders on a client this process is (see `client_only`)."""
+
+ResultCallback: TypeAlias = Callable[[Any], object]
+"""Takes each decoded result; sync or async."""
+
+ErrorCallback: TypeAlias = Callable[[Exception], object]
+"""Takes each error that no call of the user's could raise; sync or async."""
+
+TimingsCallback: TypeAlias = Callable[[float], object]
+"""Takes the seconds that the app reports for a result; sync or async."""
+
+StateCallback: TypeAlias = Callable[[ConnectionState], object]
+"""Takes each new state; sync or async."""
+
+MessageEncoder: TypeAlias = Callable[[Any], "bytes | str | Awaitable[bytes | str]"]
+"""Turns an input into a binary (`bytes`) or text (`str`) message."""
+
+MessageDecoder: TypeAlias = Callable[[Any], Any]
+"""Turns a binary (`bytes`) or text (`str`) message into a result; sync or async."""
+
+TokenProvider: TypeAlias = Callable[[str], "str | Awaitable[str]"]
+"""Takes the app id with its path (`owner/alias/realtime`) and gives a token; sync or async."""
+
+CredentialsSource: TypeAlias = Callable[[], "str | None"]
+"""Gives the key, asked for at each `connect`."""
+
+
+class Stats(TypedDict):
+    """What `connection.stats()` counts, in messages unless the name says bytes.
+
+    Outgoing: `accepted == written + coalesced + dropped + failed + pending` at every instant.
+    Incoming: `received == delivered + received_dropped + received_pending`.
+    """
+
+    accepted: int
+    """Taken over by `send`, `send_nowait` or `request`."""
+    written: int
+    """Written to the socket."""
+    coalesced: int
+    """Replaced in the throttle's slot by a newer message."""
+    dropped: int
+    """Pushed out of the full outgoing ring by a newer message (only with `max_buffering`)."""
+    failed: int
+    """Given up, because the connection was closed."""
+    pending: int
+    """Accepted, and none of the above yet."""
+    received: int
+    """Results that came in."""
+    delivered: int
+    """Results given to the caller: `recv`, iteration, `on_result` or a `request`."""
+    received_dropped: int
+    """Pushed out of the full incoming ring by a newer result (only with `max_buffering`)."""
+    received_pending: int
+    """Waiting to be taken by the caller."""
+    reconnects: int
+    """Sockets opened after the first one."""
+    bytes_sent: int
+    """Bytes of messages written, without framing."""
+    bytes_received: int
+    """Bytes of messages received, without framing."""

@@ -1,0 +1,79 @@
+# shellcheck shell=bash
+# Sourced by ./demo and ./check, from the top of the repository: a virtual environment with this package in it, built
+# in release mode, and only when something that goes into it has changed.
+
+VENV=.venv
+
+say() { printf '\n==> %s\n' "$*" >&2; }
+
+fail() {
+    printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+    exit 1
+}
+
+# The first Python that will do; $PYTHON overrides the search.
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11 python3.10}; do
+        if command -v "$candidate" >/dev/null 2>&1 &&
+            "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    fail "needs Python 3.10 or newer with the venv module (on Debian: apt install python3-venv); set PYTHON to name one"
+}
+
+require_rust() {
+    command -v cargo >/dev/null 2>&1 && command -v rustc >/dev/null 2>&1 ||
+        fail "needs the Rust toolchain, to build the native core: install it from https://rustup.rs"
+    local wanted found
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    found=$(rustc --version | cut -d' ' -f2)
+    [ "$(printf '%s\n%s\n' "$wanted" "$found" | sort -V | head -n 1)" = "$wanted" ] ||
+        fail "needs Rust $wanted or newer, found $found: run 'rustup update'"
+    command -v cc >/dev/null 2>&1 ||
+        fail "needs a C compiler and linker (on Debian: apt install build-essential; on macOS: xcode-select --install)"
+}
+
+make_venv() {
+    if ! "$VENV/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
+        say "making $VENV"
+        local python
+        python=$(find_python)
+        rm -rf "$VENV"
+        "$python" -m venv "$VENV"
+    fi
+}
+
+# One hash over all that goes into the installed package.
+sources_hash() {
+    "$VENV/bin/python" - <<'PYTHON'
+import hashlib
+import pathlib
+
+names = ["Cargo.toml", "Cargo.lock", "pyproject.toml", "README.md", "LICENSE-APACHE", "LICENSE-MIT"]
+paths = [pathlib.Path(name) for name in names]
+for folder in ("src", "python"):
+    paths += sorted(path for path in pathlib.Path(folder).rglob("*") if path.is_file())
+total = hashlib.sha256()
+for path in paths:
+    if "__pycache__" not in path.parts and path.suffix not in {".so", ".pyd"}:
+        total.update(f"{path}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+print(total.hexdigest())
+PYTHON
+}
+
+# install_package EXTRAS: what was installed with all extras will also do.
+install_package() {
+    local extras=$1 hash stamp
+    hash=$(sources_hash)
+    for stamp in "$VENV/.installed-$extras" "$VENV/.installed-cli,dev"; do
+        [ "$(cat "$stamp" 2>/dev/null)" = "$hash" ] && return
+    done
+    require_rust
+    say "building the native core and installing the package (some minutes the first time)"
+    rm -f "$VENV"/.installed-*
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check ".[$extras]"
+    printf '%s\n' "$hash" >"$VENV/.installed-$extras"
+}

@@ -1,0 +1,197 @@
+//! `_core.Client`: what connections of one client share: credentials, transport, tokens.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use http::{HeaderName, HeaderValue, header};
+use pyo3::{exceptions::PyValueError, prelude::*};
+
+use super::{
+    options::{Options, Plain},
+    raise::raised,
+    token_source::{LoopSlot, PythonSource},
+};
+use crate::{
+    core::{
+        endpoint::validate_base_url,
+        token::Secret,
+    },
+    error::{Error, ErrorKind, Result},
+    net::{
+        mint::{DEFAULT_EXPIRATION, Mint, MintConfig, MintRequest},
+        proxy::ProxyConfig,
+        settings::{Address, Dialect, Settings},
+        tls::{self, Trust},
+        token_store::{SharedToken, TokenKey, TokenSource, TokenStore},
+        transport::TransportConfig,
+    },
+};
+
+/// What the connections of one client share.
+#[pyclass(frozen, module = "fal_realtime._core")]
+pub(super) struct Client {
+    credentials: Option<Secret>,
+    base_url: String,
+    token_url: String,
+    proxy_url: Option<String>,
+    user_agent: String,
+    transport: Arc<TransportConfig>,
+    tokens: TokenStore,
+}
+
+#[pymethods]
+impl Client {
+    #[new]
+    #[pyo3(signature = (*, credentials, base_url, token_url, proxy, trust_env, proxy_url, ca_file, insecure, user_agent))]
+    #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)] // keyword-only, called by the facade
+    fn new(
+        py: Python<'_>,
+        credentials: Option<String>,
+        base_url: &str,
+        token_url: &str,
+        proxy: Option<&str>,
+        trust_env: bool,
+        proxy_url: Option<String>,
+        ca_file: Option<PathBuf>,
+        insecure: bool,
+        user_agent: String,
+    ) -> PyResult<Self> {
+        let made = || -> Result<Self> {
+            let proxy = match proxy {
+                Some(url) => ProxyConfig::explicit(url)?,
+                None if trust_env => ProxyConfig::environment(),
+                None => ProxyConfig::None,
+            };
+            let trust = match ca_file {
+                _ if insecure => Trust::Insecure,
+                Some(path) => Trust::CaFile(path),
+                None => Trust::System,
+            };
+            let tls = tls::client_config(&trust)?;
+            Ok(Self {
+                credentials: credentials.map(Secret::from),
+                base_url: validate_base_url(base_url, &["ws", "wss"])?,
+                token_url: validate_url(token_url)?,
+                proxy_url,
+                user_agent,
+                transport: Arc::new(TransportConfig { tls, proxy }),
+                tokens: TokenStore::new(),
+            })
+        };
+        raised(py, py.detach(made))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Client {}>", self.base_url)
+    }
+}
+
+/// A URL with a path, such as the token endpoint's.
+fn validate_url(url: &str) -> Result<String> {
+    crate::net::transport::Target::parse(url)?;
+    Ok(url.to_owned())
+}
+
+impl Client {
+    /// What a connection with these options is made with.
+    pub(super) fn settings(&self, py: Python<'_>, options: &Options, slot: &Arc<LoopSlot>) -> PyResult<Settings> {
+        let plain = options.plain(py)?;
+        let token = if options.use_jwt { Some(self.token(py, options, &plain, slot)?) } else { None };
+        let mut headers = vec![(header::USER_AGENT, header_value("user_agent", &self.user_agent)?)];
+        if !options.use_jwt {
+            headers.push(raised(py, self.authorization())?);
+        }
+        let dialect = if options.decode_message.is_some() { Dialect::Custom } else { Dialect::Fal };
+        Ok(Settings {
+            address: Address::App { endpoint: plain.endpoint, base_url: self.base_url.clone() },
+            transport: self.transport.clone(),
+            headers,
+            token,
+            session: plain.session,
+            throttle_interval: plain.throttle_interval,
+            max_buffering: plain.max_buffering,
+            open_timeout: plain.open_timeout,
+            ping_interval: plain.ping_interval,
+            ping_timeout: plain.ping_timeout,
+            close_timeout: plain.close_timeout,
+            limits: plain.limits,
+            dialect,
+        })
+    }
+
+    fn authorization(&self) -> Result<(HeaderName, HeaderValue)> {
+        let credentials = self.credentials.as_ref().ok_or_else(no_credentials)?;
+        let mut value = HeaderValue::from_str(&format!("Key {}", credentials.expose()))
+            .map_err(|_| Error::new(ErrorKind::InvalidOption, "the credentials hold characters that no header may hold"))?;
+        value.set_sensitive(true);
+        Ok((header::AUTHORIZATION, value))
+    }
+
+    fn token(
+        &self,
+        py: Python<'_>,
+        options: &Options,
+        plain: &Plain,
+        slot: &Arc<LoopSlot>,
+    ) -> PyResult<Arc<SharedToken>> {
+        let app_path = plain.endpoint.app_path();
+        if let Some(provider) = &options.token_provider {
+            let source =
+                PythonSource::new(py, provider, app_path.clone(), plain.token_expiration, slot.clone())?;
+            let key = TokenKey {
+                app_path,
+                provider: Some(provider.as_ptr() as usize),
+                expiration: plain.token_expiration,
+                body: None,
+            };
+            // The source holds the provider, so its address is its own as long as the entry lives.
+            return Ok(self.tokens.shared(key, || Arc::new(source)));
+        }
+        let expiration = plain.token_expiration.unwrap_or(DEFAULT_EXPIRATION);
+        let body = options.token_body.as_deref().map(parse_body).transpose()?;
+        let key = TokenKey {
+            app_path: app_path.clone(),
+            provider: None,
+            expiration: Some(expiration),
+            body: options.token_body.clone(),
+        };
+        let request = MintRequest { alias: plain.endpoint.alias().to_owned(), app_path, expiration };
+        let Some(credentials) = &self.credentials else {
+            return Ok(SharedToken::new(Arc::new(NoCredentials(expiration))));
+        };
+        let mut config = MintConfig::new(credentials.clone(), self.user_agent.clone());
+        config.url.clone_from(&self.token_url);
+        config.proxy_url.clone_from(&self.proxy_url);
+        config.body = body;
+        let transport = TransportConfig::clone(&self.transport);
+        Ok(self.tokens.shared(key, || Arc::new(Mint::new(config, transport, request))))
+    }
+}
+
+fn parse_body(text: &str) -> PyResult<serde_json::Map<String, serde_json::Value>> {
+    serde_json::from_str(text).map_err(|error| PyValueError::new_err(format!("token_body must be a JSON object: {error}")))
+}
+
+fn header_value(name: &str, value: &str) -> PyResult<HeaderValue> {
+    HeaderValue::from_str(value)
+        .map_err(|_| PyValueError::new_err(format!("{name} holds characters that no header may hold: {value:?}")))
+}
+
+fn no_credentials() -> Error {
+    Error::new(
+        ErrorKind::Authentication,
+        "there are no credentials; set FAL_KEY, or pass credentials or a token_provider",
+    )
+}
+
+/// The source of a client without credentials: says so when a token is wanted.
+struct NoCredentials(Duration);
+
+impl TokenSource for NoCredentials {
+    fn fetch(&self) -> std::pin::Pin<Box<dyn Future<Output = Result<String>> + Send>> {
+        Box::pin(std::future::ready(Err(no_credentials())))
+    }
+
+    fn expiration(&self) -> Option<Duration> {
+        Some(self.0)
+    }
+}

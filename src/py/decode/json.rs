@@ -1,0 +1,285 @@
+//! The JSON reader (RFC 8259), for control messages and for routes that answer in JSON.
+//!
+//! It is not `serde_json`, whose numbers hold 64 bits unless a feature changes them for the whole crate, and whose
+//! nesting ends at 128.
+
+use std::borrow::Cow;
+
+use pyo3::{
+    prelude::*,
+    types::{PyDict, PyInt, PyList},
+};
+
+use super::{
+    budget::{self, Budget},
+    failure::{Failure, Outcome},
+    keys, objects,
+};
+use crate::py::codec::MAX_DEPTH;
+
+/// The most digits of an integer: `CPython`'s own default limit, since the time to convert grows with the square.
+pub(super) const MAX_DIGITS: usize = 4300;
+
+/// Decodes one text.
+pub(super) struct JsonDecoder<'a, 'py> {
+    py: Python<'py>,
+    text: &'a str,
+    /// The offset of the next byte; always at the start of a character.
+    at: usize,
+    budget: Budget,
+}
+
+impl<'a, 'py> JsonDecoder<'a, 'py> {
+    pub(super) fn new(py: Python<'py>, text: &'a str) -> Self {
+        Self { py, text, at: 0, budget: Budget::new(text.len()) }
+    }
+
+    /// Decodes the whole text.
+    pub(super) fn message(mut self) -> Outcome<Bound<'py, PyAny>> {
+        let value = self.value(0)?;
+        if self.peek_token().is_none() { Ok(value) } else { Err(self.expected("the end of the JSON text")) }
+    }
+
+    /// Reads a value that lies in `depth` containers.
+    fn value(&mut self, depth: usize) -> Outcome<Bound<'py, PyAny>> {
+        match self.peek_token() {
+            Some(b'{') => self.object(depth),
+            Some(b'[') => self.array(depth),
+            Some(b'"') => {
+                let text = self.string()?;
+                objects::utf8(self.py, &text)
+            }
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.literal("true", objects::bool(self.py, true)),
+            Some(b'f') => self.literal("false", objects::bool(self.py, false)),
+            Some(b'n') => self.literal("null", objects::none(self.py)),
+            _ => Err(self.expected("a JSON value")),
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Outcome<Bound<'py, PyAny>> {
+        self.enter(depth)?;
+        let dict = PyDict::new(self.py);
+        if self.skip_token(b'}') {
+            self.budget.spend_dict(0)?;
+            return Ok(dict.into_any());
+        }
+        self.budget.spend_dict(1)?;
+        loop {
+            if self.peek_token() != Some(b'"') {
+                return Err(self.expected("a name in double quotes"));
+            }
+            let name = self.string()?;
+            let key = keys::key(self.py, name.as_bytes())?.ok_or_else(|| self.expected("UTF-8"))?;
+            if !self.skip_token(b':') {
+                return Err(self.expected("':'"));
+            }
+            dict.set_item(key, self.value(depth + 1)?)?;
+            if self.skip_token(b'}') {
+                return Ok(dict.into_any());
+            }
+            if !self.skip_token(b',') {
+                return Err(self.expected("',' or '}'"));
+            }
+            self.budget.spend(budget::ENTRY)?;
+        }
+    }
+
+    fn array(&mut self, depth: usize) -> Outcome<Bound<'py, PyAny>> {
+        self.enter(depth)?;
+        self.budget.spend_list(0)?;
+        let list = PyList::empty(self.py);
+        if self.skip_token(b']') {
+            return Ok(list.into_any());
+        }
+        loop {
+            self.budget.spend(budget::ITEM)?;
+            list.append(self.value(depth + 1)?)?;
+            if self.skip_token(b']') {
+                return Ok(list.into_any());
+            }
+            if !self.skip_token(b',') {
+                return Err(self.expected("',' or ']'"));
+            }
+        }
+    }
+
+    /// Steps over the opening bracket of a container that lies in `depth` others.
+    fn enter(&mut self, depth: usize) -> Outcome<()> {
+        if depth >= MAX_DEPTH {
+            let at = self.at;
+            return Err(Failure::invalid(format!(
+                "the JSON text nests deeper than {MAX_DEPTH} levels, at offset {at}"
+            )));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Reads a number: an int if it has neither a fraction nor an exponent, else a float.
+    fn number(&mut self) -> Outcome<Bound<'py, PyAny>> {
+        let start = self.at;
+        self.skip(b'-');
+        // No leading zeros.
+        if !self.skip(b'0') {
+            self.digits()?;
+        }
+        let mut is_int = true;
+        if self.skip(b'.') {
+            is_int = false;
+            self.digits()?;
+        }
+        if self.skip(b'e') || self.skip(b'E') {
+            is_int = false;
+            let _sign = self.skip(b'+') || self.skip(b'-');
+            self.digits()?;
+        }
+        let text = &self.text[start..self.at];
+        self.budget.spend(budget::SCALAR + text.len())?;
+        if !is_int {
+            return match text.parse::<f64>() {
+                Ok(number) if number.is_finite() => objects::float(self.py, number),
+                _ => Err(Failure::invalid(format!("the number at offset {start} is too large for a float"))),
+            };
+        }
+        if let Ok(number) = text.parse::<i64>() {
+            return objects::signed(self.py, number);
+        }
+        if text.len() <= MAX_DIGITS
+            && let Ok(number) = self.py.get_type::<PyInt>().call1((text,))
+        {
+            return Ok(number);
+        }
+        Err(Failure::invalid(format!("the integer at offset {start} has more than {MAX_DIGITS} digits")))
+    }
+
+    /// Steps over one digit or more.
+    fn digits(&mut self) -> Outcome<()> {
+        let start = self.at;
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        if self.at > start { Ok(()) } else { Err(self.expected("a digit")) }
+    }
+
+    /// Reads a string, which the opening quote was seen of.
+    fn string(&mut self) -> Outcome<Cow<'a, str>> {
+        self.at += 1;
+        let mut unescaped = String::new();
+        loop {
+            let (text, start) = (self.text, self.at);
+            let plain = |byte: &u8| !matches!(byte, b'"' | b'\\' | 0..=0x1f);
+            self.at += text.as_bytes()[start..].iter().take_while(|byte| plain(byte)).count();
+            let run = &text[start..self.at];
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    let text = if unescaped.is_empty() { Cow::from(run) } else { Cow::from(unescaped + run) };
+                    // Characters beyond ASCII take up to four bytes each.
+                    let width = if text.is_ascii() { 1 } else { 4 };
+                    self.budget.spend(budget::HEADER.saturating_add(text.len().saturating_mul(width)))?;
+                    return Ok(text);
+                }
+                Some(b'\\') => {
+                    unescaped.push_str(run);
+                    unescaped.push(self.escape()?);
+                }
+                Some(_) => return Err(self.expected("a control character to be escaped")),
+                None => return Err(self.expected("the closing quote")),
+            }
+        }
+    }
+
+    /// Reads an escape sequence, which the backslash was seen of.
+    fn escape(&mut self) -> Outcome<char> {
+        self.at += 1;
+        let escaped = match self.peek() {
+            Some(byte @ (b'"' | b'\\' | b'/')) => char::from(byte),
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => {
+                self.at += 1;
+                return self.unicode_escape();
+            }
+            _ => return Err(self.expected("an escape sequence")),
+        };
+        self.at += 1;
+        Ok(escaped)
+    }
+
+    /// Reads the digits of a `\u` escape, and the second half of a surrogate pair.
+    fn unicode_escape(&mut self) -> Outcome<char> {
+        let start = self.at;
+        let first = self.four_hex_digits()?;
+        if let Some(character) = char::from_u32(first) {
+            return Ok(character);
+        }
+        if first < 0xdc00 && self.skip(b'\\') && self.skip(b'u') {
+            let second = self.four_hex_digits()?;
+            if (0xdc00..0xe000).contains(&second)
+                && let Some(character) =
+                    char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00))
+            {
+                return Ok(character);
+            }
+        }
+        Err(Failure::invalid(format!("the JSON text has a lone surrogate at offset {start}")))
+    }
+
+    fn four_hex_digits(&mut self) -> Outcome<u32> {
+        let mut number = 0;
+        for _ in 0..4 {
+            match self.peek().and_then(|byte| char::from(byte).to_digit(16)) {
+                Some(digit) => number = number << 4 | digit,
+                None => return Err(self.expected("four hexadecimal digits")),
+            }
+            self.at += 1;
+        }
+        Ok(number)
+    }
+
+    fn literal(&mut self, word: &str, value: Bound<'py, PyAny>) -> Outcome<Bound<'py, PyAny>> {
+        if !self.text[self.at..].starts_with(word) {
+            return Err(self.expected("a JSON value"));
+        }
+        self.at += word.len();
+        Ok(value)
+    }
+
+    /// Steps over white space and answers the byte behind it.
+    fn peek_token(&mut self) -> Option<u8> {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+        self.peek()
+    }
+
+    /// Steps over white space, and over `token` if it comes next.
+    fn skip_token(&mut self, token: u8) -> bool {
+        self.peek_token();
+        self.skip(token)
+    }
+
+    /// Steps over `byte` if it comes next.
+    fn skip(&mut self, byte: u8) -> bool {
+        let there = self.peek() == Some(byte);
+        self.at += usize::from(there);
+        there
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    #[cold]
+    fn expected(&self, what: &str) -> Failure {
+        let at = self.at;
+        Failure::invalid(match self.text.get(at..).and_then(|rest| rest.chars().next()) {
+            Some(found) => format!("expected {what} at offset {at} of the JSON text, found {found:?}"),
+            None => format!("expected {what} at offset {at} of the JSON text, where it ends"),
+        })
+    }
+}

@@ -1,0 +1,289 @@
+//! The msgpack reader.
+
+use pyo3::{exceptions::PyTypeError, ffi, prelude::*, types::PyDict};
+
+use super::{
+    budget::{self, Budget},
+    failure::{Failure, Outcome},
+    keys,
+    objects::{self, ListBuilder},
+};
+use crate::py::codec::{
+    MAX_DEPTH,
+    ext::ExtType,
+    timestamp::{self, Timestamp},
+};
+
+/// Decodes one message.
+pub(super) struct Decoder<'a, 'py> {
+    py: Python<'py>,
+    data: &'a [u8],
+    /// What was not read yet: a suffix of `data`.
+    rest: &'a [u8],
+    budget: Budget,
+}
+
+impl<'a, 'py> Decoder<'a, 'py> {
+    pub(super) fn new(py: Python<'py>, data: &'a [u8]) -> Self {
+        Self { py, data, rest: data, budget: Budget::new(data.len()) }
+    }
+
+    /// Decodes the whole message.
+    pub(super) fn message(mut self) -> Outcome<Bound<'py, PyAny>> {
+        let value = self.value(0)?;
+        if self.rest.is_empty() {
+            return Ok(value);
+        }
+        Err(Failure::invalid(format!(
+            "{} bytes follow the object, at offset {}",
+            self.rest.len(),
+            self.offset()
+        )))
+    }
+
+    /// Reads a value that lies in `depth` containers.
+    fn value(&mut self, depth: usize) -> Outcome<Bound<'py, PyAny>> {
+        let py = self.py;
+        let [marker] = self.array()?;
+        match marker {
+            0x00..=0x7f => objects::signed(py, i64::from(marker)),
+            0x80..=0x8f => self.map(usize::from(marker & 0x0f), depth),
+            0x90..=0x9f => self.list(usize::from(marker & 0x0f), depth),
+            0xa0..=0xbf => self.str(usize::from(marker & 0x1f)),
+            0xc0 => Ok(objects::none(py)),
+            0xc1 => Err(Failure::invalid(format!("0xc1 at offset {} is no msgpack", self.offset() - 1))),
+            0xc2 => Ok(objects::bool(py, false)),
+            0xc3 => Ok(objects::bool(py, true)),
+            0xc4..=0xc6 => {
+                let length = self.length(marker - 0xc4)?;
+                self.bin(length)
+            }
+            0xc7..=0xc9 => {
+                let length = self.length(marker - 0xc7)?;
+                self.ext(length)
+            }
+            0xca => {
+                let number = f32::from_be_bytes(self.array()?);
+                self.number(|| objects::float(py, f64::from(number)))
+            }
+            0xcb => {
+                let number = f64::from_be_bytes(self.array()?);
+                self.number(|| objects::float(py, number))
+            }
+            0xcc => {
+                let [number] = self.array()?;
+                self.number(|| objects::signed(py, i64::from(number)))
+            }
+            0xcd => {
+                let number = u16::from_be_bytes(self.array()?);
+                self.number(|| objects::signed(py, i64::from(number)))
+            }
+            0xce => {
+                let number = u32::from_be_bytes(self.array()?);
+                self.number(|| objects::signed(py, i64::from(number)))
+            }
+            0xcf => {
+                let number = u64::from_be_bytes(self.array()?);
+                self.number(|| objects::unsigned(py, number))
+            }
+            0xd0 => {
+                let number = i8::from_be_bytes(self.array()?);
+                self.number(|| objects::signed(py, i64::from(number)))
+            }
+            0xd1 => {
+                let number = i16::from_be_bytes(self.array()?);
+                self.number(|| objects::signed(py, i64::from(number)))
+            }
+            0xd2 => {
+                let number = i32::from_be_bytes(self.array()?);
+                self.number(|| objects::signed(py, i64::from(number)))
+            }
+            0xd3 => {
+                let number = i64::from_be_bytes(self.array()?);
+                self.number(|| objects::signed(py, number))
+            }
+            0xd4..=0xd8 => self.ext(1 << (marker - 0xd4)),
+            0xd9..=0xdb => {
+                let length = self.length(marker - 0xd9)?;
+                self.str(length)
+            }
+            0xdc | 0xdd => {
+                let length = self.length(marker - 0xdc + 1)?;
+                self.list(length, depth)
+            }
+            0xde | 0xdf => {
+                let length = self.length(marker - 0xde + 1)?;
+                self.map(length, depth)
+            }
+            0xe0..=0xff => self.number(|| objects::signed(py, i64::from(marker as i8))),
+        }
+    }
+
+    #[inline]
+    fn number(&mut self, make: impl FnOnce() -> Outcome<Bound<'py, PyAny>>) -> Outcome<Bound<'py, PyAny>> {
+        self.budget.spend(budget::SCALAR)?;
+        make()
+    }
+
+    fn map(&mut self, length: usize, depth: usize) -> Outcome<Bound<'py, PyAny>> {
+        // Each key and each value takes a byte at least: a declared length that cannot be is refused here.
+        self.enter(length.saturating_mul(2), depth)?;
+        self.budget.spend_dict(length)?;
+        let dict = PyDict::new(self.py);
+        for _ in 0..length {
+            let key = self.key(depth + 1)?;
+            let value = self.value(depth + 1)?;
+            // SAFETY: `dict` is a dict, `key` and `value` are objects.
+            if unsafe { ffi::PyDict_SetItem(dict.as_ptr(), key.as_ptr(), value.as_ptr()) } != 0 {
+                return Err(self.not_set(&key));
+            }
+        }
+        Ok(dict.into_any())
+    }
+
+    /// Reads a map key: of any type, but mostly a short str.
+    #[inline]
+    fn key(&mut self, depth: usize) -> Outcome<Bound<'py, PyAny>> {
+        match self.rest {
+            [marker @ 0xa0..=0xbf, after @ ..] => {
+                self.rest = after;
+                let utf8 = self.text(usize::from(marker & 0x1f))?;
+                match keys::key(self.py, utf8)? {
+                    Some(key) => Ok(key),
+                    None => Err(self.not_utf8(utf8)),
+                }
+            }
+            _ => self.value(depth),
+        }
+    }
+
+    fn list(&mut self, length: usize, depth: usize) -> Outcome<Bound<'py, PyAny>> {
+        self.enter(length, depth)?;
+        self.budget.spend_list(length)?;
+        let mut list = ListBuilder::new(self.py, length)?;
+        for _ in 0..length {
+            list.push(self.value(depth + 1)?);
+        }
+        Ok(list.finish())
+    }
+
+    /// Checks, before a container of at least `bytes` more bytes is made, that it can be there and may.
+    #[inline]
+    fn enter(&mut self, bytes: usize, depth: usize) -> Outcome<()> {
+        if bytes > self.rest.len() {
+            return Err(self.truncated(bytes));
+        }
+        if depth >= MAX_DEPTH {
+            let at = self.offset();
+            return Err(Failure::invalid(format!(
+                "the message nests deeper than {MAX_DEPTH} levels, at offset {at}"
+            )));
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn str(&mut self, length: usize) -> Outcome<Bound<'py, PyAny>> {
+        let utf8 = self.text(length)?;
+        match objects::string(self.py, utf8)? {
+            Some(string) => Ok(string),
+            None => Err(self.not_utf8(utf8)),
+        }
+    }
+
+    /// Takes the contents of a str.
+    #[inline]
+    fn text(&mut self, length: usize) -> Outcome<&'a [u8]> {
+        let utf8 = self.take(length)?;
+        self.budget.spend(budget::HEADER + length)?;
+        Ok(utf8)
+    }
+
+    #[inline]
+    fn bin(&mut self, length: usize) -> Outcome<Bound<'py, PyAny>> {
+        let data = self.take(length)?;
+        self.budget.spend(budget::HEADER + length)?;
+        objects::bytes(self.py, data)
+    }
+
+    /// Reads the code and the payload of an extension.
+    fn ext(&mut self, length: usize) -> Outcome<Bound<'py, PyAny>> {
+        let at = self.offset();
+        let code = i8::from_be_bytes(self.array()?);
+        let payload = self.take(length)?;
+        self.budget.spend(2 * budget::HEADER + length)?;
+        if code != timestamp::CODE {
+            let data = objects::bytes(self.py, payload)?.cast_into().map_err(PyErr::from)?;
+            return Ok(Bound::new(self.py, ExtType { code, data: data.unbind() })?.into_any());
+        }
+        let invalid = |reason: String| Failure::invalid(format!("{reason}, at offset {at}"));
+        match Timestamp::from_payload(payload).map_err(invalid)?.to_datetime(self.py)? {
+            Some(datetime) => Ok(datetime.into_any()),
+            None => Err(invalid("a timestamp is outside of the years 1 to 9999".to_owned())),
+        }
+    }
+
+    /// Reads a length of 8, 16 or 32 bits: `width` 0, 1 or 2.
+    #[inline]
+    fn length(&mut self, width: u8) -> Outcome<usize> {
+        Ok(match width {
+            0 => usize::from(u8::from_be_bytes(self.array()?)),
+            1 => usize::from(u16::from_be_bytes(self.array()?)),
+            _ => u32::from_be_bytes(self.array()?) as usize,
+        })
+    }
+
+    #[inline]
+    fn array<const N: usize>(&mut self) -> Outcome<[u8; N]> {
+        match self.rest.split_first_chunk() {
+            Some((array, rest)) => {
+                self.rest = rest;
+                Ok(*array)
+            }
+            None => Err(self.truncated(N)),
+        }
+    }
+
+    #[inline]
+    fn take(&mut self, length: usize) -> Outcome<&'a [u8]> {
+        match self.rest.split_at_checked(length) {
+            Some((taken, rest)) => {
+                self.rest = rest;
+                Ok(taken)
+            }
+            None => Err(self.truncated(length)),
+        }
+    }
+
+    fn offset(&self) -> usize {
+        self.data.len() - self.rest.len()
+    }
+
+    #[cold]
+    fn truncated(&self, needed: usize) -> Failure {
+        let (at, there) = (self.offset(), self.rest.len());
+        Failure::invalid(format!(
+            "the message is cut off: offset {at} needs {needed} more bytes, {there} are there"
+        ))
+    }
+
+    #[cold]
+    fn not_utf8(&self, text: &[u8]) -> Failure {
+        Failure::invalid(format!("the str at offset {} is not valid UTF-8", self.offset() - text.len()))
+    }
+
+    #[cold]
+    fn not_set(&self, key: &Bound<'py, PyAny>) -> Failure {
+        let error = PyErr::fetch(self.py);
+        if !error.is_instance_of::<PyTypeError>(self.py) {
+            return error.into();
+        }
+        match key.get_type().qualname() {
+            Ok(kind) => Failure::invalid(format!(
+                "a map that ends before offset {} has a key of type '{kind}', which Python cannot hash",
+                self.offset()
+            )),
+            Err(error) => error.into(),
+        }
+    }
+}

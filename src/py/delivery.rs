@@ -1,0 +1,233 @@
+//! Hands out what is there, on the loop: wakes those who wait, calls the callbacks, a bounded batch at a time.
+
+use pyo3::{IntoPyObjectExt, exceptions::PyException, ffi, intern, prelude::*, types::PyDict};
+
+use super::{
+    connection::{Connection, Waiting},
+    half::{Callbacks, describe},
+    operation::wake,
+    raise::to_py,
+};
+use crate::{
+    core::{
+        inbox::{Item, Next, Notice, Received},
+        session::State,
+    },
+
+};
+
+/// Callbacks in one turn of the loop, so that others have their turn.
+const BUDGET: usize = 128;
+
+/// Hands out what is there, and asks to be called again when there is more.
+pub(super) fn hand_out(connection: &Bound<'_, Connection>) {
+    let this = connection.get();
+    if this.half.net.check_process().is_err() {
+        return;
+    }
+    let mut budget = BUDGET;
+    loop {
+        wake_waiters(connection);
+        call_back(connection, &mut budget);
+        if !this.arm() {
+            return;
+        }
+        if budget == 0 {
+            this.look_again();
+            return;
+        }
+    }
+}
+
+// --- those who wait ---
+
+fn wake_waiters(connection: &Bound<'_, Connection>) {
+    let (this, py) = (connection.get(), connection.py());
+    let look = this.half.net.look();
+    let over = look.state == State::Closed;
+    let mut woken = Vec::new();
+    {
+        let mut waiting = this.waiting.lock();
+        let Waiting { receivers, senders, requests, openers, closers, drainers, seen, .. } = &mut *waiting;
+        woken.extend(look.settled.iter().filter_map(|key| requests.remove(key)));
+        if over {
+            woken.extend(requests.drain().map(|(_, future)| future));
+        }
+        if look.has_items || over {
+            woken.extend(receivers.call());
+        }
+        if look.has_room || over {
+            woken.extend(senders.call());
+        }
+        if look.is_drained || over {
+            woken.append(drainers);
+        }
+        if over {
+            woken.append(closers);
+        }
+        if over || matches!(look.state, State::Active | State::Closing) {
+            woken.append(openers);
+        }
+        *seen = look.state;
+    }
+    for future in woken {
+        if let Err(error) = wake(future.bind(py)) {
+            // The loop was closed under us: nobody waits any more.
+            error.write_unraisable(py, Some(connection));
+        }
+    }
+}
+
+// --- callbacks ---
+
+fn call_back(connection: &Bound<'_, Connection>, budget: &mut usize) {
+    let (this, py) = (connection.get(), connection.py());
+    let callbacks = this.half.callbacks(py);
+    if callbacks.result.is_none() && !callbacks.any_notice() {
+        return;
+    }
+    let entered = Entered::new(py, this.context(py));
+    while *budget > 0 && this.waiting.lock().running.is_none() {
+        let next = if callbacks.result.is_some() {
+            this.half.net.pop_any()
+        } else {
+            this.half.net.pop_notice().map(Next::Notice)
+        };
+        let Some(next) = next else { break };
+        *budget -= 1;
+        let outcome = match next {
+            Next::Item(item) => match item.what {
+                Item::Result(received) => on_result(connection, &callbacks, &received),
+                Item::Error(error) => on_error(connection, &callbacks, to_py(py, &error)),
+                Item::End(_) => Ok(None),
+            },
+            Next::Notice(Notice::Error(error)) => on_error(connection, &callbacks, to_py(py, &error)),
+            Next::Notice(Notice::Timings(seconds)) => call(py, callbacks.timings.as_ref(), seconds),
+            Next::Notice(Notice::State(state)) => call(py, callbacks.state_change.as_ref(), state.name()),
+        };
+        match outcome {
+            Ok(None) => {}
+            Ok(Some(awaitable)) => run(connection, &awaitable),
+            Err(error) => report(connection, &error),
+        }
+    }
+    drop(entered);
+}
+
+/// Calls a callback. What it returns is awaited if it can be.
+fn call<'py>(
+    py: Python<'py>,
+    callback: Option<&Py<PyAny>>,
+    value: impl IntoPyObjectExt<'py>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let Some(callback) = callback else { return Ok(None) };
+    let returned = callback.bind(py).call1((value.into_bound_py_any(py)?,))?;
+    if returned.is_none() || !returned.hasattr(intern!(py, "__await__"))? {
+        return Ok(None);
+    }
+    Ok(Some(returned))
+}
+
+fn on_result<'py>(
+    connection: &Bound<'py, Connection>,
+    callbacks: &Callbacks,
+    received: &Received,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = connection.py();
+    match connection.get().half.decode(py, received) {
+        Ok((object, false)) => call(py, callbacks.result.as_ref(), object),
+        Ok((decoding, true)) => {
+            let finish = py.import("fal_realtime._delivery")?.getattr("decode_then")?;
+            let on_error = callbacks.error.as_ref().map(|callback| callback.clone_ref(py));
+            finish.call1((decoding, &callbacks.result, on_error)).map(Some)
+        }
+        Err(error) if error.is_instance_of::<PyException>(py) => on_error(connection, callbacks, error),
+        Err(error) => Err(error),
+    }
+}
+
+fn on_error<'py>(
+    connection: &Bound<'py, Connection>,
+    callbacks: &Callbacks,
+    error: PyErr,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = connection.py();
+    if callbacks.error.is_some() {
+        return call(py, callbacks.error.as_ref(), error);
+    }
+    // Nobody asked to be told, but nothing is lost in silence.
+    let logger = py.import("logging")?.call_method1("getLogger", ("fal_realtime",))?;
+    logger.call_method1("warning", ("%s: %s (there is no on_error)", &connection.get().half.app, describe(py, &error)))?;
+    Ok(None)
+}
+
+/// Runs what an asynchronous callback returned; delivery goes on when it is done.
+fn run(connection: &Bound<'_, Connection>, awaitable: &Bound<'_, PyAny>) {
+    let (this, py) = (connection.get(), connection.py());
+    let started = || -> PyResult<()> {
+        let run = py.import("fal_realtime._delivery")?.getattr("run")?;
+        let task = this.event_loop(py)?.call_method1(intern!(py, "create_task"), (run.call1((awaitable,))?,))?;
+        this.waiting.lock().running = Some(task.clone().unbind());
+        let done = connection.getattr(intern!(py, "_callback_done"))?;
+        let keywords = PyDict::new(py);
+        keywords.set_item(intern!(py, "context"), this.context(py))?;
+        task.call_method(intern!(py, "add_done_callback"), (done,), Some(&keywords))?;
+        Ok(())
+    };
+    if let Err(error) = started() {
+        report(connection, &error);
+    }
+}
+
+/// Reports what an asynchronous callback raised.
+pub(super) fn report_task(connection: &Bound<'_, Connection>, task: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = connection.py();
+    if task.call_method0(intern!(py, "cancelled"))?.is_truthy()? {
+        return Ok(());
+    }
+    let error = task.call_method0(intern!(py, "exception"))?;
+    if !error.is_none() {
+        report(connection, &PyErr::from_value(error));
+    }
+    Ok(())
+}
+
+/// A callback raised: the loop's exception handler is told, with the traceback, and delivery goes on.
+fn report(connection: &Bound<'_, Connection>, error: &PyErr) {
+    let (this, py) = (connection.get(), connection.py());
+    let told = || -> PyResult<()> {
+        let context = PyDict::new(py);
+        context.set_item("message", format!("a callback of the connection to {} raised", this.half.app))?;
+        context.set_item("exception", error.value(py))?;
+        this.event_loop(py)?.call_method1(intern!(py, "call_exception_handler"), (context,))?;
+        Ok(())
+    };
+    if let Err(failure) = told() {
+        failure.write_unraisable(py, Some(connection));
+    }
+}
+
+/// Contextvars that are current until this is dropped.
+struct Entered<'a, 'py>(Option<&'a Bound<'py, PyAny>>);
+
+impl<'a, 'py> Entered<'a, 'py> {
+    fn new(py: Python<'py>, context: &'a Bound<'py, PyAny>) -> Self {
+        // SAFETY: `context` is a live `contextvars.Context`, and the GIL is held.
+        if unsafe { ffi::PyContext_Enter(context.as_ptr()) } == 0 {
+            return Self(Some(context));
+        }
+        // It is current already, further up the stack.
+        drop(PyErr::take(py));
+        Self(None)
+    }
+}
+
+impl Drop for Entered<'_, '_> {
+    fn drop(&mut self) {
+        if let Some(context) = self.0 {
+            // SAFETY: it was entered by `new`, on this thread, and the GIL is held.
+            unsafe { ffi::PyContext_Exit(context.as_ptr()) };
+        }
+    }
+}
+

@@ -1,0 +1,285 @@
+//! The growing buffer that msgpack is written into: a `Vec`, or the inside of a new `bytes` object.
+//!
+//! Writing starts in a scratch buffer on the caller's stack, so that a small message is allocated once, at its
+//! exact size. All of the encoder's unchecked writes are here.
+
+use std::{
+    ffi::c_int,
+    marker::PhantomData,
+    mem::{self, MaybeUninit},
+    ptr::{self, NonNull},
+};
+
+use pyo3::{exceptions::PyMemoryError, ffi, prelude::*, types::PyBytes};
+
+use super::failure::Outcome;
+
+unsafe extern "C" {
+    /// Documented in `CPython`'s C API since 1.5; pyo3-ffi does not export it.
+    fn _PyBytes_Resize(bytes: *mut *mut ffi::PyObject, size: ffi::Py_ssize_t) -> c_int;
+}
+
+/// Room on the stack for messages without bulk data.
+pub(super) type Scratch = [MaybeUninit<u8>; 2048];
+
+/// Free room that is kept behind a large payload, so that the small fields behind it do not move it.
+const SLACK: usize = 512;
+
+/// Where the message goes when it leaves the scratch buffer.
+#[derive(Clone, Copy)]
+pub(super) enum Target {
+    /// A `Vec<u8>`: [`Writer::into_vec`].
+    Vec,
+    /// A Python `bytes` object: [`Writer::into_bytes`].
+    Bytes,
+}
+
+enum Storage {
+    Scratch,
+    Vec(Vec<u8>),
+    /// An owned reference to a `bytes` object that nobody else has seen yet.
+    Bytes(NonNull<ffi::PyObject>),
+}
+
+/// Invariant: `start` points to `capacity` writable bytes of `storage` (or of the scratch buffer, which `'s`
+/// keeps borrowed), and the first `len <= capacity` of them are initialised.
+pub(super) struct Writer<'s, 'py> {
+    py: Python<'py>,
+    start: NonNull<u8>,
+    len: usize,
+    capacity: usize,
+    storage: Storage,
+    target: Target,
+    scratch: PhantomData<&'s mut Scratch>,
+}
+
+impl<'s, 'py> Writer<'s, 'py> {
+    /// An empty writer.
+    pub(super) fn new(py: Python<'py>, target: Target, scratch: &'s mut Scratch) -> Self {
+        let capacity = scratch.len();
+        let start = NonNull::from(scratch).cast();
+        Self { py, start, len: 0, capacity, storage: Storage::Scratch, target, scratch: PhantomData }
+    }
+
+    /// Whether `additional` bytes fit without growing.
+    pub(super) fn has_room(&self, additional: usize) -> bool {
+        additional <= self.capacity - self.len
+    }
+
+    /// Writes `count` zero bytes.
+    pub(super) fn put_zeros(&mut self, count: usize) -> Outcome {
+        self.reserve(count)?;
+        // SAFETY: `reserve` made room for `count` bytes, which are initialised here.
+        unsafe { self.start.add(self.len).write_bytes(0, count) };
+        self.len += count;
+        Ok(())
+    }
+
+    /// Writes `bytes`, whose length is known to the compiler.
+    #[inline]
+    pub(super) fn put<const N: usize>(&mut self, bytes: [u8; N]) -> Outcome {
+        self.reserve(N)?;
+        // SAFETY: `reserve` made room for `N` bytes; a byte array has no alignment to keep.
+        unsafe { self.start.add(self.len).cast::<[u8; N]>().write_unaligned(bytes) };
+        self.len += N;
+        Ok(())
+    }
+
+    /// Writes a marker byte and a big-endian number.
+    #[inline]
+    pub(super) fn put_marked<const N: usize>(&mut self, marker: u8, number: [u8; N]) -> Outcome {
+        self.put_headed([marker], &number)
+    }
+
+    /// Writes `header` and then `payload`: one check for both.
+    #[inline]
+    pub(super) fn put_headed<const N: usize>(&mut self, header: [u8; N], payload: &[u8]) -> Outcome {
+        let size = N + payload.len(); // a slice is shorter than `isize::MAX`
+        self.reserve(size)?;
+        // SAFETY: `reserve` made room; a byte array has no alignment to keep; `payload` is not in our buffer, which
+        // nobody else can reach.
+        unsafe {
+            let at = self.start.add(self.len);
+            at.cast::<[u8; N]>().write_unaligned(header);
+            copy(payload, at.add(N).as_ptr());
+        }
+        self.len += size;
+        Ok(())
+    }
+
+    /// Gives `fill` the next `count` bytes to initialise, all of them, unless it fails.
+    pub(super) fn put_with(&mut self, count: usize, fill: impl FnOnce(*mut u8) -> PyResult<()>) -> Outcome {
+        self.reserve(count)?;
+        // SAFETY: `reserve` made room for `count` bytes, so the offset is inside of the buffer.
+        fill(unsafe { self.start.add(self.len) }.as_ptr())?;
+        self.len += count;
+        Ok(())
+    }
+
+    /// Makes room for `additional` bytes.
+    #[inline]
+    pub(super) fn reserve(&mut self, additional: usize) -> Outcome {
+        if self.has_room(additional) { Ok(()) } else { self.grow(additional) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, additional: usize) -> Outcome {
+        let too_large = || PyMemoryError::new_err("the message is too large for memory");
+        let needed = self
+            .len
+            .checked_add(additional)
+            .and_then(|needed| needed.checked_add(SLACK))
+            .filter(|needed| isize::try_from(*needed).is_ok())
+            .ok_or_else(too_large)?;
+        // A large payload gets what it needs; a run of small values grows by half, so that copies stay linear.
+        let capacity = needed.max(self.capacity.saturating_add(self.capacity / 2));
+        match (&mut self.storage, self.target) {
+            (Storage::Scratch, Target::Vec) => {
+                let mut vec = Vec::new();
+                vec.try_reserve_exact(capacity).map_err(|_| too_large())?;
+                vec.extend_from_slice(self.written());
+                self.start = NonNull::new(vec.as_mut_ptr()).ok_or_else(too_large)?;
+                self.capacity = vec.capacity();
+                self.storage = Storage::Vec(vec);
+            }
+            (Storage::Vec(vec), _) => {
+                // SAFETY: by the invariant, `len` bytes of the vector's allocation are initialised.
+                unsafe { vec.set_len(self.len) };
+                vec.try_reserve_exact(capacity - self.len).map_err(|_| too_large())?;
+                self.start = NonNull::new(vec.as_mut_ptr()).ok_or_else(too_large)?;
+                self.capacity = vec.capacity();
+            }
+            (Storage::Scratch, Target::Bytes) => {
+                // SAFETY: a null pointer asks for uninitialised bytes; we are attached (`self.py`).
+                let new = unsafe { ffi::PyBytes_FromStringAndSize(ptr::null(), capacity as ffi::Py_ssize_t) };
+                let new = NonNull::new(new).ok_or_else(|| PyErr::fetch(self.py))?;
+                let start = bytes_data(new);
+                // SAFETY: the new object has room for `capacity > len` bytes and is not the scratch buffer.
+                unsafe { ptr::copy_nonoverlapping(self.start.as_ptr(), start.as_ptr(), self.len) };
+                (self.start, self.capacity, self.storage) = (start, capacity, Storage::Bytes(new));
+            }
+            (Storage::Bytes(_), _) => self.resize_bytes(capacity)?,
+        }
+        Ok(())
+    }
+
+    /// Gives the `bytes` object of the storage another size. If that fails the writer is left empty.
+    fn resize_bytes(&mut self, size: usize) -> Outcome {
+        let Storage::Bytes(bytes) = mem::replace(&mut self.storage, Storage::Scratch) else {
+            unreachable!("only called when the storage is a bytes object");
+        };
+        let len = mem::take(&mut self.len);
+        (self.start, self.capacity) = (NonNull::dangling(), 0);
+        let mut object = bytes.as_ptr();
+        // SAFETY: `object` is the only reference to a bytes object whose hash was never taken. On failure the
+        // object is freed and the pointer set to null.
+        unsafe { _PyBytes_Resize(&raw mut object, size as ffi::Py_ssize_t) };
+        let resized = NonNull::new(object).ok_or_else(|| PyErr::fetch(self.py))?;
+        self.start = bytes_data(resized);
+        self.capacity = size;
+        self.len = len.min(size);
+        self.storage = Storage::Bytes(resized);
+        Ok(())
+    }
+
+    fn written(&self) -> &[u8] {
+        // SAFETY: by the invariant.
+        unsafe { NonNull::slice_from_raw_parts(self.start, self.len).as_ref() }
+    }
+
+    /// What was written, for a writer with [`Target::Vec`].
+    pub(super) fn into_vec(mut self) -> Vec<u8> {
+        match mem::replace(&mut self.storage, Storage::Scratch) {
+            Storage::Vec(mut vec) => {
+                // SAFETY: by the invariant, `len` bytes of the vector's allocation are initialised.
+                unsafe { vec.set_len(self.len) };
+                vec
+            }
+            storage => {
+                self.storage = storage;
+                self.written().to_vec()
+            }
+        }
+    }
+
+    /// What was written, for a writer with [`Target::Bytes`].
+    pub(super) fn into_bytes(mut self) -> Outcome<Bound<'py, PyBytes>> {
+        if let Storage::Bytes(bytes) = self.storage {
+            if self.capacity - self.len <= 2 * SLACK {
+                shorten_bytes(bytes, self.len);
+            } else {
+                self.resize_bytes(self.len)?;
+            }
+        }
+        match mem::replace(&mut self.storage, Storage::Scratch) {
+            // SAFETY: the storage held the only reference to a bytes object.
+            Storage::Bytes(bytes) => unsafe {
+                Ok(Bound::from_owned_ptr(self.py, bytes.as_ptr()).cast_into_unchecked())
+            },
+            _ => Ok(PyBytes::new(self.py, self.written())),
+        }
+    }
+}
+
+impl Drop for Writer<'_, '_> {
+    fn drop(&mut self) {
+        if let Storage::Bytes(bytes) = self.storage {
+            // SAFETY: the storage owns this reference; we are attached (`self.py`).
+            unsafe { ffi::Py_DECREF(bytes.as_ptr()) };
+        }
+    }
+}
+
+/// The first byte of a `bytes` object's contents.
+fn bytes_data(bytes: NonNull<ffi::PyObject>) -> NonNull<u8> {
+    // SAFETY: the caller has an exact bytes object; its contents are inside of it, so the pointer is not null.
+    unsafe { NonNull::new_unchecked(ffi::PyBytes_AS_STRING(bytes.as_ptr()).cast_mut().cast()) }
+}
+
+/// Makes a `bytes` object that nobody else has seen shorter, without moving it: what is cut off stays allocated, as
+/// the object's allocator knows its true size.
+fn shorten_bytes(bytes: NonNull<ffi::PyObject>, size: usize) {
+    // SAFETY: the caller has the only reference to a bytes object of at least `size` bytes, whose hash was never
+    // taken; its contents end with a null byte, for which there is always room.
+    unsafe {
+        (*bytes.as_ptr().cast::<ffi::PyVarObject>()).ob_size = size as ffi::Py_ssize_t;
+        bytes_data(bytes).add(size).write(0);
+    }
+}
+
+/// Copies `from` to `to`. Short copies are done here, with two moves that may overlap: most keys and values are
+/// shorter than a call of `memcpy` takes.
+///
+/// # Safety
+///
+/// `to` is valid for writes of `from.len()` bytes and does not overlap `from`.
+#[inline]
+unsafe fn copy(from: &[u8], to: *mut u8) {
+    /// Copies the first and the last `N` bytes of `from`, which together are all of it.
+    #[inline]
+    unsafe fn ends<const N: usize>(from: &[u8], to: *mut u8) {
+        let last = from.len() - N;
+        // SAFETY: `N <= from.len()`, and `to` has room for `from`.
+        unsafe {
+            let head = from.as_ptr().cast::<[u8; N]>().read_unaligned();
+            let tail = from.as_ptr().add(last).cast::<[u8; N]>().read_unaligned();
+            to.cast::<[u8; N]>().write_unaligned(head);
+            to.add(last).cast::<[u8; N]>().write_unaligned(tail);
+        }
+    }
+    // SAFETY: the caller's promise, and each arm has the length that `ends` needs.
+    unsafe {
+        match from.len() {
+            0 => {}
+            1..4 => {
+                ends::<1>(from, to);
+                *to.add(from.len() / 2) = from[from.len() / 2];
+            }
+            4..8 => ends::<4>(from, to),
+            8..=16 => ends::<8>(from, to),
+            17..=32 => ends::<16>(from, to),
+            _ => ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()),
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! What both kinds of connection share: the codec at the border, the callbacks, the options.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use parking_lot::Mutex;
+use pyo3::{
+    exceptions::{PyRuntimeError, PyTypeError},
+    intern,
+    prelude::*,
+    types::{PyBytes, PyDict, PyMapping, PyString},
+};
+
+use super::{
+    client::Client,
+    decode, encode,
+    options::Options,
+    raise::{raised, to_py},
+    token_source::LoopSlot,
+};
+use crate::{
+    core::{
+        frame::{HEADROOM, Kind},
+        inbox::Received,
+        outbox::Outgoing,
+        session::State,
+    },
+    error::{Error, ErrorKind},
+    net::handle::{Connection, Routes},
+};
+
+/// The callbacks of a connection.
+#[derive(Default)]
+pub(super) struct Callbacks {
+    pub(super) result: Option<Py<PyAny>>,
+    pub(super) error: Option<Py<PyAny>>,
+    pub(super) timings: Option<Py<PyAny>>,
+    pub(super) state_change: Option<Py<PyAny>>,
+}
+
+impl Callbacks {
+    pub(super) fn routes(&self) -> Routes {
+        Routes {
+            errors: self.error.is_some(),
+            timings: self.timings.is_some(),
+            states: self.state_change.is_some(),
+        }
+    }
+
+    pub(super) fn any_notice(&self) -> bool {
+        self.error.is_some() || self.timings.is_some() || self.state_change.is_some()
+    }
+
+    pub(super) fn clone_ref(&self, py: Python<'_>) -> Self {
+        let copy = |callback: &Option<Py<PyAny>>| callback.as_ref().map(|callback| callback.clone_ref(py));
+        Self {
+            result: copy(&self.result),
+            error: copy(&self.error),
+            timings: copy(&self.timings),
+            state_change: copy(&self.state_change),
+        }
+    }
+
+    pub(super) fn visit(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        for callback in [&self.result, &self.error, &self.timings, &self.state_change].into_iter().flatten() {
+            visit.call(callback)?;
+        }
+        Ok(())
+    }
+}
+
+/// What both kinds of connection are made of.
+pub(super) struct Half {
+    pub(super) net: Arc<Connection>,
+    pub(super) slot: Arc<LoopSlot>,
+    pub(super) app: String,
+    encoder: Option<Py<PyAny>>,
+    decoder: Option<Py<PyAny>>,
+    callbacks: Mutex<Callbacks>,
+    next_request: AtomicU64,
+    /// Tells this connection's request ids from those of others.
+    salt: u32,
+}
+
+impl Half {
+    pub(super) fn new(py: Python<'_>, client: &Client, keywords: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let options = Options::from_keywords(keywords)?;
+        let slot = Arc::new(LoopSlot::default());
+        let settings = client.settings(py, &options, &slot)?;
+        let app = match &settings.address {
+            crate::net::settings::Address::App { endpoint, .. } => endpoint.app_path(),
+            crate::net::settings::Address::Url(url) => url.clone(),
+        };
+        let half = Self {
+            net: Connection::new(settings),
+            slot,
+            app,
+            encoder: options.encode_message,
+            decoder: options.decode_message,
+            callbacks: Mutex::default(),
+            next_request: AtomicU64::new(0),
+            salt: fastrand::u32(..),
+        };
+        half.set_callbacks(Callbacks {
+            result: options.on_result,
+            error: options.on_error,
+            timings: options.on_timings,
+            state_change: options.on_state_change,
+        });
+        Ok(half)
+    }
+
+    pub(super) fn set_callbacks(&self, callbacks: Callbacks) {
+        self.net.set_routes(callbacks.routes());
+        let old = std::mem::replace(&mut *self.callbacks.lock(), callbacks);
+        // Dropped outside of the lock: this may run Python code.
+        drop(old);
+    }
+
+    pub(super) fn callbacks(&self, py: Python<'_>) -> Callbacks {
+        self.callbacks.lock().clone_ref(py)
+    }
+
+    pub(super) fn has_on_result(&self) -> bool {
+        self.callbacks.lock().result.is_some()
+    }
+
+    pub(super) fn wants_notices(&self) -> bool {
+        self.callbacks.lock().any_notice()
+    }
+
+    /// The error for receiving where results go to a callback.
+    pub(super) fn check_receivable(&self) -> PyResult<()> {
+        if self.has_on_result() {
+            return Err(PyRuntimeError::new_err(
+                "results go to on_result; make a connection without on_result to use recv() or iteration",
+            ));
+        }
+        Ok(())
+    }
+
+    // --- encoding ---
+
+    /// The message for an input.
+    pub(super) fn encode(&self, py: Python<'_>, input: &Bound<'_, PyAny>) -> PyResult<Outgoing> {
+        match &self.encoder {
+            None => self.sized(py, encode::encode(py, input, HEADROOM)?, Kind::Binary),
+            Some(encoder) => self.encoded(py, &encoder.bind(py).call1((input,))?),
+        }
+    }
+
+    /// The message for an input of a request, and the id that it holds.
+    pub(super) fn encode_request(
+        &self,
+        py: Python<'_>,
+        input: &Bound<'_, PyAny>,
+    ) -> PyResult<(Outgoing, String)> {
+        let fresh = format!("{:08x}-{:x}", self.salt, self.next_request.fetch_add(1, Ordering::Relaxed));
+        let Some(encoder) = &self.encoder else {
+            let (buffer, id) = encode::encode_with_request_id(py, input, &fresh, HEADROOM)?;
+            return Ok((self.sized(py, buffer, Kind::Binary)?, id));
+        };
+        let Ok(mapping) = input.cast::<PyMapping>() else {
+            return Err(PyTypeError::new_err(format!(
+                "request needs a mapping, to put a request_id into it, not {}",
+                input.get_type().name()?
+            )));
+        };
+        let copy = PyDict::new(py);
+        copy.update(mapping)?;
+        let id = match copy.get_item(intern!(py, "request_id"))? {
+            Some(id) if !id.is_none() => id.cast_into::<PyString>()?.to_str()?.to_owned(),
+            _ => {
+                copy.set_item(intern!(py, "request_id"), fresh.as_str())?;
+                fresh
+            }
+        };
+        Ok((self.encoded(py, &encoder.bind(py).call1((copy,))?)?, id))
+    }
+
+    /// The message for what an encoder gave: bytes go as binary, a str as text.
+    pub(super) fn encoded(&self, py: Python<'_>, payload: &Bound<'_, PyAny>) -> PyResult<Outgoing> {
+        let (bytes, kind) = if let Ok(text) = payload.cast::<PyString>() {
+            (text.to_str()?.as_bytes(), Kind::Text)
+        } else if let Ok(bytes) = payload.cast::<PyBytes>() {
+            (bytes.as_bytes(), Kind::Binary)
+        } else if let Ok(bytes) = payload.extract::<Vec<u8>>().or_else(|_| {
+            // Other bytes-like objects, such as bytearray and memoryview.
+            py.get_type::<PyBytes>().call1((payload,)).and_then(|bytes| bytes.extract())
+        }) && !payload.is_instance_of::<pyo3::types::PyInt>()
+        {
+            return self.sized(py, with_headroom(&bytes), Kind::Binary);
+        } else {
+            return Err(PyTypeError::new_err(format!(
+                "encode_message must return bytes (sent as binary) or str (sent as text), not {}",
+                payload.get_type().name()?
+            )));
+        };
+        self.sized(py, with_headroom(bytes), kind)
+    }
+
+    fn sized(&self, py: Python<'_>, buffer: Vec<u8>, kind: Kind) -> PyResult<Outgoing> {
+        let message = Outgoing { buffer, kind, request: None };
+        let (size, limit) = (message.payload().len(), self.net.settings().limits.max_message_size);
+        if size > limit {
+            let text = format!("the message has {size} bytes; max_message_size is {limit}");
+            return Err(to_py(py, &Error::new(ErrorKind::TooLarge, text)));
+        }
+        Ok(message)
+    }
+
+    // --- decoding ---
+
+    /// The object for a result. `true` beside it: the decoder is asynchronous, and the object must be awaited.
+    pub(super) fn decode(&self, py: Python<'_>, received: &Received) -> PyResult<(Py<PyAny>, bool)> {
+        let Some(decoder) = &self.decoder else {
+            let decoded = match received.kind {
+                Kind::Binary => decode::decode(py, &received.payload)?,
+                Kind::Text => decode::decode_json(py, text_of(received)?)?,
+            };
+            return Ok((decoded, false));
+        };
+        let message = match received.kind {
+            Kind::Binary => PyBytes::new(py, &received.payload).into_any(),
+            Kind::Text => PyString::new(py, text_of(received)?).into_any(),
+        };
+        match decoder.bind(py).call1((message,)) {
+            Ok(decoded) => {
+                let is_async = decoded.hasattr(intern!(py, "__await__"))?;
+                Ok((decoded.unbind(), is_async))
+            }
+            Err(error) => Err(decoder_failed(py, error)),
+        }
+    }
+
+    // --- the rest ---
+
+    pub(super) fn state(&self) -> State {
+        self.net.state()
+    }
+
+    pub(super) fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        raised(py, self.net.check_process())?;
+        let stats = self.net.stats();
+        let dict = PyDict::new(py);
+        for (name, value) in [
+            (intern!(py, "accepted"), stats.accepted),
+            (intern!(py, "written"), stats.written),
+            (intern!(py, "coalesced"), stats.coalesced),
+            (intern!(py, "dropped"), stats.dropped),
+            (intern!(py, "failed"), stats.failed),
+            (intern!(py, "pending"), stats.pending),
+            (intern!(py, "received"), stats.received),
+            (intern!(py, "delivered"), stats.delivered),
+            (intern!(py, "received_dropped"), stats.received_dropped),
+            (intern!(py, "received_pending"), stats.received_pending),
+            (intern!(py, "reconnects"), stats.reconnects),
+            (intern!(py, "bytes_sent"), stats.bytes_sent),
+            (intern!(py, "bytes_received"), stats.bytes_received),
+        ] {
+            dict.set_item(name, value)?;
+        }
+        Ok(dict)
+    }
+
+    pub(super) fn visit(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        for object in [&self.encoder, &self.decoder].into_iter().flatten() {
+            visit.call(object)?;
+        }
+        // Whoever holds the lock is on this very thread's way to change them, and holds them itself.
+        if let Some(callbacks) = self.callbacks.try_lock() {
+            callbacks.visit(visit)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn clear(&self) {
+        self.set_callbacks(Callbacks::default());
+    }
+}
+
+/// A decoder's exception, as the one that users catch.
+pub(super) fn decoder_failed(py: Python<'_>, cause: PyErr) -> PyErr {
+    if !cause.is_instance_of::<pyo3::exceptions::PyException>(py) {
+        return cause; // KeyboardInterrupt and its like
+    }
+    let text = format!("decode_message failed: {}", describe(py, &cause));
+    let error = to_py(py, &Error::new(ErrorKind::Decode, text));
+    error.set_cause(py, Some(cause));
+    error
+}
+
+pub(super) fn describe(py: Python<'_>, error: &PyErr) -> String {
+    let name = error.get_type(py).name().map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
+    format!("{name}: {}", error.value(py))
+}
+
+fn text_of(received: &Received) -> PyResult<&str> {
+    std::str::from_utf8(&received.payload).map_err(|error| PyRuntimeError::new_err(error.to_string()))
+}
+
+fn with_headroom(payload: &[u8]) -> Vec<u8> {
+    let mut buffer = Vec::with_capacity(HEADROOM + payload.len());
+    buffer.extend_from_slice(&[0; HEADROOM]);
+    buffer.extend_from_slice(payload);
+    buffer
+}

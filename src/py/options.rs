@@ -1,0 +1,118 @@
+//! What the Python facade passes to a connection, made into what the network half wants.
+
+use std::time::Duration;
+
+use pyo3::{prelude::*, types::PyDict};
+
+use super::raise::raised;
+use crate::{
+    core::{
+        backoff::BackoffPolicy,
+        endpoint::{Endpoint, validate_max_buffering},
+        frame::Limits,
+        session::SessionConfig,
+    },
+    error::{Error, ErrorKind, Result},
+};
+
+type Reconnect = (f64, f64, f64, f64, Option<u32>);
+
+/// The keyword arguments of a connection. The facade has checked them for people; this only refuses what could not
+/// be carried out.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(super) struct Options {
+    pub(super) app: String,
+    pub(super) path: Option<String>,
+    pub(super) max_buffering: Option<i64>,
+    pub(super) throttle_interval: f64,
+    pub(super) use_jwt: bool,
+    pub(super) streaming: bool,
+    pub(super) open_timeout: f64,
+    pub(super) ping_interval: Option<f64>,
+    pub(super) ping_timeout: Option<f64>,
+    pub(super) close_timeout: f64,
+    pub(super) max_message_size: usize,
+    pub(super) reconnect: Option<Reconnect>,
+    pub(super) token_provider: Option<Py<PyAny>>,
+    pub(super) token_expiration: Option<f64>,
+    pub(super) token_body: Option<String>,
+    pub(super) encode_message: Option<Py<PyAny>>,
+    pub(super) decode_message: Option<Py<PyAny>>,
+    pub(super) on_result: Option<Py<PyAny>>,
+    pub(super) on_error: Option<Py<PyAny>>,
+    pub(super) on_timings: Option<Py<PyAny>>,
+    pub(super) on_state_change: Option<Py<PyAny>>,
+}
+
+/// The options that need no Python any more.
+pub(super) struct Plain {
+    pub(super) endpoint: Endpoint,
+    pub(super) max_buffering: Option<u8>,
+    pub(super) session: SessionConfig,
+    pub(super) throttle_interval: Duration,
+    pub(super) open_timeout: Duration,
+    pub(super) ping_interval: Option<Duration>,
+    pub(super) ping_timeout: Option<Duration>,
+    pub(super) close_timeout: Duration,
+    pub(super) token_expiration: Option<Duration>,
+    pub(super) limits: Limits,
+}
+
+impl Options {
+    pub(super) fn from_keywords(keywords: &Bound<'_, PyDict>) -> PyResult<Self> {
+        keywords.extract()
+    }
+
+    pub(super) fn plain(&self, py: Python<'_>) -> PyResult<Plain> {
+        raised(py, self.try_plain())
+    }
+
+    fn try_plain(&self) -> Result<Plain> {
+        let open_timeout = seconds("open_timeout", self.open_timeout)?;
+        let optional = |name, value: Option<f64>| value.map(|value| seconds(name, value)).transpose();
+        Ok(Plain {
+            endpoint: Endpoint::parse(&self.app, self.path.as_deref())?,
+            max_buffering: self.max_buffering.map(validate_max_buffering).transpose()?,
+            session: SessionConfig {
+                use_token: self.use_jwt,
+                streaming: self.streaming,
+                reconnect: self.reconnect.map(policy).transpose()?,
+                open_timeout,
+            },
+            throttle_interval: seconds("throttle_interval", self.throttle_interval)?,
+            open_timeout,
+            ping_interval: optional("ping_interval", self.ping_interval)?,
+            ping_timeout: optional("ping_timeout", self.ping_timeout)?,
+            close_timeout: seconds("close_timeout", self.close_timeout)?,
+            token_expiration: optional("token_expiration_seconds", self.token_expiration)?,
+            limits: Limits {
+                max_message_size: self.max_message_size,
+                max_frame_size: self.max_message_size,
+                ..Limits::default()
+            },
+        })
+    }
+}
+
+fn policy((initial, cap, factor, stable_after, max_attempts): Reconnect) -> Result<BackoffPolicy> {
+    let policy = BackoffPolicy {
+        initial: seconds("reconnect initial", initial)?,
+        cap: seconds("reconnect cap", cap)?,
+        factor,
+        stable_after: seconds("reconnect stable_after", stable_after)?,
+        max_attempts,
+    };
+    policy.validate().map_err(|why| Error::new(ErrorKind::InvalidOption, why))?;
+    Ok(policy)
+}
+
+/// A time in seconds. What is longer than a year is as good as for ever, and instants must be able to hold it.
+fn seconds(name: &str, value: f64) -> Result<Duration> {
+    const YEAR: f64 = 366.0 * 86_400.0;
+    if value.is_nan() || value < 0.0 {
+        let message = format!("{name} must be a number of seconds of at least 0, got {value}");
+        return Err(Error::new(ErrorKind::InvalidOption, message));
+    }
+    Ok(Duration::from_secs_f64(value.min(YEAR)))
+}

@@ -1,0 +1,26 @@
+"""What every test starts from."""
+
+from __future__ import annotations
+
+import pytest
+
+_ENVIRONMENT = (
+    "FAL_KEY",
+    "FAL_KEY_ID",
+    "FAL_KEY_SECRET",
+    "FAL_RUN_HOST",
+    "FAL_REALTIME_SIDE",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No key, host or proxy of whoever runs the tests: a test says what it needs."""
+    for name in _ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)

@@ -298,8 +298,9 @@ impl Connection {
         line.hand_on();
         let somebody_waits = line.is_waiting();
         drop(waiting);
-        if somebody_waits {
-            self.rearm();
+        // At the end nothing more will come that would wake the next one.
+        if somebody_waits && (self.arm() || self.half.state() == State::Closed) {
+            self.look_again();
         }
     }
 

@@ -247,7 +247,34 @@ impl Operation {
             Ok(Looked::Found(value)) => Ok(Step::Done(value)),
             Ok(Looked::Step(step)) => Ok(step),
             Ok(Looked::Wait(place)) => Self::wait(slf, place, called),
-            Err(error) => Err(error),
+            Err(error) => {
+                this.give_up(called);
+                Err(error)
+            }
+        }
+    }
+
+    /// It ends with an error: whoever is next in its line gets the turn, and a late answer is nobody's.
+    fn give_up(&self, called: bool) {
+        let native = self.connection.get();
+        if called {
+            match self.place() {
+                Place::Receivers => native.hand_on(|waiting| &mut waiting.receivers),
+                Place::Senders => native.hand_on(|waiting| &mut waiting.senders),
+                _ => {}
+            }
+        }
+        self.forget_request();
+    }
+
+    /// The answer to this request, should it come, is an ordinary result.
+    fn forget_request(&self) {
+        let key = match &mut self.inner.lock().kind {
+            Kind::Request { key, .. } => key.take(),
+            _ => None,
+        };
+        if let Some(key) = key {
+            self.connection.get().half.net.forget_request(key);
         }
     }
 
@@ -568,13 +595,7 @@ impl Operation {
             }
             Stage::Fresh | Stage::Running | Stage::Done => {}
         }
-        let key = match &self.inner.lock().kind {
-            Kind::Request { key, .. } => *key,
-            _ => None,
-        };
-        if let Some(key) = key {
-            native.half.net.forget_request(key);
-        }
+        self.forget_request();
         self.end(py);
     }
 

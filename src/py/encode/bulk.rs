@@ -32,8 +32,9 @@ fn look(value: &Bound<'_, PyAny>, levels: usize, visits: &mut usize) -> usize {
         // SAFETY: `value` is a str. Characters beyond ASCII take more, which growing makes up for.
         unsafe { ffi::PyUnicode_GET_LENGTH(value.as_ptr()) as usize }
     } else if let Ok(dict) = value.cast_exact::<PyDict>() {
-        let limit = (*visits).min(dict.len());
-        dict.iter().take(limit).fold(0, |sum, (_, item)| sum.saturating_add(look(&item, inner, visits)))
+        // A copy of the values, since another thread may change the dict on a build without the GIL.
+        let items = if dict.len() <= *visits { dict.values() } else { return 0 };
+        items.iter().fold(0, |sum, item| sum.saturating_add(look(&item, inner, visits)))
     } else if let Ok(list) = value.cast_exact::<PyList>() {
         let limit = *visits;
         list.iter().take(limit).fold(0, |sum, item| sum.saturating_add(look(&item, inner, visits)))

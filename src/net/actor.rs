@@ -324,7 +324,7 @@ async fn dial(connection: &Connection, token: Option<&Token>) -> Result<Opened> 
     {
         Ok(opened) => opened,
         Err(_) => Err(Error::new(
-            ErrorKind::Handshake { status: None },
+            ErrorKind::Timeout,
             format!("the connection was not open after {:?} (open_timeout)", settings.open_timeout),
         )
         .transient()),

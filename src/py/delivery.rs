@@ -199,7 +199,8 @@ fn report(connection: &Bound<'_, Connection>, error: &PyErr) {
     let told = || -> PyResult<()> {
         let context = PyDict::new(py);
         context.set_item("message", format!("a callback of the connection to {} raised", this.half.app))?;
-        context.set_item("exception", error.value(py))?;
+        // `into_value`, unlike `value`, gives it its traceback.
+        context.set_item("exception", error.clone_ref(py).into_value(py))?;
         this.event_loop(py)?.call_method1(intern!(py, "call_exception_handler"), (context,))?;
         Ok(())
     };

@@ -7,20 +7,20 @@ import contextlib
 import dataclasses
 import enum
 import gc
+import json
 import math
 import pickle
 import sys
 import tracemalloc
 import uuid
-from collections import OrderedDict, namedtuple
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 from fal_realtime import _core
 from fal_realtime._core import ExtType
@@ -71,7 +71,9 @@ scalars = (
     | st.binary(max_size=300)
 )
 values = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=20) | st.dictionaries(st.text(max_size=40), inner, max_size=20), max_leaves=40
+    scalars,
+    lambda inner: st.lists(inner, max_size=20) | st.dictionaries(st.text(max_size=40), inner, max_size=20),
+    max_leaves=40,
 )
 keys = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text(max_size=40) | st.binary(max_size=40)
 
@@ -93,10 +95,8 @@ def test_we_read_what_msgpack_writes(value: object) -> None:
 @given(st.binary(max_size=200))
 @settings(deadline=None, max_examples=300)
 def test_any_bytes_decode_or_raise_a_decode_error(data: bytes) -> None:
-    try:
+    with contextlib.suppress(DecodeError):
         _core.decode(data)
-    except DecodeError:
-        pass
 
 
 @given(values)
@@ -125,7 +125,13 @@ def test_lengths_at_every_boundary_take_the_shortest_form(length: int) -> None:
 
 @pytest.mark.parametrize("size", [1, 1000, 1024, 1025, 300_000, 5_000_000])
 def test_bulk_bytes_come_through_wherever_they_are(size: int) -> None:
-    value = {"a": bytes(size), "b": [{"c": b"x" * size}, "tail"], "d": bytearray(size), "e": "y" * size, "f": list(range(300))}
+    value = {
+        "a": bytes(size),
+        "b": [{"c": b"x" * size}, "tail"],
+        "d": bytearray(size),
+        "e": "y" * size,
+        "f": list(range(300)),
+    }
     expected = value | {"d": bytes(size)}
     encoded = _core.encode(value)
     assert sys.getsizeof(encoded) - len(encoded) < 100
@@ -176,7 +182,9 @@ class Items(list):  # type: ignore[type-arg]
     pass
 
 
-Pair = namedtuple("Pair", "left right")
+class Pair(NamedTuple):
+    left: int
+    right: str
 
 
 @pytest.mark.parametrize(
@@ -226,9 +234,9 @@ def test_a_pydantic_model_is_encoded_as_its_dump() -> None:
 def test_what_a_model_raises_is_raised() -> None:
     class Broken:
         def model_dump(self) -> dict[str, Any]:
-            raise LookupError("no such field")
+            raise LookupError
 
-    with pytest.raises(LookupError, match="no such field"):
+    with pytest.raises(LookupError):
         _core.encode({"a": Broken()})
 
 
@@ -259,11 +267,17 @@ def test_numpy_scalars_are_numbers_and_arrays_are_refused() -> None:
 # Timestamps
 
 
-@given(st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=-9, minutes=30)), timezone(timedelta(hours=14))])))
+@given(
+    st.datetimes(
+        timezones=st.sampled_from([UTC, timezone(timedelta(hours=-9, minutes=30)), timezone(timedelta(hours=14))])
+    )
+)
 @settings(deadline=None)
 def test_datetimes_round_trip_in_both_directions(value: datetime) -> None:
     encoded = _core.encode(value)
-    decoded = _core.decode(encoded) if datetime.min.replace(tzinfo=UTC) <= value <= datetime.max.replace(tzinfo=UTC) else None
+    decoded = (
+        _core.decode(encoded) if datetime.min.replace(tzinfo=UTC) <= value <= datetime.max.replace(tzinfo=UTC) else None
+    )
     if decoded is not None:
         assert decoded == value
         assert decoded.tzinfo is UTC
@@ -271,14 +285,16 @@ def test_datetimes_round_trip_in_both_directions(value: datetime) -> None:
         assert encoded == msgpack.packb(value, datetime=True)
 
 
-@pytest.mark.parametrize("value", [datetime.min, datetime.max, datetime(1969, 12, 31, 23, 59, 59, 999999), datetime(2000, 2, 29)])
-def test_datetimes_at_the_edges_round_trip(value: datetime) -> None:
-    aware = value.replace(tzinfo=UTC)
-    assert _core.decode(_core.encode(aware)) == aware
+@pytest.mark.parametrize(
+    "value", ["0001-01-01T00:00:00", "9999-12-31T23:59:59.999999", "1969-12-31T23:59:59.999999", "2000-02-29T00:00:00"]
+)
+def test_datetimes_at_the_edges_round_trip(value: str) -> None:
+    instant = datetime.fromisoformat(value + "+00:00")
+    assert _core.decode(_core.encode(instant)) == instant
 
 
 def test_a_naive_datetime_is_refused() -> None:
-    message = encode_error({"when": datetime(2026, 1, 1)})
+    message = encode_error({"when": datetime(2026, 1, 1)})  # noqa: DTZ001 (that is the point)
     assert message.startswith("input.when: ")
     assert "timezone" in message
 
@@ -331,7 +347,7 @@ def test_an_error_names_the_way_to_the_value() -> None:
         "input.images[2].mask: cannot encode object of type 'Opaque'; accepted are None, bool, int"
     )
     assert encode_error(Opaque()).startswith("input: cannot encode object of type 'Opaque'")
-    assert encode_error(({"a b": {1, 2}},)).startswith('input[0]["a b"]: cannot encode object of type \'set\'')
+    assert encode_error(({"a b": {1, 2}},)).startswith("input[0][\"a b\"]: cannot encode object of type 'set'")
     assert encode_error(Point(1, Opaque())).startswith("input.y: ")
 
 
@@ -350,7 +366,9 @@ def test_lone_surrogates_are_refused() -> None:
     assert "lone surrogate" in encode_error({"\udfff": 1})
 
 
-@pytest.mark.parametrize("wrap", [lambda it: [it], lambda it: (it,), lambda it: {"k": it}, Point], ids=["list", "tuple", "dict", "dataclass"])
+@pytest.mark.parametrize(
+    "wrap", [lambda it: [it], lambda it: (it,), lambda it: {"k": it}, Point], ids=["list", "tuple", "dict", "dataclass"]
+)
 def test_nesting_is_limited_to_256_levels(wrap: Callable[[Any], Any]) -> None:
     assert _core.encode(nested(MAX_DEPTH, wrap))
     assert "nests deeper than 256" in encode_error(nested(MAX_DEPTH + 1, wrap))
@@ -386,18 +404,24 @@ class Meddler:
         gc.collect()
 
 
-def test_a_dict_that_changes_its_size_is_refused() -> None:
-    for change in (lambda: entries.clear(), lambda: entries.update({str(i): i for i in range(1000)}), lambda: entries.pop("z")):
-        entries: dict[str, Any] = {}
-        entries.update({"a": Meddler(change), "b": 1, "z": 2})
-        assert encode_error(entries) == "input: the dict was changed while it was being encoded"
+@pytest.mark.parametrize(
+    "change",
+    [dict.clear, dict.popitem, lambda it: it.update({str(i): i for i in range(1000)})],
+    ids=["0", "-1", "+1000"],
+)
+def test_a_dict_that_changes_its_size_is_refused(change: Callable[[dict[str, Any]], object]) -> None:
+    entries: dict[str, Any] = {}
+    entries.update({"a": Meddler(lambda: change(entries)), "b": 1, "z": 2})
+    assert encode_error(entries) == "input: the dict was changed while it was being encoded"
 
 
-def test_a_list_that_changes_its_size_is_refused() -> None:
-    for change in (lambda: items.clear(), lambda: items.extend(range(100_000)), lambda: items.pop()):
-        items: list[Any] = []
-        items.extend([Meddler(change), 1, 2])
-        assert encode_error([items]) == "input[0]: the list was changed while it was being encoded"
+@pytest.mark.parametrize(
+    "change", [list.clear, list.pop, lambda it: it.extend(range(100_000))], ids=["0", "-1", "+100000"]
+)
+def test_a_list_that_changes_its_size_is_refused(change: Callable[[list[Any]], object]) -> None:
+    items: list[Any] = []
+    items.extend([Meddler(lambda: change(items)), 1, 2])
+    assert encode_error([items]) == "input[0]: the list was changed while it was being encoded"
 
 
 def test_a_value_that_removes_itself_and_fails_still_has_a_path() -> None:
@@ -514,10 +538,11 @@ def test_the_last_of_equal_keys_wins() -> None:
 
 
 def test_keys_of_every_hashable_type_decode() -> None:
-    data = b"\x87\x01\x00\xc0\x01\xc3\x02\xcb\x40\x04\x00\x00\x00\x00\x00\x00\x03\xc4\x01b\x04\xd4\x05x\x05\xd6\xff\x00\x00\x00\x00\x06"
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    data = b"\x86\xc0\x01\xc3\x02\xcb\x40\x04\x00\x00\x00\x00\x00\x00\x03\xc4\x01b\x04"
+    data += b"\xd4\x05x\x05\xd6\xff\x00\x00\x00\x00\x06"
     decoded = _core.decode(data)
-    assert decoded == {True: 2, None: 1, 2.5: 3, b"b": 4, ExtType(5, b"x"): 5, epoch: 6}
+    assert decoded == {None: 1, True: 2, 2.5: 3, b"b": 4, ExtType(5, b"x"): 5, epoch: 6}
 
 
 def test_cached_keys_are_the_right_ones() -> None:
@@ -564,7 +589,11 @@ def test_decoded_objects_are_not_kept_alive_or_leaked() -> None:
 # JSON
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=50),
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**30), 10**30)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=50),
     lambda inner: st.lists(inner, max_size=10) | st.dictionaries(st.text(max_size=40), inner, max_size=10),
     max_leaves=30,
 )
@@ -573,31 +602,38 @@ json_values = st.recursive(
 @given(json_values, st.booleans(), st.sampled_from([None, 2]))
 @settings(deadline=None, max_examples=150)
 def test_json_decodes_as_the_standard_library_does(value: object, ensure_ascii: bool, indent: int | None) -> None:
-    import json
-
     decoded = _core.decode_json(json.dumps(value, ensure_ascii=ensure_ascii, indent=indent))
     assert decoded == value
     assert repr(decoded) == repr(value)  # int stays int, -0.0 stays -0.0
 
 
+def strings_of(value: Any) -> Iterator[str]:
+    """All strings and names in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield name
+            yield from strings_of(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from strings_of(item)
+
+
 @given(st.text(alphabet='{}[]":,0123456789.eE+-\\utrfalsn \n\x00é', max_size=30))
 @settings(deadline=None, max_examples=500)
 def test_json_accepts_what_the_standard_library_accepts(text: str) -> None:
-    import json
-
     def refuse(_: str) -> None:
         raise ValueError
 
     try:
-        expected = json.loads(text, parse_constant=refuse)
-    except ValueError:
+        expected: Any = json.loads(text, parse_constant=refuse)
+        "".join(strings_of(expected)).encode()
+    except ValueError:  # lone surrogates among them, which json lets pass
         json_error(text)
         return
-    try:
-        assert repr(_core.decode_json(text)) == repr(expected)
-    except DecodeError as error:
-        # Stricter on purpose.
-        assert "surrogate" in str(error) or "too large for a float" in str(error)
+    assume("inf" not in repr(expected))  # which json makes of numbers that are too large
+    assert repr(_core.decode_json(text)) == repr(expected)
 
 
 @pytest.mark.parametrize(
@@ -636,7 +672,9 @@ def test_deeply_nested_json_is_refused_before_the_stack_is_used(unit: str) -> No
 
 
 def test_json_of_256_levels_decodes() -> None:
-    assert _core.decode_json("[" * MAX_DEPTH + "]" * MAX_DEPTH) == nested(MAX_DEPTH - 1, lambda it: [it] if it else [[]])
+    assert _core.decode_json("[" * MAX_DEPTH + "]" * MAX_DEPTH) == nested(
+        MAX_DEPTH - 1, lambda it: [it] if it else [[]]
+    )
 
 
 @pytest.mark.usefixtures("traced")

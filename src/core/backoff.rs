@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
+mod tests;
+
 /// When and how often to reconnect.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BackoffPolicy {
@@ -13,7 +16,8 @@ pub struct BackoffPolicy {
     pub factor: f64,
     /// How long a connection must have been open for the delays to start over. Default 10 s.
     ///
-    /// A successful handshake is not enough: a server that accepts and then drops would be dialled at full speed.
+    /// A successful handshake is not enough: a server that accepts and then drops would be dialled
+    /// at full speed.
     pub stable_after: Duration,
     /// How many attempts in a row are made; `None`, the default, is without end.
     pub max_attempts: Option<u32>,
@@ -90,7 +94,7 @@ impl Backoff {
         self.opened_at = Some(now);
     }
 
-    /// The connection, if it was open, no longer is. The attempts start over if it had been open for long enough.
+    /// The connection, if it was open, no longer is. The attempts start over if it had been stable.
     pub fn lost(&mut self, now: Instant) {
         if let Some(opened_at) = self.opened_at.take()
             && now.saturating_duration_since(opened_at) >= self.policy.stable_after

@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 
 use crate::error::{Error, ErrorKind, Result};
 
+#[cfg(test)]
+mod tests;
+
 /// Where realtime apps serve their socket unless a path is given.
 const DEFAULT_PATH: &str = "/realtime";
 /// First segments after which an owner and an alias follow.
@@ -21,15 +24,16 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Parses an app id (`owner/alias`, `owner/alias/path`, `workflows/owner/alias`, `comfy/owner/alias` or the legacy
-    /// `123-alias`) and an optional path.
+    /// Parses an app id (`owner/alias`, `owner/alias/path`, `workflows/owner/alias`, `comfy/owner/alias` or
+    /// the legacy `123-alias`) and an optional path.
     ///
-    /// The path defaults to `/realtime`, which is left out if the app id ends in it. A given path always wins; an
-    /// empty one counts as not given, `/` is the app's root.
+    /// The path defaults to `/realtime`, which is left out if the app id ends in it. A given path always
+    /// wins; an empty one counts as not given, `/` is the app's root.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidOption`] if the id has another form, or a segment other characters than `A-Za-z0-9._-`, or
-    /// is `.` or `..`: such a segment would lead the request, and with it the credentials, elsewhere.
+    /// [`ErrorKind::InvalidOption`] if the id has another form, or a segment other characters than
+    /// `A-Za-z0-9._-`, or is `.` or `..`: such a segment would lead the request, and with it the credentials,
+    /// elsewhere.
     pub fn parse(app: &str, path: Option<&str>) -> Result<Self> {
         let mut app_path = if app.contains('/') { app.to_owned() } else { from_legacy(app)? };
         for segment in app_path.split('/') {
@@ -95,12 +99,12 @@ pub fn validate_max_buffering(value: i64) -> Result<u8> {
     })
 }
 
-/// Checks an address that paths are appended to, and strips its trailing slashes. `schemes` are those accepted, in
-/// lower case.
+/// Checks an address that paths are appended to, and strips its trailing slashes. `schemes` are those
+/// accepted, in lower case.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidOption`] if it is no absolute URL of one of these schemes, or has a user name, a query or a
-/// fragment. The message never repeats the URL, in which a secret may be.
+/// [`ErrorKind::InvalidOption`] if it is no absolute URL of one of these schemes, or has a user name, a query
+/// or a fragment. The message never repeats the URL, in which a secret may be.
 pub fn validate_base_url(url: &str, schemes: &[&str]) -> Result<String> {
     let bad = |why: &str| {
         let accepted =
@@ -185,8 +189,8 @@ fn bad_app(app: &str, why: &str) -> Error {
     let shown: String = app.chars().take_while(|c| !"?#@".contains(*c)).take(SHOWN).collect();
     let more = if shown.len() < app.len() { "…" } else { "" };
     invalid(format!(
-        "invalid app id \"{}{more}\": {why}; accepted are owner/alias, owner/alias/path, workflows/owner/alias, \
-         comfy/owner/alias and the legacy 123-alias",
+        "invalid app id \"{}{more}\": {why}; accepted are owner/alias, owner/alias/path, \
+         workflows/owner/alias, comfy/owner/alias and the legacy 123-alias",
         shown.escape_debug()
     ))
 }

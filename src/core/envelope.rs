@@ -1,12 +1,14 @@
 //! What is this message? A borrowing peek at its top-level keys, without building a value.
 //!
-//! [`msgpack`] walks the top level of a map and skips the values; [`json`] does the same with `serde_json`. Both feed
-//! the few keys of interest to [`Keys`], which decides.
+//! `msgpack` walks the top level of a map and skips the values; `json` does the same with `serde_json`.
+//! Both feed the few keys of interest to `Keys`, which decides.
 
 use std::borrow::Cow;
 
 mod json;
 mod msgpack;
+#[cfg(test)]
+mod tests;
 
 pub use json::{classify_text, control_text};
 pub use msgpack::classify_binary;
@@ -16,7 +18,7 @@ pub use msgpack::classify_binary;
 pub enum Inbound<'a> {
     /// A result of the app, including its own `status: "error"`.
     Result {
-        /// Its `request_id`, if that is text or an integer (then its decimal digits). Apps may copy it, none must.
+        /// Its `request_id`, if that is text or an integer (then its decimal digits). Apps need not copy it.
         request_id: Option<Cow<'a, str>>,
     },
     /// `x-fal-error`: the app raised, or the input was not acceptable.

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
+mod tests;
+
 /// What is to be done.
 #[must_use = "a heartbeat that is not acted upon keeps nothing alive"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +27,10 @@ enum State {
 
 /// Pings a silent peer and declares it lost if the silence goes on.
 ///
-/// Any bytes received are a sign of life, not only pongs. A peer that falls silent is declared lost `interval +
-/// timeout` after its last byte, provided that [`poll`](Self::poll) is called at each [`deadline`](Self::deadline).
-/// Whoever runs it reads what the socket has before polling: after a stall the pong may be waiting there.
+/// Any bytes received are a sign of life, not only pongs. A peer that falls silent is declared lost
+/// `interval + timeout` after its last byte, provided that [`poll`](Self::poll) is called at each
+/// [`deadline`](Self::deadline). Whoever runs it reads what the socket has before polling: after a stall the
+/// pong may be waiting there.
 #[derive(Debug)]
 pub struct Heartbeat {
     interval: Option<Duration>,
@@ -40,7 +44,8 @@ impl Heartbeat {
     /// A century: long enough for "never", short enough to be added to any [`Instant`].
     const MAX_WAIT: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-    /// A heartbeat that is not started. `None` and zero turn the pings (`interval`) or the verdict (`timeout`) off.
+    /// A heartbeat that is not started. `None` and zero turn the pings (`interval`) or the
+    /// verdict (`timeout`) off.
     ///
     /// Without a timeout pings go out every interval of silence, which keeps idle middleboxes open.
     pub fn new(interval: Option<Duration>, timeout: Option<Duration>) -> Self {
@@ -68,8 +73,8 @@ impl Heartbeat {
         self.last_activity = Some(now);
     }
 
-    /// What is to be done now. [`Beat::Ping`] is said once for each silence (again each interval if there is no timeout);
-    /// after [`Beat::Lost`] the heartbeat is stopped.
+    /// What is to be done now. [`Beat::Ping`] is said once for each silence (again each interval if there is
+    /// no timeout); after [`Beat::Lost`] the heartbeat is stopped.
     pub fn poll(&mut self, now: Instant) -> Beat {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return Beat::Idle;

@@ -2,6 +2,9 @@
 
 use std::collections::VecDeque;
 
+#[cfg(test)]
+mod tests;
+
 /// What an item costs a [`Ring`]'s second limit.
 pub trait Weigh {
     /// Its size in bytes. Must not change while the item is in a ring.
@@ -31,8 +34,8 @@ pub enum Pushed<T> {
 
 /// A bounded FIFO queue.
 ///
-/// Both limits hold for every push, with one exception: an item heavier than the whole ring is accepted when the
-/// ring is empty, since it could never pass otherwise. (Messages have a size limit of their own.)
+/// Both limits hold for every push, with one exception: an item heavier than the whole ring is accepted when
+/// the ring is empty, since it could never pass otherwise. (Messages have a size limit of their own.)
 #[derive(Debug)]
 pub struct Ring<T: Weigh> {
     items: VecDeque<T>,
@@ -43,8 +46,8 @@ pub struct Ring<T: Weigh> {
 }
 
 impl<T: Weigh> Ring<T> {
-    /// An empty ring keeps at most this many bytes of storage. Most connections of a big process are idle at any
-    /// moment, and growing again costs nanoseconds a message.
+    /// An empty ring keeps at most this many bytes of storage. Most connections of a big process are idle at
+    /// any moment, and growing again costs nanoseconds a message.
     const IDLE_BYTES: usize = 1024;
 
     /// An empty ring of at most `max_items` items (at least 1) and `max_weight` bytes. Allocates nothing.

@@ -4,6 +4,9 @@
 
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
+mod tests;
+
 /// What became of an offered item.
 #[must_use = "an item that passes must be moved on, one that is replaced must be counted"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,12 +41,12 @@ impl<T> Throttle<T> {
     /// Offers an item: it passes if nothing is held and the last pass is an interval ago.
     pub fn offer(&mut self, now: Instant, item: T) -> Offer<T> {
         if let Some(older) = self.slot.take() {
-            // Even when the older one is due: it has not been taken, so the latest wins and is due in its stead.
+            // Even when the older one is due: nobody took it, so the latest wins and is due instead.
             self.slot = Some(item);
             return Offer::Replaced(older);
         }
         if self.interval_over(now) {
-            self.mark_pass(now);
+            self.last_pass = Some(now);
             return Offer::Pass(item);
         }
         self.slot = Some(item);
@@ -55,7 +58,7 @@ impl<T> Throttle<T> {
         if !self.peek_due(now) {
             return None;
         }
-        self.mark_pass(now);
+        self.last_pass = Some(now);
         self.slot.take()
     }
 
@@ -94,10 +97,5 @@ impl<T> Throttle<T> {
 
     fn interval_over(&self, now: Instant) -> bool {
         self.last_pass.is_none_or(|last| now.saturating_duration_since(last) >= self.interval)
-    }
-
-    /// Never moves back, so that passes stay an interval apart even if `now` does.
-    fn mark_pass(&mut self, now: Instant) {
-        self.last_pass = Some(self.last_pass.map_or(now, |last| last.max(now)));
     }
 }

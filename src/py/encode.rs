@@ -6,6 +6,7 @@
 use std::mem::MaybeUninit;
 
 use pyo3::{
+    intern,
     prelude::*,
     types::{PyBytes, PyDict, PyString},
 };
@@ -24,6 +25,9 @@ mod bulk;
 mod convert;
 mod encoder;
 mod failure;
+#[cfg(test)]
+mod tests;
+mod wire;
 mod writer;
 
 /// The key by which fal's applications relate a result to its input.
@@ -52,10 +56,10 @@ pub(crate) fn encode_with_request_id(
     let mut scratch: Scratch = [MaybeUninit::uninit(); _];
     let mut encoder = Encoder::new(Writer::new(py, Target::Vec, &mut scratch), value.as_borrowed());
     let outcome = encoder.writer.put_zeros(headroom).and_then(|()| {
-        let dict = top_level_dict(value)?;
-        let own = own_request_id(&dict)?;
+        let mut dict = top_level_dict(value)?;
+        let own = own_request_id(&mut dict)?;
         let added = if own.is_none() { Some((REQUEST_ID, request_id)) } else { None };
-        encoder.dict(&dict, 1, added)?;
+        encoder.root_dict(&dict, added)?;
         Ok(own.unwrap_or_else(|| request_id.to_owned()))
     });
     match outcome {
@@ -87,13 +91,11 @@ fn top_level_dict<'py>(value: &Bound<'py, PyAny>) -> Outcome<Bound<'py, PyDict>>
             Ok(dict) => return Ok(dict),
             Err(other) => current = other.into_inner(),
         }
-        if current.is_exact_instance_of::<PyString>() {
-            break;
-        }
-        match convert::convert(&current)? {
-            Converted::Map(dict) => return Ok(dict),
-            Converted::Value(inner) => current = inner,
-            _ => break,
+        match convert::convert(&current) {
+            Ok(Converted::Map(dict)) => return Ok(dict),
+            Ok(Converted::Value(inner)) => current = inner,
+            Err(failure) if !failure.is_refusal() => return Err(failure),
+            Ok(_) | Err(_) => break,
         }
     }
     let kind = value.get_type().qualname()?;
@@ -103,15 +105,21 @@ fn top_level_dict<'py>(value: &Bound<'py, PyAny>) -> Outcome<Bound<'py, PyDict>>
     )))
 }
 
-fn own_request_id(dict: &Bound<'_, PyDict>) -> Outcome<Option<String>> {
-    let Some(id) = dict.get_item(pyo3::intern!(dict.py(), REQUEST_ID))? else {
+/// The `request_id` of `dict`. `None` counts as absent, as models with an optional one have it: `dict` is then
+/// a copy without it.
+fn own_request_id(dict: &mut Bound<'_, PyDict>) -> Outcome<Option<String>> {
+    let key = intern!(dict.py(), REQUEST_ID);
+    let Some(id) = dict.get_item(key)? else {
         return Ok(None);
     };
+    if id.is_none() {
+        *dict = dict.copy()?;
+        dict.del_item(key)?;
+        return Ok(None);
+    }
     let id = match id.cast::<PyString>() {
-        Ok(id) => id.to_str().map(str::to_owned).map_err(|_| "it holds a lone surrogate".to_owned()),
+        Ok(id) => id.to_str().map_err(|_| "it holds a lone surrogate".to_owned()).map(str::to_owned),
         Err(_) => Err(format!("it must be a str, not an object of type '{}'", id.get_type().qualname()?)),
     };
-    id.map(Some).map_err(|reason| {
-        Failure::refused(reason).at_key(pyo3::intern!(dict.py(), REQUEST_ID).as_any().as_borrowed())
-    })
+    id.map(Some).map_err(|reason| Failure::refused(reason).at_key(key.as_any()))
 }

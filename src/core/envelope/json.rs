@@ -11,8 +11,8 @@ use super::{Inbound, Key, Keys, Scalar};
 
 /// Classifies a text message.
 ///
-/// Any valid JSON value that is no control message is a result. Nesting costs no stack: `serde_json` skips values
-/// iteratively.
+/// Any valid JSON value that is no control message is a result. Nesting costs no stack: `serde_json` skips
+/// values iteratively.
 pub fn classify_text(message: &str) -> Inbound<'_> {
     let mut json = serde_json::Deserializer::from_str(message);
     let walked = json.deserialize_any(TopLevel).and_then(|inbound| json.end().map(|()| inbound));

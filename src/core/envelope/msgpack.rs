@@ -9,9 +9,9 @@ const RESERVED: &str = "the msgpack message has the reserved type 0xc1";
 
 /// Classifies a binary message.
 ///
-/// Walks the top level of a msgpack map; values are skipped without descending by recursion, large `bin` and `str`
-/// values in constant time. A message that is no map is a result without id. What follows the top-level value, and
-/// what is wrong inside of skipped text, is for the decoder to judge, whose errors reach the caller.
+/// Walks the top level of a msgpack map; values are skipped without descending by recursion, large `bin` and
+/// `str` values in constant time. A message that is no map is a result without id. What follows the top-level
+/// value, and what is wrong inside of skipped text, is for the decoder to judge.
 pub fn classify_binary(message: &[u8]) -> Inbound<'_> {
     let mut reader = Reader { rest: message };
     match reader.classify() {
@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
                 Head::Array(items) => items,
                 Head::Map(pairs) => pairs * 2,
             };
-            // Every value is at least a byte: no more than `rest` can be pending. It also keeps the sum from overflow.
+            // Every value takes a byte or more. Checked here, the sum of the claims can't overflow either.
             pending += children;
             if pending > self.rest.len() as u64 {
                 return Err(TRUNCATED);

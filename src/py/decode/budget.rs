@@ -1,8 +1,8 @@
 //! The memory that a message may become.
 //!
-//! One byte of msgpack can be an empty map, of which CPython makes 64 bytes and a slot to hold it: without a limit
+//! One byte of msgpack can be an empty map, of which `CPython` makes 64 bytes and a slot to hold it: without a limit
 //! a few megabytes on the wire become hundreds in memory. So every object is charged with about what it takes on a
-//! 64-bit CPython (rounded up, and independent of caches, so that a message is accepted always or never), and
+//! 64-bit `CPython` (rounded up, and independent of caches, so that a message is accepted always or never), and
 //! a message may become at most [`BASE`] plus [`FACTOR`] times its own length.
 
 use super::failure::{Failure, Outcome};
@@ -66,7 +66,7 @@ impl Budget {
     }
 
     #[cold]
-    fn exhausted(&self) -> Box<Failure> {
+    fn exhausted(&self) -> Failure {
         let all = self.all;
         Failure::invalid(format!(
             "the message would become more than {all} bytes of Python objects, which is its limit"

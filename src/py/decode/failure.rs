@@ -4,11 +4,13 @@ use pyo3::prelude::*;
 
 use crate::py::codec::error::decode_error;
 
-/// The result of decoding a part of a message. The error is boxed, so that success is cheap to return.
-pub(super) type Outcome<T> = Result<T, Box<Failure>>;
+/// The result of decoding a part of a message.
+pub(super) type Outcome<T> = Result<T, Failure>;
 
-/// Why decoding stopped.
-pub(super) enum Failure {
+/// Why decoding stopped. Boxed, so that success is cheap to return.
+pub(super) struct Failure(Box<Kind>);
+
+enum Kind {
     /// The message is invalid, or beyond a limit: a sentence that says where.
     Invalid(String),
     /// Python raised, for example `MemoryError`.
@@ -17,23 +19,23 @@ pub(super) enum Failure {
 
 impl Failure {
     #[cold]
-    pub(super) fn invalid(message: impl Into<String>) -> Box<Self> {
-        Box::new(Self::Invalid(message.into()))
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self(Box::new(Kind::Invalid(message.into())))
     }
 
     /// The exception to raise.
     #[cold]
-    pub(super) fn into_error(self: Box<Self>, py: Python<'_>) -> PyErr {
-        match *self {
-            Self::Invalid(message) => decode_error(py, &message),
-            Self::Raised(error) => error,
+    pub(super) fn into_error(self, py: Python<'_>) -> PyErr {
+        match *self.0 {
+            Kind::Invalid(message) => decode_error(py, &message),
+            Kind::Raised(error) => error,
         }
     }
 }
 
-impl From<PyErr> for Box<Failure> {
+impl From<PyErr> for Failure {
     #[cold]
     fn from(error: PyErr) -> Self {
-        Self::new(Failure::Raised(error))
+        Self(Box::new(Kind::Raised(error)))
     }
 }

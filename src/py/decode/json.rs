@@ -17,7 +17,7 @@ use super::{
 };
 use crate::py::codec::MAX_DEPTH;
 
-/// The most digits of an integer: CPython's own default limit, since the time to convert grows with the square.
+/// The most digits of an integer: `CPython`'s own default limit, since the time to convert grows with the square.
 pub(super) const MAX_DIGITS: usize = 4300;
 
 /// Decodes one text.
@@ -275,7 +275,7 @@ impl<'a, 'py> JsonDecoder<'a, 'py> {
     }
 
     #[cold]
-    fn expected(&self, what: &str) -> Box<Failure> {
+    fn expected(&self, what: &str) -> Failure {
         let at = self.at;
         Failure::invalid(match self.text.get(at..).and_then(|rest| rest.chars().next()) {
             Some(found) => format!("expected {what} at offset {at} of the JSON text, found {found:?}"),

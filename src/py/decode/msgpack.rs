@@ -260,7 +260,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
     }
 
     #[cold]
-    fn truncated(&self, needed: usize) -> Box<Failure> {
+    fn truncated(&self, needed: usize) -> Failure {
         let (at, there) = (self.offset(), self.rest.len());
         Failure::invalid(format!(
             "the message is cut off: offset {at} needs {needed} more bytes, {there} are there"
@@ -268,12 +268,12 @@ impl<'a, 'py> Decoder<'a, 'py> {
     }
 
     #[cold]
-    fn not_utf8(&self, text: &[u8]) -> Box<Failure> {
+    fn not_utf8(&self, text: &[u8]) -> Failure {
         Failure::invalid(format!("the str at offset {} is not valid UTF-8", self.offset() - text.len()))
     }
 
     #[cold]
-    fn not_set(&self, key: &Bound<'py, PyAny>) -> Box<Failure> {
+    fn not_set(&self, key: &Bound<'py, PyAny>) -> Failure {
         let error = PyErr::fetch(self.py);
         if !error.is_instance_of::<PyTypeError>(self.py) {
             return error.into();

@@ -1,4 +1,4 @@
-//! New Python objects, made the shortest way that CPython's public C API has.
+//! New Python objects, made the shortest way that `CPython`'s public C API has.
 
 use std::ptr;
 

@@ -179,7 +179,7 @@ fn numpy_scalar<'py>(value: &Bound<'py, PyAny>) -> Outcome<Converted<'py>> {
 }
 
 #[cold]
-fn not_encodable(value: &Bound<'_, PyAny>) -> Box<Failure> {
+fn not_encodable(value: &Bound<'_, PyAny>) -> Failure {
     match value.get_type().qualname() {
         Ok(kind) => {
             Failure::refused(format!("cannot encode object of type '{kind}'; accepted are {ACCEPTED}"))

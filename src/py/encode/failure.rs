@@ -1,14 +1,16 @@
 //! Why a value cannot be encoded, and where in the input it is.
 
-use pyo3::prelude::*;
+use pyo3::{prelude::*, types::PyString};
 
 use crate::py::codec::error::encode_error;
 
-/// The result of encoding a part of the input. The error is boxed, so that success is cheap to return.
-pub(super) type Outcome<T = ()> = Result<T, Box<Failure>>;
+/// The result of encoding a part of the input.
+pub(super) type Outcome<T = ()> = Result<T, Failure>;
 
-/// Why encoding stopped.
-pub(super) enum Failure {
+/// Why encoding stopped. Boxed, so that success is cheap to return.
+pub(super) struct Failure(Box<Kind>);
+
+enum Kind {
     /// The value cannot be encoded.
     Refused {
         /// What is wrong with it and what would be accepted.
@@ -26,34 +28,45 @@ const ROOT: &str = "input";
 const MAX_KEY_SHOWN: usize = 40;
 
 impl Failure {
-    pub(super) fn refused(reason: impl Into<String>) -> Box<Self> {
-        Box::new(Self::Refused { reason: reason.into(), path: Vec::new() })
+    #[cold]
+    pub(super) fn refused(reason: impl Into<String>) -> Self {
+        Self(Box::new(Kind::Refused { reason: reason.into(), path: Vec::new() }))
+    }
+
+    /// Whether the value cannot be encoded, rather than that Python code raised.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(*self.0, Kind::Refused { .. })
     }
 
     /// The same failure, seen from the sequence that has the value at `index`.
     #[cold]
-    pub(super) fn at_index(self: Box<Self>, index: usize) -> Box<Self> {
+    pub(super) fn at_index(self, index: usize) -> Self {
         self.under(|| format!("[{index}]"))
     }
 
     /// The same failure, seen from the map that has the value under `key`.
     #[cold]
-    pub(super) fn at_key(self: Box<Self>, key: Borrowed<'_, '_, PyAny>) -> Box<Self> {
-        self.under(|| key_step(&key.to_string()))
+    pub(super) fn at_key(self, key: &Bound<'_, PyAny>) -> Self {
+        // Not `str(key)`, which a subclass may define.
+        self.under(|| match key.cast::<PyString>() {
+            Ok(key) => key_step(&key.to_string_lossy()),
+            Err(_) => "[…]".to_owned(),
+        })
     }
 
-    fn under(mut self: Box<Self>, step: impl FnOnce() -> String) -> Box<Self> {
-        if let Self::Refused { path, .. } = &mut *self {
+    fn under(mut self, step: impl FnOnce() -> String) -> Self {
+        if let Kind::Refused { path, .. } = &mut *self.0 {
             path.push(step());
         }
         self
     }
 
     /// The exception to raise.
-    pub(super) fn into_error(self: Box<Self>, py: Python<'_>) -> PyErr {
-        match *self {
-            Self::Raised(error) => error,
-            Self::Refused { reason, path } => {
+    #[cold]
+    pub(super) fn into_error(self, py: Python<'_>) -> PyErr {
+        match *self.0 {
+            Kind::Raised(error) => error,
+            Kind::Refused { reason, path } => {
                 let steps: String = path.into_iter().rev().collect();
                 encode_error(py, &format!("{ROOT}{steps}: {reason}"))
             }
@@ -61,10 +74,10 @@ impl Failure {
     }
 }
 
-impl From<PyErr> for Box<Failure> {
+impl From<PyErr> for Failure {
     #[cold]
     fn from(error: PyErr) -> Self {
-        Self::new(Failure::Raised(error))
+        Self(Box::new(Kind::Raised(error)))
     }
 }
 

@@ -15,15 +15,15 @@ use pyo3::{exceptions::PyMemoryError, ffi, prelude::*, types::PyBytes};
 use super::failure::Outcome;
 
 unsafe extern "C" {
-    /// Documented in CPython's C API since 1.5; pyo3-ffi does not export it.
+    /// Documented in `CPython`'s C API since 1.5; pyo3-ffi does not export it.
     fn _PyBytes_Resize(bytes: *mut *mut ffi::PyObject, size: ffi::Py_ssize_t) -> c_int;
 }
 
 /// Room on the stack for messages without bulk data.
-pub(super) type Scratch = [MaybeUninit<u8>; 1024];
+pub(super) type Scratch = [MaybeUninit<u8>; 2048];
 
 /// Free room that is kept behind a large payload, so that the small fields behind it do not move it.
-const SLACK: usize = 1024;
+const SLACK: usize = 512;
 
 /// Where the message goes when it leaves the scratch buffer.
 #[derive(Clone, Copy)]
@@ -206,7 +206,7 @@ impl<'s, 'py> Writer<'s, 'py> {
     /// What was written, for a writer with [`Target::Bytes`].
     pub(super) fn into_bytes(mut self) -> Outcome<Bound<'py, PyBytes>> {
         if let Storage::Bytes(bytes) = self.storage {
-            if self.capacity - self.len <= 2 * SLACK && self.capacity - self.len <= self.len / 8 {
+            if self.capacity - self.len <= 2 * SLACK {
                 shorten_bytes(bytes, self.len);
             } else {
                 self.resize_bytes(self.len)?;

@@ -1,0 +1,96 @@
+"""`picows` with `msgspec`: the fastest Python WebSocket client known, in its own callback style and awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+import msgspec
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+
+from .base import AwaitLink, CallbackLink, Message, Peer, Target
+
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder().decode
+
+
+class _CallbackListener(WSListener):
+    link: CallbackLink
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type == WSMsgType.BINARY:
+            self.link.on_message(decode(frame.get_payload_as_memoryview()))
+
+
+class _CallbackLink(CallbackLink):
+    def __init__(self, transport: WSTransport) -> None:
+        super().__init__()
+        self.transport = transport
+
+    def post(self, message: Message) -> None:
+        self.transport.send(WSMsgType.BINARY, encode(message))
+
+    async def close(self) -> None:
+        self.transport.disconnect()
+        await self.transport.wait_disconnected()
+
+
+class Callback(Peer):
+    """A callback for each frame; no queue, no future."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        self.ssl = target.ssl_context()
+
+    async def open(self) -> CallbackLink:
+        transport, listener = await ws_connect(_CallbackListener, self.target.address, ssl_context=self.ssl)
+        assert isinstance(listener, _CallbackListener)
+        listener.link = _CallbackLink(transport)
+        return listener.link
+
+
+class _QueueListener(WSListener):
+    def __init__(self) -> None:
+        self.messages: deque[object] = deque()
+        self.waiter: asyncio.Future[None] | None = None
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type != WSMsgType.BINARY:
+            return
+        self.messages.append(decode(frame.get_payload_as_memoryview()))
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+
+class _AwaitLink(AwaitLink):
+    def __init__(self, transport: WSTransport, listener: _QueueListener) -> None:
+        self.transport = transport
+        self.listener = listener
+
+    async def send(self, message: Message) -> None:
+        self.transport.send(WSMsgType.BINARY, encode(message))
+
+    async def recv(self) -> object:
+        listener = self.listener
+        if not listener.messages:
+            listener.waiter = asyncio.get_running_loop().create_future()
+            await listener.waiter
+            listener.waiter = None
+        return listener.messages.popleft()
+
+    async def close(self) -> None:
+        self.transport.disconnect()
+        await self.transport.wait_disconnected()
+
+
+class Await(Peer):
+    """The least that `await recv()` needs on top: a deque, and a future when it is empty."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        self.ssl = target.ssl_context()
+
+    async def open(self) -> AwaitLink:
+        transport, listener = await ws_connect(_QueueListener, self.target.address, ssl_context=self.ssl)
+        assert isinstance(listener, _QueueListener)
+        return _AwaitLink(transport, listener)

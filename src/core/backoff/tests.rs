@@ -1,0 +1,110 @@
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::{Backoff, BackoffPolicy, spread};
+
+fn policy() -> BackoffPolicy {
+    BackoffPolicy::default()
+}
+
+#[test]
+fn doubles_up_to_the_cap() {
+    let mut backoff = Backoff::new(policy());
+    let delays: Vec<f64> =
+        (0..9).filter_map(|_| backoff.next(1.0)).map(|delay| delay.as_secs_f64()).collect();
+    assert_eq!(delays, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]);
+    assert_eq!(backoff.attempts(), 9);
+}
+
+#[test]
+fn jitter_scales_the_whole_delay() {
+    let delay = |jitter| Backoff::new(policy()).next(jitter);
+    assert_eq!(delay(0.0), Some(Duration::ZERO));
+    assert_eq!(delay(0.5), Some(Duration::from_millis(250)));
+    for out_of_range in [f64::NAN, f64::INFINITY, 2.0] {
+        assert_eq!(delay(out_of_range), Some(Duration::from_millis(500)));
+    }
+    assert_eq!(delay(-1.0), Some(Duration::ZERO));
+}
+
+#[test]
+fn ends_after_the_last_attempt() {
+    let mut backoff = Backoff::new(BackoffPolicy { max_attempts: Some(2), ..policy() });
+    assert!(backoff.next(1.0).is_some() && backoff.next(1.0).is_some());
+    assert_eq!(backoff.next(1.0), None);
+    assert_eq!(backoff.attempts(), 2);
+    assert_eq!(Backoff::new(BackoffPolicy { max_attempts: Some(0), ..policy() }).next(1.0), None);
+}
+
+#[test]
+fn starts_over_only_after_a_stable_connection() {
+    let start = Instant::now();
+    let mut backoff = Backoff::new(policy());
+    let _ = (backoff.next(1.0), backoff.next(1.0));
+    backoff.lost(start + Duration::from_secs(60));
+    assert_eq!(backoff.attempts(), 2, "it was never open");
+    backoff.opened(start);
+    backoff.lost(start + Duration::from_millis(9_999));
+    assert_eq!(backoff.attempts(), 2, "it was open for too short");
+    backoff.lost(start + Duration::from_secs(60));
+    assert_eq!(backoff.attempts(), 2, "a loss is counted once");
+    backoff.opened(start);
+    backoff.lost(start + Duration::from_secs(10));
+    assert_eq!(backoff.attempts(), 0);
+    assert_eq!(backoff.next(1.0), Some(Duration::from_millis(500)));
+}
+
+#[test]
+fn validation_names_the_field() {
+    assert_eq!(policy().validate(), Ok(()));
+    let cases = [
+        (BackoffPolicy { initial: Duration::ZERO, ..policy() }, "initial"),
+        (BackoffPolicy { cap: Duration::from_millis(1), ..policy() }, "cap"),
+        (BackoffPolicy { factor: 0.5, ..policy() }, "factor"),
+        (BackoffPolicy { factor: f64::NAN, ..policy() }, "factor"),
+        (BackoffPolicy { factor: f64::INFINITY, ..policy() }, "factor"),
+    ];
+    for (policy, field) in cases {
+        let message = policy.validate().unwrap_err();
+        assert!(message.contains(field), "{message}");
+    }
+}
+
+#[test]
+fn spread_is_symmetric() {
+    let base = Duration::from_secs(10);
+    assert_eq!(spread(base, 0.25, 0.0), Duration::from_millis(7_500));
+    assert_eq!(spread(base, 0.25, 0.5), base);
+    assert_eq!(spread(base, 0.25, 1.0), Duration::from_millis(12_500));
+    assert_eq!(spread(base, 0.0, 0.9), base);
+    assert_eq!(spread(Duration::MAX, 1.0, 1.0), Duration::MAX);
+}
+
+proptest! {
+    #[test]
+    fn never_above_the_cap(
+        initial in 1..1_000_u64,
+        cap in 1_000..u64::MAX,
+        factor in 1.0..1e300_f64,
+        jitter: f64,
+        attempts in 1..200_u32,
+    ) {
+        let policy = BackoffPolicy {
+            initial: Duration::from_millis(initial),
+            cap: Duration::from_millis(cap),
+            factor,
+            ..BackoffPolicy::default()
+        };
+        let mut backoff = Backoff::new(policy);
+        let mut bound = Duration::ZERO;
+        for _ in 0..attempts {
+            let full = Backoff { policy, attempts: backoff.attempts, opened_at: None }.next(1.0).unwrap();
+            prop_assert!(full >= bound, "the bound never shrinks");
+            bound = full;
+            prop_assert!(backoff.next(jitter).unwrap() <= bound);
+        }
+        // An f64 holds 53 bits of the cap.
+        prop_assert!(bound.as_secs_f64() <= policy.cap.as_secs_f64() * (1.0 + 1e-9));
+    }
+}

@@ -115,6 +115,16 @@ class FaultProxy:
         """Forward again, what was held back first."""
         self._call(lambda: (setattr(self.faults, "frozen", False), self._thawed.set()))
 
+    def thaw_after_reset(self) -> None:
+        """Reset all connections, and forward again for new ones."""
+        self._call(
+            lambda: (
+                [_reset(writer) for writer in list(self._writers)],
+                setattr(self.faults, "frozen", False),
+                self._thawed.set(),
+            )
+        )
+
     @property
     def open_connections(self) -> int:
         """How many clients are connected."""

@@ -12,6 +12,7 @@ use super::{
     settings::Address,
     token_store::Lease,
     transport::{Opened, Stream, Target, open_websocket},
+    wakes,
 };
 use crate::{
     core::{
@@ -219,7 +220,7 @@ impl Actor {
                     let told = inner.tell(Interest::ITEMS);
                     drop(inner);
                     if let Some(notify) = told {
-                        notify.notify();
+                        wakes::notify(notify);
                     }
                 }
                 Action::Finish(error) => self.finish(error),
@@ -258,7 +259,7 @@ impl Actor {
         let told = inner.tell(kind);
         drop(inner);
         if let Some(notify) = told {
-            notify.notify();
+            wakes::notify(notify);
         }
     }
 
@@ -275,7 +276,7 @@ impl Actor {
         let told = inner.tell(kind);
         drop(inner);
         if let Some(notify) = told {
-            notify.notify();
+            wakes::notify(notify);
         }
     }
 
@@ -307,7 +308,7 @@ impl Actor {
         let told = inner.tell(kind);
         drop(inner);
         if let Some(notify) = told {
-            notify.notify();
+            wakes::notify(notify);
         }
         unsent
     }

@@ -10,6 +10,7 @@ use super::{
     actor,
     runtime::{self, Io},
     settings::Settings,
+    wakes::{self, Notify},
 };
 use crate::{
     core::{
@@ -20,12 +21,6 @@ use crate::{
     },
     error::{Error, ErrorKind, Result},
 };
-
-/// Wakes whoever takes from a connection. Called on the I/O thread: must not block and must not take the GIL.
-pub trait Notify: Send + Sync {
-    /// Something that was asked for is there.
-    fn notify(&self);
-}
 
 /// What the caller's side waits for; a set of flags.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -308,7 +303,7 @@ impl Connection {
         let told = inner.inbox.requests.any_settled().then(|| inner.tell(Interest::ANSWERS)).flatten();
         drop(inner);
         if let Some(notify) = told {
-            notify.notify();
+            wakes::notify(notify);
         }
         run_kick(kick?);
         Ok(Offered::Accepted)
@@ -351,7 +346,7 @@ impl Connection {
         let told = inner.inbox.has_items().then(|| inner.tell(Interest::ITEMS)).flatten();
         drop(inner);
         if let Some(notify) = told {
-            notify.notify();
+            wakes::notify(notify);
         }
     }
 
@@ -377,7 +372,7 @@ impl Connection {
         let told = inner.tell(Interest::ITEMS);
         drop(inner);
         if let Some(notify) = told {
-            notify.notify();
+            wakes::notify(notify);
         }
     }
 
@@ -414,7 +409,7 @@ impl Connection {
         let kick = inner.unpark();
         drop(inner);
         if let Some(notify) = told {
-            notify.notify();
+            wakes::notify(notify);
         }
         run_kick(kick);
     }

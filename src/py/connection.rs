@@ -29,7 +29,10 @@ use crate::{
         session::State,
     },
     error::{Error, ErrorKind},
-    net::handle::{Interest, Notify, Offered},
+    net::{
+        handle::{Interest, Offered},
+        wakes::Notify,
+    },
 };
 
 /// A connection for asyncio; the public class derives from it.
@@ -338,7 +341,8 @@ impl Connection {
     pub(super) fn look_again(&self) {
         let place = self.home.lock().as_ref().map(|bound| bound.place.clone());
         if let Some(place) = place {
-            place.notify();
+            place.note();
+            place.ring();
         }
     }
 

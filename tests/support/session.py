@@ -158,7 +158,8 @@ class Session:
 
     def drop(self) -> None:
         """Reset the TCP connection."""
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+        if self._sock.fileno() >= 0:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
         self._sock.close()
 
     def leave(self) -> None:

@@ -49,6 +49,8 @@ struct Actor {
     lease: Option<Lease>,
     link: Option<Link>,
     opened: Option<Opened>,
+    /// A socket was open once.
+    established: bool,
 }
 
 /// Runs a connection until it is closed.
@@ -63,6 +65,7 @@ pub(super) async fn run(connection: Arc<Connection>, io: Io) {
         lease: None,
         link: None,
         opened: None,
+        established: false,
     };
     while actor.session.state() != State::Closed {
         let input = actor.work().await;
@@ -245,7 +248,7 @@ impl Actor {
     }
 
     fn start(&mut self, stream: Stream, leftover: Bytes) {
-        if self.session.socket() > 1 {
+        if std::mem::replace(&mut self.established, true) {
             self.connection.shared().lock().reconnects += 1;
         }
         self.link = Some(Link::new(self.connection.clone(), stream, leftover));
@@ -336,3 +339,6 @@ async fn dial(connection: &Connection, token: Option<&Token>) -> Result<Opened> 
 fn late(what: &str, open_timeout: Duration) -> Error {
     Error::new(ErrorKind::Timeout, format!("{what} after {open_timeout:?} (open_timeout)")).transient()
 }
+
+#[cfg(test)]
+mod tests;

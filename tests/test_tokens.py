@@ -10,7 +10,7 @@ import time
 import pytest
 from support import LIMIT, Answer, Log, Peer, Session, gather, result_of
 
-from fal_realtime import ApiError, AuthenticationError, RequestTimeoutError, ValidationError
+from fal_realtime import ApiError, AuthenticationError, ReconnectPolicy, RequestTimeoutError, ValidationError
 
 APP = "fal-ai/fast-lcm-diffusion"
 BUSY = [Answer(429, "slow down"), Answer(503, "busy")]
@@ -364,8 +364,6 @@ async def test_a_refreshed_token_is_used_when_the_connection_opens_again():
         session.accept()
         assert leave.wait(LIMIT)
         session.drop()
-
-    from fal_realtime import ReconnectPolicy
 
     with Peer(until_told, Session.echo) as peer:
         options = {"token_provider": provide, "token_expiration_seconds": 1}

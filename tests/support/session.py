@@ -109,6 +109,8 @@ class Session:
     def send_raw(self, message: bytes | str) -> None:
         """Send bytes as a binary, str as a text message."""
         self.accept()
+        if self._protocol.state is not State.OPEN:
+            raise SessionEnded
         if isinstance(message, str):
             self._protocol.send_text(message.encode())
         else:

@@ -87,12 +87,16 @@ class Session:
 
     def recv(self, timeout: float = LIMIT) -> Any:
         """The next message: msgpack decoded, or the text."""
+        message = self.recv_raw(timeout)
+        return message if isinstance(message, str) else msgpack.unpackb(message)
+
+    def recv_raw(self, timeout: float = LIMIT) -> bytes | str:
+        """The next message as it came."""
         self.accept()
         end = time.monotonic() + timeout
         while not self._inbox:
             self._read(end - time.monotonic())
-        message = self._inbox.popleft()
-        return message if isinstance(message, str) else msgpack.unpackb(message)
+        return self._inbox.popleft()
 
     def send(self, result: Any) -> None:
         """Send a result as msgpack."""

@@ -431,9 +431,21 @@ impl Connection {
         over.then(|| inner.failure.clone().unwrap_or_else(|| Error::closed(1000, "")))
     }
 
-    /// Whether nothing is pending on the way out.
-    pub fn is_drained(&self) -> bool {
-        self.inner.lock().outbox.pending() == 0
+    /// Whether everything is written, for a waiter who began when `failed_before` messages had failed: `None` while
+    /// something is pending, an error when the connection was closed before that.
+    pub fn drained(&self, failed_before: u64) -> Option<Result<()>> {
+        let inner = self.inner.lock();
+        if inner.outbox.pending() > 0 {
+            return None;
+        }
+        let over = matches!(inner.state, State::Closing | State::Closed);
+        let failed = over && inner.outbox.failed() > failed_before;
+        Some(if failed { Err(inner.closed_error()) } else { Ok(()) })
+    }
+
+    /// How many messages have failed.
+    pub fn failed(&self) -> u64 {
+        self.inner.lock().outbox.failed()
     }
 
     /// The counters, at one instant.

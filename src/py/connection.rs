@@ -161,7 +161,7 @@ impl Connection {
     }
 
     fn drain<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
-        Operation::new(slf, Kind::Drain)
+        Operation::new(slf, Kind::Drain { failed_before: None })
     }
 
     fn wait_closed<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {

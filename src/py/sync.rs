@@ -345,8 +345,10 @@ impl SyncConnection {
         let net = &self.shared.half.net;
         raised(py, net.check_process())?;
         let deadline = Deadline::after(py, timeout)?;
-        let drained =
-            self.shared.wait(py, Interest::DRAINED, &deadline, |_| Ok(net.is_drained().then_some(())))?;
+        let failed_before = net.failed();
+        let drained = self.shared.wait(py, Interest::DRAINED, &deadline, |_| {
+            net.drained(failed_before).map(|outcome| raised(py, outcome)).transpose()
+        })?;
         drained.ok_or_else(|| too_late(py, "not everything was written", timeout))
     }
 

@@ -107,12 +107,15 @@ impl Provider {
             };
             let coroutine =
                 self.context.bind(py).call_method1("run", (&self.function, self.argument.as_str()))?;
+            let module = py.import("fal_realtime._provider")?;
+            let call = module.getattr("CancellableCall")?.call1((coroutine, &event_loop))?;
             let locals =
                 TaskLocals::new(event_loop.into_bound(py)).with_context(self.context.bind(py).clone());
-            pyo3_async_runtimes::into_future_with_locals(&locals, coroutine)
+            let future = pyo3_async_runtimes::into_future_with_locals(&locals, call.call_method0("run")?)?;
+            Ok((future, call.unbind()))
         });
-        let future = match started {
-            Some(Ok(future)) => future,
+        let (future, call) = match started {
+            Some(Ok(started)) => started,
             Some(Err(error)) => return Err(failed(&error)),
             None => return Err(abandoned()),
         };
@@ -127,12 +130,18 @@ impl Provider {
                     () = tell.closed() => None,
                 }
             });
-            if let Some((tell, outcome)) = outcome {
-                let token = Python::try_attach(|py| {
-                    outcome.and_then(|token| checked(token.bind(py))).map_err(|error| failed(&error))
+            let Some((tell, outcome)) = outcome else {
+                let _ = Python::try_attach(|py| {
+                    if let Err(error) = call.call_method0(py, "cancel") {
+                        error.write_unraisable(py, Some(call.bind(py)));
+                    }
                 });
-                let _ = tell.send(token.unwrap_or_else(|| Err(abandoned())));
-            }
+                return;
+            };
+            let token = Python::try_attach(|py| {
+                outcome.and_then(|token| checked(token.bind(py))).map_err(|error| failed(&error))
+            });
+            let _ = tell.send(token.unwrap_or_else(|| Err(abandoned())));
         });
         Ok(told)
     }

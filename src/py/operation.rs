@@ -127,7 +127,9 @@ impl Operation {
         }
         this.cancel(py);
         let error = match value {
-            Some(value) if !value.is_none() && value.is_instance_of::<pyo3::exceptions::PyBaseException>() => {
+            Some(value)
+                if !value.is_none() && value.is_instance_of::<pyo3::exceptions::PyBaseException>() =>
+            {
                 value.clone()
             }
             Some(value) if !value.is_none() => kind.call1((value,))?,
@@ -163,7 +165,9 @@ impl Operation {
         visit.call(&self.connection)?;
         if let Some(inner) = self.inner.try_lock() {
             match &inner.stage {
-                Stage::Waiting(object) | Stage::Decoding(Decoding { iterator: object, .. }) => visit.call(object)?,
+                Stage::Waiting(object) | Stage::Decoding(Decoding { iterator: object, .. }) => {
+                    visit.call(object)?
+                }
                 Stage::Fresh | Stage::Running | Stage::Done => {}
             }
             if let Some(timer) = &inner.timer {
@@ -177,7 +181,10 @@ impl Operation {
 impl Operation {
     pub(super) fn new<'py>(connection: &Bound<'py, Connection>, kind: Kind) -> PyResult<Bound<'py, Self>> {
         let inner = Inner { kind, stage: Stage::Fresh, timer: None, expired: false };
-        Bound::new(connection.py(), Self { connection: connection.clone().unbind(), inner: Mutex::new(inner) })
+        Bound::new(
+            connection.py(),
+            Self { connection: connection.clone().unbind(), inner: Mutex::new(inner) },
+        )
     }
 
     fn resume(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
@@ -240,7 +247,34 @@ impl Operation {
             Ok(Looked::Found(value)) => Ok(Step::Done(value)),
             Ok(Looked::Step(step)) => Ok(step),
             Ok(Looked::Wait(place)) => Self::wait(slf, place, called),
-            Err(error) => Err(error),
+            Err(error) => {
+                this.give_up(called);
+                Err(error)
+            }
+        }
+    }
+
+    /// It ends with an error: whoever is next in its line gets the turn, and a late answer is nobody's.
+    fn give_up(&self, called: bool) {
+        let native = self.connection.get();
+        if called {
+            match self.place() {
+                Place::Receivers => native.hand_on(|waiting| &mut waiting.receivers),
+                Place::Senders => native.hand_on(|waiting| &mut waiting.senders),
+                _ => {}
+            }
+        }
+        self.forget_request();
+    }
+
+    /// The answer to this request, should it come, is an ordinary result.
+    fn forget_request(&self) {
+        let key = match &mut self.inner.lock().kind {
+            Kind::Request { key, .. } => key.take(),
+            _ => None,
+        };
+        if let Some(key) = key {
+            self.connection.get().half.net.forget_request(key);
         }
     }
 
@@ -377,7 +411,12 @@ impl Operation {
     // --- decoding ---
 
     /// Decodes a result. `in_line`: it is a receiver's, and the next one must wait for it.
-    fn decode(&self, connection: &Bound<'_, Connection>, item: Numbered<Item>, in_line: bool) -> PyResult<Step> {
+    fn decode(
+        &self,
+        connection: &Bound<'_, Connection>,
+        item: Numbered<Item>,
+        in_line: bool,
+    ) -> PyResult<Step> {
         let (native, py) = (connection.get(), connection.py());
         let Item::Result(received) = &item.what else {
             return Err(PyRuntimeError::new_err("only results are decoded"));
@@ -394,7 +433,12 @@ impl Operation {
     }
 
     /// Drives an asynchronous decoder; `thrown` is what was thrown into this coroutine.
-    fn decoding(&self, py: Python<'_>, decoding: Decoding, thrown: Option<Bound<'_, PyTuple>>) -> PyResult<Step> {
+    fn decoding(
+        &self,
+        py: Python<'_>,
+        decoding: Decoding,
+        thrown: Option<Bound<'_, PyTuple>>,
+    ) -> PyResult<Step> {
         let cancelling = thrown.is_some();
         let iterator = decoding.iterator.bind(py);
         let step = match thrown {
@@ -551,13 +595,7 @@ impl Operation {
             }
             Stage::Fresh | Stage::Running | Stage::Done => {}
         }
-        let key = match &self.inner.lock().kind {
-            Kind::Request { key, .. } => *key,
-            _ => None,
-        };
-        if let Some(key) = key {
-            native.half.net.forget_request(key);
-        }
+        self.forget_request();
         self.end(py);
     }
 

@@ -1,0 +1,8 @@
+"""What the lifecycle tests share: a peer that does what it is told, and waits that are bounded."""
+
+from __future__ import annotations
+
+from .peer import Peer
+from .waiting import LOOPS, run_in, until, until_sync
+
+__all__ = ["LOOPS", "Peer", "run_in", "until", "until_sync"]

@@ -9,6 +9,7 @@
 //   token            the token that a `tokenProvider` gives; without it the client requests one with the key
 //   inputs           sent one by one: the first opens, the others follow its result
 //   results, errors  how many to wait for before closing
+//   until_closed     do not close: wait until the server does
 //
 // Prints what was seen as one JSON object: dialled (addresses as the client wrote them, without the token), results,
 // errors and, once closed, closeCode. Bytes are written as {"$bytes": "<base64>"}, in the plan too.
@@ -57,11 +58,16 @@ const fal = createFalClient({
   retry: { maxRetries: 0 },
 });
 
+let looking = true;
+
 function look() {
-  if (seen.results.length < plan.results || seen.errors.length < plan.errors) {
+  if (!looking || seen.results.length < plan.results || seen.errors.length < plan.errors) {
     return;
   }
-  connection.close();
+  looking = false;
+  if (!plan.until_closed) {
+    connection.close();
+  }
   const closed = setInterval(() => {
     if (seen.closeCode !== null) {
       clearInterval(closed);

@@ -48,8 +48,9 @@ struct Actor {
     established: bool,
 }
 
-/// Runs a connection until it is closed.
-pub(super) async fn run(connection: Arc<Connection>, io: Io) {
+/// Runs a connection until it is closed. The actor exists from the call on, so that a connection whose thread stops
+/// before the first poll is told, too.
+pub(super) fn run(connection: Arc<Connection>, io: Io) -> impl Future<Output = ()> + Send {
     let session = Session::new(connection.settings.session.clone());
     let mut actor = Actor {
         connection,
@@ -62,9 +63,11 @@ pub(super) async fn run(connection: Arc<Connection>, io: Io) {
         opened: None,
         established: false,
     };
-    while actor.session.state() != State::Closed {
-        let input = actor.work().await;
-        actor.step(input);
+    async move {
+        while actor.session.state() != State::Closed {
+            let input = actor.work().await;
+            actor.step(input);
+        }
     }
 }
 

@@ -121,9 +121,9 @@ pub struct Routes {
 
 impl Inner {
     /// Sleeps no more. The waker is to be kicked after the lock is released.
-    fn unpark(&mut self) -> Option<(Io, Waker)> {
+    fn unpark(&mut self) -> Option<Kick> {
         let waker = self.parked.take()?;
-        Some((self.io.clone()?, waker))
+        Some(Kick::Wake(self.io.clone()?, waker))
     }
 
     /// Something of `kind` is there. The notification is to be sent after the lock is released.
@@ -271,7 +271,7 @@ impl Connection {
     }
 
     /// Makes sure that an actor runs and opens.
-    fn wake_to_open(self: &Arc<Self>, inner: &mut Inner, eager: bool) -> Result<Option<(Io, Waker)>> {
+    fn wake_to_open(self: &Arc<Self>, inner: &mut Inner, eager: bool) -> Result<Option<Kick>> {
         if inner.state == State::Active {
             return Ok(inner.unpark());
         }
@@ -280,10 +280,12 @@ impl Connection {
         if inner.io.is_some() {
             return Ok(inner.unpark());
         }
-        let io = runtime::io()?;
+        let io = runtime::io().inspect_err(|error| {
+            // What was accepted will not be sent.
+            inner.finish(Some(error.clone()));
+        })?;
         inner.io = Some(io.clone());
-        io.spawn(actor::run(self.clone(), io.clone()));
-        Ok(None)
+        Ok(Some(Kick::Start(io, self.clone())))
     }
 
     /// Takes a message on its way. The first one opens the connection.
@@ -449,9 +451,18 @@ impl Connection {
     }
 }
 
-fn run_kick(kick: Option<(Io, Waker)>) {
-    if let Some((io, waker)) = kick {
-        io.kick(waker);
+/// What sets the actor in motion, once the lock is released.
+enum Kick {
+    Wake(Io, Waker),
+    Start(Io, Arc<Connection>),
+}
+
+fn run_kick(kick: Option<Kick>) {
+    match kick {
+        Some(Kick::Wake(io, waker)) => io.kick(waker),
+        // On a thread that is being stopped the actor is dropped at once, and takes the lock to say so.
+        Some(Kick::Start(io, connection)) => io.spawn(actor::run(connection, io.clone())),
+        None => {}
     }
 }
 

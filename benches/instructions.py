@@ -39,6 +39,8 @@ def worker(spec: Spec) -> list[str]:
 def run(command: Sequence[str], spec: Spec) -> subprocess.CompletedProcess[str]:
     """Runs it where the worker finds its modules."""
     environment = {**os.environ, **({"SSL_CERT_FILE": spec.ca_file} if spec.ca_file else {})}
+    # valgrind follows the link of a virtual environment's interpreter, which then no longer finds its packages.
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     return subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -61,7 +63,7 @@ def with_perf(spec: Spec, event: str, directory: str) -> None:
         sys.exit(finished.stderr)
     unit = "ns of CPU" if event == "cpu-clock" else "instructions"
     report = ["perf", "report", "-i", data, "--stdio", "-q", "--percent-limit", "0.5", "--show-total-period"]
-    for keys, title in (("tid", "by thread"), ("comm,dso,symbol", "by function")):
+    for keys, title in (("pid", "by thread"), ("comm,dso,symbol", "by function")):
         print(f"\n{title}: share, {unit} a message")
         for line in run([*report, "--sort", keys], spec).stdout.splitlines():
             found = re.match(r"\s*([\d.]+%)\s+(\d+)\s+(.*?)\s*(?:-\s+-)?\s*$", line)

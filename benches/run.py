@@ -24,10 +24,11 @@ MASS_PEERS = ("fal-realtime/callback", "picows/callback", "fal-client")
 """Who opens ten thousand connections."""
 BOTTLENECK = 0.9
 """From this share of its time on, the server is what was measured."""
-DISTRIBUTIONS = (
-    "fal-realtime", "picows", "msgspec", "ormsgpack", "msgpack", "fal-client", "websockets", "aiohttp", "uvloop", "wreq",
-    "rnet",
-)  # fmt: skip
+DISTRIBUTIONS: tuple[str, ...] = (
+    *("fal-realtime", "fal-client", "picows", "aiohttp", "websockets", "wreq", "rnet"),
+    *("msgspec", "ormsgpack", "msgpack", "uvloop"),
+)
+"""Whose versions a report names."""
 
 Label = tuple[Entry, str]
 """A client and the loop it runs on."""
@@ -98,9 +99,11 @@ def run_cell(cell: Cell, who: Sequence[Label], server: Server, rounds: int, seco
 
 
 def show(value: Spread | None, digits: int) -> str:
-    """`median [low..high]`."""
+    """`median [low..high]`, or the one value."""
     if value is None:
         return "-"
+    if value.low == value.high:
+        return f"{value.median:,.{digits}f}"
     return f"{value.median:,.{digits}f} [{value.low:,.{digits}f}..{value.high:,.{digits}f}]"
 
 
@@ -121,6 +124,8 @@ def table(cell: Cell, results: Mapping[str, Sequence[Result]], baseline: str) ->
         busy = Spread.of([one["server_busy"] for one in rounds if "server_busy" in one])
         if busy is not None and busy.median >= BOTTLENECK:
             row[-1] += f"  the server is the bottleneck ({busy.median:.0%})"
+        if any(one.get("load", 1.0) < targets.SATURATED for one in rounds):
+            row[-1] += "  the loop was not saturated"
         if failed:
             row[-1] += f"  {failed} of {len(rounds)} rounds failed"
         rows.append(row)

@@ -13,6 +13,9 @@ OURS = "fal-realtime/callback"
 PICOWS = "picows/callback"
 FAL = "fal-client"
 
+SATURATED = 0.75
+"""A loop that ran its callbacks for less than this share of the time was not saturated: that round is not judged."""
+
 COMPARE = {">=": operator.ge, "<=": operator.le, "<": operator.lt}
 
 Rounds = Mapping[str, Sequence[Result]]
@@ -72,18 +75,26 @@ def _costs() -> Iterator[Target]:
 TARGETS: tuple[Target, ...] = (*_speed(), *_costs())
 
 
+def counts(result: Result | None, metric: str) -> float | None:
+    """The figure, unless it means nothing: round trips beside callbacks that hardly ran."""
+    if result is None or result.get("load", 1.0) < SATURATED:
+        return None
+    value: float | None = result.get(metric)
+    return value
+
+
 def paired(rounds: Rounds, metric: str, ours: str, base: str | tuple[str, ...] | None) -> list[float]:
     """The ratio in each round in which both were measured (of several bases the lower figure counts)."""
     bases = (base,) if isinstance(base, str) else base
     ratios = []
     for index, mine in enumerate(rounds.get(ours, ())):
-        value = mine.get(metric)
+        value = counts(mine, metric)
         if value is None:
             continue
         if bases is None:
             ratios.append(float(value))
             continue
-        others = [rounds[name][index].get(metric) for name in bases if index < len(rounds.get(name, ()))]
+        others = [counts(rounds[name][index], metric) for name in bases if index < len(rounds.get(name, ()))]
         known = [other for other in others if other]
         if known:
             ratios.append(value / min(known))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import aiohttp
 import msgspec
 
@@ -12,7 +14,7 @@ decode = msgspec.msgpack.Decoder().decode
 
 
 class _Link(AwaitLink):
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse[Any]) -> None:
         self.socket = socket
 
     async def send(self, message: Message) -> None:

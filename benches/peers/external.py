@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import msgspec
-
 from common import NODE_DIRECTORY, Result, Spec, binary, message, server_busy, server_stats
 
 from .works import WARM_UP

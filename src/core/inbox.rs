@@ -256,7 +256,10 @@ impl Inbox {
     /// Whether the socket should not be read for now.
     pub fn should_pause(&mut self) -> bool {
         if !self.lossless {
-            return self.notices.len() >= MAX_NOTICES;
+            // Results make room for each other; notices do not.
+            let notices = self.notices.len();
+            self.paused = notices >= MAX_NOTICES || (self.paused && notices > MAX_NOTICES / 2);
+            return self.paused;
         }
         let (len, weight) = (self.ring.len() + self.notices.len(), self.ring.weight());
         let full = |slack: usize| len >= HIGH_WATER * slack || weight >= HIGH_WATER_BYTES * slack;

@@ -115,6 +115,12 @@ impl Requests {
         self.all.remove(&key)?.answer
     }
 
+    /// The number of a settled request's answer.
+    #[cfg(test)]
+    pub(super) fn answer_number(&self, key: RequestKey) -> Option<u64> {
+        self.all.get(&key)?.answer.as_ref().map(|answer| answer.number)
+    }
+
     /// Forgets a request. Returns its answer if it was settled.
     pub(super) fn forget(&mut self, key: RequestKey) -> Option<Answer> {
         let request = self.all.remove(&key)?;
@@ -124,3 +130,6 @@ impl Requests {
         request.answer
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,9 @@ use crate::error::{Error, ErrorKind};
 
 /// A socket that was open for so long had been accepted.
 const ACCEPTED_AFTER: Duration = Duration::from_secs(10);
+/// A socket that gave no result and closed sooner than this is not replaced at once: a server that accepts and
+/// then closes would be dialled at full speed.
+const SHORT_LIVED: Duration = Duration::from_secs(1);
 
 /// Where a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -170,7 +173,7 @@ pub struct Session {
     config: SessionConfig,
     state: State,
     socket: u64,
-    backoff: Option<Backoff>,
+    backoff: Backoff,
     /// Somebody waits for the opening.
     eager: bool,
     /// A socket was open once.
@@ -181,6 +184,8 @@ pub struct Session {
     opened_at: Option<Instant>,
     /// The token was refused, and a fresh one is being tried.
     refused: bool,
+    /// The newest socket gave a result.
+    useful: bool,
     /// The server has said that this socket's session is over.
     over: bool,
 }
@@ -189,7 +194,8 @@ impl Session {
     /// A session in the state `idle`.
     pub fn new(config: SessionConfig) -> Self {
         Self {
-            backoff: config.reconnect.clone().map(Backoff::new),
+            // Without a policy a loss ends the connection; back-off is then for messages behind a normal close.
+            backoff: Backoff::new(config.reconnect.unwrap_or_default()),
             config,
             state: State::Idle,
             socket: 0,
@@ -198,6 +204,7 @@ impl Session {
             opening_since: None,
             opened_at: None,
             refused: false,
+            useful: false,
             over: false,
         }
     }
@@ -235,10 +242,9 @@ impl Session {
                 self.established = true;
                 self.eager = false;
                 self.over = false;
+                self.useful = false;
                 self.opened_at = Some(now);
-                if let Some(backoff) = &mut self.backoff {
-                    backoff.opened(now);
-                }
+                self.backoff.opened(now);
                 Vec::new()
             }
             (Connecting, Input::OpenFailed { socket, error }) if socket == self.socket => {
@@ -247,6 +253,7 @@ impl Session {
 
             (Active, Input::Accepted { socket }) if socket == self.socket => {
                 self.refused = false;
+                self.useful = true;
                 Vec::new()
             }
             (Active, Input::SessionOver { socket }) if socket == self.socket => {
@@ -305,9 +312,13 @@ impl Session {
 
     /// A socket that lived for a while was accepted, even if no result came to say so.
     fn forgive(&mut self, now: Instant) {
-        if self.opened_at.is_some_and(|at| now.saturating_duration_since(at) >= ACCEPTED_AFTER) {
+        if self.was_open_for(now, ACCEPTED_AFTER) {
             self.refused = false;
         }
+    }
+
+    fn was_open_for(&self, now: Instant, time: Duration) -> bool {
+        self.opened_at.is_some_and(|at| now.saturating_duration_since(at) >= time)
     }
 
     /// The credentials were refused: once, try a fresh token.
@@ -333,11 +344,16 @@ impl Session {
         if hopeless || too_late || (first && self.eager) {
             return self.finish(error);
         }
-        self.wait(jitter, error)
+        self.reconnect(jitter, error)
+    }
+
+    /// Waits before another attempt, if the policy is to make one.
+    fn reconnect(&mut self, jitter: f64, error: Error) -> Vec<Action> {
+        if self.config.reconnect.is_some() { self.wait(jitter, error) } else { self.finish(error) }
     }
 
     fn wait(&mut self, jitter: f64, error: Error) -> Vec<Action> {
-        match self.backoff.as_mut().and_then(|backoff| backoff.next(jitter)) {
+        match self.backoff.next(jitter) {
             Some(delay) => {
                 self.state = State::Waiting;
                 vec![Action::Wait(delay)]
@@ -348,19 +364,21 @@ impl Session {
 
     fn lost(&mut self, now: Instant, jitter: f64, loss: Loss, unsent: bool) -> Vec<Action> {
         self.forgive(now);
-        if let Some(backoff) = &mut self.backoff {
-            backoff.lost(now);
-        }
+        self.backoff.lost(now);
         let normal = self.over || matches!(loss, Loss::Close { code: 1000, .. });
         if normal {
             let mut actions = Vec::new();
             if self.config.streaming {
                 actions.push(Action::EndStream);
             }
-            if unsent {
+            if !unsent {
+                self.state = State::Idle;
+            } else if self.useful || self.was_open_for(now, SHORT_LIVED) {
                 actions.extend(self.open());
             } else {
-                self.state = State::Idle;
+                actions.extend(
+                    self.wait(jitter, Error::closed(1000, "the server closes every session at once")),
+                );
             }
             return actions;
         }
@@ -372,8 +390,8 @@ impl Session {
                     format!("the server refused the session (close code 1008{why})"),
                 ))
             }
-            Loss::Close { code, reason } => self.wait(jitter, Error::closed(code, reason)),
-            Loss::Broken(reason) => self.wait(jitter, Error::closed(1006, reason)),
+            Loss::Close { code, reason } => self.reconnect(jitter, Error::closed(code, reason)),
+            Loss::Broken(reason) => self.reconnect(jitter, Error::closed(1006, reason)),
         }
     }
 }

@@ -44,6 +44,8 @@ struct Actor {
     lease: Option<Lease>,
     link: Option<Link>,
     opened: Option<Opened>,
+    /// A socket was open once.
+    established: bool,
 }
 
 /// Runs a connection until it is closed.
@@ -58,6 +60,7 @@ pub(super) async fn run(connection: Arc<Connection>, io: Io) {
         lease: None,
         link: None,
         opened: None,
+        established: false,
     };
     while actor.session.state() != State::Closed {
         let input = actor.work().await;
@@ -236,7 +239,7 @@ impl Actor {
     }
 
     fn start(&mut self, stream: Stream, leftover: Bytes) {
-        if self.session.socket() > 1 {
+        if std::mem::replace(&mut self.established, true) {
             self.connection.shared().lock().reconnects += 1;
         }
         self.link = Some(Link::new(self.connection.clone(), stream, leftover));
@@ -321,9 +324,12 @@ async fn dial(connection: &Connection, token: Option<&Token>) -> Result<Opened> 
     {
         Ok(opened) => opened,
         Err(_) => Err(Error::new(
-            ErrorKind::Handshake { status: None },
+            ErrorKind::Timeout,
             format!("the connection was not open after {:?} (open_timeout)", settings.open_timeout),
         )
         .transient()),
     }
 }
+
+#[cfg(test)]
+mod tests;

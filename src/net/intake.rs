@@ -37,6 +37,16 @@ pub(super) enum Verdict {
     SessionOver,
 }
 
+/// fal's text messages are JSON objects; another JSON value is neither a result nor a control message.
+fn object_text(text: &str) -> Inbound<'_> {
+    match classify_text(text) {
+        Inbound::Result { .. } if !text.trim_start().starts_with('{') => {
+            Inbound::Malformed { why: "it is JSON, but not an object" }
+        }
+        inbound => inbound,
+    }
+}
+
 /// The arrivals of one read.
 pub(super) struct Intake {
     dialect: Dialect,
@@ -66,7 +76,7 @@ impl Intake {
             (_, Kind::Text) => {
                 let text = std::str::from_utf8(&payload).unwrap_or_default();
                 match self.dialect {
-                    Dialect::Fal => classify_text(text),
+                    Dialect::Fal => object_text(text),
                     _ => control_text(text).unwrap_or_else(|| self.custom(&payload)),
                 }
             }
@@ -103,6 +113,11 @@ impl Intake {
         };
         self.arrivals.push(arrival);
         verdict
+    }
+
+    /// Takes an error that is not a message: what came before it goes before it.
+    pub(super) fn fail(&mut self, error: Error) {
+        self.arrivals.push(Arrival::Error(error));
     }
 
     /// A message in the caller's own format is a result, whatever it looks like. Only when a request waits is it

@@ -89,6 +89,8 @@ pub(super) struct Link {
     ends_by: Option<Instant>,
     accepted: bool,
     may_write: bool,
+    /// Writing has failed, and this is how. What the server said before may still be there to be read.
+    write_failed: Option<Loss>,
     close_asked: bool,
     paused: bool,
     verdict: Verdict,
@@ -112,6 +114,7 @@ impl Link {
             ends_by: None,
             accepted: false,
             may_write: true,
+            write_failed: None,
             close_asked: false,
             paused: false,
             verdict: Verdict::Nothing,
@@ -167,18 +170,28 @@ impl Link {
                 self.accepted = true;
                 return Poll::Ready(Event::Accepted);
             }
-            let flushed = match self.writer.poll_write(context, &mut self.stream, &mut self.written) {
-                Poll::Ready(Ok(())) => true,
-                Poll::Pending => false,
-                Poll::Ready(Err(error)) => return Poll::Ready(Event::Lost(broken(&error))),
-            };
             if self.verdict != Verdict::Nothing {
                 continue;
             }
+            if let Some(loss) = self.heard_out(more) {
+                return Poll::Ready(Event::Lost(loss));
+            }
+            if self.write_failed.is_some() {
+                continue;
+            }
+            let flushed = match self.writer.poll_write(context, &mut self.stream, &mut self.written) {
+                Poll::Ready(Ok(())) => true,
+                Poll::Pending => false,
+                Poll::Ready(Err(error)) => {
+                    self.write_failed = Some(broken(&error));
+                    self.may_write = false;
+                    continue;
+                }
+            };
             if flushed && let Some(loss) = self.flushed() {
                 return Poll::Ready(Event::Lost(loss));
             }
-            let progress = more || self.written.messages > 0 || (met.pulled && flushed);
+            let progress = more || self.written.messages > 0 || (flushed && (met.pulled || met.held_back));
             if !progress && self.verdict == Verdict::Nothing {
                 match self.tend(context) {
                     Poll::Ready(Some(event)) => return Poll::Ready(event),
@@ -215,6 +228,19 @@ impl Link {
                 self.ending = other;
                 None
             }
+        }
+    }
+
+    /// Writing has failed and everything that had come was read (`more`: there may be more): how did it end? If the
+    /// server said so, that counts.
+    fn heard_out(&mut self, more: bool) -> Option<Loss> {
+        if more {
+            return None;
+        }
+        let failed = self.write_failed.take()?;
+        match std::mem::replace(&mut self.ending, Ending::None) {
+            Ending::LastWords(loss) => Some(loss),
+            _ => Some(failed),
         }
     }
 
@@ -309,6 +335,7 @@ impl Link {
 
     fn closed_by_peer(&mut self, code: u16, reason: String) -> Loss {
         if !matches!(self.ending, Ending::AwaitingPeer) {
+            self.writer.retract();
             // RFC 6455, section 5.5.1: the answer typically echoes the status code; 1005 stands for "none".
             let payload = if code == 1005 { Vec::new() } else { close_payload(code, "") };
             self.writer.push_control(Control::Close, &payload);
@@ -317,24 +344,15 @@ impl Link {
     }
 
     fn violated(&mut self, violation: Violation) -> Loss {
+        self.writer.retract();
         self.writer.push_control(Control::Close, &close_payload(violation.code, violation.reason));
         let message = format!("the server broke the WebSocket protocol: {}", violation.reason);
         let kind = match violation.code {
             1009 => ErrorKind::TooLarge,
             code => ErrorKind::Protocol { code },
         };
-        self.tell_error(Error::new(kind, message.clone()));
+        self.intake.fail(Error::new(kind, message.clone()));
         Loss::Broken(message)
-    }
-
-    fn tell_error(&self, error: Error) {
-        let mut inner = self.connection.shared().lock();
-        let kind = inner.push_error(error);
-        let told = inner.tell(kind);
-        drop(inner);
-        if let Some(notify) = told {
-            notify.notify();
-        }
     }
 
     // --- meeting the caller's threads ---
@@ -343,7 +361,7 @@ impl Link {
     /// what is to be written.
     fn meet(&mut self, context: &mut Context<'_>) -> Met {
         let had_result = !self.accepted && self.intake.has_result();
-        let mut met = Met { pulled: false, parked: false, had_result, event: None };
+        let mut met = Met { pulled: false, held_back: false, parked: false, had_result, event: None };
         let closing = matches!(self.ending, Ending::AwaitingPeer);
         let mut inner = self.connection.shared().lock();
         let mut kind = Interest::NONE;
@@ -378,16 +396,22 @@ impl Link {
                 self.writer.pull(message);
                 met.pulled = true;
             }
+            met.held_back = inner.outbox.is_queued();
             if met.pulled {
                 kind = kind.and(Interest::ROOM);
             }
-            if matches!(self.ending, Ending::Flushing) && !inner.outbox.is_queued() {
-                self.ending = Ending::AwaitingPeer;
-                met.pulled = true;
-            }
+        }
+        // When the server no longer takes messages, there is nothing to flush.
+        if matches!(self.ending, Ending::Flushing) && !(self.may_write && inner.outbox.is_queued()) {
+            self.ending = Ending::AwaitingPeer;
+            met.pulled = true;
         }
         self.intake.expects_answers = inner.inbox.requests.any_waiting();
         let paused = inner.inbox.should_pause();
+        if inner.inbox.requests.any_settled() {
+            // Among them those that fail because reading pauses.
+            kind = kind.and(Interest::ANSWERS);
+        }
         if paused != self.paused {
             self.paused = paused;
             if paused {
@@ -466,6 +490,8 @@ impl Link {
 struct Met {
     /// There is something new to do.
     pulled: bool,
+    /// Messages wait until the writer has written what it has.
+    held_back: bool,
     /// Whoever brings more will wake the actor.
     parked: bool,
     /// A result was among what was handed over.

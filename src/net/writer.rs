@@ -14,6 +14,7 @@ use tokio::io::AsyncWrite;
 use crate::core::{
     frame::{Control, HEADROOM, close_payload, seal, unseal, write_control, write_small},
     outbox::Outgoing,
+    pool,
 };
 
 /// From this size on a message is framed in place instead of being copied: 16 KiB.
@@ -72,6 +73,8 @@ pub(super) struct Writer {
     pulled_bytes: usize,
     /// A close frame is to follow everything else.
     closing: bool,
+    /// Messages that are not to be written on this socket any more.
+    aside: Vec<Outgoing>,
 }
 
 impl Writer {
@@ -106,6 +109,22 @@ impl Writer {
     /// Sends a close frame with code 1000 behind everything else.
     pub(super) fn close(&mut self) {
         self.closing = true;
+    }
+
+    /// Puts messages aside whose write has not begun: a peer that has closed would not read them, and they can still
+    /// be sent on another socket. What has begun stays, for a frame to follow it.
+    pub(super) fn retract(&mut self) {
+        if let Some(first) = self.staged.iter().position(|staged| staged.start >= self.at) {
+            let cut = self.staged.get(first).map_or(0, |staged| staged.start);
+            // Pongs behind the cut go too: a peer that closes does not wait for them.
+            self.staging.truncate(cut);
+            self.aside.extend(self.staged.drain(first..).map(|staged| staged.message));
+            self.release(&mut Written::default());
+        }
+        if let Some(mut large) = self.large.take_if(|large| large.at == large.start) {
+            unseal(&mut large.message.buffer, large.start);
+            self.aside.push(large.message);
+        }
     }
 
     /// Frames a message.
@@ -159,7 +178,9 @@ impl Writer {
                 if large.at == large.message.buffer.len() {
                     written.messages += 1;
                     written.bytes += large.message.payload().len();
-                    self.large = None;
+                    if let Some(large) = self.large.take() {
+                        pool::give(large.message.buffer);
+                    }
                 }
             } else if std::mem::take(&mut self.closing) {
                 self.push_control(Control::Close, &close_payload(1000, ""));
@@ -210,7 +231,7 @@ impl Writer {
 
     /// The socket is lost: what of the messages can be sent again?
     pub(super) fn abandon(self, written: Written) -> Leftover {
-        let mut leftover = Leftover { untouched: Vec::new(), torn: 0, written };
+        let mut leftover = Leftover { untouched: self.aside, torn: 0, written };
         for staged in self.staged {
             // Those that were written whole are gone from the queue, so at most one is torn.
             if staged.start < self.at {
@@ -231,3 +252,6 @@ impl Writer {
         leftover
     }
 }
+
+#[cfg(test)]
+mod tests;

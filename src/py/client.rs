@@ -11,10 +11,7 @@ use super::{
     token_source::{LoopSlot, PythonSource},
 };
 use crate::{
-    core::{
-        endpoint::validate_base_url,
-        token::Secret,
-    },
+    core::{endpoint::validate_base_url, token::Secret},
     error::{Error, ErrorKind, Result},
     net::{
         mint::{DEFAULT_EXPIRATION, Mint, MintConfig, MintRequest},
@@ -93,7 +90,12 @@ fn validate_url(url: &str) -> Result<String> {
 
 impl Client {
     /// What a connection with these options is made with.
-    pub(super) fn settings(&self, py: Python<'_>, options: &Options, slot: &Arc<LoopSlot>) -> PyResult<Settings> {
+    pub(super) fn settings(
+        &self,
+        py: Python<'_>,
+        options: &Options,
+        slot: &Arc<LoopSlot>,
+    ) -> PyResult<Settings> {
         let plain = options.plain(py)?;
         let token = if options.use_jwt { Some(self.token(py, options, &plain, slot)?) } else { None };
         let mut headers = vec![(header::USER_AGENT, header_value("user_agent", &self.user_agent)?)];
@@ -120,8 +122,9 @@ impl Client {
 
     fn authorization(&self) -> Result<(HeaderName, HeaderValue)> {
         let credentials = self.credentials.as_ref().ok_or_else(no_credentials)?;
-        let mut value = HeaderValue::from_str(&format!("Key {}", credentials.expose()))
-            .map_err(|_| Error::new(ErrorKind::InvalidOption, "the credentials hold characters that no header may hold"))?;
+        let mut value = HeaderValue::from_str(&format!("Key {}", credentials.expose())).map_err(|_| {
+            Error::new(ErrorKind::InvalidOption, "the credentials hold characters that no header may hold")
+        })?;
         value.set_sensitive(true);
         Ok((header::AUTHORIZATION, value))
     }
@@ -168,12 +171,14 @@ impl Client {
 }
 
 fn parse_body(text: &str) -> PyResult<serde_json::Map<String, serde_json::Value>> {
-    serde_json::from_str(text).map_err(|error| PyValueError::new_err(format!("token_body must be a JSON object: {error}")))
+    serde_json::from_str(text)
+        .map_err(|error| PyValueError::new_err(format!("token_body must be a JSON object: {error}")))
 }
 
 fn header_value(name: &str, value: &str) -> PyResult<HeaderValue> {
-    HeaderValue::from_str(value)
-        .map_err(|_| PyValueError::new_err(format!("{name} holds characters that no header may hold: {value:?}")))
+    HeaderValue::from_str(value).map_err(|_| {
+        PyValueError::new_err(format!("{name} holds characters that no header may hold: {value:?}"))
+    })
 }
 
 fn no_credentials() -> Error {

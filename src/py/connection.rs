@@ -70,7 +70,8 @@ impl Connection {
     fn new(py: Python<'_>, client: &Client, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let empty = PyDict::new(py);
         let half = Half::new(py, client, options.unwrap_or(&empty))?;
-        let context = py.import(intern!(py, "contextvars"))?.call_method0(intern!(py, "copy_context"))?.unbind();
+        let context =
+            py.import(intern!(py, "contextvars"))?.call_method0(intern!(py, "copy_context"))?.unbind();
         let waiting = Waiting {
             receivers: Line::default(),
             senders: Line::default(),
@@ -175,7 +176,10 @@ impl Connection {
         Self::offer_now(slf, message)
     }
 
-    fn _send_encoded<'py>(slf: &Bound<'py, Self>, payload: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Operation>> {
+    fn _send_encoded<'py>(
+        slf: &Bound<'py, Self>,
+        payload: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, Operation>> {
         let message = slf.get().half.encoded(slf.py(), payload)?;
         Operation::new(slf, Kind::Send(Some(message)))
     }
@@ -276,8 +280,11 @@ impl Connection {
         Self::bind(slf, false)?;
         // Those who wait for room come first.
         let crowded = !this.waiting.lock().senders.is_free();
-        let offered =
-            if crowded { Offered::Full(message) } else { raised(py, this.half.net.offer(message, Lane::Throttled))? };
+        let offered = if crowded {
+            Offered::Full(message)
+        } else {
+            raised(py, this.half.net.offer(message, Lane::Throttled))?
+        };
         match offered {
             Offered::Accepted => Ok(()),
             Offered::Full(_) => Err(to_py(py, &queue_full())),

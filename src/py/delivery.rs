@@ -8,12 +8,9 @@ use super::{
     operation::wake,
     raise::to_py,
 };
-use crate::{
-    core::{
-        inbox::{Item, Next, Notice, Received},
-        session::State,
-    },
-
+use crate::core::{
+    inbox::{Item, Next, Notice, Received},
+    session::State,
 };
 
 /// Callbacks in one turn of the loop, so that others have their turn.
@@ -157,7 +154,10 @@ fn on_error<'py>(
     }
     // Nobody asked to be told, but nothing is lost in silence.
     let logger = py.import("logging")?.call_method1("getLogger", ("fal_realtime",))?;
-    logger.call_method1("warning", ("%s: %s (there is no on_error)", &connection.get().half.app, describe(py, &error)))?;
+    logger.call_method1(
+        "warning",
+        ("%s: %s (there is no on_error)", &connection.get().half.app, describe(py, &error)),
+    )?;
     Ok(None)
 }
 
@@ -166,7 +166,8 @@ fn run(connection: &Bound<'_, Connection>, awaitable: &Bound<'_, PyAny>) {
     let (this, py) = (connection.get(), connection.py());
     let started = || -> PyResult<()> {
         let run = py.import("fal_realtime._delivery")?.getattr("run")?;
-        let task = this.event_loop(py)?.call_method1(intern!(py, "create_task"), (run.call1((awaitable,))?,))?;
+        let task =
+            this.event_loop(py)?.call_method1(intern!(py, "create_task"), (run.call1((awaitable,))?,))?;
         this.waiting.lock().running = Some(task.clone().unbind());
         let done = connection.getattr(intern!(py, "_callback_done"))?;
         let keywords = PyDict::new(py);
@@ -198,7 +199,8 @@ fn report(connection: &Bound<'_, Connection>, error: &PyErr) {
     let told = || -> PyResult<()> {
         let context = PyDict::new(py);
         context.set_item("message", format!("a callback of the connection to {} raised", this.half.app))?;
-        context.set_item("exception", error.value(py))?;
+        // `into_value`, unlike `value`, gives it its traceback.
+        context.set_item("exception", error.clone_ref(py).into_value(py))?;
         this.event_loop(py)?.call_method1(intern!(py, "call_exception_handler"), (context,))?;
         Ok(())
     };
@@ -230,4 +232,3 @@ impl Drop for Entered<'_, '_> {
         }
     }
 }
-

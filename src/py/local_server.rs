@@ -1,7 +1,312 @@
-//! (being written)
+//! `LocalServer` of `fal_realtime._core`: the embedded server for `fal_realtime.testing`, which documents it to users.
+//!
+//! Conversion only. Waits give up the GIL; the server's own thread never takes it.
 
-use pyo3::prelude::*;
+use std::time::{Duration, Instant};
 
-pub(super) fn register(_module: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+use bytes::Bytes;
+use pyo3::{
+    exceptions::PyValueError,
+    prelude::*,
+    types::{PyBytes, PyString},
+};
+
+use crate::server::{
+    AppOptions, Builtin, Credential, Event, HandshakeRecord, Kind, MintRecord, Response, Server,
+    ServerConfig, TokenForm,
+};
+
+/// How often a wait looks for Ctrl-C.
+const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<LocalServer>()
+}
+
+/// A running server. It stops when told or when nobody refers to it any more.
+#[pyclass(frozen, module = "fal_realtime._core")]
+struct LocalServer(Server);
+
+/// A job: session, handler, what happened, and the input or the words.
+type PyJob = (u64, u32, &'static str, Option<Py<PyAny>>);
+
+/// A handshake: path, query, headers, credential, status.
+type PyHandshake = (String, Vec<(String, String)>, Vec<(String, String)>, &'static str, u16);
+
+/// A token request: path, body, target URL, status.
+type PyMint = (String, String, Option<String>, u16);
+
+#[pymethods]
+impl LocalServer {
+    #[new]
+    #[pyo3(signature = (
+        *, key, host, port, tls, token_form, refuse_in_band, session_timeout, buffering, emit_timings, max_message_size
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "the options of the wrapper")]
+    fn new(
+        py: Python<'_>,
+        key: String,
+        host: &str,
+        port: u16,
+        tls: bool,
+        token_form: &str,
+        refuse_in_band: bool,
+        session_timeout: Option<f64>,
+        buffering: Option<usize>,
+        emit_timings: bool,
+        max_message_size: usize,
+    ) -> PyResult<Self> {
+        let config = ServerConfig {
+            host: host.parse().map_err(|_| invalid("host", host, "an IP address"))?,
+            port,
+            key,
+            tls,
+            token_form: match token_form {
+                "string" => TokenForm::String,
+                "detail" => TokenForm::Detail,
+                "token" => TokenForm::Token,
+                _ => return Err(invalid("token_form", token_form, "'string', 'detail' or 'token'")),
+            },
+            refuse_in_band,
+            builtin: options(session_timeout, buffering, emit_timings)?,
+            max_message_size,
+        };
+        Ok(Self(py.detach(|| Server::start(config))?))
+    }
+
+    fn stop(&self, py: Python<'_>) {
+        py.detach(|| self.0.stop());
+    }
+
+    #[getter]
+    fn port(&self) -> u16 {
+        self.0.address().port()
+    }
+
+    #[getter]
+    fn ca_file(&self) -> Option<String> {
+        self.0.ca_file().map(|path| path.to_string_lossy().into_owned())
+    }
+
+    #[pyo3(signature = (name, builtin, *, session_timeout, buffering, emit_timings))]
+    fn add_builtin(
+        &self,
+        name: &str,
+        builtin: &str,
+        session_timeout: Option<f64>,
+        buffering: Option<usize>,
+        emit_timings: bool,
+    ) -> PyResult<()> {
+        let Some(app) = Builtin::named(builtin) else {
+            let names = Builtin::ALL.map(|(name, _)| name).join(", ");
+            return Err(invalid("builtin", builtin, &format!("one of {names}")));
+        };
+        self.0.add_builtin(name, app, options(session_timeout, buffering, emit_timings)?);
+        Ok(())
+    }
+
+    #[pyo3(signature = (name, handler, kind, *, session_timeout, buffering, emit_timings))]
+    fn add_handler(
+        &self,
+        name: &str,
+        handler: u32,
+        kind: &str,
+        session_timeout: Option<f64>,
+        buffering: Option<usize>,
+        emit_timings: bool,
+    ) -> PyResult<()> {
+        let kind = match kind {
+            "unary" => Kind::Unary,
+            "server_stream" => Kind::ServerStream,
+            "client_stream" => Kind::ClientStream,
+            "bidi" => Kind::Bidi,
+            _ => return Err(invalid("kind", kind, "'unary', 'server_stream', 'client_stream' or 'bidi'")),
+        };
+        self.0.add_external(name, kind, options(session_timeout, buffering, emit_timings)?, handler);
+        Ok(())
+    }
+
+    #[pyo3(signature = (timeout))]
+    fn take_jobs(&self, py: Python<'_>, timeout: f64) -> PyResult<Option<Vec<PyJob>>> {
+        let timeout = duration("timeout", timeout)?;
+        let Some(jobs) = py.detach(|| self.0.take_jobs(timeout)) else { return Ok(None) };
+        let jobs = jobs.into_iter().map(|job| {
+            let (event, payload) = match job.event {
+                Event::Open => ("open", None),
+                Event::Input(input) => ("input", Some(PyBytes::new(py, &input).into_any().unbind())),
+                Event::Invalid(reason) => ("invalid", Some(PyString::new(py, &reason).into_any().unbind())),
+                Event::Closed => ("closed", None),
+            };
+            (job.session, job.handler, event, payload)
+        });
+        Ok(Some(jobs.collect()))
+    }
+
+    fn respond(&self, session: u64, result: &[u8]) -> bool {
+        self.0.respond(session, Response::Output(Bytes::copy_from_slice(result)))
+    }
+
+    fn finish(&self, session: u64) {
+        self.0.respond(session, Response::Done);
+    }
+
+    fn fail(&self, session: u64, reason: String) {
+        self.0.respond(session, Response::Failed(reason));
+    }
+
+    fn has_room(&self, session: u64) -> bool {
+        self.0.has_room(session)
+    }
+
+    fn drop_connections(&self, abrupt: bool) {
+        self.0.drop_connections(abrupt);
+    }
+
+    fn close_all(&self, code: u16, reason: &str) -> PyResult<()> {
+        // RFC 6455, section 7.4: the codes that may be sent.
+        if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+            return Err(invalid("code", code, "a close code that may be sent"));
+        }
+        self.0.close_all(code, reason);
+        Ok(())
+    }
+
+    fn send_binary(&self, data: &[u8]) {
+        self.0.send_binary(Bytes::copy_from_slice(data));
+    }
+
+    fn send_text(&self, text: &str) {
+        self.0.send_text(text);
+    }
+
+    fn refuse(&self, status: Option<u16>) -> PyResult<()> {
+        status.map(error_status).transpose()?;
+        self.0.refuse(status);
+        Ok(())
+    }
+
+    fn set_paused(&self, paused: bool) {
+        self.0.set_paused(paused);
+    }
+
+    fn expire_tokens(&self) {
+        self.0.expire_tokens();
+    }
+
+    fn mint_failures(&self, count: u32, status: Option<u16>) -> PyResult<()> {
+        status.map(error_status).transpose()?;
+        self.0.fail_mints(count, status);
+        Ok(())
+    }
+
+    fn mint_delay(&self, seconds: f64) -> PyResult<()> {
+        self.0.set_mint_delay(duration("seconds", seconds)?);
+        Ok(())
+    }
+
+    fn handshake_delay(&self, seconds: f64) -> PyResult<()> {
+        self.0.set_handshake_delay(duration("seconds", seconds)?);
+        Ok(())
+    }
+
+    fn stop_listening(&self, py: Python<'_>) -> PyResult<()> {
+        Ok(py.detach(|| self.0.stop_listening())?)
+    }
+
+    fn start_listening(&self, py: Python<'_>) -> PyResult<()> {
+        Ok(py.detach(|| self.0.start_listening())?)
+    }
+
+    #[pyo3(signature = (count, timeout))]
+    fn wait_for_connections(&self, py: Python<'_>, count: usize, timeout: f64) -> PyResult<bool> {
+        let deadline = Instant::now() + duration("timeout", timeout)?;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if py.detach(|| self.0.wait_for_connections(count, left.min(SIGNAL_INTERVAL))) {
+                return Ok(true);
+            }
+            if left.is_zero() {
+                return Ok(false);
+            }
+            py.check_signals()?;
+        }
+    }
+
+    #[getter]
+    fn connections(&self) -> usize {
+        self.0.connections()
+    }
+
+    #[getter]
+    fn connections_total(&self) -> u64 {
+        self.0.connections_total()
+    }
+
+    #[getter]
+    fn tokens_minted(&self) -> u64 {
+        self.0.tokens_minted()
+    }
+
+    #[getter]
+    fn mint_requests(&self) -> u64 {
+        self.0.mint_requests()
+    }
+
+    #[getter]
+    fn messages_received(&self) -> u64 {
+        self.0.messages_received()
+    }
+
+    #[getter]
+    fn messages_sent(&self) -> u64 {
+        self.0.messages_sent()
+    }
+
+    #[getter]
+    fn pings_received(&self) -> u64 {
+        self.0.pings_received()
+    }
+
+    fn handshakes(&self) -> Vec<PyHandshake> {
+        let tuple = |HandshakeRecord { path, query, headers, credential, status }| {
+            (path, query, headers, Credential::name(credential), status)
+        };
+        self.0.handshakes().into_iter().map(tuple).collect()
+    }
+
+    fn mints(&self) -> Vec<PyMint> {
+        let tuple = |MintRecord { path, body, target_url, status }| (path, body, target_url, status);
+        self.0.mints().into_iter().map(tuple).collect()
+    }
+}
+
+fn invalid(name: &str, value: impl std::fmt::Display, wanted: &str) -> PyErr {
+    PyValueError::new_err(format!("{name} must be {wanted}, not {value}"))
+}
+
+fn duration(name: &str, seconds: f64) -> PyResult<Duration> {
+    /// A year: keeps the arithmetic of instants safe.
+    const LONGEST: f64 = 365.0 * 86_400.0;
+    Duration::try_from_secs_f64(seconds.min(LONGEST))
+        .map_err(|_| invalid(name, seconds, "a number of seconds, 0 or more"))
+}
+
+fn options(
+    session_timeout: Option<f64>,
+    buffering: Option<usize>,
+    emit_timings: bool,
+) -> PyResult<AppOptions> {
+    if buffering == Some(0) {
+        return Err(invalid("buffering", 0, "at least 1, or None"));
+    }
+    let session_timeout = session_timeout.map(|seconds| duration("session_timeout", seconds)).transpose()?;
+    Ok(AppOptions { session_timeout, buffering, emit_timings })
+}
+
+fn error_status(status: u16) -> PyResult<()> {
+    if (300..=599).contains(&status) {
+        Ok(())
+    } else {
+        Err(invalid("status", status, "an HTTP status from 300 to 599"))
+    }
 }

@@ -127,7 +127,9 @@ impl Operation {
         }
         this.cancel(py);
         let error = match value {
-            Some(value) if !value.is_none() && value.is_instance_of::<pyo3::exceptions::PyBaseException>() => {
+            Some(value)
+                if !value.is_none() && value.is_instance_of::<pyo3::exceptions::PyBaseException>() =>
+            {
                 value.clone()
             }
             Some(value) if !value.is_none() => kind.call1((value,))?,
@@ -163,7 +165,9 @@ impl Operation {
         visit.call(&self.connection)?;
         if let Some(inner) = self.inner.try_lock() {
             match &inner.stage {
-                Stage::Waiting(object) | Stage::Decoding(Decoding { iterator: object, .. }) => visit.call(object)?,
+                Stage::Waiting(object) | Stage::Decoding(Decoding { iterator: object, .. }) => {
+                    visit.call(object)?
+                }
                 Stage::Fresh | Stage::Running | Stage::Done => {}
             }
             if let Some(timer) = &inner.timer {
@@ -177,7 +181,10 @@ impl Operation {
 impl Operation {
     pub(super) fn new<'py>(connection: &Bound<'py, Connection>, kind: Kind) -> PyResult<Bound<'py, Self>> {
         let inner = Inner { kind, stage: Stage::Fresh, timer: None, expired: false };
-        Bound::new(connection.py(), Self { connection: connection.clone().unbind(), inner: Mutex::new(inner) })
+        Bound::new(
+            connection.py(),
+            Self { connection: connection.clone().unbind(), inner: Mutex::new(inner) },
+        )
     }
 
     fn resume(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
@@ -404,7 +411,12 @@ impl Operation {
     // --- decoding ---
 
     /// Decodes a result. `in_line`: it is a receiver's, and the next one must wait for it.
-    fn decode(&self, connection: &Bound<'_, Connection>, item: Numbered<Item>, in_line: bool) -> PyResult<Step> {
+    fn decode(
+        &self,
+        connection: &Bound<'_, Connection>,
+        item: Numbered<Item>,
+        in_line: bool,
+    ) -> PyResult<Step> {
         let (native, py) = (connection.get(), connection.py());
         let Item::Result(received) = &item.what else {
             return Err(PyRuntimeError::new_err("only results are decoded"));
@@ -421,7 +433,12 @@ impl Operation {
     }
 
     /// Drives an asynchronous decoder; `thrown` is what was thrown into this coroutine.
-    fn decoding(&self, py: Python<'_>, decoding: Decoding, thrown: Option<Bound<'_, PyTuple>>) -> PyResult<Step> {
+    fn decoding(
+        &self,
+        py: Python<'_>,
+        decoding: Decoding,
+        thrown: Option<Bound<'_, PyTuple>>,
+    ) -> PyResult<Step> {
         let cancelling = thrown.is_some();
         let iterator = decoding.iterator.bind(py);
         let step = match thrown {

@@ -65,7 +65,9 @@ fn try_to_py(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
             classes.api.bind(py).call1((message, *status, body.as_str(), py.None()))?
         }
         ErrorKind::Handshake { status } => classes.handshake.bind(py).call1((message, *status))?,
-        ErrorKind::Closed { code, reason } => classes.closed.bind(py).call1((message, *code, reason.as_str()))?,
+        ErrorKind::Closed { code, reason } => {
+            classes.closed.bind(py).call1((message, *code, reason.as_str()))?
+        }
         ErrorKind::Protocol { code } => classes.closed.bind(py).call1((message, *code, message))?,
         ErrorKind::Realtime { error, reason, payload } => {
             let payload = match std::str::from_utf8(payload) {

@@ -107,7 +107,9 @@ impl Deadline {
             let message = "timeout must be a number of seconds of at least 0, or None";
             return Err(to_py(py, &Error::new(ErrorKind::InvalidOption, message)));
         }
-        Ok(Self(Duration::try_from_secs_f64(timeout).ok().and_then(|timeout| Instant::now().checked_add(timeout))))
+        Ok(Self(
+            Duration::try_from_secs_f64(timeout).ok().and_then(|timeout| Instant::now().checked_add(timeout)),
+        ))
     }
 
     fn is_over(&self) -> bool {
@@ -160,7 +162,10 @@ impl Shared {
                 let until = deadline.0.map_or(until, |at| at.min(until));
                 py.detach(|| {
                     let mut waiting = self.bell.waiting.lock();
-                    while waiting.rings == rings && !self.bell.condition.wait_until(&mut waiting, until).timed_out() {}
+                    while waiting.rings == rings
+                        && !self.bell.condition.wait_until(&mut waiting, until).timed_out()
+                    {
+                    }
                 });
             }
             py.check_signals()?;
@@ -303,7 +308,8 @@ impl SyncConnection {
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.recv(py, None).map_err(|error| if is_normal_end(py, &error) { PyStopIteration::new_err(()) } else { error })
+        self.recv(py, None)
+            .map_err(|error| if is_normal_end(py, &error) { PyStopIteration::new_err(()) } else { error })
     }
 
     fn open(&self, py: Python<'_>) -> PyResult<()> {
@@ -410,15 +416,14 @@ impl Events {
     fn look<'py>(&self, py: Python<'py>, has_on_result: bool) -> PyResult<Option<Event<'py>>> {
         let half = &self.shared.half;
         loop {
-            let next = if has_on_result {
-                half.net.pop_any()
-            } else {
-                half.net.pop_notice().map(Next::Notice)
-            };
+            let next =
+                if has_on_result { half.net.pop_any() } else { half.net.pop_notice().map(Next::Notice) };
             let event = match next {
                 None if half.state() == State::Closed => return Ok(Some(Event::End)),
                 None => return Ok(None),
-                Some(Next::Notice(Notice::Error(error))) => ("error", to_py(py, &error).into_value(py).into_any()),
+                Some(Next::Notice(Notice::Error(error))) => {
+                    ("error", to_py(py, &error).into_value(py).into_any())
+                }
                 Some(Next::Notice(Notice::Timings(seconds))) => {
                     ("timings", seconds.into_pyobject(py)?.into_any().unbind())
                 }
@@ -445,7 +450,8 @@ fn too_late(py: Python<'_>, what: &str, timeout: Option<f64>) -> PyErr {
 }
 
 fn is_normal_end(py: Python<'_>, error: &PyErr) -> bool {
-    let class = py.import("fal_realtime._exceptions").and_then(|module| module.getattr("ConnectionClosedError"));
+    let class =
+        py.import("fal_realtime._exceptions").and_then(|module| module.getattr("ConnectionClosedError"));
     let is_closed = class.is_ok_and(|class| error.is_instance(py, &class));
     let code = error.value(py).getattr(intern!(py, "code")).and_then(|code| code.extract::<u16>());
     is_closed && code.is_ok_and(|code| code == 1000)

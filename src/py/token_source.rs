@@ -107,7 +107,8 @@ impl Provider {
             };
             let coroutine =
                 self.context.bind(py).call_method1("run", (&self.function, self.argument.as_str()))?;
-            let locals = TaskLocals::new(event_loop.into_bound(py)).with_context(self.context.bind(py).clone());
+            let locals =
+                TaskLocals::new(event_loop.into_bound(py)).with_context(self.context.bind(py).clone());
             pyo3_async_runtimes::into_future_with_locals(&locals, coroutine)
         });
         let future = match started {
@@ -150,7 +151,8 @@ fn checked(token: &Bound<'_, PyAny>) -> PyResult<String> {
 /// The provider's exception. It may pass: once a session has been open, it is asked again.
 fn failed(error: &PyErr) -> Error {
     let message = Python::try_attach(|py| {
-        let name = error.get_type(py).name().map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
+        let name =
+            error.get_type(py).name().map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
         format!("the token provider raised {name}: {}", error.value(py))
     });
     let message = message.unwrap_or_else(|| "the token provider failed".to_owned());

@@ -137,10 +137,8 @@ impl Dispatcher {
         let signal = Signal::new()?;
         let descriptor = signal.descriptor()?;
         let this = Self::new(py, Bell::Signal(signal))?;
-        event_loop.call_method1(
-            intern!(py, "add_reader"),
-            (descriptor, this.getattr(intern!(py, "drain"))?),
-        )?;
+        event_loop
+            .call_method1(intern!(py, "add_reader"), (descriptor, this.getattr(intern!(py, "drain"))?))?;
         Ok(this)
     }
 

@@ -2,6 +2,7 @@
 
 use std::str;
 
+use super::super::pool::{self, Recycled};
 use super::{
     Kind, Message, Violation,
     header::Opcode,
@@ -66,10 +67,10 @@ impl Partial {
         }
         // Only fragments leave room unused. A reader of queued messages counts their length, so that must be near
         // to what they hold.
-        if self.payload.capacity() - self.payload.len() > self.payload.len() / 4 {
+        if self.payload.capacity() - self.payload.len() > self.payload.len() / 4 + pool::STEP {
             self.payload.shrink_to_fit();
         }
-        Ok(Message::Data { kind: self.kind, payload: self.payload.into() })
+        Ok(Message::Data { kind: self.kind, payload: Recycled::bytes(self.payload) })
     }
 
     /// Makes room for `incoming` more bytes of `frame`. Grows to no more than is declared, and to no more than twice
@@ -87,7 +88,11 @@ impl Partial {
             // More frames follow: without this, many small fragments would each move all that came before.
             target = target.max(doubled.min(max_message_size));
         }
-        payload.reserve_exact(target.max(needed) - payload.len());
+        if payload.capacity() == 0 {
+            // Without memory, the reservation below is the one that fails.
+            *payload = pool::take(target.max(needed)).unwrap_or_default();
+        }
+        payload.reserve_exact(target.max(needed).saturating_sub(payload.len()));
     }
 }
 

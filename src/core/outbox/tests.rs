@@ -1,1 +1,346 @@
-//! Tests.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::collections::{BTreeSet, VecDeque};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::core::requests::Requests;
+
+const INTERVAL: Duration = Duration::from_millis(100);
+
+fn message(id: u64, size: usize) -> Outgoing {
+    let mut buffer = vec![0; HEADROOM + size.max(8)];
+    buffer[HEADROOM..HEADROOM + 8].copy_from_slice(&id.to_be_bytes());
+    Outgoing { buffer, kind: Kind::Binary, request: None }
+}
+
+fn id(message: &Outgoing) -> u64 {
+    u64::from_be_bytes(message.payload()[..8].try_into().unwrap())
+}
+
+fn stats(outbox: &Outbox) -> Stats {
+    let mut stats = Stats::default();
+    outbox.report(&mut stats);
+    stats
+}
+
+fn taken(outbox: &mut Outbox) -> Vec<u64> {
+    std::iter::from_fn(|| outbox.take()).map(|message| id(&message)).collect()
+}
+
+#[track_caller]
+fn assert_sum(outbox: &Outbox) {
+    let s = stats(outbox);
+    assert_eq!(s.accepted, s.written + s.coalesced + s.dropped + s.failed + s.pending, "{s:?}");
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Accept {
+        lane: Lane,
+        size: usize,
+        count: usize,
+    },
+    Advance(Duration),
+    Tick,
+    Take(usize),
+    Wrote(usize),
+    /// The socket is lost: so many messages were torn.
+    Lost {
+        torn: usize,
+    },
+    CancelThrottled,
+    FailAll,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let size = prop_oneof![20 => 8..200_usize, 1 => Just(24 << 20), 1 => Just(70 << 20)];
+    let count = prop_oneof![30 => Just(1_usize), 1 => Just(400_usize)];
+    let lane = prop_oneof![Just(Lane::Throttled), Just(Lane::Direct)];
+    prop_oneof![
+        8 => (lane, size, count).prop_map(|(lane, size, count)| Step::Accept {
+            lane,
+            size,
+            count: if size > 200 { 1 } else { count },
+        }),
+        3 => (0..150_u64).prop_map(|ms| Step::Advance(Duration::from_millis(ms))),
+        3 => Just(Step::Tick),
+        4 => (1..6_usize).prop_map(Step::Take),
+        3 => (1..6_usize).prop_map(Step::Wrote),
+        1 => (0..2_usize).prop_map(|torn| Step::Lost { torn }),
+        1 => Just(Step::CancelThrottled),
+        1 => Just(Step::FailAll),
+    ]
+}
+
+/// An outbox, and what is known of its messages from outside.
+struct Model {
+    outbox: Outbox,
+    now: Instant,
+    next: u64,
+    direct: BTreeSet<u64>,
+    in_flight: VecDeque<Outgoing>,
+    written: Vec<u64>,
+    torn: BTreeSet<u64>,
+}
+
+impl Model {
+    fn new(throttle: Duration, max_buffering: Option<u8>) -> Self {
+        Self {
+            outbox: Outbox::new(throttle, max_buffering),
+            now: Instant::now(),
+            next: 0,
+            direct: BTreeSet::new(),
+            in_flight: VecDeque::new(),
+            written: Vec::new(),
+            torn: BTreeSet::new(),
+        }
+    }
+
+    fn run(&mut self, step: Step) {
+        match step {
+            Step::Accept { lane, size, count } => (0..count).for_each(|_| self.accept(lane, size)),
+            Step::Advance(time) => self.now += time,
+            Step::Tick => {
+                let due = self.outbox.deadline().is_some_and(|at| at <= self.now);
+                let held = self.outbox.throttle.held();
+                assert!(self.outbox.tick(self.now).is_empty());
+                assert!(due || held == self.outbox.throttle.held(), "a tick before its time did something");
+            }
+            Step::Take(count) => {
+                for _ in 0..count {
+                    let weight = self.outbox.next_weight();
+                    let message = self.outbox.take();
+                    assert_eq!(weight, message.as_ref().map(Weigh::weight));
+                    self.in_flight.extend(message);
+                }
+            }
+            Step::Wrote(count) => {
+                let count = count.min(self.in_flight.len());
+                let messages: Vec<_> = self.in_flight.drain(..count).collect();
+                let bytes = messages.iter().map(|message| message.payload().len()).sum();
+                self.outbox.wrote(count, bytes);
+                self.written.extend(messages.iter().map(id));
+            }
+            Step::Lost { torn } => {
+                let torn = torn.min(self.in_flight.len());
+                self.torn.extend(self.in_flight.drain(..torn).map(|message| id(&message)));
+                self.outbox.lost(torn);
+                let back: Vec<u64> = self.in_flight.iter().map(id).collect();
+                self.outbox.give_back(self.in_flight.drain(..));
+                let front: Vec<u64> = self.outbox.ring.iter().take(back.len()).map(id).collect();
+                assert_eq!(front, back, "what came back is not in front");
+            }
+            Step::CancelThrottled => {
+                self.outbox.cancel_throttled();
+                assert!(!self.outbox.throttle.held());
+            }
+            Step::FailAll => {
+                self.outbox.fail_all();
+                assert!(!self.outbox.is_queued());
+                assert_eq!(self.outbox.pending(), self.in_flight.len());
+            }
+        }
+    }
+
+    fn accept(&mut self, lane: Lane, size: usize) {
+        let (number, before) = (self.next, stats(&self.outbox));
+        self.next += 1;
+        if lane == Lane::Direct {
+            self.direct.insert(number);
+        }
+        let room = self.outbox.has_room(size);
+        match self.outbox.accept(self.now, message(number, size), lane) {
+            Ok(_) => {
+                assert!(room);
+                assert_eq!(stats(&self.outbox).accepted, before.accepted + 1);
+            }
+            Err(returned) => {
+                assert!(!room);
+                assert_eq!(id(&returned), number);
+                assert_eq!(stats(&self.outbox), before, "a refused message changed something");
+            }
+        }
+    }
+
+    fn check(&self) {
+        let s = stats(&self.outbox);
+        assert_eq!(s.accepted, s.written + s.coalesced + s.dropped + s.failed + s.pending, "{s:?}");
+        assert_eq!(s.written, self.written.len() as u64);
+        let weight: usize = self.outbox.ring.iter().map(Weigh::weight).sum();
+        assert_eq!(weight, self.outbox.ring.weight());
+
+        let course: Vec<u64> = self
+            .written
+            .iter()
+            .copied()
+            .chain(self.in_flight.iter().map(id))
+            .chain(self.outbox.ring.iter().map(id))
+            .collect();
+        let once: BTreeSet<u64> = course.iter().copied().collect();
+        assert_eq!(once.len(), course.len(), "a message is there twice");
+        assert!(once.is_disjoint(&self.torn), "a torn message came back");
+        // A throttled message may be overtaken by a direct one, but never by one of its own lane.
+        let (direct, throttled): (Vec<u64>, Vec<u64>) =
+            course.iter().partition(|number| self.direct.contains(number));
+        assert!(direct.is_sorted() && throttled.is_sorted(), "out of order");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn every_message_has_one_fate_and_order_is_kept(
+        throttled: bool,
+        max_buffering in proptest::option::of(1..=60_u8),
+        steps in proptest::collection::vec(step(), 1..150),
+    ) {
+        let throttle = if throttled { INTERVAL } else { Duration::ZERO };
+        let mut model = Model::new(throttle, max_buffering);
+        for step in steps {
+            model.run(step);
+            model.check();
+        }
+        // The end: nothing is pending, nothing is unaccounted for.
+        let in_flight = model.in_flight.len();
+        model.run(Step::Lost { torn: in_flight });
+        model.run(Step::FailAll);
+        let s = stats(&model.outbox);
+        prop_assert_eq!(s.pending, 0);
+        prop_assert_eq!(s.accepted, s.written + s.coalesced + s.dropped + s.failed);
+        prop_assert!(throttled || s.coalesced == 0);
+        prop_assert!(max_buffering.is_some() || s.dropped == 0);
+    }
+
+    #[test]
+    fn without_throttle_and_freshness_everything_is_written_in_order(
+        sizes in proptest::collection::vec(0..5_000_usize, 1..300),
+    ) {
+        let mut outbox = Outbox::new(Duration::ZERO, None);
+        let now = Instant::now();
+        for (number, size) in sizes.iter().enumerate() {
+            prop_assert!(outbox.accept(now, message(number as u64, *size), Lane::Throttled).is_ok());
+        }
+        let expected: Vec<u64> = (0..sizes.len() as u64).collect();
+        prop_assert_eq!(taken(&mut outbox), expected);
+    }
+}
+
+#[test]
+fn of_a_burst_the_first_and_the_last_are_written() {
+    let (mut outbox, start) = (Outbox::new(INTERVAL, None), Instant::now());
+    for number in 0..10 {
+        outbox.accept(start, message(number, 8), Lane::Throttled).unwrap();
+    }
+    assert_eq!(taken(&mut outbox), [0]);
+    assert_eq!(outbox.deadline(), Some(start + INTERVAL));
+    outbox.tick(start + INTERVAL);
+    assert_eq!(taken(&mut outbox), [9]);
+    assert_eq!(outbox.deadline(), None);
+    assert_eq!(stats(&outbox).coalesced, 8);
+    assert_sum(&outbox);
+}
+
+#[test]
+fn a_due_message_goes_before_a_newer_one() {
+    let (mut outbox, start) = (Outbox::new(INTERVAL, None), Instant::now());
+    outbox.accept(start, message(0, 8), Lane::Throttled).unwrap();
+    outbox.accept(start, message(1, 8), Lane::Throttled).unwrap();
+    outbox.accept(start + INTERVAL, message(2, 8), Lane::Throttled).unwrap();
+    assert_eq!(taken(&mut outbox), [0, 1]);
+    outbox.tick(start + 2 * INTERVAL);
+    assert_eq!(taken(&mut outbox), [2]);
+    assert_eq!(stats(&outbox).coalesced, 0);
+}
+
+#[test]
+fn a_held_message_waits_for_room_in_a_full_ring() {
+    let (mut outbox, start) = (Outbox::new(INTERVAL, None), Instant::now());
+    outbox.accept(start, message(0, 8), Lane::Throttled).unwrap();
+    outbox.accept(start, message(1, 8), Lane::Throttled).unwrap();
+    for number in 2..=MAX_QUEUED as u64 {
+        outbox.accept(start, message(number, 8), Lane::Direct).unwrap();
+    }
+    let late = start + INTERVAL;
+    // Full: nobody is to be woken for what can not be done, and nothing is lost by trying.
+    assert_eq!(outbox.deadline(), None);
+    assert!(outbox.tick(late).is_empty());
+    assert_eq!(id(&outbox.accept(late, message(9_999, 8), Lane::Throttled).unwrap_err()), 9_999);
+    assert_eq!(outbox.pending(), MAX_QUEUED + 1);
+
+    assert_eq!(outbox.take().map(|message| id(&message)), Some(0));
+    assert!(outbox.deadline().is_some_and(|at| at <= late));
+    outbox.tick(late);
+    assert_eq!(taken(&mut outbox).last(), Some(&1));
+    assert_eq!(stats(&outbox).coalesced, 0);
+    assert_sum(&outbox);
+}
+
+#[test]
+fn a_held_message_too_large_for_the_room_there_is_keeps_its_place_and_can_be_replaced() {
+    let (mut outbox, start) = (Outbox::new(INTERVAL, None), Instant::now());
+    outbox.accept(start, message(0, 8), Lane::Throttled).unwrap();
+    outbox.accept(start, message(1, 40 << 20), Lane::Throttled).unwrap();
+    outbox.accept(start, message(2, 40 << 20), Lane::Direct).unwrap();
+    let late = start + INTERVAL;
+    outbox.tick(late);
+    assert_eq!(outbox.ring.len(), 2, "80 MiB do not fit into 64");
+    // No storm of wakes: the next chance is an interval away.
+    assert!(outbox.deadline().is_some_and(|at| at >= late + INTERVAL));
+    outbox.accept(late + INTERVAL, message(3, 8), Lane::Throttled).unwrap();
+    outbox.tick(late + 2 * INTERVAL);
+    assert_eq!(taken(&mut outbox), [0, 2, 3]);
+    assert_eq!(stats(&outbox).coalesced, 1);
+    assert_sum(&outbox);
+}
+
+#[test]
+fn freshness_drops_the_oldest_and_names_the_requests_among_them() {
+    let mut requests = Requests::default();
+    let key = requests.add("a").unwrap();
+    let (mut outbox, now) = (Outbox::new(Duration::ZERO, Some(2)), Instant::now());
+    let request = Outgoing { request: Some(key), ..message(0, 8) };
+    outbox.accept(now, request, Lane::Direct).unwrap();
+    outbox.accept(now, message(1, 8), Lane::Throttled).unwrap();
+    let Accepted::Queued(displaced) = outbox.accept(now, message(2, 8), Lane::Throttled).unwrap() else {
+        panic!("held without a throttle")
+    };
+    assert_eq!(displaced, [key]);
+    assert_eq!(taken(&mut outbox), [1, 2]);
+    assert_eq!(stats(&outbox).dropped, 1);
+    assert_sum(&outbox);
+}
+
+#[test]
+fn a_held_message_that_displaces_a_request_names_it() {
+    let mut requests = Requests::default();
+    let key = requests.add("a").unwrap();
+    let (mut outbox, start) = (Outbox::new(INTERVAL, Some(1)), Instant::now());
+    outbox.accept(start, message(0, 8), Lane::Throttled).unwrap();
+    outbox.accept(start, message(1, 8), Lane::Throttled).unwrap();
+    outbox.accept(start, Outgoing { request: Some(key), ..message(2, 8) }, Lane::Direct).unwrap();
+    assert_eq!(outbox.tick(start + INTERVAL), [key]);
+    assert_eq!(taken(&mut outbox), [1]);
+    assert_sum(&outbox);
+}
+
+#[test]
+fn failing_everything_names_the_requests_and_spares_what_is_in_flight() {
+    let mut requests = Requests::default();
+    let keys = [requests.add("a").unwrap(), requests.add("b").unwrap()];
+    let (mut outbox, now) = (Outbox::new(INTERVAL, None), Instant::now());
+    for (number, key) in keys.into_iter().enumerate() {
+        let request = Outgoing { request: Some(key), ..message(number as u64, 8) };
+        outbox.accept(now, request, Lane::Direct).unwrap();
+    }
+    outbox.accept(now, message(2, 8), Lane::Throttled).unwrap();
+    outbox.accept(now, message(3, 8), Lane::Throttled).unwrap();
+    let in_flight = outbox.take().unwrap();
+    assert_eq!(outbox.fail_all(), [keys[1]]);
+    assert_eq!(outbox.pending(), 1);
+    outbox.wrote(1, in_flight.payload().len());
+    let s = stats(&outbox);
+    assert_eq!((s.written, s.failed, s.pending, s.bytes_sent), (1, 3, 0, 8));
+}

@@ -1,8 +1,11 @@
 //! How much bulk data an input holds: a cheap look ahead, so that a message of several images grows once.
 
+use std::ptr;
+
 use pyo3::{
     ffi,
     prelude::*,
+    sync::critical_section::with_critical_section,
     types::{PyByteArray, PyByteArrayMethods, PyBytes, PyDict, PyList, PyString, PyTuple},
 };
 
@@ -32,9 +35,7 @@ fn look(value: &Bound<'_, PyAny>, levels: usize, visits: &mut usize) -> usize {
         // SAFETY: `value` is a str. Characters beyond ASCII take more, which growing makes up for.
         unsafe { ffi::PyUnicode_GET_LENGTH(value.as_ptr()) as usize }
     } else if let Ok(dict) = value.cast_exact::<PyDict>() {
-        // A copy of the values, since another thread may change the dict on a build without the GIL.
-        let items = if dict.len() <= *visits { dict.values() } else { return 0 };
-        items.iter().fold(0, |sum, item| sum.saturating_add(look(&item, inner, visits)))
+        look_into_dict(dict, inner, visits)
     } else if let Ok(list) = value.cast_exact::<PyList>() {
         let limit = *visits;
         list.iter().take(limit).fold(0, |sum, item| sum.saturating_add(look(&item, inner, visits)))
@@ -44,4 +45,23 @@ fn look(value: &Bound<'_, PyAny>, levels: usize, visits: &mut usize) -> usize {
     } else {
         0
     }
+}
+
+fn look_into_dict(dict: &Bound<'_, PyDict>, levels: usize, visits: &mut usize) -> usize {
+    let mut sum = 0_usize;
+    let (mut position, mut value) = (0, ptr::null_mut());
+    with_critical_section(dict.as_any(), || {
+        while *visits > 0 {
+            // SAFETY: `dict` is an exact dict, locked here or by the GIL; a null pointer says that the key is not
+            // asked for, and the owned reference keeps the value.
+            let item = unsafe {
+                if ffi::PyDict_Next(dict.as_ptr(), &raw mut position, ptr::null_mut(), &raw mut value) == 0 {
+                    break;
+                }
+                Bound::from_borrowed_ptr(dict.py(), value)
+            };
+            sum = sum.saturating_add(look(&item, levels, visits));
+        }
+    });
+    sum
 }

@@ -18,18 +18,7 @@ impl<'py> Encoder<'_, '_, 'py> {
     /// Writes a `str` or an instance of a subclass. Runs no Python code.
     #[inline]
     pub(super) fn str(&mut self, value: Borrowed<'_, 'py, PyAny>) -> Outcome {
-        let object = value.as_ptr();
-        // SAFETY: `object` is a str; a compact ASCII one keeps its characters as UTF-8 behind its header, and
-        // it is immutable and outlives this call.
-        let utf8 = unsafe {
-            if ffi::PyUnicode_IS_COMPACT_ASCII(object) != 0 {
-                let data = ffi::PyUnicode_1BYTE_DATA(object);
-                slice::from_raw_parts(data, ffi::PyUnicode_GET_LENGTH(object) as usize)
-            } else {
-                non_ascii(value)?
-            }
-        };
-        self.utf8(utf8)
+        self.utf8(utf8_of(value)?)
     }
 
     #[inline]
@@ -152,8 +141,27 @@ impl<'py> Encoder<'_, '_, 'py> {
     }
 }
 
-/// The UTF-8 form of a str that is not compact ASCII. `CPython` keeps it with the str, for the next time.
-fn non_ascii<'a>(value: Borrowed<'a, '_, PyAny>) -> Outcome<&'a [u8]> {
+/// The UTF-8 form of a str. ASCII, which it is in the str already, is read without a call where the layout of `str`
+/// is known: from 3.14 on PyO3 leaves that to `CPython`.
+#[inline]
+fn utf8_of<'a>(value: Borrowed<'a, '_, PyAny>) -> Outcome<&'a [u8]> {
+    #[cfg(not(Py_3_14))]
+    {
+        let object = value.as_ptr();
+        // SAFETY: `object` is a str; a compact ASCII one keeps its characters behind its header, is immutable, and
+        // lives as long as `'a`.
+        unsafe {
+            if ffi::PyUnicode_IS_COMPACT_ASCII(object) != 0 {
+                let data = ffi::PyUnicode_1BYTE_DATA(object);
+                return Ok(slice::from_raw_parts(data, ffi::PyUnicode_GET_LENGTH(object) as usize));
+            }
+        }
+    }
+    utf8_kept_by(value)
+}
+
+/// The UTF-8 form of a str, which `CPython` keeps with it for the next time if it is not ASCII.
+fn utf8_kept_by<'a>(value: Borrowed<'a, '_, PyAny>) -> Outcome<&'a [u8]> {
     let mut length = 0;
     // SAFETY: `value` is a str. The UTF-8 form belongs to it, is immutable, and lives as long: `'a`.
     unsafe {

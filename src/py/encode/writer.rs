@@ -13,6 +13,7 @@ use std::{
 use pyo3::{exceptions::PyMemoryError, ffi, prelude::*, types::PyBytes};
 
 use super::failure::Outcome;
+use crate::core::pool;
 
 unsafe extern "C" {
     /// Documented in `CPython`'s C API since 1.5; pyo3-ffi does not export it.
@@ -136,8 +137,7 @@ impl<'s, 'py> Writer<'s, 'py> {
         let capacity = needed.max(self.capacity.saturating_add(self.capacity / 2));
         match (&mut self.storage, self.target) {
             (Storage::Scratch, Target::Vec) => {
-                let mut vec = Vec::new();
-                vec.try_reserve_exact(capacity).map_err(|_| too_large())?;
+                let mut vec = pool::take(capacity).map_err(|_| too_large())?;
                 vec.extend_from_slice(self.written());
                 self.start = NonNull::new(vec.as_mut_ptr()).ok_or_else(too_large)?;
                 self.capacity = vec.capacity();

@@ -1,0 +1,389 @@
+//! Every pair of a state and an input, with all that bears on it.
+
+use std::time::Instant;
+
+use super::{
+    super::{Action, State},
+    setup::{Given, INPUTS, LATE, Setup, words},
+};
+
+/// In this state, on these inputs, if this holds: the next state, and the actions.
+type Row = (State, &'static [&'static str], &'static str, State, &'static str);
+
+const TABLE: &[Row] = {
+    use State::{Active, Authenticating, Closed, Closing, Connecting, Idle, Waiting};
+    const OPEN: &[&str] = &["open lazy", "open eager"];
+    const REFUSED: &[&str] = &["failed 401", "failed 403", "failed refused"];
+    const POLICY: &[&str] = &["lost 1008", "lost 1008 unsent"];
+    const BROKEN: &[&str] = &["lost broken", "lost broken unsent"];
+    const FAILED: &[&str] = &["lost 1011", "lost 1011 unsent"];
+    const ABNORMAL: &[&str] = &[
+        "lost 1001",
+        "lost 1005",
+        "lost 1008",
+        "lost 1008 unsent",
+        "lost 1011",
+        "lost 1011 unsent",
+        "lost broken",
+        "lost broken unsent",
+    ];
+    &[
+        (Idle, OPEN, "token !refused", Authenticating, "fetch"),
+        (Idle, OPEN, "token refused", Authenticating, "fetch fresh"),
+        (Idle, OPEN, "!token", Connecting, "dial"),
+        (Idle, &["close"], "", Closed, "abandon, finish"),
+        // Opening: the token.
+        (Authenticating, &["token ready"], "", Connecting, "dial"),
+        (Authenticating, &["token transient"], "first eager", Closed, "finish: api"),
+        (Authenticating, &["token transient"], "first !eager late", Closed, "finish: api"),
+        (Authenticating, &["token transient"], "first !eager !late reconnect", Waiting, "wait"),
+        (Authenticating, &["token transient"], "first !eager !late !reconnect", Closed, "finish: api"),
+        (Authenticating, &["token transient"], "!first reconnect", Waiting, "wait"),
+        (Authenticating, &["token transient"], "!first !reconnect", Closed, "finish: api"),
+        (Authenticating, &["token permanent"], "first", Closed, "finish: api"),
+        (Authenticating, &["token permanent"], "!first reconnect", Waiting, "wait"),
+        (Authenticating, &["token permanent"], "!first !reconnect", Closed, "finish: api"),
+        (Authenticating, &["token refused"], "", Closed, "finish: authentication"),
+        (Authenticating, &["close"], "", Closed, "abandon, finish"),
+        // Opening: the socket.
+        (Connecting, &["opened"], "", Active, ""),
+        (Connecting, &["failed transient"], "first eager", Closed, "finish: handshake"),
+        (Connecting, &["failed transient"], "first !eager late", Closed, "finish: handshake"),
+        (Connecting, &["failed transient"], "first !eager !late reconnect", Waiting, "wait"),
+        (Connecting, &["failed transient"], "first !eager !late !reconnect", Closed, "finish: handshake"),
+        (Connecting, &["failed transient"], "!first reconnect", Waiting, "wait"),
+        (Connecting, &["failed transient"], "!first !reconnect", Closed, "finish: handshake"),
+        (Connecting, &["failed permanent"], "first", Closed, "finish: handshake"),
+        (Connecting, &["failed permanent"], "!first reconnect", Waiting, "wait"),
+        (Connecting, &["failed permanent"], "!first !reconnect", Closed, "finish: handshake"),
+        (Connecting, REFUSED, "token !refused", Authenticating, "fetch fresh"),
+        (Connecting, REFUSED, "token refused", Closed, "finish: authentication"),
+        (Connecting, REFUSED, "!token", Closed, "finish: authentication"),
+        (Connecting, &["close"], "", Closed, "abandon, finish"),
+        // Open. A refusal counts as forgotten when the socket lived for long.
+        (Active, &["accepted"], "", Active, ""),
+        (Active, &["over"], "", Active, "stop writing"),
+        (Active, &["unauthorized"], "token !refused", Authenticating, "abandon, fetch fresh"),
+        (Active, &["unauthorized"], "token refused late", Authenticating, "abandon, fetch fresh"),
+        (Active, &["unauthorized"], "token refused !late", Closed, "abandon, finish: authentication"),
+        (Active, &["unauthorized"], "!token", Closed, "abandon, finish: authentication"),
+        (Active, &["close"], "", Closing, "send close"),
+        // The normal end.
+        (Active, &["lost 1000"], "streaming", Idle, "end stream"),
+        (Active, &["lost 1000"], "!streaming", Idle, ""),
+        (
+            Active,
+            &["lost 1000 unsent"],
+            "streaming token !refused useful",
+            Authenticating,
+            "end stream, fetch",
+        ),
+        (Active, &["lost 1000 unsent"], "streaming token !useful late", Authenticating, "end stream, fetch"),
+        (Active, &["lost 1000 unsent"], "streaming !token useful", Connecting, "end stream, dial"),
+        (Active, &["lost 1000 unsent"], "streaming !token !useful late", Connecting, "end stream, dial"),
+        (Active, &["lost 1000 unsent"], "streaming !useful !late", Waiting, "end stream, wait"),
+        (Active, &["lost 1000 unsent"], "!streaming token !refused useful", Authenticating, "fetch"),
+        (Active, &["lost 1000 unsent"], "!streaming token !useful late", Authenticating, "fetch"),
+        (Active, &["lost 1000 unsent"], "!streaming !token useful", Connecting, "dial"),
+        (Active, &["lost 1000 unsent"], "!streaming !token !useful late", Connecting, "dial"),
+        (Active, &["lost 1000 unsent"], "!streaming !useful !late", Waiting, "wait"),
+        // The end after the server said so, however the socket then went.
+        (Active, ABNORMAL_QUIET, "over streaming", Idle, "end stream"),
+        (Active, ABNORMAL_QUIET, "over !streaming", Idle, ""),
+        (Active, ABNORMAL_UNSENT, "over streaming !useful !late", Waiting, "end stream, wait"),
+        (Active, ABNORMAL_UNSENT, "over !streaming !useful !late", Waiting, "wait"),
+        (Active, ABNORMAL_UNSENT, "over streaming token useful", Authenticating, "end stream, fetch"),
+        (Active, ABNORMAL_UNSENT, "over !streaming token useful", Authenticating, "fetch"),
+        (Active, ABNORMAL_UNSENT, "over streaming !token useful", Connecting, "end stream, dial"),
+        (Active, ABNORMAL_UNSENT, "over !streaming !token useful", Connecting, "dial"),
+        (Active, ABNORMAL_UNSENT, "over streaming token !useful late", Authenticating, "end stream, fetch"),
+        (Active, ABNORMAL_UNSENT, "over !streaming token !useful late", Authenticating, "fetch"),
+        (Active, ABNORMAL_UNSENT, "over streaming !token !useful late", Connecting, "end stream, dial"),
+        (Active, ABNORMAL_UNSENT, "over !streaming !token !useful late", Connecting, "dial"),
+        // A refusal.
+        (Active, POLICY, "!over token !refused", Authenticating, "fetch fresh"),
+        (Active, POLICY, "!over token refused late", Authenticating, "fetch fresh"),
+        (Active, POLICY, "!over token refused !late", Closed, "finish: authentication"),
+        (Active, POLICY, "!over !token", Closed, "finish: authentication"),
+        // A loss.
+        (Active, &["lost 1001"], "!over reconnect", Waiting, "wait"),
+        (Active, &["lost 1001"], "!over !reconnect", Closed, "finish: 1001"),
+        (Active, &["lost 1005"], "!over reconnect", Waiting, "wait"),
+        (Active, &["lost 1005"], "!over !reconnect", Closed, "finish: 1005"),
+        (Active, FAILED, "!over reconnect", Waiting, "wait"),
+        (Active, FAILED, "!over !reconnect", Closed, "finish: 1011"),
+        (Active, BROKEN, "!over reconnect", Waiting, "wait"),
+        (Active, BROKEN, "!over !reconnect", Closed, "finish: 1006"),
+        // Between two sockets.
+        (Waiting, &["elapsed"], "token !refused", Authenticating, "fetch"),
+        (Waiting, &["elapsed"], "token refused", Authenticating, "fetch fresh"),
+        (Waiting, &["elapsed"], "!token", Connecting, "dial"),
+        (Waiting, &["close"], "", Closed, "abandon, finish"),
+        // Closing: however the socket goes, that was the caller's wish.
+        (Closing, &["lost 1000", "lost 1000 unsent"], "", Closed, "finish"),
+        (Closing, ABNORMAL, "", Closed, "finish"),
+    ]
+};
+const ABNORMAL_QUIET: &[&str] = &["lost 1001", "lost 1005", "lost 1008", "lost 1011", "lost broken"];
+const ABNORMAL_UNSENT: &[&str] = &["lost 1008 unsent", "lost 1011 unsent", "lost broken unsent"];
+
+/// What changes nothing in a state and asks for nothing. (`open eager` is remembered while an opening is under way;
+/// what follows from that is in the rows with `eager`.)
+const IGNORED: &[(State, &[&str])] = {
+    use State::{Active, Authenticating, Closed, Closing, Connecting, Idle, Waiting};
+    macro_rules! all_but {
+        ($($extra:literal),*) => {
+            &[
+                "opened old", "failed old", "accepted old", "unauthorized old", "over old", "lost 1000 old",
+                "lost 1008 old", "lost broken old", $($extra),*
+            ]
+        };
+    }
+    &[
+        (
+            Idle,
+            all_but!(
+                "token ready",
+                "token transient",
+                "token permanent",
+                "token refused",
+                "opened",
+                "failed transient",
+                "failed permanent",
+                "failed 401",
+                "failed 403",
+                "failed refused",
+                "accepted",
+                "unauthorized",
+                "over",
+                "lost 1000",
+                "lost 1000 unsent",
+                "lost 1001",
+                "lost 1005",
+                "lost 1008",
+                "lost 1008 unsent",
+                "lost 1011",
+                "lost 1011 unsent",
+                "lost broken",
+                "lost broken unsent",
+                "elapsed"
+            ),
+        ),
+        (
+            Authenticating,
+            all_but!(
+                "open lazy",
+                "open eager",
+                "opened",
+                "failed transient",
+                "failed permanent",
+                "failed 401",
+                "failed 403",
+                "failed refused",
+                "accepted",
+                "unauthorized",
+                "over",
+                "lost 1000",
+                "lost 1000 unsent",
+                "lost 1001",
+                "lost 1005",
+                "lost 1008",
+                "lost 1008 unsent",
+                "lost 1011",
+                "lost 1011 unsent",
+                "lost broken",
+                "lost broken unsent",
+                "elapsed"
+            ),
+        ),
+        (
+            Connecting,
+            all_but!(
+                "open lazy",
+                "open eager",
+                "token ready",
+                "token transient",
+                "token permanent",
+                "token refused",
+                "accepted",
+                "unauthorized",
+                "over",
+                "lost 1000",
+                "lost 1000 unsent",
+                "lost 1001",
+                "lost 1005",
+                "lost 1008",
+                "lost 1008 unsent",
+                "lost 1011",
+                "lost 1011 unsent",
+                "lost broken",
+                "lost broken unsent",
+                "elapsed"
+            ),
+        ),
+        (
+            Active,
+            all_but!(
+                "open lazy",
+                "open eager",
+                "token ready",
+                "token transient",
+                "token permanent",
+                "token refused",
+                "opened",
+                "failed transient",
+                "failed permanent",
+                "failed 401",
+                "failed 403",
+                "failed refused",
+                "elapsed"
+            ),
+        ),
+        (
+            Waiting,
+            all_but!(
+                "open lazy",
+                "open eager",
+                "token ready",
+                "token transient",
+                "token permanent",
+                "token refused",
+                "opened",
+                "failed transient",
+                "failed permanent",
+                "failed 401",
+                "failed 403",
+                "failed refused",
+                "accepted",
+                "unauthorized",
+                "over",
+                "lost 1000",
+                "lost 1000 unsent",
+                "lost 1001",
+                "lost 1005",
+                "lost 1008",
+                "lost 1008 unsent",
+                "lost 1011",
+                "lost 1011 unsent",
+                "lost broken",
+                "lost broken unsent"
+            ),
+        ),
+        (
+            Closing,
+            all_but!(
+                "open lazy",
+                "open eager",
+                "token ready",
+                "token transient",
+                "token permanent",
+                "token refused",
+                "opened",
+                "failed transient",
+                "failed permanent",
+                "failed 401",
+                "failed 403",
+                "failed refused",
+                "accepted",
+                "unauthorized",
+                "over",
+                "elapsed",
+                "close"
+            ),
+        ),
+        (
+            Closed,
+            all_but!(
+                "open lazy",
+                "open eager",
+                "token ready",
+                "token transient",
+                "token permanent",
+                "token refused",
+                "opened",
+                "failed transient",
+                "failed permanent",
+                "failed 401",
+                "failed 403",
+                "failed refused",
+                "accepted",
+                "unauthorized",
+                "over",
+                "lost 1000",
+                "lost 1000 unsent",
+                "lost 1001",
+                "lost 1005",
+                "lost 1008",
+                "lost 1008 unsent",
+                "lost 1011",
+                "lost 1011 unsent",
+                "lost broken",
+                "lost broken unsent",
+                "elapsed",
+                "close"
+            ),
+        ),
+    ]
+};
+
+/// What the tables say; panics unless exactly one of them says something.
+fn expected(setup: Setup, given: Given) -> (State, &'static str) {
+    let mut rows = TABLE.iter().filter(|(state, inputs, condition, ..)| {
+        *state == setup.state && inputs.contains(&given.name) && setup.meets(condition)
+    });
+    let row = rows.next();
+    let ignored = IGNORED.iter().any(|(state, inputs)| *state == setup.state && inputs.contains(&given.name));
+    match (row, rows.next(), ignored) {
+        (Some((.., next, actions)), None, false) => (*next, actions),
+        (None, None, true) => (setup.state, ""),
+        (None, None, false) => panic!("{:?} on {:?} is in no table: {setup:?}", setup.state, given.name),
+        (one, two, ignored) => {
+            panic!(
+                "{:?} on {:?} is there twice: {one:?} {two:?} {ignored} {setup:?}",
+                setup.state, given.name
+            )
+        }
+    }
+}
+
+#[test]
+fn every_state_takes_every_input_as_the_table_says() {
+    let start = Instant::now();
+    let mut pairs = 0_u32;
+    for setup in Setup::all() {
+        for given in INPUTS {
+            let mut session = setup.build(start);
+            let before = session.socket();
+            let now = if setup.late { start + LATE } else { start };
+            let actions = session.handle(now, 0.5, (given.make)(before));
+            let (next, told) = expected(setup, *given);
+            assert_eq!(
+                (session.state(), words(&actions).as_str()),
+                (next, told),
+                "{:?} on {:?}: {setup:?}",
+                setup.state,
+                given.name
+            );
+            let dialled = actions.iter().find_map(|action| match action {
+                Action::Dial { socket } => Some(*socket),
+                _ => None,
+            });
+            assert_eq!(session.socket(), before + u64::from(dialled.is_some()));
+            assert!(dialled.is_none_or(|socket| socket == session.socket()));
+            pairs += 1;
+        }
+    }
+    assert!(pairs > 5_000, "only {pairs} combinations were tried");
+}
+
+/// No row is dead: each is what happens in some session that can be.
+#[test]
+fn every_row_of_the_table_is_reached() {
+    for (state, inputs, condition, ..) in TABLE {
+        let reached = Setup::all().any(|setup| setup.state == *state && setup.meets(condition));
+        assert!(reached, "{state:?} {inputs:?} {condition:?} can not be");
+        for name in *inputs {
+            assert!(INPUTS.iter().any(|given| given.name == *name), "no such input: {name}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::task::Waker;
+
+use super::*;
+use crate::core::frame::{FrameReader, Kind, Limits, Message, Role};
+
+/// Takes so many bytes and then no more.
+struct Pipe {
+    room: usize,
+    bytes: Vec<u8>,
+}
+
+impl AsyncWrite for Pipe {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let count = bytes.len().min(self.room);
+        if count == 0 {
+            return Poll::Pending;
+        }
+        self.room -= count;
+        self.bytes.extend_from_slice(&bytes[..count]);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn message(id: u8, size: usize) -> Outgoing {
+    let mut buffer = vec![0; HEADROOM];
+    buffer.resize(HEADROOM + size, id);
+    Outgoing { buffer, kind: Kind::Binary, request: None }
+}
+
+/// A message as it was pulled: the header's room may hold anything.
+fn is(message: &Outgoing, id: u8, size: usize) -> bool {
+    message.payload() == vec![id; size]
+}
+
+fn write(writer: &mut Writer, pipe: &mut Pipe, room: usize) -> (bool, Written) {
+    pipe.room = room;
+    let mut written = Written::default();
+    let mut context = Context::from_waker(Waker::noop());
+    let done = writer.poll_write(&mut context, pipe, &mut written).is_ready();
+    (done, written)
+}
+
+/// What the peer reads: the first byte of each message, 'P' and 'O' for ping and pong, 'C' for a close frame.
+fn read(pipe: &Pipe) -> Vec<u8> {
+    let (mut reader, mut bytes) = (FrameReader::new(Limits::default(), Role::Server), pipe.bytes.as_slice());
+    std::iter::from_fn(|| reader.feed(&mut bytes).unwrap())
+        .map(|message| match message {
+            Message::Data { payload, .. } => payload[0],
+            Message::Ping(_) => b'P',
+            Message::Pong(_) => b'O',
+            Message::Close { .. } => b'C',
+        })
+        .collect()
+}
+
+fn writer_with(sizes: &[usize]) -> Writer {
+    let mut writer = Writer::default();
+    for (id, size) in sizes.iter().enumerate() {
+        assert!(writer.wants(*size));
+        writer.pull(message(id as u8, *size));
+    }
+    writer.frame();
+    writer
+}
+
+#[test]
+fn what_was_not_begun_can_be_sent_again_in_its_order_and_unmasked() {
+    // One whole frame (6 + 100 bytes), and half of the next.
+    let (mut writer, mut pipe) = (writer_with(&[100, 100, 100, 100]), Pipe { room: 0, bytes: Vec::new() });
+    let (done, written) = write(&mut writer, &mut pipe, 106 + 50);
+    assert!(!done && written.messages == 1 && written.bytes == 100);
+    assert!(!writer.wants(1), "nothing is pulled into a buffer that is partly written");
+    let leftover = writer.abandon(written);
+    assert_eq!(leftover.torn, 1);
+    assert!(is(&leftover.untouched[0], 2, 100) && is(&leftover.untouched[1], 3, 100));
+    assert_eq!(leftover.untouched.len(), 2);
+}
+
+#[test]
+fn a_large_message_is_untouched_until_its_first_byte_and_torn_from_then_on() {
+    const SIZE: usize = 1 << 20;
+    for (room, torn) in [(0, 0), (1, 1), (SIZE, 1)] {
+        let (mut writer, mut pipe) = (writer_with(&[SIZE]), Pipe { room: 0, bytes: Vec::new() });
+        assert!(!writer.wants(1));
+        assert!(!write(&mut writer, &mut pipe, room).0);
+        let leftover = writer.abandon(Written::default());
+        assert_eq!(leftover.torn, torn);
+        assert!(leftover.untouched.iter().all(|message| is(message, 0, SIZE)));
+        assert_eq!(leftover.untouched.len(), 1 - torn);
+    }
+}
+
+#[test]
+fn a_control_frame_goes_before_a_large_message_or_behind_it_but_never_into_it() {
+    for (begun, order) in [(0, [b'O', 0]), (10, [0, b'O'])] {
+        let (mut writer, mut pipe) = (writer_with(&[1 << 20]), Pipe { room: 0, bytes: Vec::new() });
+        write(&mut writer, &mut pipe, begun);
+        writer.push_control(Control::Pong, b"x");
+        let (done, written) = write(&mut writer, &mut pipe, usize::MAX);
+        assert!(done && written.messages == 1);
+        assert_eq!(read(&pipe), order);
+    }
+}
+
+#[test]
+fn the_close_frame_is_the_last() {
+    let (mut writer, mut pipe) = (writer_with(&[10, 20]), Pipe { room: 0, bytes: Vec::new() });
+    writer.close();
+    writer.push_control(Control::Pong, b"");
+    assert!(write(&mut writer, &mut pipe, usize::MAX).0);
+    assert_eq!(read(&pipe), [0, 1, b'O', b'C']);
+}
+
+#[test]
+fn after_a_retraction_only_what_had_begun_is_finished() {
+    for (room, read_by_peer, kept) in [
+        (0, &[b'C'][..], &[0, 1, 2][..]),
+        (1, &[0, b'C'], &[1, 2]),
+        (106, &[0, b'C'], &[1, 2]),
+        (107, &[0, 1, b'C'], &[2]),
+    ] {
+        let (mut writer, mut pipe) = (writer_with(&[100, 100, 100]), Pipe { room: 0, bytes: Vec::new() });
+        let (_, before) = write(&mut writer, &mut pipe, room);
+        writer.retract();
+        writer.push_control(Control::Close, &close_payload(1000, ""));
+        let (done, after) = write(&mut writer, &mut pipe, usize::MAX);
+        assert!(done);
+        assert_eq!(read(&pipe), read_by_peer, "room for {room}");
+        assert_eq!(before.messages + after.messages, read_by_peer.len() - 1);
+        let leftover = writer.abandon(Written::default());
+        assert_eq!(leftover.torn, 0);
+        assert!(leftover.untouched.iter().zip(kept).all(|(message, id)| is(message, *id, 100)));
+        assert_eq!(leftover.untouched.len(), kept.len());
+    }
+}
+
+#[test]
+fn a_retracted_large_message_is_whole_again() {
+    let (mut writer, mut pipe) = (writer_with(&[1 << 20]), Pipe { room: 0, bytes: Vec::new() });
+    writer.retract();
+    writer.push_control(Control::Close, &close_payload(1000, ""));
+    assert!(write(&mut writer, &mut pipe, usize::MAX).0);
+    assert_eq!(read(&pipe), [b'C']);
+    assert!(is(&writer.abandon(Written::default()).untouched[0], 0, 1 << 20));
+}

@@ -1,0 +1,216 @@
+//! The WebSocket handshake: who may open which app, and the step from HTTP to a session.
+
+use std::{sync::Arc, time::Instant};
+
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{
+        AUTHORIZATION, CONNECTION, COOKIE, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+        SEC_WEBSOCKET_VERSION, UPGRADE,
+    },
+    upgrade::Upgraded,
+};
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        handshake::derive_accept_key,
+        protocol::{Role, WebSocketConfig},
+    },
+};
+
+use super::{
+    apps::App,
+    connection::Connection,
+    http::{Answer, detail, key_is_right},
+    query,
+    record::{Credential, HandshakeRecord},
+    registry::Entry,
+    session::Session,
+    shared::Shared,
+    stream::Stream,
+};
+
+/// The query's parameter that holds the token.
+const TOKEN: &str = "fal_jwt_token";
+
+/// A connection's read buffer in bytes. Small: there may be ten thousand of them.
+const READ_BUFFER: usize = 8 << 10;
+
+/// Results are gathered up to so many bytes before they are written.
+const WRITE_BUFFER: usize = 64 << 10;
+
+/// What a handshake is to become.
+enum Verdict {
+    Open {
+        app: Arc<App>,
+        max_buffering: Option<usize>,
+    },
+    /// Accept, then say no.
+    RefuseInBand {
+        app: Arc<App>,
+    },
+    Refuse(StatusCode, &'static str),
+}
+
+/// Answers a handshake; a successful one goes on as a [`Connection`].
+pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
+    let query = query::parse(request.uri().query().unwrap_or_default());
+    let delay = shared.faults.handshake_delay();
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+    let verdict = judge(shared, &request, &query);
+    let status = match &verdict {
+        Verdict::Refuse(status, _) => *status,
+        _ => StatusCode::SWITCHING_PROTOCOLS,
+    };
+    shared.records.handshakes.push(record(&request, query, status));
+    match verdict {
+        Verdict::Refuse(status, reason) => {
+            let mut answer = detail(status, reason);
+            if status == StatusCode::UPGRADE_REQUIRED {
+                answer.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            }
+            answer
+        }
+        Verdict::Open { app, max_buffering } => accept(shared, request, app, max_buffering, false),
+        Verdict::RefuseInBand { app } => accept(shared, request, app, None, true),
+    }
+}
+
+fn judge(shared: &Shared, request: &Request<Incoming>, query: &[(String, String)]) -> Verdict {
+    if let Some(status) = shared.faults.refusal() {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        return Verdict::Refuse(status, "told to refuse");
+    }
+    let headers = request.headers();
+    if *request.method() != Method::GET
+        || !has_token(headers, UPGRADE.as_str(), "websocket")
+        || !has_token(headers, CONNECTION.as_str(), "upgrade")
+        || !headers.contains_key(SEC_WEBSOCKET_KEY)
+    {
+        return Verdict::Refuse(StatusCode::BAD_REQUEST, "not a WebSocket handshake");
+    }
+    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Verdict::Refuse(StatusCode::UPGRADE_REQUIRED, "Sec-WebSocket-Version must be 13");
+    }
+    let path = request.uri().path();
+    let Some(app) = shared.apps.resolve(path) else {
+        return Verdict::Refuse(StatusCode::NOT_FOUND, "no such app");
+    };
+    let authorized = match find(query, TOKEN) {
+        Some(token) => shared.tokens.lock().verify(Instant::now(), token, path),
+        None => key_is_right(shared, request).unwrap_or(false),
+    };
+    if !authorized {
+        return if shared.config.refuse_in_band {
+            Verdict::RefuseInBand { app }
+        } else {
+            Verdict::Refuse(StatusCode::UNAUTHORIZED, "Unauthorized")
+        };
+    }
+    let max_buffering = find(query, "max_buffering").map(|number| number.parse::<usize>().unwrap_or(0));
+    if max_buffering.is_some_and(|number| !(1..=60).contains(&number)) {
+        return Verdict::Refuse(StatusCode::BAD_REQUEST, "max_buffering must be an integer from 1 to 60");
+    }
+    Verdict::Open { app, max_buffering }
+}
+
+fn find<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+/// Whether a header that lists tokens lists `token`.
+fn has_token(headers: &HeaderMap, name: &str, token: &str) -> bool {
+    let listed = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    listed.flat_map(|value| value.split(',')).any(|listed| listed.trim().eq_ignore_ascii_case(token))
+}
+
+fn record(
+    request: &Request<Incoming>,
+    mut query: Vec<(String, String)>,
+    status: StatusCode,
+) -> HandshakeRecord {
+    let credential = if find(&query, TOKEN).is_some() {
+        Credential::Token
+    } else if request.headers().contains_key(AUTHORIZATION) {
+        Credential::Key
+    } else {
+        Credential::None
+    };
+    query.retain(|(name, _)| name != TOKEN);
+    let headers = request.headers().iter().filter(|(name, _)| **name != AUTHORIZATION && **name != COOKIE);
+    let headers = headers
+        .map(|(name, value)| {
+            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        })
+        .collect();
+    HandshakeRecord {
+        path: request.uri().path().to_owned(),
+        query,
+        headers,
+        credential,
+        status: status.as_u16(),
+    }
+}
+
+/// Switches protocols. The connection is in the registry before the client knows, so that no control misses it.
+fn accept(
+    shared: &Arc<Shared>,
+    mut request: Request<Incoming>,
+    app: Arc<App>,
+    max_buffering: Option<usize>,
+    unauthorized: bool,
+) -> Answer {
+    let key = request
+        .headers()
+        .get(SEC_WEBSOCKET_KEY)
+        .map_or_else(String::new, |key| derive_accept_key(key.as_bytes()));
+    let Ok(accept_key) = HeaderValue::from_str(&key) else {
+        return detail(StatusCode::BAD_REQUEST, "not a WebSocket handshake");
+    };
+    let entry = shared.registry.enter();
+    shared.records.connections_total.add(1);
+    let upgrade = hyper::upgrade::on(&mut request);
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        if let Ok(upgraded) = upgrade.await {
+            run(shared, upgraded, entry, app, max_buffering, unauthorized).await;
+        }
+    });
+    let mut answer = Response::default();
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    answer.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    answer.headers_mut().insert(SEC_WEBSOCKET_ACCEPT, accept_key);
+    answer
+}
+
+async fn run(
+    shared: Arc<Shared>,
+    upgraded: Upgraded,
+    entry: Entry,
+    app: Arc<App>,
+    max_buffering: Option<usize>,
+    unauthorized: bool,
+) {
+    // The stream itself, not behind hyper's dynamic dispatch.
+    let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else { return };
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_message_size(Some(shared.config.max_message_size))
+        .max_frame_size(Some(shared.config.max_message_size));
+    let stream = parts.io.into_inner();
+    let socket =
+        WebSocketStream::from_partially_read(stream, parts.read_buf.into(), Role::Server, Some(config)).await;
+    let (jobs, images) = (Arc::clone(&shared.jobs), Arc::clone(&shared.images));
+    let session = if unauthorized {
+        Session::refused(entry.id, app, jobs, images)
+    } else {
+        Session::new(entry.id, app, max_buffering, jobs, images, Instant::now())
+    };
+    Connection::new(socket, shared, entry, session).await;
+}

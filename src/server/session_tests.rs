@@ -1,0 +1,255 @@
+//! The session's rules, without sockets; each was seen of the real server first.
+
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::server::config::AppOptions;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+struct Rig {
+    session: Session,
+    jobs: Arc<Jobs>,
+    now: Instant,
+}
+
+impl Rig {
+    fn new(kind: Kind, handler: Handler, options: AppOptions) -> Self {
+        let (jobs, now) = (Arc::new(Jobs::default()), Instant::now());
+        let app = Arc::new(App { kind, handler, options });
+        let session = Session::new(7, app, None, Arc::clone(&jobs), Arc::default(), now);
+        Self { session, jobs, now }
+    }
+
+    fn builtin(builtin: Builtin) -> Self {
+        let options = AppOptions { session_timeout: Some(10 * SECOND), ..AppOptions::default() };
+        Self::new(builtin.kind(), Handler::Builtin(builtin), options)
+    }
+
+    fn external(kind: Kind) -> Self {
+        Self::new(kind, Handler::External(3), AppOptions::default())
+    }
+
+    fn input(&mut self, value: &serde_json::Value) -> Bytes {
+        let input = Bytes::from(rmp_serde::to_vec(value).unwrap());
+        self.session.input(input.clone(), self.now);
+        input
+    }
+
+    fn outputs(&mut self) -> Vec<Output> {
+        std::iter::from_fn(|| self.session.next_output(self.now)).collect()
+    }
+
+    /// All outputs, results decoded.
+    fn shown(&mut self) -> Vec<String> {
+        let show = |output| match output {
+            Output::Binary(result) => {
+                rmp_serde::from_slice::<serde_json::Value>(&result).unwrap().to_string()
+            }
+            Output::Text(text) => text,
+            Output::Close(code, _) => code.to_string(),
+        };
+        self.outputs().into_iter().map(show).collect()
+    }
+
+    fn events(&self) -> Vec<Event> {
+        self.jobs.take(Duration::ZERO).unwrap().into_iter().map(|job| job.event).collect()
+    }
+}
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap()
+}
+
+const TIMEOUT: &str =
+    r#"{"type":"x-fal-error","error":"TIMEOUT","reason":"no inputs, reconnect when needed!"}"#;
+
+fn internal_error(reason: &str) -> String {
+    format!(r#"{{"type":"x-fal-error","error":"INTERNAL_ERROR","reason":"{reason}"}}"#)
+}
+
+#[test]
+fn echo_gives_back_the_very_bytes() {
+    let mut rig = Rig::builtin(Builtin::Echo);
+    let input = rig.input(&json(r#"{"prompt":"a cat","request_id":"1"}"#));
+    assert_eq!(rig.outputs(), [Output::Binary(input)]);
+}
+
+#[test]
+fn unary_inputs_are_processed_one_at_a_time_in_order() {
+    let mut rig = Rig::builtin(Builtin::Echo);
+    rig.input(&json(r#"{"i":0,"delay":2}"#));
+    rig.input(&json(r#"{"i":1}"#));
+    assert_eq!(rig.outputs(), []);
+    assert_eq!(rig.session.wake_at(), Some(rig.now + 2 * SECOND));
+    rig.now += 2 * SECOND;
+    assert_eq!(rig.shown(), [r#"{"delay":2,"i":0}"#, r#"{"i":1}"#]);
+}
+
+#[test]
+fn a_full_buffer_drops_the_oldest_waiting_input_silently() {
+    let options = AppOptions { buffering: Some(2), ..AppOptions::default() };
+    let mut rig = Rig::new(Kind::Unary, Handler::Builtin(Builtin::Echo), options);
+    for i in 0..8 {
+        rig.input(&json(&format!(r#"{{"i":{i},"delay":1}}"#)));
+    }
+    let mut results = Vec::new();
+    for _ in 0..5 {
+        rig.now += SECOND;
+        results.extend(rig.shown());
+    }
+    assert_eq!(results, [r#"{"delay":1,"i":0}"#, r#"{"delay":1,"i":6}"#, r#"{"delay":1,"i":7}"#]);
+}
+
+#[test]
+fn an_idle_server_drops_nothing_of_a_burst() {
+    let options = AppOptions { buffering: Some(2), ..AppOptions::default() };
+    let mut rig = Rig::new(Kind::Unary, Handler::Builtin(Builtin::Echo), options);
+    for i in 0..8 {
+        rig.input(&json(&format!(r#"{{"i":{i}}}"#)));
+    }
+    assert_eq!(rig.outputs().len(), 8);
+}
+
+#[test]
+fn an_idle_unary_session_times_out() {
+    let mut rig = Rig::builtin(Builtin::Echo);
+    rig.now += 9 * SECOND;
+    rig.input(&json("{}"));
+    assert_eq!(rig.outputs().len(), 1);
+    rig.now += 9 * SECOND;
+    assert_eq!(rig.outputs(), []);
+    rig.now += SECOND;
+    assert_eq!(rig.shown(), [TIMEOUT, "1000"]);
+}
+
+#[test]
+fn what_is_processed_when_the_inputs_end_may_finish() {
+    let mut rig = Rig::builtin(Builtin::Echo);
+    rig.input(&json(r#"{"delay":15}"#));
+    rig.now += 15 * SECOND;
+    assert_eq!(rig.shown(), [r#"{"delay":15}"#, TIMEOUT, "1000"]);
+}
+
+#[test]
+fn what_takes_twice_the_session_timeout_fails_without_a_reason() {
+    let mut rig = Rig::builtin(Builtin::Echo);
+    rig.input(&json(r#"{"delay":25}"#));
+    rig.now += 10 * SECOND;
+    assert_eq!(rig.outputs(), []);
+    rig.now += 10 * SECOND;
+    assert_eq!(rig.shown(), [internal_error(""), "1000".to_owned()]);
+}
+
+#[test]
+fn a_text_message_ends_the_session() {
+    for builtin in [Builtin::Echo, Builtin::Image, Builtin::Stream, Builtin::Collect, Builtin::Bidi] {
+        let mut rig = Rig::builtin(builtin);
+        rig.session.text_input();
+        assert_eq!(rig.shown(), [internal_error("'bytes'"), "1000".to_owned()]);
+        rig.input(&json("{}"));
+        assert_eq!(rig.outputs(), []);
+    }
+}
+
+#[test]
+fn an_input_that_is_not_msgpack_ends_the_session() {
+    let mut rig = Rig::builtin(Builtin::Echo);
+    rig.session.input(Bytes::from_static(b"\x81\xa1"), rig.now);
+    assert_eq!(rig.shown(), [internal_error("Unpack failed: incomplete input"), "1000".to_owned()]);
+}
+
+#[test]
+fn a_stream_gives_its_results_then_ends() {
+    let mut rig = Rig::builtin(Builtin::Stream);
+    rig.input(&json(r#"{"count":2,"delay":1,"request_id":"7"}"#));
+    rig.session.text_input(); // nobody reads it
+    assert_eq!(rig.outputs(), []);
+    rig.now += SECOND;
+    assert_eq!(rig.shown(), [r#"{"count":2,"index":0,"request_id":"7"}"#]);
+    rig.now += SECOND;
+    assert_eq!(rig.shown(), [r#"{"count":2,"index":1,"request_id":"7"}"#, TIMEOUT, "1000"]);
+}
+
+#[test]
+fn a_long_stream_does_not_pile_up_in_memory() {
+    let mut rig = Rig::builtin(Builtin::Stream);
+    rig.input(&json(r#"{"count":1000000,"size":1000}"#));
+    assert!(rig.session.output_bytes < OUTPUT_LIMIT + 2000);
+    assert_eq!(rig.outputs().len(), 1_000_002);
+}
+
+#[test]
+fn collect_answers_once_after_the_final_input() {
+    let mut rig = Rig::builtin(Builtin::Collect);
+    rig.input(&json(r#"{"part":1}"#));
+    assert_eq!(rig.outputs(), []);
+    rig.input(&json(r#"{"final":true,"request_id":5}"#));
+    assert_eq!(rig.shown(), [r#"{"count":2,"request_id":5,"size":27}"#, TIMEOUT, "1000"]);
+}
+
+#[test]
+fn collect_answers_too_when_inputs_stop_coming() {
+    let mut rig = Rig::builtin(Builtin::Collect);
+    rig.input(&json("{}"));
+    rig.now += 10 * SECOND;
+    assert_eq!(rig.shown(), [r#"{"count":1,"size":1}"#, TIMEOUT, "1000"]);
+}
+
+#[test]
+fn bidi_answers_each_input_until_the_end() {
+    let mut rig = Rig::builtin(Builtin::Bidi);
+    rig.input(&json(r#"{"a":1,"request_id":"x"}"#));
+    rig.input(&json(r#"{"a":2}"#));
+    rig.input(&json(r#"{"end":true}"#));
+    let first = r#"{"index":0,"input":{"a":1,"request_id":"x"},"request_id":"x"}"#;
+    assert_eq!(rig.shown(), [first, r#"{"index":1,"input":{"a":2}}"#, TIMEOUT, "1000"]);
+}
+
+#[test]
+fn timings_follow_each_unary_result() {
+    let options = AppOptions { emit_timings: true, ..AppOptions::default() };
+    let mut rig = Rig::new(Kind::Unary, Handler::Builtin(Builtin::Echo), options);
+    rig.input(&json(r#"{"delay":0.5}"#));
+    rig.now += SECOND / 2;
+    assert_eq!(rig.shown()[1], r#"{"type":"x-fal-message","action":"timings","timing":0.5}"#);
+}
+
+#[test]
+fn timings_follow_a_server_stream_once() {
+    let options = AppOptions { emit_timings: true, ..AppOptions::default() };
+    let mut rig = Rig::new(Kind::ServerStream, Handler::Builtin(Builtin::Stream), options);
+    rig.input(&json("{}"));
+    let timings = r#"{"type":"x-fal-message","action":"timings","timing":0.0}"#;
+    assert_eq!(rig.shown()[3..], [timings, TIMEOUT, "1000"]);
+}
+
+#[test]
+fn an_external_unary_handler_gets_one_input_at_a_time() {
+    let mut rig = Rig::external(Kind::Unary);
+    let (first, second) = (rig.input(&json("{}")), rig.input(&json(r#"{"a":1}"#)));
+    assert_eq!(rig.events(), [Event::Input(first.clone())]);
+    rig.session.respond(Response::Output(first.clone()), rig.now);
+    assert_eq!(rig.outputs(), [Output::Binary(first)]);
+    assert_eq!(rig.outputs(), []);
+    assert_eq!(rig.events(), [Event::Input(second)]);
+    rig.session.respond(Response::Failed("boom".to_owned()), rig.now);
+    assert_eq!(rig.shown(), [internal_error("boom"), "1000".to_owned()]);
+}
+
+#[test]
+fn an_external_bidi_handler_gets_every_input_and_the_end() {
+    let mut rig = Rig::external(Kind::Bidi);
+    let input = rig.input(&json("{}"));
+    rig.session.text_input();
+    rig.session.disconnected();
+    let invalid = Event::Invalid("'bytes'".to_owned());
+    assert_eq!(rig.events(), [Event::Open, Event::Input(input), invalid, Event::Closed]);
+}
+
+#[test]
+fn a_word_out_of_turn_is_ignored() {
+    let mut rig = Rig::external(Kind::Unary);
+    rig.session.respond(Response::Done, rig.now);
+    assert_eq!(rig.outputs(), []);
+}

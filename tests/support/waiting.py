@@ -1,0 +1,77 @@
+"""Waiting for conditions, always bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+LIMIT = 10.0
+"""Seconds after which a wait has failed; never reached when all is well."""
+
+
+async def result_of(awaitable: Awaitable[T]) -> T:
+    """What it gives, within the limit."""
+    return await asyncio.wait_for(_as_coroutine(awaitable), LIMIT)
+
+
+async def gather(*awaitables: Awaitable[Any]) -> list[Any]:
+    """What they give, within the limit."""
+    return await result_of(asyncio.gather(*map(_as_coroutine, awaitables)))
+
+
+async def _as_coroutine(awaitable: Awaitable[T]) -> T:
+    # `asyncio.wait_for` and `gather` make tasks of coroutines, not of any awaitable.
+    return await awaitable
+
+
+class Changes:
+    """Tells whoever waits, in any thread, that something was recorded."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+
+    def note(self, record: Callable[[], Any] = lambda: None) -> None:
+        """Record something, then let those who wait look again."""
+        with self._changed:
+            record()
+            self._changed.notify_all()
+
+    def wait(self, condition: Callable[[], Any], timeout: float = LIMIT) -> None:
+        """Block until the condition holds."""
+        with self._changed:
+            assert self._changed.wait_for(condition, timeout), "what was waited for did not happen"
+
+    async def until(self, condition: Callable[[], Any], timeout: float = LIMIT) -> None:  # noqa: ASYNC109
+        """Wait until the condition holds, without blocking the loop."""
+        await asyncio.to_thread(self.wait, condition, timeout)
+
+
+class Log(list[Any]):
+    """A callback that keeps what it is called with, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._changed = asyncio.Event()
+
+    def __call__(self, value: Any) -> None:
+        self.append(value)
+        self._changed.set()
+
+    async def until(self, condition: Callable[[Log], Any]) -> None:
+        """Wait until the condition holds for what was kept."""
+
+        async def hold() -> None:
+            while not condition(self):
+                self._changed.clear()
+                await self._changed.wait()
+
+        await result_of(hold())
+
+    async def has(self, count: int) -> list[Any]:
+        """Wait for so many entries, and give all there are."""
+        await self.until(lambda log: len(log) >= count)
+        return list(self)

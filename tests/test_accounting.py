@@ -7,7 +7,7 @@ import contextlib
 import random
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis.strategies as st
 import pytest
@@ -25,6 +25,9 @@ from fal_realtime import (
     Stats,
     SyncRealtimeConnection,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 OPERATIONS = 4000
 SOON = ReconnectPolicy(initial_delay=0.01, max_delay=0.05)
@@ -71,7 +74,7 @@ class Watcher:
                 watched, now = self.connection, self.connection.stats()
             before = now
 
-    def __enter__(self) -> Watcher:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

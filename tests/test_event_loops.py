@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from support_lifecycle import LOOPS, Peer, run_in, until
+from support_lifecycle import LOOPS, Peer, run_in, until, until_sync
 from support_lifecycle.peer import OPTIONS
 
 from fal_realtime import RealtimeClient
@@ -41,8 +41,7 @@ def test_every_operation_works_on(new_loop: Any, peer: Peer) -> None:
             await asyncio.sleep(0)
             await connection.send({"count": 5})
             assert await waiting == {"n": 0}
-            connection.close()
-            assert [result async for result in connection] == [{"n": n} for n in range(1, 5)] or connection.state
+            assert [await connection.recv() for n in range(1, 5)] == [{"n": n} for n in range(1, 5)]
         await until(lambda: states[-1] == "closed", "the last state")
         assert connection.state == "closed"
 
@@ -61,57 +60,33 @@ def test_one_client_serves_fifty_loops_one_after_the_other(new_loop: Any, peer: 
     assert [run_in(new_loop, main(n)) for n in range(50)] == list(range(50))
 
 
-def test_one_client_with_an_async_token_provider_serves_loops_one_after_the_other(peer: Peer) -> None:
+def test_an_async_token_provider_is_asked_on_a_loop_that_lives(peer: Peer) -> None:
+    """All connections of a client share a provider's token, also those whose loop is gone."""
     client = peer.client()
-    loops = []
+    asked: list[asyncio.AbstractEventLoop] = []
+    kept = []
 
     async def provider(_app: str) -> str:
-        loops.append(asyncio.get_running_loop())
+        await asyncio.sleep(0)
+        asked.append(asyncio.get_running_loop())
         return "token"
 
-    async def main() -> None:
-        async with client.connect("local/echo", token_provider=provider, throttle_interval=0) as connection:
-            assert (await connection.request({"n": 1}, timeout=5))["n"] == 1
-            assert loops[-1] is asyncio.get_running_loop()
+    async def leave() -> None:
+        connection = client.connect("local/echo", token_provider=provider, token_expiration_seconds=1)
+        kept.append(await connection)
+        await connection.aclose()
 
-    for _ in range(5):
+    async def make_only() -> None:
+        kept.append(client.connect("local/echo", token_provider=provider, token_expiration_seconds=1))
+
+    async def work() -> None:
+        # Now that the token has expired, a new one is needed.
+        await asyncio.sleep(1.01)
+        await leave()
+        assert asked[-1] is asyncio.get_running_loop()
+
+    for main in (make_only, leave, make_only, work):
         run_in(asyncio.new_event_loop, main())
-    assert len(loops) == 5
-
-
-def test_a_token_is_fetched_on_a_living_loop_when_the_first_one_is_closed(peer: Peer) -> None:
-    """The provider is shared by the client's connections; the loop of the first one may be gone."""
-    client = peer.client()
-    fetched = []
-
-    async def provider(_app: str) -> str:
-        fetched.append(asyncio.get_running_loop())
-        return "token"
-
-    options = {"token_provider": provider, "throttle_interval": 0}
-    abandoned = []
-
-    async def first() -> None:
-        # Keeps the shared token alive beyond its loop, without having asked for it.
-        connection = client.connect("local/echo", **options)
-        await connection.aclose()
-        abandoned.append(connection)
-
-    async def second() -> None:
-        async with client.connect("local/echo", **options) as connection:
-            assert (await connection.request({"n": 1}, timeout=5))["n"] == 1
-            assert fetched == [asyncio.get_running_loop()]
-
-    async def third() -> None:
-        connection = client.connect("local/echo", **options)
-        abandoned.append(connection)
-        await connection
-        await connection.aclose()
-
-    run_in(asyncio.new_event_loop, first())
-    run_in(asyncio.new_event_loop, second())
-    fetched.clear()
-    run_in(asyncio.new_event_loop, third())
 
 
 @pytest.mark.parametrize("new_loop", LOOPS)
@@ -191,7 +166,12 @@ def test_without_a_running_loop_the_error_names_the_blocking_client(peer: Peer) 
     connection = peer.connect()
     with pytest.raises(RuntimeError, match="SyncRealtimeClient"):
         connection.send_nowait({"n": 1})
-    for operation in (connection.recv, connection.open, lambda: connection.send({"n": 1}), lambda: connection.request({})):
+    for operation in (
+        connection.recv,
+        connection.open,
+        lambda: connection.send({"n": 1}),
+        lambda: connection.request({}),
+    ):
         with pytest.raises(RuntimeError, match="SyncRealtimeClient"):
             step(operation())
     assert connection.state == "idle"
@@ -234,25 +214,13 @@ def test_a_loop_that_is_closed_with_work_pending_takes_nothing_with_it(
         loop.close()
         # The network thread goes on, with nobody to tell.
         connection.send_nowait({"count": 10})
-        wait_for_results(connection, 60)
+        until_sync(lambda: connection.stats()["received"] == 60, "all results")
         for operation in waiting:
             operation.close()
         connection.close()
-        wait_for_state(connection, "closed")
+        until_sync(lambda: connection.state == "closed", "closed")
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     gc.collect()
-
-
-def wait_for_results(connection: Any, count: int) -> None:
-    from support_lifecycle import until_sync
-
-    until_sync(lambda: connection.stats()["received"] == count, f"{count} results")
-
-
-def wait_for_state(connection: Any, state: str) -> None:
-    from support_lifecycle import until_sync
-
-    until_sync(lambda: connection.state == state, state)
 
 
 @pytest.mark.parametrize("uvloop", [False, True], ids=["asyncio", "uvloop"])
@@ -302,4 +270,4 @@ def test_a_closed_loop_does_not_keep_the_client_from_the_next_one(peer: Peer) ->
         run_in(asyncio.new_event_loop, work())
     for connection in abandoned:
         connection.close()
-        wait_for_state(connection, "closed")
+    until_sync(lambda: all(connection.state == "closed" for connection in abandoned), "closed")

@@ -257,6 +257,9 @@ impl Connection {
             return Err(no_running_loop());
         }
         let dispatcher = Dispatcher::of(py, &event_loop)?;
+        if let Some(provider) = &this.half.provider {
+            provider.get().add_loop(&event_loop)?;
+        }
         let place = Dispatcher::add(&dispatcher, slf)?;
         let mut bound = this.home.lock();
         if bound.is_some() {
@@ -264,7 +267,6 @@ impl Connection {
             dispatcher.get().remove(&place);
             return Self::bind(slf, strict);
         }
-        this.half.slot.set(&event_loop);
         this.half.net.set_notify(place.clone());
         *bound = Some(Home { event_loop: event_loop.unbind(), dispatcher: dispatcher.unbind(), place });
         drop(bound);

@@ -200,7 +200,8 @@ fn call_drain(py: Python<'_>, weak_loop: &Py<PyAny>, weak_self: &Py<PyAny>) -> b
     event_loop.call_method1(intern!(py, "call_soon_threadsafe"), (drain,)).is_ok()
 }
 
-fn weak_reference(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+/// `weakref.ref`.
+pub(super) fn weak_reference(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static REF: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     REF.import(py, "weakref", "ref")
 }

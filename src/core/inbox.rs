@@ -151,7 +151,10 @@ impl Inbox {
                     }
                     Item::Error(_) => {}
                     // Freshness concerns results: an iteration must not miss the end of its stream.
-                    Item::End(_) => self.ring.restore(item, |other| other.number < number),
+                    Item::End(_) => {
+                        let number = item.number;
+                        self.ring.restore(item, |other| other.number < number);
+                    }
                 }
             }
         }

@@ -10,6 +10,7 @@ use super::{
     actor,
     runtime::{self, Io},
     settings::Settings,
+    wakes::{self, Notify},
 };
 use crate::{
     core::{
@@ -20,12 +21,6 @@ use crate::{
     },
     error::{Error, ErrorKind, Result},
 };
-
-/// Wakes whoever takes from a connection. Called on the I/O thread: must not block and must not take the GIL.
-pub trait Notify: Send + Sync {
-    /// Something that was asked for is there.
-    fn notify(&self);
-}
 
 /// What the caller's side waits for; a set of flags.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,6 +59,8 @@ impl Interest {
 pub struct Look {
     /// Where the connection stands.
     pub state: State,
+    /// How often it has become active.
+    pub openings: u64,
     /// [`Connection::pop`] has something.
     pub has_items: bool,
     /// An offered message would be accepted.
@@ -91,6 +88,8 @@ pub(super) struct Inner {
     /// Why the connection is over, when it was not the caller's wish.
     pub(super) failure: Option<Error>,
     pub(super) reconnects: u64,
+    /// How often it has become active.
+    openings: u64,
     pub(super) commands: Commands,
     /// The actor sleeps and is to be woken with this.
     pub(super) parked: Option<Waker>,
@@ -153,6 +152,7 @@ impl Inner {
             return Interest::NONE;
         }
         self.state = state;
+        self.openings += u64::from(state == State::Active);
         if !self.routes.states {
             return Interest::STATE;
         }
@@ -203,6 +203,7 @@ impl Connection {
             state: State::Idle,
             failure: None,
             reconnects: 0,
+            openings: 0,
             commands: Commands::default(),
             parked: None,
             routes: Routes::default(),
@@ -308,7 +309,7 @@ impl Connection {
         let told = inner.inbox.requests.any_settled().then(|| inner.tell(Interest::ANSWERS)).flatten();
         drop(inner);
         if let Some(notify) = told {
-            notify.notify();
+            wakes::notify(notify);
         }
         run_kick(kick?);
         Ok(Offered::Accepted)
@@ -333,6 +334,7 @@ impl Connection {
         let mut inner = self.inner.lock();
         Look {
             state: inner.state,
+            openings: inner.openings,
             has_items: inner.inbox.has_items(),
             has_room: inner.state == State::Closed || inner.outbox.has_room_for_refused(),
             is_drained: inner.outbox.pending() == 0,
@@ -351,7 +353,7 @@ impl Connection {
         let told = inner.inbox.has_items().then(|| inner.tell(Interest::ITEMS)).flatten();
         drop(inner);
         if let Some(notify) = told {
-            notify.notify();
+            wakes::notify(notify);
         }
     }
 
@@ -377,7 +379,7 @@ impl Connection {
         let told = inner.tell(Interest::ITEMS);
         drop(inner);
         if let Some(notify) = told {
-            notify.notify();
+            wakes::notify(notify);
         }
     }
 
@@ -414,7 +416,7 @@ impl Connection {
         let kick = inner.unpark();
         drop(inner);
         if let Some(notify) = told {
-            notify.notify();
+            wakes::notify(notify);
         }
         run_kick(kick);
     }
@@ -422,6 +424,11 @@ impl Connection {
     /// Where it stands.
     pub fn state(&self) -> State {
         self.inner.lock().state
+    }
+
+    /// How often it has become active. Who waits for the opening must not miss it when it is over at once.
+    pub fn openings(&self) -> u64 {
+        self.inner.lock().openings
     }
 
     /// Why the connection is over; `None` while it is not, or when the caller closed it.
@@ -436,9 +443,21 @@ impl Connection {
         over.then(|| inner.failure.clone().unwrap_or_else(|| Error::closed(1000, "")))
     }
 
-    /// Whether nothing is pending on the way out.
-    pub fn is_drained(&self) -> bool {
-        self.inner.lock().outbox.pending() == 0
+    /// Whether everything is written, for a waiter who began when `failed_before` messages had failed: `None` while
+    /// something is pending, an error when the connection was closed before that.
+    pub fn drained(&self, failed_before: u64) -> Option<Result<()>> {
+        let inner = self.inner.lock();
+        if inner.outbox.pending() > 0 {
+            return None;
+        }
+        let over = matches!(inner.state, State::Closing | State::Closed);
+        let failed = over && inner.outbox.failed() > failed_before;
+        Some(if failed { Err(inner.closed_error()) } else { Ok(()) })
+    }
+
+    /// How many messages have failed.
+    pub fn failed(&self) -> u64 {
+        self.inner.lock().outbox.failed()
     }
 
     /// The counters, at one instant.

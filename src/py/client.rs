@@ -8,7 +8,7 @@ use pyo3::{exceptions::PyValueError, prelude::*};
 use super::{
     options::{Options, Plain},
     raise::raised,
-    token_source::{LoopSlot, PythonSource},
+    token_source::{Provider, PythonSource},
 };
 use crate::{
     core::{endpoint::validate_base_url, token::Secret},
@@ -33,6 +33,8 @@ pub(super) struct Client {
     user_agent: String,
     transport: Arc<TransportConfig>,
     tokens: TokenStore,
+    /// Function -> [`Provider`], held weakly.
+    providers: Py<PyAny>,
 }
 
 #[pymethods]
@@ -52,6 +54,7 @@ impl Client {
         insecure: bool,
         user_agent: String,
     ) -> PyResult<Self> {
+        let providers = py.import("weakref")?.getattr("WeakValueDictionary")?.call0()?.unbind();
         let made = || -> Result<Self> {
             let proxy = match proxy {
                 Some(url) => ProxyConfig::explicit(url)?,
@@ -72,9 +75,14 @@ impl Client {
                 user_agent,
                 transport: Arc::new(TransportConfig { tls, proxy }),
                 tokens: TokenStore::new(),
+                providers,
             })
         };
         raised(py, py.detach(made))
+    }
+
+    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> std::result::Result<(), pyo3::PyTraverseError> {
+        visit.call(&self.providers)
     }
 
     fn __repr__(&self) -> String {
@@ -89,21 +97,26 @@ fn validate_url(url: &str) -> Result<String> {
 }
 
 impl Client {
-    /// What a connection with these options is made with.
+    /// What a connection with these options is made with. It is to keep the provider, which nobody else does.
     pub(super) fn settings(
         &self,
         py: Python<'_>,
         options: &Options,
-        slot: &Arc<LoopSlot>,
-    ) -> PyResult<Settings> {
+    ) -> PyResult<(Settings, Option<Py<Provider>>)> {
         let plain = options.plain(py)?;
-        let token = if options.use_jwt { Some(self.token(py, options, &plain, slot)?) } else { None };
+        let provider = options.token_provider.as_ref();
+        let provider = provider.map(|function| Provider::of(py, &self.providers, function)).transpose()?;
+        let token = match &provider {
+            _ if !options.use_jwt => None,
+            Some(provider) => Some(self.provided_token(provider, &plain)?),
+            None => Some(self.minted_token(options, &plain)?),
+        };
         let mut headers = vec![(header::USER_AGENT, header_value("user_agent", &self.user_agent)?)];
         if !options.use_jwt {
             headers.push(raised(py, self.authorization())?);
         }
         let dialect = if options.decode_message.is_some() { Dialect::Custom } else { Dialect::Fal };
-        Ok(Settings {
+        let settings = Settings {
             address: Address::App { endpoint: plain.endpoint, base_url: self.base_url.clone() },
             transport: self.transport.clone(),
             headers,
@@ -117,7 +130,8 @@ impl Client {
             close_timeout: plain.close_timeout,
             limits: plain.limits,
             dialect,
-        })
+        };
+        Ok((settings, provider.map(Bound::unbind)))
     }
 
     fn authorization(&self) -> Result<(HeaderName, HeaderValue)> {
@@ -129,26 +143,20 @@ impl Client {
         Ok((header::AUTHORIZATION, value))
     }
 
-    fn token(
-        &self,
-        py: Python<'_>,
-        options: &Options,
-        plain: &Plain,
-        slot: &Arc<LoopSlot>,
-    ) -> PyResult<Arc<SharedToken>> {
+    fn provided_token(&self, provider: &Bound<'_, Provider>, plain: &Plain) -> PyResult<Arc<SharedToken>> {
         let app_path = plain.endpoint.app_path();
-        if let Some(provider) = &options.token_provider {
-            let source =
-                PythonSource::new(py, provider, app_path.clone(), plain.token_expiration, slot.clone())?;
-            let key = TokenKey {
-                app_path,
-                provider: Some(provider.as_ptr() as usize),
-                expiration: plain.token_expiration,
-                body: None,
-            };
-            // The source holds the provider, so its address is its own as long as the entry lives.
-            return Ok(self.tokens.shared(key, || Arc::new(source)));
-        }
+        let source = PythonSource::new(provider, app_path.clone(), plain.token_expiration)?;
+        let key = TokenKey {
+            app_path,
+            provider: Some(provider.get().number()),
+            expiration: plain.token_expiration,
+            body: None,
+        };
+        Ok(self.tokens.shared(key, || Arc::new(source)))
+    }
+
+    fn minted_token(&self, options: &Options, plain: &Plain) -> PyResult<Arc<SharedToken>> {
+        let app_path = plain.endpoint.app_path();
         let expiration = plain.token_expiration.unwrap_or(DEFAULT_EXPIRATION);
         let body = options.token_body.as_deref().map(parse_body).transpose()?;
         let key = TokenKey {

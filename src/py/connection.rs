@@ -29,7 +29,10 @@ use crate::{
         session::State,
     },
     error::{Error, ErrorKind},
-    net::handle::{Interest, Notify, Offered},
+    net::{
+        handle::{Interest, Offered},
+        wakes::Notify,
+    },
 };
 
 /// A connection for asyncio; the public class derives from it.
@@ -61,6 +64,8 @@ pub(super) struct Waiting {
     pub(super) running: Option<Py<PyAny>>,
     /// The state that was last seen.
     pub(super) seen: State,
+    /// The openings that were last seen.
+    pub(super) seen_openings: u64,
 }
 
 #[pymethods]
@@ -81,6 +86,7 @@ impl Connection {
             drainers: Vec::new(),
             running: None,
             seen: State::Idle,
+            seen_openings: 0,
         };
         Ok(Self { half, waiting: Mutex::new(waiting), home: Mutex::new(None), context })
     }
@@ -154,11 +160,11 @@ impl Connection {
     }
 
     fn open<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
-        Operation::new(slf, Kind::Open { asked: false })
+        Operation::new(slf, Kind::Open { openings_before: None })
     }
 
     fn drain<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
-        Operation::new(slf, Kind::Drain)
+        Operation::new(slf, Kind::Drain { failed_before: None })
     }
 
     fn wait_closed<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
@@ -254,6 +260,9 @@ impl Connection {
             return Err(no_running_loop());
         }
         let dispatcher = Dispatcher::of(py, &event_loop)?;
+        if let Some(provider) = &this.half.provider {
+            provider.get().add_loop(&event_loop)?;
+        }
         let place = Dispatcher::add(&dispatcher, slf)?;
         let mut bound = this.home.lock();
         if bound.is_some() {
@@ -261,7 +270,6 @@ impl Connection {
             dispatcher.get().remove(&place);
             return Self::bind(slf, strict);
         }
-        this.half.slot.set(&event_loop);
         this.half.net.set_notify(place.clone());
         *bound = Some(Home { event_loop: event_loop.unbind(), dispatcher: dispatcher.unbind(), place });
         drop(bound);
@@ -338,7 +346,8 @@ impl Connection {
     pub(super) fn look_again(&self) {
         let place = self.home.lock().as_ref().map(|bound| bound.place.clone());
         if let Some(place) = place {
-            place.notify();
+            place.note();
+            place.ring();
         }
     }
 

@@ -18,7 +18,7 @@ use super::{
     decode, encode,
     options::Options,
     raise::{raised, to_py},
-    token_source::LoopSlot,
+    token_source::Provider,
 };
 use crate::{
     core::{
@@ -74,7 +74,7 @@ impl Callbacks {
 /// What both kinds of connection are made of.
 pub(super) struct Half {
     pub(super) net: Arc<Connection>,
-    pub(super) slot: Arc<LoopSlot>,
+    pub(super) provider: Option<Py<Provider>>,
     pub(super) app: String,
     encoder: Option<Py<PyAny>>,
     decoder: Option<Py<PyAny>>,
@@ -87,15 +87,14 @@ pub(super) struct Half {
 impl Half {
     pub(super) fn new(py: Python<'_>, client: &Client, keywords: &Bound<'_, PyDict>) -> PyResult<Self> {
         let options = Options::from_keywords(keywords)?;
-        let slot = Arc::new(LoopSlot::default());
-        let settings = client.settings(py, &options, &slot)?;
+        let (settings, provider) = client.settings(py, &options)?;
         let app = match &settings.address {
             crate::net::settings::Address::App { endpoint, .. } => endpoint.app_path(),
             crate::net::settings::Address::Url(url) => url.clone(),
         };
         let half = Self {
             net: Connection::new(settings),
-            slot,
+            provider,
             app,
             encoder: options.encode_message,
             decoder: options.decode_message,
@@ -268,6 +267,9 @@ impl Half {
     pub(super) fn visit(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         for object in [&self.encoder, &self.decoder].into_iter().flatten() {
             visit.call(object)?;
+        }
+        if let Some(provider) = &self.provider {
+            visit.call(provider)?;
         }
         // Whoever holds the lock is on this very thread's way to change them, and holds them itself.
         if let Some(callbacks) = self.callbacks.try_lock() {

@@ -29,10 +29,23 @@ use crate::{
 /// What is wanted.
 pub(super) enum Kind {
     Send(Option<Outgoing>),
-    Request { message: Option<Outgoing>, id: String, key: Option<RequestKey>, timeout: Option<f64> },
-    Receive { iterate: bool },
-    Open { asked: bool },
-    Drain,
+    Request {
+        message: Option<Outgoing>,
+        id: String,
+        key: Option<RequestKey>,
+        timeout: Option<f64>,
+    },
+    Receive {
+        iterate: bool,
+    },
+    /// With how often the connection had been open when it was asked to open.
+    Open {
+        openings_before: Option<u64>,
+    },
+    /// With the number of messages that had failed when the waiting began.
+    Drain {
+        failed_before: Option<u64>,
+    },
     Closed,
 }
 
@@ -240,7 +253,7 @@ impl Operation {
         let (this, py) = (slf.get(), slf.py());
         let connection = this.connection.bind(py);
         raised(py, connection.get().half.net.check_process())?;
-        let mut kind = std::mem::replace(&mut this.inner.lock().kind, Kind::Drain);
+        let mut kind = std::mem::replace(&mut this.inner.lock().kind, Kind::Closed);
         let looked = Self::look_for(slf, connection, &mut kind, called);
         this.inner.lock().kind = kind;
         match looked {
@@ -322,23 +335,32 @@ impl Operation {
                     Some(Ok(item)) => this.decode(connection, item, false).map(Looked::Step),
                 }
             }
-            Kind::Open { asked } => {
+            Kind::Open { openings_before } => {
                 Connection::bind(connection, true)?;
-                if !*asked {
+                let before = if let Some(before) = *openings_before {
+                    before
+                } else {
+                    let before = net.openings();
                     raised(py, net.open(true))?;
-                    *asked = true;
-                }
+                    *openings_before.insert(before)
+                };
                 match net.state() {
                     State::Active => Ok(Looked::Found(py.None())),
                     State::Closing | State::Closed => {
                         let error = net.failure().unwrap_or_else(|| Error::closed(1000, ""));
                         Err(to_py(py, &error))
                     }
+                    // It was open, and is idle or lost already.
+                    _ if net.openings() > before => Ok(Looked::Found(py.None())),
                     _ => Ok(Looked::Wait(Place::Openers)),
                 }
             }
-            Kind::Drain if net.is_drained() => Ok(Looked::Found(py.None())),
-            Kind::Drain => Ok(Looked::Wait(Place::Drainers)),
+            Kind::Drain { failed_before } => {
+                match net.drained(*failed_before.get_or_insert_with(|| net.failed())) {
+                    None => Ok(Looked::Wait(Place::Drainers)),
+                    Some(outcome) => raised(py, outcome).map(|()| Looked::Found(py.None())),
+                }
+            }
             Kind::Closed => match net.state() {
                 State::Closed => Ok(Looked::Found(py.None())),
                 _ => Ok(Looked::Wait(Place::Closers)),
@@ -529,7 +551,17 @@ impl Operation {
         }
         this.inner.lock().stage = Stage::Waiting(future.clone_ref(py));
         native.rearm();
+        if place == Place::Openers && this.was_opened() {
+            // Open and idle again before this was armed: no state has changed since then.
+            wake(future.bind(py))?;
+        }
         Ok(Step::Yield(future))
+    }
+
+    /// The opening that this one waits for has been, even if it is over.
+    fn was_opened(&self) -> bool {
+        let openings = self.connection.get().half.net.openings();
+        matches!(self.inner.lock().kind, Kind::Open { openings_before: Some(before) } if openings > before)
     }
 
     /// Where this operation waits now.
@@ -539,7 +571,7 @@ impl Operation {
             Kind::Request { message: None, key: Some(key), .. } => Place::Request(*key),
             Kind::Send(_) | Kind::Request { .. } => Place::Senders,
             Kind::Open { .. } => Place::Openers,
-            Kind::Drain => Place::Drainers,
+            Kind::Drain { .. } => Place::Drainers,
             Kind::Closed => Place::Closers,
         }
     }

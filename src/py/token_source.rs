@@ -3,13 +3,22 @@
 //!
 //! The I/O thread itself never takes the GIL: what needs it is handed to a blocking thread.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use parking_lot::Mutex;
-use pyo3::{prelude::*, types::PyString};
+use pyo3::{exceptions::PyTypeError, intern, prelude::*, types::PyString};
 use pyo3_async_runtimes::TaskLocals;
 use tokio::sync::oneshot;
 
+use super::wake::weak_reference;
 use crate::{
     error::{Error, ErrorKind, Result},
     net::token_store::TokenSource,
@@ -17,57 +26,53 @@ use crate::{
 
 type Outcome = Result<String>;
 
-/// Where a connection's event loop will be found once it has one.
-#[derive(Default)]
-pub(super) struct LoopSlot(Mutex<Option<Py<PyAny>>>);
-
-impl LoopSlot {
-    pub(super) fn set(&self, event_loop: &Bound<'_, PyAny>) {
-        *self.0.lock() = Some(event_loop.clone().unbind());
-    }
-
-    fn get(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.0.lock().as_ref().map(|event_loop| event_loop.clone_ref(py))
-    }
-}
-
-struct Provider {
+/// A token provider of the caller's; one object for all connections of a client that have it.
+///
+/// Its owners are connections, where the garbage collector sees it: what it calls often refers to them.
+#[pyclass(frozen, weakref, module = "fal_realtime._core")]
+pub(super) struct Provider {
     function: Py<PyAny>,
     is_async: bool,
-    argument: String,
     context: Py<PyAny>,
-    slot: Arc<LoopSlot>,
+    /// The event loops of its connections, held weakly, the latest last.
+    loops: Mutex<Vec<Py<PyAny>>>,
+    number: usize,
 }
 
-/// A token provider of the caller's.
+#[pymethods]
+impl Provider {
+    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> std::result::Result<(), pyo3::PyTraverseError> {
+        visit.call(&self.function)?;
+        visit.call(&self.context)
+    }
+}
+
+/// The tokens of a provider for one app.
 pub(super) struct PythonSource {
-    provider: Arc<Provider>,
+    /// A weak reference to a [`Provider`].
+    provider: Arc<Py<PyAny>>,
+    argument: String,
     expiration: Option<Duration>,
 }
 
 impl PythonSource {
     pub(super) fn new(
-        py: Python<'_>,
-        function: &Py<PyAny>,
+        provider: &Bound<'_, Provider>,
         argument: String,
         expiration: Option<Duration>,
-        slot: Arc<LoopSlot>,
     ) -> PyResult<Self> {
-        let is_async =
-            py.import("fal_realtime._codec")?.getattr("is_async")?.call1((function,))?.extract::<bool>()?;
-        let context = py.import("contextvars")?.getattr("copy_context")?.call0()?.unbind();
-        let provider = Provider { function: function.clone_ref(py), is_async, argument, context, slot };
-        Ok(Self { provider: Arc::new(provider), expiration })
+        let provider = weak_reference(provider.py())?.call1((provider,))?.unbind();
+        Ok(Self { provider: Arc::new(provider), argument, expiration })
     }
 }
 
 impl TokenSource for PythonSource {
     fn fetch(&self) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
-        let provider = self.provider.clone();
+        let argument = self.argument.clone();
+        // The source may be gone before the blocking thread runs, and cloning the reference here needs the GIL.
+        let provider = Arc::clone(&self.provider);
         Box::pin(async move {
-            let fetched = tokio::task::spawn_blocking(move || {
-                if provider.is_async { provider.await_it() } else { provider.call_it() }
-            });
+            let fetched = tokio::task::spawn_blocking(move || start(&provider, &argument));
             match fetched.await {
                 Ok(Ok(token)) => token.await.unwrap_or_else(|_| Err(abandoned())),
                 Ok(Err(error)) => Err(error),
@@ -81,61 +86,154 @@ impl TokenSource for PythonSource {
     }
 }
 
+/// Starts the provider, if it still has a connection.
+fn start(provider: &Py<PyAny>, argument: &str) -> Result<oneshot::Receiver<Outcome>> {
+    let started = Python::try_attach(|py| -> PyResult<Option<Started>> {
+        let provider = provider.bind(py).call0()?;
+        let Ok(provider) = provider.cast::<Provider>() else { return Ok(None) };
+        provider.get().start(py, argument).map(Some)
+    });
+    match started {
+        Some(Ok(Some(Started::InThread(told)))) => Ok(told),
+        Some(Ok(Some(Started::OnLoop { future, call }))) => Ok(await_it(future, call)),
+        Some(Err(error)) => Err(failed(&error)),
+        Some(Ok(None)) | None => Err(abandoned()),
+    }
+}
+
+enum Started {
+    InThread(oneshot::Receiver<Outcome>),
+    OnLoop {
+        future: Pin<Box<dyn Future<Output = PyResult<Py<PyAny>>> + Send>>,
+        /// Cancels the coroutine.
+        call: Py<PyAny>,
+    },
+}
+
 impl Provider {
-    /// Starts a plain function in a thread of its own.
-    fn call_it(&self) -> Result<oneshot::Receiver<Outcome>> {
-        let (tell, told) = oneshot::channel();
-        let started = Python::try_attach(|py| -> PyResult<()> {
-            let completer = Completer(Mutex::new(Some(tell)));
-            let call = py.import("fal_realtime._provider")?.getattr("call_in_thread")?;
-            call.call1((&self.function, self.argument.as_str(), &self.context, completer))?;
-            Ok(())
-        });
-        match started {
-            Some(Ok(())) => Ok(told),
-            Some(Err(error)) => Err(failed(&error)),
-            None => Err(abandoned()),
+    /// The object for this function in `registry`, a `WeakValueDictionary`. Equal functions are the same one: a bound
+    /// method is a new object each time that it is looked up.
+    pub(super) fn of<'py>(
+        py: Python<'py>,
+        registry: &Py<PyAny>,
+        function: &Py<PyAny>,
+    ) -> PyResult<Bound<'py, Self>> {
+        let registry = registry.bind(py);
+        match registry.call_method1(intern!(py, "get"), (function,)) {
+            Ok(found) => {
+                if let Ok(found) = found.cast_into::<Self>() {
+                    return Ok(found);
+                }
+            }
+            // It cannot be hashed, so it is only itself.
+            Err(error) if error.is_instance_of::<PyTypeError>(py) => return Self::new(py, function),
+            Err(error) => return Err(error),
         }
+        let made = Self::new(py, function)?;
+        registry.set_item(function, &made)?;
+        Ok(made)
     }
 
-    /// Starts a coroutine function on the connection's loop and waits for it.
-    fn await_it(&self) -> Result<oneshot::Receiver<Outcome>> {
-        let (tell, told) = oneshot::channel();
-        let started = Python::try_attach(|py| -> PyResult<_> {
-            let Some(event_loop) = self.slot.get(py) else {
-                return Err(super::raise::no_running_loop());
-            };
-            let coroutine =
-                self.context.bind(py).call_method1("run", (&self.function, self.argument.as_str()))?;
-            let locals =
-                TaskLocals::new(event_loop.into_bound(py)).with_context(self.context.bind(py).clone());
-            pyo3_async_runtimes::into_future_with_locals(&locals, coroutine)
-        });
-        let future = match started {
-            Some(Ok(future)) => future,
-            Some(Err(error)) => return Err(failed(&error)),
-            None => return Err(abandoned()),
-        };
-        // A blocking thread of its own waits, so that neither waiting nor reading the outcome needs the I/O thread.
-        let runtime = tokio::runtime::Handle::current();
-        tokio::task::spawn_blocking(move || {
-            let outcome = runtime.block_on(async move {
-                let mut tell = tell;
-                tokio::select! {
-                    outcome = future => Some((tell, outcome)),
-                    // Nobody waits any more.
-                    () = tell.closed() => None,
-                }
-            });
-            if let Some((tell, outcome)) = outcome {
-                let token = Python::try_attach(|py| {
-                    outcome.and_then(|token| checked(token.bind(py))).map_err(|error| failed(&error))
-                });
-                let _ = tell.send(token.unwrap_or_else(|| Err(abandoned())));
+    fn new<'py>(py: Python<'py>, function: &Py<PyAny>) -> PyResult<Bound<'py, Self>> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let is_async =
+            py.import("fal_realtime._codec")?.getattr("is_async")?.call1((function,))?.extract::<bool>()?;
+        let context = py.import("contextvars")?.getattr("copy_context")?.call0()?.unbind();
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let loops = Mutex::default();
+        Bound::new(py, Self { function: function.clone_ref(py), is_async, context, loops, number })
+    }
+
+    /// Tells it from all others that there are and were.
+    pub(super) fn number(&self) -> usize {
+        self.number
+    }
+
+    /// One of its connections is used from this loop.
+    pub(super) fn add_loop(&self, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = event_loop.py();
+        // `weakref.ref` gives the same object each time.
+        let added = weak_reference(py)?.call1((event_loop,))?.unbind();
+        let known = self.loops(py);
+        let is_dead = |weak: &Py<PyAny>| weak.bind(py).call0().is_ok_and(|event_loop| event_loop.is_none());
+        let dead: Vec<_> = known.into_iter().filter(is_dead).collect();
+        let mut loops = self.loops.lock();
+        loops.retain(|weak| !weak.is(&added) && !dead.iter().any(|other| other.is(weak)));
+        loops.push(added);
+        Ok(())
+    }
+
+    fn loops(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
+        self.loops.lock().iter().map(|weak| weak.clone_ref(py)).collect()
+    }
+
+    /// The latest loop that runs, else the latest that may run again.
+    fn event_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let mut resting = None;
+        for weak in self.loops(py).iter().rev() {
+            let event_loop = weak.bind(py).call0()?;
+            if event_loop.is_none() || event_loop.call_method0(intern!(py, "is_closed"))?.is_truthy()? {
+                continue;
+            }
+            if event_loop.call_method0(intern!(py, "is_running"))?.is_truthy()? {
+                return Ok(event_loop);
+            }
+            resting.get_or_insert(event_loop);
+        }
+        resting.ok_or_else(super::raise::no_running_loop)
+    }
+
+    /// Starts a plain function in a thread of its own, a coroutine function on an event loop.
+    fn start(&self, py: Python<'_>, argument: &str) -> PyResult<Started> {
+        if !self.is_async {
+            let (tell, told) = oneshot::channel();
+            let completer = Completer(Mutex::new(Some(tell)));
+            let call = py.import("fal_realtime._provider")?.getattr("call_in_thread")?;
+            call.call1((&self.function, argument, &self.context, completer))?;
+            return Ok(Started::InThread(told));
+        }
+        let event_loop = self.event_loop(py)?;
+        let context = self.context.bind(py);
+        let coroutine = context.call_method1("run", (&self.function, argument))?;
+        let module = py.import("fal_realtime._provider")?;
+        let call = module.getattr("CancellableCall")?.call1((coroutine, &event_loop))?;
+        let locals = TaskLocals::new(event_loop).with_context(context.clone());
+        let future = pyo3_async_runtimes::into_future_with_locals(&locals, call.call_method0("run")?)?;
+        Ok(Started::OnLoop { future: Box::pin(future), call: call.unbind() })
+    }
+}
+
+/// Waits for a coroutine function's outcome in a blocking thread of its own, so that neither waiting nor reading the
+/// outcome needs the I/O thread.
+fn await_it(
+    future: impl Future<Output = PyResult<Py<PyAny>>> + Send + 'static,
+    call: Py<PyAny>,
+) -> oneshot::Receiver<Outcome> {
+    let (tell, told) = oneshot::channel();
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::spawn_blocking(move || {
+        let outcome = runtime.block_on(async move {
+            let mut tell = tell;
+            tokio::select! {
+                outcome = future => Some((tell, outcome)),
+                // Nobody waits any more.
+                () = tell.closed() => None,
             }
         });
-        Ok(told)
-    }
+        let Some((tell, outcome)) = outcome else {
+            let _ = Python::try_attach(|py| {
+                if let Err(error) = call.call_method0(py, "cancel") {
+                    error.write_unraisable(py, Some(call.bind(py)));
+                }
+            });
+            return;
+        };
+        let token = Python::try_attach(|py| {
+            outcome.and_then(|token| checked(token.bind(py))).map_err(|error| failed(&error))
+        });
+        let _ = tell.send(token.unwrap_or_else(|| Err(abandoned())));
+    });
+    told
 }
 
 fn checked(token: &Bound<'_, PyAny>) -> PyResult<String> {

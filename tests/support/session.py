@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import struct
@@ -87,12 +88,16 @@ class Session:
 
     def recv(self, timeout: float = LIMIT) -> Any:
         """The next message: msgpack decoded, or the text."""
+        message = self.recv_raw(timeout)
+        return message if isinstance(message, str) else msgpack.unpackb(message)
+
+    def recv_raw(self, timeout: float = LIMIT) -> bytes | str:
+        """The next message as it came."""
         self.accept()
         end = time.monotonic() + timeout
         while not self._inbox:
             self._read(end - time.monotonic())
-        message = self._inbox.popleft()
-        return message if isinstance(message, str) else msgpack.unpackb(message)
+        return self._inbox.popleft()
 
     def send(self, result: Any) -> None:
         """Send a result as msgpack."""
@@ -109,6 +114,8 @@ class Session:
     def send_raw(self, message: bytes | str) -> None:
         """Send bytes as a binary, str as a text message."""
         self.accept()
+        if self._protocol.state is not State.OPEN:
+            raise SessionEnded
         if isinstance(message, str):
             self._protocol.send_text(message.encode())
         else:
@@ -141,10 +148,7 @@ class Session:
         self.accept()
         self._protocol.send_close(code, reason)
         self._flush()
-        try:
-            self.wait_closed()
-        except SessionEnded:
-            pass
+        self.wait_closed()
         self.leave()
 
     def wait_closed(self) -> int | None:
@@ -158,7 +162,8 @@ class Session:
 
     def drop(self) -> None:
         """Reset the TCP connection."""
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+        if self._sock.fileno() >= 0:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
         self._sock.close()
 
     def leave(self) -> None:
@@ -167,10 +172,8 @@ class Session:
 
     def interrupt(self) -> None:
         """Make the script's calls fail; called by another thread."""
-        try:
+        with contextlib.suppress(OSError):  # it may be gone already
             self._sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # it is gone already
 
     # --- reading and writing ---
 

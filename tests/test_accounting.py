@@ -1,0 +1,271 @@
+"""`connection.stats()` accounts for every message, at every instant."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from support_lifecycle import Peer, until
+
+from fal_realtime import (
+    BufferFullError,
+    ConnectionClosedError,
+    FalRealtimeError,
+    RealtimeConnection,
+    ReconnectPolicy,
+    RequestTimeoutError,
+    Stats,
+    SyncRealtimeConnection,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+OPERATIONS = 4000
+SOON = ReconnectPolicy(initial_delay=0.01, max_delay=0.05)
+
+
+@pytest.fixture(scope="module")
+def peer() -> Iterator[Peer]:
+    with Peer() as peer:
+        yield peer
+
+
+def check(stats: Stats) -> Stats:
+    ways_out = ("written", "coalesced", "dropped", "failed", "pending")
+    ways_in = ("delivered", "received_dropped", "received_pending")
+    assert stats["accepted"] == sum(stats[way] for way in ways_out), stats
+    assert stats["received"] == sum(stats[way] for way in ways_in), stats
+    assert min(stats.values()) >= 0, stats
+    return stats
+
+
+class Watcher:
+    """A thread that looks at the books all the time, as a metrics exporter would."""
+
+    def __init__(self, connection: RealtimeConnection | SyncRealtimeConnection) -> None:
+        self.looks = 0
+        self.failure: AssertionError | None = None
+        self.connection = connection
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def _watch(self) -> None:
+        watched, before = self.connection, check(self.connection.stats())
+        while not self._over.wait(0.0005):
+            now = watched.stats()
+            try:
+                check(now)
+                for name in ("accepted", "coalesced", "dropped", "failed", "received", "received_dropped"):
+                    assert now[name] >= before[name], f"{name} went backwards"  # type: ignore[literal-required]
+            except AssertionError as failure:
+                self.failure = failure
+                return
+            self.looks += 1
+            if watched is not self.connection:
+                watched, now = self.connection, self.connection.stats()
+            before = now
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._over.set()
+        self._thread.join(5)
+        assert self.failure is None, self.failure
+        assert self.looks
+
+
+CASES = [
+    pytest.param(seed, {"throttle_interval": throttle, "max_buffering": buffering}, id=f"{throttle}ms-{buffering}")
+    for seed, (throttle, buffering) in enumerate([(0, None), (1, None), (0, 3), (2, 5)])
+]
+
+
+@pytest.mark.parametrize(("seed", "options"), CASES)
+async def test_the_equations_hold_after_each_of_thousands_of_random_operations(
+    seed: int, options: dict[str, Any], peer: Peer
+) -> None:
+    rng = random.Random(seed)
+    connection = peer.connect(reconnect=SOON, on_error=lambda _: None, **options)
+    background: set[asyncio.Task[Any]] = set()
+    with Watcher(connection) as watcher:
+        for n in range(OPERATIONS):
+            if connection.state == "closed":
+                connection = peer.connect(reconnect=SOON, on_error=lambda _: None, **options)
+                watcher.connection = connection
+            with contextlib.suppress(FalRealtimeError, asyncio.TimeoutError):
+                await operate(rng, connection, n, background, peer)
+            check(connection.stats())
+        for task in background:
+            task.cancel()
+        if background:
+            await asyncio.wait(background, timeout=5)
+        check(connection.stats())
+        await connection.aclose()
+    stats = check(connection.stats())
+    assert stats["pending"] == 0
+    while connection.stats()["received_pending"]:
+        await connection.recv()
+        check(connection.stats())
+
+
+async def operate(
+    rng: random.Random, connection: RealtimeConnection, n: int, background: set[asyncio.Task[Any]], peer: Peer
+) -> None:
+    message = {"n": n, "pad": bytes(rng.choice([0, 10, 3000]))}
+    choice = rng.random()
+    if choice < 0.3:
+        connection.send_nowait(message)
+    elif choice < 0.55:
+        await connection.send(message)
+    elif choice < 0.7:
+        await asyncio.wait_for(connection.recv(), rng.choice([0, 0.0005, 0.002]))
+    elif choice < 0.8:
+        await connection.request(message, timeout=rng.choice([0, 0.0005, 0.01]))
+    elif choice < 0.85:
+        task = asyncio.ensure_future(quietly(connection, message))
+        background.add(task)
+        task.add_done_callback(background.discard)
+    elif choice < 0.88 and background:
+        rng.choice(sorted(background, key=id)).cancel()
+    elif choice < 0.95:
+        await asyncio.sleep(rng.choice([0, 0.0005]))
+    elif choice < 0.99:
+        await asyncio.wait_for(connection.drain(), 0.002)
+    elif choice < 0.998:
+        peer.abort()
+    else:
+        connection.close()
+
+
+async def quietly(connection: RealtimeConnection, message: Any) -> None:
+    with contextlib.suppress(FalRealtimeError):
+        await connection.request(message)
+
+
+async def test_what_was_written_is_what_the_server_got(peer: Peer) -> None:
+    async with peer.connect(throttle_interval=2) as connection:
+        peer.inputs.clear()
+        for n in range(500):
+            connection.send_nowait({"n": n})
+            if n % 7 == 0:
+                await asyncio.sleep(0.0005)
+        await asyncio.wait_for(connection.drain(), 5)
+        stats = check(connection.stats())
+        assert stats["accepted"] == 500
+        assert stats["coalesced"] > 0
+        assert (stats["pending"], stats["dropped"], stats["failed"]) == (0, 0, 0)
+        await until(lambda: len(peer.inputs) == stats["written"], "all that was written")
+        assert peer.inputs[-1] == {"n": 499}
+        await until(lambda: connection.stats()["received"] == stats["written"], "all answers")
+        assert connection.stats()["bytes_received"] == stats["bytes_sent"]
+
+
+async def test_what_cannot_be_sent_any_more_has_failed(peer: Peer) -> None:
+    peer.hold()
+    try:
+        connection = peer.connect()
+        for n in range(10):
+            connection.send_nowait({"n": n})
+        assert connection.stats()["pending"] == 10
+        await connection.aclose()
+        stats = check(connection.stats())
+        assert (stats["accepted"], stats["failed"], stats["pending"]) == (10, 10, 0)
+    finally:
+        peer.release()
+
+
+async def test_a_full_ring_with_max_buffering_counts_what_it_drops(peer: Peer) -> None:
+    peer.hold()
+    try:
+        connection = peer.connect(max_buffering=4)
+        for n in range(10):
+            connection.send_nowait({"n": n})
+        stats = check(connection.stats())
+        assert (stats["accepted"], stats["dropped"], stats["pending"]) == (10, 6, 4)
+    finally:
+        peer.release()
+    await asyncio.wait_for(connection.drain(), 5)
+    await until(lambda: connection.stats()["received"] == 4, "the four answers")
+    assert [(await connection.recv())["n"] for _ in range(4)] == [6, 7, 8, 9]
+    await connection.aclose()
+    assert check(connection.stats())["written"] == 4
+
+
+class Books(RuleBasedStateMachine):
+    """Any sequence of blocking operations; `hypothesis` looks for the shortest that breaks the books."""
+
+    peer: Peer
+    options: dict[str, Any]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.connection = self.peer.connect_sync(reconnect=SOON, **self.options)
+
+    @rule(size=st.sampled_from([0, 10, 100_000]))
+    def send_nowait(self, size: int) -> None:
+        with contextlib.suppress(BufferFullError, ConnectionClosedError):
+            self.connection.send_nowait({"pad": bytes(size)})
+
+    @rule(timeout=st.sampled_from([0, 0.001, 1]))
+    def send(self, timeout: float) -> None:
+        with contextlib.suppress(RequestTimeoutError, ConnectionClosedError):
+            self.connection.send({"n": 1}, timeout=timeout)
+
+    @rule(timeout=st.sampled_from([0, 0.001, 0.05]), after=st.sampled_from([None, 0.005]))
+    def request(self, timeout: float, after: float | None) -> None:
+        extra = {} if after is None else {"after": after}
+        with contextlib.suppress(RequestTimeoutError, ConnectionClosedError, BufferFullError):
+            self.connection.request({"n": 2, **extra}, timeout=timeout)
+
+    @rule(timeout=st.sampled_from([0, 0.001, 0.02]))
+    def recv(self, timeout: float) -> None:
+        with contextlib.suppress(RequestTimeoutError, ConnectionClosedError):
+            self.connection.recv(timeout=timeout)
+
+    @rule(count=st.integers(1, 20))
+    def results(self, count: int) -> None:
+        with contextlib.suppress(ConnectionClosedError, BufferFullError):
+            self.connection.send_nowait({"count": count})
+
+    @rule()
+    def drain(self) -> None:
+        with contextlib.suppress(RequestTimeoutError):
+            self.connection.drain(timeout=0.05)
+
+    @rule()
+    def kill(self) -> None:
+        self.peer.abort()
+
+    @rule()
+    def reopen(self) -> None:
+        self.connection.close()
+        assert check(self.connection.stats())["pending"] == 0
+        self.connection = self.peer.connect_sync(reconnect=SOON, **self.options)
+
+    @invariant()
+    def books_balance(self) -> None:
+        check(self.connection.stats())
+
+    def teardown(self) -> None:
+        self.connection.close()
+        assert check(self.connection.stats())["pending"] == 0
+
+
+@pytest.mark.parametrize("options", [{}, {"max_buffering": 2}, {"throttle_interval": 3}], ids=str)
+def test_no_sequence_of_blocking_operations_breaks_the_equations(options: dict[str, Any], peer: Peer) -> None:
+    machine = type("Case", (Books,), {"peer": peer, "options": options})
+    quick = settings(
+        max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), database=None
+    )
+    run_state_machine_as_test(machine, settings=quick)  # type: ignore[no-untyped-call]

@@ -1,0 +1,105 @@
+"""While Python is busy the network thread goes on: it answers pings and takes in results."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from support_lifecycle.peer import PeerProcess
+
+from fal_realtime import RealtimeConnection
+
+EVERY = 0.01
+
+
+@pytest.fixture(scope="module")
+def pinging_peer() -> Iterator[PeerProcess]:
+    """It hangs up one second after a ping that was not answered."""
+    with PeerProcess(ping_interval=0.5, ping_timeout=1) as peer:
+        yield peer
+
+
+def block_the_loop(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def hold_the_gil(seconds: float) -> None:
+    # Unlike CDLL, PyDLL calls with the GIL held: as an extension does that computes without releasing it.
+    ctypes.PyDLL(None).usleep(int(seconds * 1e6))
+
+
+def hold_the_gil_in_another_thread(seconds: float) -> None:
+    """A computation that is never asked to let others run."""
+    interval = sys.getswitchinterval()
+    started = threading.Event()
+
+    def compute() -> None:
+        until = time.monotonic() + seconds
+        started.set()
+        while time.monotonic() < until:
+            pass
+
+    thread = threading.Thread(target=compute)
+    sys.setswitchinterval(seconds * 10)
+    try:
+        thread.start()
+        started.wait()
+        thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+
+
+WAYS = [
+    pytest.param(block_the_loop, 3, id="the loop is blocked"),
+    pytest.param(hold_the_gil, 2.2, id="the GIL is held"),
+    pytest.param(hold_the_gil_in_another_thread, 2.2, id="another thread holds the GIL"),
+]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="usleep is POSIX")
+@pytest.mark.parametrize(("block", "seconds"), WAYS)
+async def test_pings_are_answered_and_results_arrive_while_python_is_busy(
+    block: Callable[[float], None], seconds: float, pinging_peer: PeerProcess
+) -> None:
+    count = int((seconds + 0.3) / EVERY)
+    async with pinging_peer.connect(reconnect=None, ping_interval=0.4, ping_timeout=1) as connection:
+        await connection.send({"count": count, "every": EVERY})
+        first = await connection.recv()
+        block(seconds)
+        # Before the loop has had a turn.
+        arrived = connection.stats()["received"]
+        assert arrived > 0.8 * seconds / EVERY, f"only {arrived} results came while Python was busy"
+        assert connection.state == "active"
+        results = [first] + [await connection.recv() for _ in range(count - 1)]
+        assert [result["n"] for result in results] == list(range(count))
+        await answers(connection)
+
+
+async def answers(connection: RealtimeConnection) -> None:
+    """It is the same socket still."""
+    assert (await connection.request({"still": "there"}, timeout=5))["still"] == "there"
+    assert connection.stats()["reconnects"] == 0
+
+
+async def test_callbacks_come_in_order_after_the_loop_was_blocked(pinging_peer: PeerProcess) -> None:
+    came: list[int] = []
+    async with pinging_peer.connect(on_result=lambda result: came.append(result["n"])) as connection:
+        await connection.send({"count": 500})
+        block_the_loop(0.3)
+        assert connection.stats()["received"] == 500
+        assert not came
+        await connection.request({"x": 1}, timeout=5)  # the loop has its turns
+        assert came == list(range(500))
+
+
+def test_the_blocking_client_s_peer_is_answered_while_nobody_calls_it(pinging_peer: PeerProcess) -> None:
+    with pinging_peer.connect_sync(reconnect=None) as connection:
+        connection.send({"count": 100, "every": 0.02})
+        hold_the_gil(2.2)
+        assert connection.stats()["received"] == 100
+        assert [connection.recv(timeout=5)["n"] for _ in range(100)] == list(range(100))
+        assert connection.state == "active"

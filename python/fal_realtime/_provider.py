@@ -1,10 +1,11 @@
-"""Runs a synchronous token provider where it blocks neither an event loop nor the network thread."""
+"""Runs token providers: plain functions in a thread of their own, coroutine functions on the connection's loop."""
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import Any, Protocol
 
@@ -34,6 +35,36 @@ def call_in_thread(provider: Callable[[str], Any], argument: str, context: Conte
             completer.set_result(token)
 
     threading.Thread(target=run, name="fal-realtime-token-provider", daemon=True).start()
+
+
+class CancellableCall:
+    """What an asynchronous provider returned, awaited on its loop until it is done or nobody wants the token."""
+
+    def __init__(self, awaitable: Awaitable[object], loop: asyncio.AbstractEventLoop) -> None:
+        self._awaitable = awaitable
+        self._loop = loop
+        self._task: asyncio.Task[object] | None = None
+        self._is_cancelled = False
+
+    async def run(self) -> object:
+        """Await it."""
+        self._task = asyncio.current_task()
+        if self._is_cancelled and self._task is not None:
+            self._task.cancel()
+        return await self._awaitable
+
+    def cancel(self) -> None:
+        """Cancel it; called by any thread."""
+        try:
+            self._loop.call_soon_threadsafe(self._cancel)
+        except RuntimeError:
+            if not self._loop.is_closed():
+                raise
+
+    def _cancel(self) -> None:
+        self._is_cancelled = True
+        if self._task is not None:
+            self._task.cancel()
 
 
 def _checked(token: object) -> str:

@@ -236,6 +236,11 @@ impl Outbox {
         usize::from(self.throttle.held()) + self.ring.len() + self.in_flight
     }
 
+    /// Messages that were given up.
+    pub fn failed(&self) -> u64 {
+        self.failed
+    }
+
     /// Fills in the outgoing half of `stats`.
     pub fn report(&self, stats: &mut Stats) {
         stats.accepted = self.accepted;

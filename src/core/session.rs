@@ -220,6 +220,7 @@ impl Session {
     }
 
     /// Takes an input; `jitter` is a random number in 0..1.
+    #[allow(clippy::match_same_arms)] // "nothing after the end" comes first, "everything else" last
     pub fn handle(&mut self, now: Instant, jitter: f64, input: Input) -> Vec<Action> {
         use State::{Active, Authenticating, Closed, Closing, Connecting, Idle, Waiting};
         match (self.state, input) {

@@ -1,6 +1,11 @@
 //! One task a connection: runs the session's actions and tells it what came of them.
 
-use std::{pin::pin, sync::Arc, task::Poll, time::Instant};
+use std::{
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use tokio::time::timeout;
@@ -12,6 +17,7 @@ use super::{
     settings::Address,
     token_store::Lease,
     transport::{Opened, Stream, Target, open_websocket},
+    wakes,
 };
 use crate::{
     core::{
@@ -32,7 +38,7 @@ enum Work {
         socket: u64,
     },
     Drive,
-    Sleep(std::time::Duration),
+    Sleep(Duration),
 }
 
 struct Actor {
@@ -48,8 +54,9 @@ struct Actor {
     established: bool,
 }
 
-/// Runs a connection until it is closed.
-pub(super) async fn run(connection: Arc<Connection>, io: Io) {
+/// Runs a connection until it is closed. The actor exists from the call on, so that a connection whose thread stops
+/// before the first poll is told, too.
+pub(super) fn run(connection: Arc<Connection>, io: Io) -> impl Future<Output = ()> + Send {
     let session = Session::new(connection.settings.session.clone());
     let mut actor = Actor {
         connection,
@@ -62,9 +69,11 @@ pub(super) async fn run(connection: Arc<Connection>, io: Io) {
         opened: None,
         established: false,
     };
-    while actor.session.state() != State::Closed {
-        let input = actor.work().await;
-        actor.step(input);
+    async move {
+        while actor.session.state() != State::Closed {
+            let input = actor.work().await;
+            actor.step(input);
+        }
     }
 }
 
@@ -86,6 +95,7 @@ impl Actor {
             Work::Token { fresh } => {
                 let newer_than = self.token.as_ref().filter(|_| fresh).map(|(_, generation)| *generation);
                 let token = self.connection.settings.token.clone();
+                let open_timeout = self.connection.settings.open_timeout;
                 let lease = match &token {
                     Some(token) if self.lease.is_none() => Some(token.lease(self.io.handle())),
                     _ => None,
@@ -94,7 +104,10 @@ impl Actor {
                 let fetched = self
                     .or_closed(async move {
                         match token {
-                            Some(token) => token.get(newer_than).await.map(Some),
+                            Some(token) => timeout(open_timeout, token.get(newer_than))
+                                .await
+                                .unwrap_or_else(|_| Err(late("there was no token", open_timeout)))
+                                .map(Some),
                             None => Ok(None),
                         }
                     })
@@ -216,7 +229,7 @@ impl Actor {
                     let told = inner.tell(Interest::ITEMS);
                     drop(inner);
                     if let Some(notify) = told {
-                        notify.notify();
+                        wakes::notify(notify);
                     }
                 }
                 Action::Finish(error) => self.finish(error),
@@ -255,7 +268,7 @@ impl Actor {
         let told = inner.tell(kind);
         drop(inner);
         if let Some(notify) = told {
-            notify.notify();
+            wakes::notify(notify);
         }
     }
 
@@ -272,7 +285,7 @@ impl Actor {
         let told = inner.tell(kind);
         drop(inner);
         if let Some(notify) = told {
-            notify.notify();
+            wakes::notify(notify);
         }
     }
 
@@ -304,7 +317,7 @@ impl Actor {
         let told = inner.tell(kind);
         drop(inner);
         if let Some(notify) = told {
-            notify.notify();
+            wakes::notify(notify);
         }
         unsent
     }
@@ -323,12 +336,12 @@ async fn dial(connection: &Connection, token: Option<&Token>) -> Result<Opened> 
         .await
     {
         Ok(opened) => opened,
-        Err(_) => Err(Error::new(
-            ErrorKind::Timeout,
-            format!("the connection was not open after {:?} (open_timeout)", settings.open_timeout),
-        )
-        .transient()),
+        Err(_) => Err(late("the connection was not open", settings.open_timeout)),
     }
+}
+
+fn late(what: &str, open_timeout: Duration) -> Error {
+    Error::new(ErrorKind::Timeout, format!("{what} after {open_timeout:?} (open_timeout)")).transient()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::{
     actor,
     runtime::{self, Io},
     settings::Settings,
+    wakes::{self, Notify},
 };
 use crate::{
     core::{
@@ -20,12 +21,6 @@ use crate::{
     },
     error::{Error, ErrorKind, Result},
 };
-
-/// Wakes whoever takes from a connection. Called on the I/O thread: must not block and must not take the GIL.
-pub trait Notify: Send + Sync {
-    /// Something that was asked for is there.
-    fn notify(&self);
-}
 
 /// What the caller's side waits for; a set of flags.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -121,9 +116,9 @@ pub struct Routes {
 
 impl Inner {
     /// Sleeps no more. The waker is to be kicked after the lock is released.
-    fn unpark(&mut self) -> Option<(Io, Waker)> {
+    fn unpark(&mut self) -> Option<Kick> {
         let waker = self.parked.take()?;
-        Some((self.io.clone()?, waker))
+        Some(Kick::Wake(self.io.clone()?, waker))
     }
 
     /// Something of `kind` is there. The notification is to be sent after the lock is released.
@@ -271,7 +266,7 @@ impl Connection {
     }
 
     /// Makes sure that an actor runs and opens.
-    fn wake_to_open(self: &Arc<Self>, inner: &mut Inner, eager: bool) -> Result<Option<(Io, Waker)>> {
+    fn wake_to_open(self: &Arc<Self>, inner: &mut Inner, eager: bool) -> Result<Option<Kick>> {
         if inner.state == State::Active {
             return Ok(inner.unpark());
         }
@@ -280,10 +275,12 @@ impl Connection {
         if inner.io.is_some() {
             return Ok(inner.unpark());
         }
-        let io = runtime::io()?;
+        let io = runtime::io().inspect_err(|error| {
+            // What was accepted will not be sent.
+            inner.finish(Some(error.clone()));
+        })?;
         inner.io = Some(io.clone());
-        io.spawn(actor::run(self.clone(), io.clone()));
-        Ok(None)
+        Ok(Some(Kick::Start(io, self.clone())))
     }
 
     /// Takes a message on its way. The first one opens the connection.
@@ -306,7 +303,7 @@ impl Connection {
         let told = inner.inbox.requests.any_settled().then(|| inner.tell(Interest::ANSWERS)).flatten();
         drop(inner);
         if let Some(notify) = told {
-            notify.notify();
+            wakes::notify(notify);
         }
         run_kick(kick?);
         Ok(Offered::Accepted)
@@ -349,7 +346,7 @@ impl Connection {
         let told = inner.inbox.has_items().then(|| inner.tell(Interest::ITEMS)).flatten();
         drop(inner);
         if let Some(notify) = told {
-            notify.notify();
+            wakes::notify(notify);
         }
     }
 
@@ -375,7 +372,7 @@ impl Connection {
         let told = inner.tell(Interest::ITEMS);
         drop(inner);
         if let Some(notify) = told {
-            notify.notify();
+            wakes::notify(notify);
         }
     }
 
@@ -412,7 +409,7 @@ impl Connection {
         let kick = inner.unpark();
         drop(inner);
         if let Some(notify) = told {
-            notify.notify();
+            wakes::notify(notify);
         }
         run_kick(kick);
     }
@@ -434,9 +431,21 @@ impl Connection {
         over.then(|| inner.failure.clone().unwrap_or_else(|| Error::closed(1000, "")))
     }
 
-    /// Whether nothing is pending on the way out.
-    pub fn is_drained(&self) -> bool {
-        self.inner.lock().outbox.pending() == 0
+    /// Whether everything is written, for a waiter who began when `failed_before` messages had failed: `None` while
+    /// something is pending, an error when the connection was closed before that.
+    pub fn drained(&self, failed_before: u64) -> Option<Result<()>> {
+        let inner = self.inner.lock();
+        if inner.outbox.pending() > 0 {
+            return None;
+        }
+        let over = matches!(inner.state, State::Closing | State::Closed);
+        let failed = over && inner.outbox.failed() > failed_before;
+        Some(if failed { Err(inner.closed_error()) } else { Ok(()) })
+    }
+
+    /// How many messages have failed.
+    pub fn failed(&self) -> u64 {
+        self.inner.lock().outbox.failed()
     }
 
     /// The counters, at one instant.
@@ -449,9 +458,18 @@ impl Connection {
     }
 }
 
-fn run_kick(kick: Option<(Io, Waker)>) {
-    if let Some((io, waker)) = kick {
-        io.kick(waker);
+/// What sets the actor in motion, once the lock is released.
+enum Kick {
+    Wake(Io, Waker),
+    Start(Io, Arc<Connection>),
+}
+
+fn run_kick(kick: Option<Kick>) {
+    match kick {
+        Some(Kick::Wake(io, waker)) => io.kick(waker),
+        // On a thread that is being stopped the actor is dropped at once, and takes the lock to say so.
+        Some(Kick::Start(io, connection)) => io.spawn(actor::run(connection, io.clone())),
+        None => {}
     }
 }
 

@@ -23,6 +23,7 @@ use super::{
     intake::{Intake, Verdict},
     spin,
     transport::Stream,
+    wakes,
     writer::{Leftover, Writer, Written},
 };
 use crate::{
@@ -154,6 +155,7 @@ impl Link {
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Event> {
         spin::busy();
+        wakes::attend();
         for _ in 0..TURNS {
             if let Some(event) = self.take_verdict() {
                 return Poll::Ready(event);
@@ -178,6 +180,10 @@ impl Link {
             }
             if self.write_failed.is_some() {
                 continue;
+            }
+            if met.pulled {
+                // Writing takes a while: let the other side look at what has come in the meantime.
+                wakes::ring();
             }
             let flushed = match self.writer.poll_write(context, &mut self.stream, &mut self.written) {
                 Poll::Ready(Ok(())) => true,
@@ -438,7 +444,7 @@ impl Link {
         let told = inner.tell(kind);
         drop(inner);
         if let Some(notify) = told {
-            notify.notify();
+            wakes::notify(notify);
         }
         self.writer.frame();
         if matches!(self.ending, Ending::AwaitingPeer) && !closing {

@@ -19,4 +19,5 @@ pub mod token_store;
 pub mod transport;
 mod tunnel;
 pub mod upgrade;
+pub mod wakes;
 mod writer;

@@ -19,7 +19,10 @@ use std::{
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-use super::spin;
+use super::{
+    spin,
+    wakes::{self, Kicks},
+};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many I/O threads share the connections: `FAL_REALTIME_IO_THREADS`, 1 by default.
@@ -84,27 +87,10 @@ impl Io {
         &self.handle
     }
 
-    /// Wakes a task of the thread. A batch of kicks costs one system call, not one each.
+    /// Wakes a task of the thread.
     pub fn kick(&self, task: Waker) {
-        let mut kicks = self.kicks.pending.lock();
-        kicks.tasks.push(task);
-        // Taken, so that only the first kick of a batch pays for the wake.
-        if let Some(waker) = kicks.kicker.take() {
-            drop(kicks);
-            waker.wake();
-        }
+        self.kicks.kick(task);
     }
-}
-
-#[derive(Debug, Default)]
-struct Kicks {
-    pending: Mutex<Pending>,
-}
-
-#[derive(Debug, Default)]
-struct Pending {
-    tasks: Vec<Waker>,
-    kicker: Option<Waker>,
 }
 
 #[derive(Debug, Default)]
@@ -185,9 +171,12 @@ fn start(index: usize) -> Result<IoThread> {
         .name(format!("fal-realtime-{index}"))
         .spawn(move || {
             block_signals();
+            wakes::adopt(for_thread.clone());
             let built = tokio::runtime::Builder::new_current_thread()
                 .enable_io()
                 .enable_time()
+                .on_thread_park(wakes::before_sleep)
+                .on_thread_unpark(wakes::after_sleep)
                 .max_blocking_threads(16)
                 .thread_keep_alive(Duration::from_secs(5))
                 .build();
@@ -212,23 +201,12 @@ fn start(index: usize) -> Result<IoThread> {
     Ok(IoThread { io: Io { handle, kicks }, stop, join })
 }
 
-/// Passes kicks on to the tasks, until the thread is asked to stop.
+/// Runs until the thread is asked to stop.
 async fn run(kicks: &Kicks, stop: &Stop) {
-    let mut tasks = Vec::new();
     poll_fn(|context| {
+        kicks.set_rouse(context.waker());
         *stop.waker.lock() = Some(context.waker().clone());
-        if stop.asked.load(Ordering::Acquire) {
-            return Poll::Ready(());
-        }
-        {
-            let mut pending = kicks.pending.lock();
-            std::mem::swap(&mut pending.tasks, &mut tasks);
-            pending.kicker = Some(context.waker().clone());
-        }
-        for task in tasks.drain(..) {
-            task.wake();
-        }
-        Poll::Pending
+        if stop.asked.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
 }

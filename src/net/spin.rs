@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::wakes;
+
 /// How long the I/O thread polls before it sleeps, in microseconds; 0 or unset: not at all.
 const VARIABLE: &str = "FAL_REALTIME_SPIN_US";
 const MAX: Duration = Duration::from_millis(10);
@@ -52,6 +54,8 @@ pub(super) async fn spin(limit: Duration) {
             } else if Instant::now() >= until {
                 break;
             }
+            wakes::attend();
+            wakes::ring();
             // Yielding polls the sockets without sleeping.
             tokio::task::yield_now().await;
         }

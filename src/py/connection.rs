@@ -29,7 +29,10 @@ use crate::{
         session::State,
     },
     error::{Error, ErrorKind},
-    net::handle::{Interest, Notify, Offered},
+    net::{
+        handle::{Interest, Offered},
+        wakes::Notify,
+    },
 };
 
 /// A connection for asyncio; the public class derives from it.
@@ -158,7 +161,7 @@ impl Connection {
     }
 
     fn drain<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
-        Operation::new(slf, Kind::Drain)
+        Operation::new(slf, Kind::Drain { failed_before: None })
     }
 
     fn wait_closed<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
@@ -340,7 +343,8 @@ impl Connection {
     pub(super) fn look_again(&self) {
         let place = self.home.lock().as_ref().map(|bound| bound.place.clone());
         if let Some(place) = place {
-            place.notify();
+            place.note();
+            place.ring();
         }
     }
 

@@ -29,10 +29,22 @@ use crate::{
 /// What is wanted.
 pub(super) enum Kind {
     Send(Option<Outgoing>),
-    Request { message: Option<Outgoing>, id: String, key: Option<RequestKey>, timeout: Option<f64> },
-    Receive { iterate: bool },
-    Open { asked: bool },
-    Drain,
+    Request {
+        message: Option<Outgoing>,
+        id: String,
+        key: Option<RequestKey>,
+        timeout: Option<f64>,
+    },
+    Receive {
+        iterate: bool,
+    },
+    Open {
+        asked: bool,
+    },
+    /// With the number of messages that had failed when the waiting began.
+    Drain {
+        failed_before: Option<u64>,
+    },
     Closed,
 }
 
@@ -240,7 +252,7 @@ impl Operation {
         let (this, py) = (slf.get(), slf.py());
         let connection = this.connection.bind(py);
         raised(py, connection.get().half.net.check_process())?;
-        let mut kind = std::mem::replace(&mut this.inner.lock().kind, Kind::Drain);
+        let mut kind = std::mem::replace(&mut this.inner.lock().kind, Kind::Closed);
         let looked = Self::look_for(slf, connection, &mut kind, called);
         this.inner.lock().kind = kind;
         match looked {
@@ -337,8 +349,12 @@ impl Operation {
                     _ => Ok(Looked::Wait(Place::Openers)),
                 }
             }
-            Kind::Drain if net.is_drained() => Ok(Looked::Found(py.None())),
-            Kind::Drain => Ok(Looked::Wait(Place::Drainers)),
+            Kind::Drain { failed_before } => {
+                match net.drained(*failed_before.get_or_insert_with(|| net.failed())) {
+                    None => Ok(Looked::Wait(Place::Drainers)),
+                    Some(outcome) => raised(py, outcome).map(|()| Looked::Found(py.None())),
+                }
+            }
             Kind::Closed => match net.state() {
                 State::Closed => Ok(Looked::Found(py.None())),
                 _ => Ok(Looked::Wait(Place::Closers)),
@@ -539,7 +555,7 @@ impl Operation {
             Kind::Request { message: None, key: Some(key), .. } => Place::Request(*key),
             Kind::Send(_) | Kind::Request { .. } => Place::Senders,
             Kind::Open { .. } => Place::Openers,
-            Kind::Drain => Place::Drainers,
+            Kind::Drain { .. } => Place::Drainers,
             Kind::Closed => Place::Closers,
         }
     }

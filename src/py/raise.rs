@@ -4,7 +4,7 @@ use pyo3::{
     exceptions::{PyRuntimeError, PyValueError},
     prelude::*,
     sync::PyOnceLock,
-    types::PyType,
+    types::{PyString, PyType},
 };
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
 /// The exception classes, defined in Python.
 struct Exceptions {
     api: Py<PyType>,
+    validation: Py<PyType>,
     realtime: Py<PyType>,
     authentication: Py<PyType>,
     handshake: Py<PyType>,
@@ -37,6 +38,7 @@ fn exceptions(py: Python<'_>) -> PyResult<&Exceptions> {
         };
         Ok(Exceptions {
             api: class("ApiError")?,
+            validation: class("ValidationError")?,
             realtime: class("RealtimeError")?,
             authentication: class("AuthenticationError")?,
             handshake: class("HandshakeError")?,
@@ -74,7 +76,10 @@ fn try_to_py(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
         ErrorKind::InvalidOption => return Ok(PyValueError::new_err(error.message.clone())),
         ErrorKind::Authentication => classes.authentication.bind(py).call1((message,))?,
         ErrorKind::Api { status, body } => {
-            classes.api.bind(py).call1((message, *status, body.as_str(), py.None()))?
+            let class = if *status == 422 { &classes.validation } else { &classes.api };
+            let decoded = super::decode::decode_json(py, body).ok();
+            let body = decoded.unwrap_or_else(|| PyString::new(py, body).into_any().unbind());
+            class.bind(py).call1((message, *status, body))?
         }
         ErrorKind::Handshake { status } => classes.handshake.bind(py).call1((message, *status))?,
         ErrorKind::Closed { code, reason } => {

@@ -29,7 +29,10 @@ use crate::{
         session::State,
     },
     error::{Error, ErrorKind},
-    net::handle::{Interest, Notify, Offered},
+    net::{
+        handle::{Interest, Offered},
+        wakes::Notify,
+    },
 };
 
 /// How often a wait looks for signals.
@@ -79,9 +82,20 @@ impl Waiters {
 }
 
 impl Notify for Bell {
-    fn notify(&self) {
+    fn note(&self) {
         self.waiting.lock().rings += 1;
+    }
+
+    fn ring(&self) {
         self.condition.notify_all();
+    }
+}
+
+impl Bell {
+    /// Lets all who wait look again.
+    fn wake_all(&self) {
+        self.note();
+        self.ring();
     }
 }
 
@@ -151,7 +165,7 @@ impl Shared {
             let is_there = self.half.net.arm(everybody, interest, seen);
             if let Some(found) = look(py)? {
                 // What came for others while this one was awake.
-                self.bell.notify();
+                self.bell.wake_all();
                 return Ok(Some(found));
             }
             if deadline.is_over() {
@@ -225,7 +239,7 @@ impl SyncConnection {
             timings: on_timings,
             state_change: on_state_change,
         });
-        self.shared.bell.notify();
+        self.shared.bell.wake_all();
     }
 
     fn send_nowait(&self, py: Python<'_>, input: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -331,8 +345,10 @@ impl SyncConnection {
         let net = &self.shared.half.net;
         raised(py, net.check_process())?;
         let deadline = Deadline::after(py, timeout)?;
-        let drained =
-            self.shared.wait(py, Interest::DRAINED, &deadline, |_| Ok(net.is_drained().then_some(())))?;
+        let failed_before = net.failed();
+        let drained = self.shared.wait(py, Interest::DRAINED, &deadline, |_| {
+            net.drained(failed_before).map(|outcome| raised(py, outcome)).transpose()
+        })?;
         drained.ok_or_else(|| too_late(py, "not everything was written", timeout))
     }
 

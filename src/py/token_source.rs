@@ -95,7 +95,7 @@ fn start(provider: &Py<PyAny>, argument: &str) -> Result<oneshot::Receiver<Outco
     });
     match started {
         Some(Ok(Some(Started::InThread(told)))) => Ok(told),
-        Some(Ok(Some(Started::OnLoop(future)))) => Ok(await_it(future)),
+        Some(Ok(Some(Started::OnLoop(future, call)))) => Ok(await_it(future, call)),
         Some(Err(error)) => Err(failed(&error)),
         Some(Ok(None)) | None => Err(abandoned()),
     }
@@ -103,7 +103,8 @@ fn start(provider: &Py<PyAny>, argument: &str) -> Result<oneshot::Receiver<Outco
 
 enum Started {
     InThread(oneshot::Receiver<Outcome>),
-    OnLoop(Pin<Box<dyn Future<Output = PyResult<Py<PyAny>>> + Send>>),
+    /// With what cancels it.
+    OnLoop(Pin<Box<dyn Future<Output = PyResult<Py<PyAny>>> + Send>>, Py<PyAny>),
 }
 
 impl Provider {
@@ -191,9 +192,13 @@ impl Provider {
         let event_loop = self.event_loop(py)?;
         let context = self.context.bind(py);
         let coroutine = context.call_method1("run", (&self.function, argument))?;
+        let call = py
+            .import("fal_realtime._provider")?
+            .getattr("CancellableCall")?
+            .call1((coroutine, &event_loop))?;
         let locals = TaskLocals::new(event_loop).with_context(context.clone());
-        let future = pyo3_async_runtimes::into_future_with_locals(&locals, coroutine)?;
-        Ok(Started::OnLoop(Box::pin(future)))
+        let future = pyo3_async_runtimes::into_future_with_locals(&locals, call.call_method0("run")?)?;
+        Ok(Started::OnLoop(Box::pin(future), call.unbind()))
     }
 }
 
@@ -201,6 +206,7 @@ impl Provider {
 /// outcome needs the I/O thread.
 fn await_it(
     future: impl Future<Output = PyResult<Py<PyAny>>> + Send + 'static,
+    call: Py<PyAny>,
 ) -> oneshot::Receiver<Outcome> {
     let (tell, told) = oneshot::channel();
     let runtime = tokio::runtime::Handle::current();
@@ -213,12 +219,18 @@ fn await_it(
                 () = tell.closed() => None,
             }
         });
-        if let Some((tell, outcome)) = outcome {
-            let token = Python::try_attach(|py| {
-                outcome.and_then(|token| checked(token.bind(py))).map_err(|error| failed(&error))
+        let Some((tell, outcome)) = outcome else {
+            let _ = Python::try_attach(|py| {
+                if let Err(error) = call.call_method0(py, "cancel") {
+                    error.write_unraisable(py, Some(call.bind(py)));
+                }
             });
-            let _ = tell.send(token.unwrap_or_else(|| Err(abandoned())));
-        }
+            return;
+        };
+        let token = Python::try_attach(|py| {
+            outcome.and_then(|token| checked(token.bind(py))).map_err(|error| failed(&error))
+        });
+        let _ = tell.send(token.unwrap_or_else(|| Err(abandoned())));
     });
     told
 }

@@ -16,11 +16,12 @@ use parking_lot::{Condvar, Mutex};
 use pyo3::{intern, prelude::*, sync::PyOnceLock};
 
 use super::{connection::Connection, signal::Signal};
-use crate::net::handle::Notify;
+use crate::net::wakes::Notify;
 
 /// The numbers of the connections of one loop that have something.
 pub(super) struct Queue {
     ready: Mutex<Vec<u64>>,
+    rung: AtomicBool,
     bell: Bell,
 }
 
@@ -33,17 +34,11 @@ enum Bell {
 }
 
 impl Queue {
-    /// This connection has something.
-    pub(super) fn push(&self, number: u64) {
-        let mut ready = self.ready.lock();
-        ready.push(number);
-        if ready.len() == 1 {
-            drop(ready);
-            self.ring();
-        }
-    }
-
     fn ring(&self) {
+        // Until it is heard, it need not be rung again.
+        if self.rung.swap(true, Ordering::AcqRel) {
+            return;
+        }
         match &self.bell {
             Bell::Signal(signal) => signal.set(),
             Bell::Thread { rung, condition, .. } => {
@@ -61,8 +56,12 @@ pub(super) struct Place {
 }
 
 impl Notify for Place {
-    fn notify(&self) {
-        self.queue.push(self.number);
+    fn note(&self) {
+        self.queue.ready.lock().push(self.number);
+    }
+
+    fn ring(&self) {
+        self.queue.ring();
     }
 }
 
@@ -81,6 +80,8 @@ impl Dispatcher {
         if let Bell::Signal(signal) = &self.queue.bell {
             signal.clear();
         }
+        // Whatever was noted before a ring that this silences is in the list by now.
+        self.queue.rung.store(false, Ordering::Release);
         let ready = std::mem::take(&mut *self.queue.ready.lock());
         for number in ready {
             let weak = self.connections.lock().get(&number).map(|weak| weak.clone_ref(py));
@@ -129,7 +130,7 @@ impl Dispatcher {
     }
 
     fn new(py: Python<'_>, bell: Bell) -> PyResult<Bound<'_, Self>> {
-        let queue = Arc::new(Queue { ready: Mutex::new(Vec::new()), bell });
+        let queue = Arc::new(Queue { ready: Mutex::new(Vec::new()), rung: AtomicBool::new(false), bell });
         Bound::new(py, Self { queue, connections: Mutex::new(HashMap::new()), next: AtomicU64::new(0) })
     }
 
@@ -167,6 +168,7 @@ impl Drop for Dispatcher {
     fn drop(&mut self) {
         if let Bell::Thread { over, .. } = &self.queue.bell {
             over.store(true, Ordering::Release);
+            self.queue.rung.store(false, Ordering::Release);
             self.queue.ring();
         }
     }

@@ -184,7 +184,8 @@ def _leave_with_parent() -> None:
 
 def main() -> None:
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    listener = socket.socket()
+    # The protocol by name: asyncio turns off the delay of small writes only where it sees it.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     app = below_app_id(InteropApp(_allow_init=True)._build_app())
     _Server(uvicorn.Config(app, log_level="warning", lifespan="on")).run(sockets=[listener])

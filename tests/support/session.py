@@ -87,12 +87,16 @@ class Session:
 
     def recv(self, timeout: float = LIMIT) -> Any:
         """The next message: msgpack decoded, or the text."""
+        message = self.recv_raw(timeout)
+        return message if isinstance(message, str) else msgpack.unpackb(message)
+
+    def recv_raw(self, timeout: float = LIMIT) -> bytes | str:
+        """The next message as it came."""
         self.accept()
         end = time.monotonic() + timeout
         while not self._inbox:
             self._read(end - time.monotonic())
-        message = self._inbox.popleft()
-        return message if isinstance(message, str) else msgpack.unpackb(message)
+        return self._inbox.popleft()
 
     def send(self, result: Any) -> None:
         """Send a result as msgpack."""
@@ -109,6 +113,8 @@ class Session:
     def send_raw(self, message: bytes | str) -> None:
         """Send bytes as a binary, str as a text message."""
         self.accept()
+        if self._protocol.state is not State.OPEN:
+            raise SessionEnded
         if isinstance(message, str):
             self._protocol.send_text(message.encode())
         else:
@@ -158,7 +164,8 @@ class Session:
 
     def drop(self) -> None:
         """Reset the TCP connection."""
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+        if self._sock.fileno() >= 0:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
         self._sock.close()
 
     def leave(self) -> None:

@@ -14,6 +14,7 @@ pub(super) const LATE: Duration = Duration::from_secs(60);
 
 /// What a session has been through, besides its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // each is one dimension of the table
 pub(super) struct Setup {
     pub(super) state: State,
     /// A token is needed.

@@ -283,7 +283,9 @@ async fn in_a_process_of_its_own() {
     assert_eq!(active.failure_code().await, Some(1001));
     assert_eq!(connecting.failure_code().await, Some(1001));
     assert_eq!(connecting.stats().failed, 1);
-    assert!(idle.connection.open(true).is_err(), "nothing starts afterwards");
+    assert!(idle.is_refused(), "nothing starts afterwards");
+    assert_eq!(idle.failure_code().await, Some(1001));
+    assert_eq!(idle.stats().pending, 0, "what could not be started is not pending for ever");
     let mut rest = Vec::new();
     let _ = soon("the end of the socket", socket.get_mut().read_to_end(&mut rest)).await;
 }

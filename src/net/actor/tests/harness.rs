@@ -23,11 +23,12 @@ use crate::{
     },
     error::ErrorKind,
     net::{
-        handle::{Connection, Interest, Notify, Offered},
+        handle::{Connection, Interest, Offered},
         proxy::ProxyConfig,
         settings::{Address, Dialect, Settings},
         tls::{Trust, client_config},
         transport::TransportConfig,
+        wakes::Notify,
     },
 };
 
@@ -53,7 +54,9 @@ pub(super) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 struct Bell(tokio::sync::Notify);
 
 impl Notify for Bell {
-    fn notify(&self) {
+    fn note(&self) {}
+
+    fn ring(&self) {
         self.0.notify_one();
     }
 }

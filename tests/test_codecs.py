@@ -1,0 +1,328 @@
+"""The caller's own wire formats, sync and async: what they get, what they give, and that order is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+
+import msgpack
+import pytest
+from support import LIMIT, Log, Peer, Session, gather, result_of
+
+from fal_realtime import ConnectionClosedError, DecodeError, MessageTooLargeError
+
+APP = "fal-ai/fast-lcm-diffusion"
+
+
+def echo_raw(session: Session) -> None:
+    """Answer every message with its very bytes or text."""
+    while True:
+        session.send_raw(session.recv_raw())
+
+
+def send_numbers(count):
+    """A script that sends so many results once told to, then waits."""
+
+    def script(session: Session) -> None:
+        session.recv_raw()
+        for number in range(count):
+            session.send({"number": number})
+        session.wait_closed()
+
+    return script
+
+
+def json_bytes(message):
+    return json.dumps(message).encode()
+
+
+async def json_bytes_slowly(message):
+    """Take a random time, so that order is kept only by those who take care of it."""
+    await asyncio.sleep(random.random() / 500)
+    return json_bytes(message)
+
+
+async def loads_slowly(message):
+    await asyncio.sleep(random.random() / 500)
+    return json.loads(message)
+
+
+async def unpack_slowly(message):
+    await asyncio.sleep(random.random() / 500)
+    return msgpack.unpackb(message)
+
+
+CODECS = {
+    "sync": (json_bytes, json.loads),
+    "async": (json_bytes_slowly, loads_slowly),
+    "async encoder": (json_bytes_slowly, json.loads),
+    "async decoder": (json_bytes, loads_slowly),
+}
+
+
+@pytest.mark.parametrize(("encode", "decode"), CODECS.values(), ids=CODECS)
+async def test_a_custom_codec_keeps_the_order_of_send_nowait_and_recv(encode, decode):
+    with Peer(echo_raw) as peer:
+        options = {"encode_message": encode, "decode_message": decode, "throttle_interval": 0}
+        async with peer.client().connect(APP, **options) as connection:
+            for number in range(100):
+                connection.send_nowait({"number": number})
+            for number in range(100):
+                assert await result_of(connection.recv()) == {"number": number}
+        assert peer.sessions[0].messages == [json_bytes({"number": number}) for number in range(100)]
+
+
+@pytest.mark.parametrize(("encode", "decode"), CODECS.values(), ids=CODECS)
+async def test_a_custom_codec_keeps_the_order_of_concurrent_sends_and_receives(encode, decode):
+    with Peer(echo_raw) as peer:
+        options = {"encode_message": encode, "decode_message": decode, "throttle_interval": 0}
+        async with peer.client().connect(APP, **options) as connection:
+            received = asyncio.ensure_future(gather(*(connection.recv() for _ in range(50))))
+            await gather(*(connection.send({"number": number}) for number in range(50)))
+            assert await result_of(received) == [{"number": number} for number in range(50)]
+
+
+@pytest.mark.parametrize(("encode", "decode"), CODECS.values(), ids=CODECS)
+async def test_a_custom_codec_keeps_the_order_of_on_result(encode, decode):
+    results = Log()
+    with Peer(echo_raw) as peer:
+        options = {"encode_message": encode, "decode_message": decode, "throttle_interval": 0}
+        async with peer.client().connect(APP, on_result=results, **options) as connection:
+            for number in range(50):
+                connection.send_nowait({"number": number})
+            assert await results.has(50) == [{"number": number} for number in range(50)]
+
+
+@pytest.mark.parametrize(("encode", "decode"), CODECS.values(), ids=CODECS)
+async def test_a_request_with_a_custom_codec_finds_its_answer_by_request_id(encode, decode):
+    def answer_in_reverse(session: Session) -> None:
+        messages = [session.recv_raw() for _ in range(5)]
+        for message in reversed(messages):
+            session.send_raw(message)
+        session.wait_closed()
+
+    with Peer(answer_in_reverse) as peer:
+        async with peer.client().connect(APP, encode_message=encode, decode_message=decode) as connection:
+            requests = (connection.request({"number": number}, timeout=LIMIT) for number in range(5))
+            answers = await gather(*requests)
+            assert [answer["number"] for answer in answers] == list(range(5))
+            assert len({answer["request_id"] for answer in answers}) == 5
+
+
+async def test_the_iteration_of_an_async_decoder_keeps_the_order():
+    with Peer(send_numbers(30)) as peer:
+        async with peer.client().connect(APP, decode_message=unpack_slowly) as connection:
+            await connection.send("go")
+            seen = []
+            async for result in connection:
+                seen.append(result["number"])
+                if len(seen) == 30:
+                    break
+            assert seen == list(range(30))
+
+
+async def test_cancelling_a_receive_inside_of_an_async_decoder_loses_nothing_and_keeps_the_order():
+    with Peer(send_numbers(60)) as peer:
+        async with peer.client().connect(APP, decode_message=unpack_slowly) as connection:
+            await connection.send("go")
+            seen, cancelled = [], 0
+            while len(seen) < 60:
+                try:
+                    seen.append((await asyncio.wait_for(connection.recv(), 0.0008))["number"])
+                except asyncio.TimeoutError:
+                    cancelled += 1
+            assert seen == list(range(60))
+            assert cancelled > 0
+            stats = connection.stats()
+            assert (stats["received"], stats["delivered"], stats["received_pending"]) == (60, 60, 0)
+
+
+# --- what goes in and out ---
+
+
+@pytest.mark.parametrize("encoded", [b"raw", bytearray(b"raw"), memoryview(b"raw"), "text"], ids=lambda e: type(e).__name__)
+async def test_an_encoder_gives_bytes_for_a_binary_and_str_for_a_text_message(encoded):
+    with Peer(lambda session: session.wait_closed()) as peer:
+        async with peer.client().connect(APP, encode_message=lambda _: encoded) as connection:
+            await connection.send({"prompt": "a cat"})
+            await peer.until(lambda: peer.sessions[0].messages)
+        [message] = peer.sessions[0].messages
+        assert message == (encoded if isinstance(encoded, str) else bytes(encoded))
+
+
+@pytest.mark.parametrize("encoded", [None, 7, {"a": 1}], ids=lambda e: type(e).__name__)
+async def test_an_encoder_that_gives_something_else_is_a_type_error(encoded):
+    with Peer() as peer:
+        connection = peer.client().connect(APP, encode_message=lambda _: encoded)
+        with pytest.raises(TypeError, match=f"must return bytes .* or str .*, not {type(encoded).__name__}"):
+            connection.send_nowait({"prompt": "a cat"})
+        assert connection.stats()["accepted"] == 0
+        connection.close()
+
+
+async def test_what_an_encoder_raises_is_raised_by_send():
+    def fail(message):
+        raise ZeroDivisionError(message)
+
+    with Peer() as peer:
+        connection = peer.client().connect(APP, encode_message=fail)
+        with pytest.raises(ZeroDivisionError):
+            connection.send_nowait("a")
+        with pytest.raises(ZeroDivisionError):
+            await connection.send("b")
+        with pytest.raises(ZeroDivisionError):
+            await connection.request({"c": 1})
+        assert connection.state == "idle"
+        connection.close()
+
+
+async def test_what_an_async_encoder_raises_is_raised_by_send_and_goes_to_on_error_after_send_nowait():
+    async def fail(message):
+        await asyncio.sleep(0)
+        raise ZeroDivisionError(message)
+
+    errors = Log()
+    with Peer() as peer:
+        connection = peer.client().connect(APP, encode_message=fail, on_error=errors)
+        with pytest.raises(ZeroDivisionError):
+            await connection.send("a")
+        connection.send_nowait("b")
+        [error] = await errors.has(1)
+        assert isinstance(error, ZeroDivisionError)
+        connection.close()
+
+
+async def test_an_async_encoder_that_fails_once_does_not_stop_those_after_it():
+    async def encode(message):
+        await asyncio.sleep(0)
+        return str(10 // message)
+
+    errors = Log()
+    with Peer(lambda session: session.wait_closed()) as peer:
+        options = {"encode_message": encode, "on_error": errors, "throttle_interval": 0}
+        async with peer.client().connect(APP, **options) as connection:
+            for divisor in (1, 0, 2):
+                connection.send_nowait(divisor)
+            await result_of(connection.drain())
+            await peer.until(lambda: len(peer.sessions[0].messages) == 2)
+        assert peer.sessions[0].messages == ["10", "5"]
+        assert len(errors) == 1
+
+
+async def test_a_message_beyond_max_message_size_is_refused_before_it_is_sent():
+    with Peer() as peer:
+        connection = peer.client().connect(APP, encode_message=lambda _: bytes(101), max_message_size=100)
+        with pytest.raises(MessageTooLargeError, match="101 bytes; max_message_size is 100"):
+            connection.send_nowait({})
+        connection.close()
+
+
+async def test_a_decoder_gets_bytes_of_a_binary_and_str_of_a_text_message():
+    def send_both(session: Session) -> None:
+        session.send_raw(b"\x00binary")
+        session.send_raw("täxt")
+        session.wait_closed()
+
+    with Peer(send_both) as peer:
+        async with peer.client().connect(APP, decode_message=lambda message: message) as connection:
+            assert await result_of(connection.recv()) == b"\x00binary"
+            assert await result_of(connection.recv()) == "täxt"
+
+
+async def test_a_decoder_does_not_see_control_messages_but_all_else():
+    seen, timings, errors = Log(), Log(), Log()
+
+    def send_all(session: Session) -> None:
+        session.send_json(type="x-fal-message", action="timings", timing=0.5)
+        session.send_raw('{"type":"x-fal-error","error":"TEAPOT","reason":"short"}')
+        session.send_raw('{"status":"error","error":"mine"}')
+        session.send_raw("[1]")
+        session.send_raw("not JSON")
+        session.send(["x-fal-error"])
+        session.wait_closed()
+
+    with Peer(send_all) as peer:
+        options = {"on_timings": timings, "on_error": errors, "on_result": seen}
+        async with peer.client().connect(APP, decode_message=lambda message: message, **options):
+            await seen.has(4)
+    assert seen == ['{"status":"error","error":"mine"}', "[1]", "not JSON", msgpack.packb(["x-fal-error"])]
+    assert timings == [0.5]
+    assert [error.error for error in errors] == ["TEAPOT"]
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("how", ["recv", "on_error", "request"])
+async def test_a_decoder_that_raises_is_a_decode_error_with_its_cause_and_delivery_goes_on(is_async, how):
+    def decode(message):
+        message = msgpack.unpackb(message)
+        if message["number"] == 0:
+            raise LookupError("no zero")
+        return message
+
+    async def decode_async(message):
+        await asyncio.sleep(0)
+        return decode(message)
+
+    results, errors = Log(), Log()
+    callbacks = {"on_result": results, "on_error": errors} if how == "on_error" else {}
+    options = {"decode_message": decode_async if is_async else decode, "throttle_interval": 0, **callbacks}
+    with Peer() as peer:
+        async with peer.client().connect(APP, **options) as connection:
+            if how == "request":
+                with pytest.raises(DecodeError, match="LookupError: no zero") as raised:
+                    await connection.request({"number": 0}, timeout=LIMIT)
+                error = raised.value
+                assert (await connection.request({"number": 1}, timeout=LIMIT))["number"] == 1
+            else:
+                connection.send_nowait({"number": 0})
+                connection.send_nowait({"number": 1})
+                if how == "recv":
+                    with pytest.raises(DecodeError, match="LookupError: no zero") as raised:
+                        await result_of(connection.recv())
+                    error = raised.value
+                    assert await result_of(connection.recv()) == {"number": 1}
+                else:
+                    assert await results.has(1) == [{"number": 1}]
+                    [error] = errors
+            assert isinstance(error.__cause__, LookupError)
+
+
+async def test_a_coroutine_that_awaits_a_decoder_can_close_the_connection_meanwhile():
+    began, go_on = Log(), asyncio.Event()
+
+    async def decode(message):
+        began(True)
+        await go_on.wait()
+        return msgpack.unpackb(message)
+
+    with Peer(send_numbers(2)) as peer:
+        connection = peer.client().connect(APP, decode_message=decode)
+        await connection.send("go")
+        receiving = asyncio.ensure_future(connection.recv())
+        await began.has(1)
+        await connection.aclose()
+        go_on.set()
+        assert await result_of(receiving) == {"number": 0}
+        assert await result_of(connection.recv()) == {"number": 1}
+        with pytest.raises(ConnectionClosedError):
+            await result_of(connection.recv())
+
+
+async def test_close_fails_what_an_async_encoder_has_not_finished():
+    began, go_on = Log(), asyncio.Event()
+
+    async def encode(message):
+        began(True)
+        await go_on.wait()
+        return msgpack.packb(message)
+
+    with Peer() as peer:
+        connection = peer.client().connect(APP, encode_message=encode)
+        sending = asyncio.ensure_future(connection.send("late"))
+        await began.has(1)
+        await connection.aclose()
+        go_on.set()
+        with pytest.raises(ConnectionClosedError):
+            await result_of(sending)
+        assert peer.accepted == 0

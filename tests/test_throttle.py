@@ -1,0 +1,156 @@
+"""The throttle: the first call at once, the last call of a burst always, in between the latest."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+
+import pytest
+from support import LIMIT, Log, Peer, Session, result_of
+
+APP = "fal-ai/fast-lcm-diffusion"
+CENTURY = timedelta(days=36500)
+
+
+async def test_the_first_call_goes_out_at_once():
+    with Peer() as peer:
+        async with peer.client().connect(APP, throttle_interval=CENTURY) as connection:
+            await connection.send({"number": 0})
+            assert await result_of(connection.recv()) == {"number": 0}
+
+
+async def test_of_a_burst_the_first_and_the_last_arrive_and_the_rest_is_counted_as_coalesced():
+    with Peer() as peer:
+        async with peer.client().connect(APP, throttle_interval=50) as connection:
+            for number in range(10):
+                connection.send_nowait({"number": number})
+            assert [await result_of(connection.recv()) for _ in range(2)] == [{"number": 0}, {"number": 9}]
+            stats = connection.stats()
+            assert (stats["accepted"], stats["written"], stats["coalesced"], stats["pending"]) == (10, 2, 8, 0)
+        assert peer.inputs == [{"number": 0}, {"number": 9}]
+
+
+@pytest.mark.parametrize("interval", [60, timedelta(milliseconds=60)], ids=["milliseconds", "timedelta"])
+async def test_two_messages_are_at_least_an_interval_apart(interval):
+    sent = 0
+    with Peer() as peer:
+        async with peer.client().connect(APP, throttle_interval=interval) as connection:
+            end = time.monotonic() + 0.5
+            while time.monotonic() < end:
+                await connection.send({"number": sent})
+                sent += 1
+                await asyncio.sleep(0.003)  # the pace of a user who draws
+            await result_of(connection.drain())
+        await peer.until(lambda: peer.inputs and peer.inputs[-1] == {"number": sent - 1})
+        arrivals = peer.sessions[0].arrivals
+        assert 5 <= len(arrivals) <= 11
+        gaps = [later - earlier for earlier, later in zip(arrivals, arrivals[1:], strict=False)]
+        # When they arrive is a little later than when they were sent, by varying amounts.
+        assert min(gaps) > 0.03
+        assert (arrivals[-1] - arrivals[0]) / len(gaps) > 0.055
+
+
+async def test_the_trailing_call_goes_out_an_interval_after_the_leading_one():
+    with Peer() as peer:
+        async with peer.client().connect(APP, throttle_interval=200) as connection:
+            await connection.send({"number": 0})
+            await connection.send({"number": 1})
+            await result_of(connection.drain())
+            await peer.until(lambda: len(peer.inputs) == 2)
+            first, second = peer.sessions[0].arrivals
+            assert second - first == pytest.approx(0.2, abs=0.06)
+
+
+async def test_an_interval_of_zero_sends_everything():
+    with Peer() as peer:
+        async with peer.client().connect(APP, throttle_interval=0) as connection:
+            for number in range(200):
+                connection.send_nowait({"number": number})
+            for number in range(200):
+                assert await result_of(connection.recv()) == {"number": number}
+            assert connection.stats()["coalesced"] == 0
+
+
+async def test_the_default_interval_is_that_of_the_typescript_client():
+    with Peer() as peer:
+        async with peer.client().connect(APP) as connection:
+            await connection.send({"number": 0})
+            await connection.send({"number": 1})
+            assert connection.stats()["pending"] >= 1
+            await result_of(connection.drain())
+            await peer.until(lambda: len(peer.inputs) == 2)
+            first, second = peer.sessions[0].arrivals
+            assert second - first == pytest.approx(0.128, abs=0.05)
+
+
+async def test_the_throttle_counts_from_the_call_and_not_from_the_opening():
+    with Peer() as peer:
+        connection = peer.client().connect(APP, throttle_interval=CENTURY)
+        for number in range(3):
+            connection.send_nowait({"number": number})
+        # The first waits for the socket, the last for the throttle.
+        assert await result_of(connection.recv()) == {"number": 0}
+        assert connection.stats()["pending"] == 1
+        connection.close()
+        await result_of(connection.wait_closed())
+
+
+async def test_close_cancels_the_message_that_the_throttle_holds():
+    with Peer() as peer:
+        connection = peer.client().connect(APP, throttle_interval=20)
+        await connection
+        await connection.send({"number": 0})
+        await connection.send({"number": 1})
+        connection.close()
+        await result_of(connection.wait_closed())
+        await peer.until(lambda: peer.sessions[0].close_code == 1000)
+        assert peer.inputs == [{"number": 0}]
+        stats = connection.stats()
+        assert (stats["accepted"], stats["written"], stats["failed"], stats["pending"]) == (2, 1, 1, 0)
+
+
+async def test_a_held_message_is_sent_when_its_time_comes_although_nothing_else_happens():
+    with Peer(lambda session: session.wait_closed()) as peer:
+        async with peer.client().connect(APP, throttle_interval=100, ping_interval=None) as connection:
+            await connection.send({"number": 0})
+            await peer.until(lambda: len(peer.inputs) == 1)
+            await connection.send({"number": 1})
+            await peer.until(lambda: len(peer.inputs) == 2)
+
+
+async def test_a_held_message_goes_out_after_the_socket_was_lost_and_came_back():
+    def drop_after_one(session: Session) -> None:
+        session.recv()
+        session.drop()
+
+    states = Log()
+    with Peer(drop_after_one, Session.echo) as peer:
+        async with peer.client().connect(APP, throttle_interval=50, on_state_change=states) as connection:
+            await connection.send({"number": 0})
+            await connection.send({"number": 1})
+            assert await result_of(connection.recv()) == {"number": 1}
+
+
+async def test_a_request_goes_past_the_throttle():
+    with Peer() as peer:
+        async with peer.client().connect(APP, throttle_interval=CENTURY) as connection:
+            await connection.send({"number": 0})
+            await connection.send({"number": 1})
+            for number in range(2, 5):
+                assert (await connection.request({"number": number}, timeout=LIMIT))["number"] == number
+            assert connection.stats()["pending"] == 1
+        assert [message["number"] for message in peer.inputs] == [0, 2, 3, 4]
+
+
+async def test_the_input_is_encoded_at_the_call_so_that_changing_it_later_is_harmless():
+    with Peer() as peer:
+        async with peer.client().connect(APP, throttle_interval=30) as connection:
+            message = {"number": 0, "image": bytearray(b"abc")}
+            await connection.send(message)
+            message["number"] = 1
+            await connection.send(message)
+            message["number"] = 2
+            message["image"][:] = b"xyz"
+            assert [(await result_of(connection.recv()))["image"] for _ in range(2)] == [b"abc", b"abc"]
+        assert [message["number"] for message in peer.inputs] == [0, 1]

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::{
-    spin,
+    gate, spin,
     wakes::{self, Kicks},
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -43,6 +43,7 @@ pub fn process() -> u32 {
 
 extern "C" fn after_fork_in_child() {
     PROCESS.fetch_add(1, Ordering::Relaxed);
+    gate::reset();
     // The parent's pool is leaked, not dropped: its threads are not here to be joined.
     POOL.store(ptr::null_mut(), Ordering::Release);
 }

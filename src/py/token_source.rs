@@ -88,7 +88,7 @@ impl TokenSource for PythonSource {
 
 /// Starts the provider, if it still has a connection.
 fn start(provider: &Py<PyAny>, argument: &str) -> Result<oneshot::Receiver<Outcome>> {
-    let started = Python::try_attach(|py| -> PyResult<Option<Started>> {
+    let started = super::attach(|py| -> PyResult<Option<Started>> {
         let provider = provider.bind(py).call0()?;
         let Ok(provider) = provider.cast::<Provider>() else { return Ok(None) };
         provider.get().start(py, argument).map(Some)
@@ -220,14 +220,14 @@ fn await_it(
             }
         });
         let Some((tell, outcome)) = outcome else {
-            let _ = Python::try_attach(|py| {
+            let _ = super::attach(|py| {
                 if let Err(error) = call.call_method0(py, "cancel") {
                     error.write_unraisable(py, Some(call.bind(py)));
                 }
             });
             return;
         };
-        let token = Python::try_attach(|py| {
+        let token = super::attach(|py| {
             outcome.and_then(|token| checked(token.bind(py))).map_err(|error| failed(&error))
         });
         let _ = tell.send(token.unwrap_or_else(|| Err(abandoned())));
@@ -247,7 +247,7 @@ fn checked(token: &Bound<'_, PyAny>) -> PyResult<String> {
 
 /// The provider's exception. It may pass: once a session has been open, it is asked again.
 fn failed(error: &PyErr) -> Error {
-    let message = Python::try_attach(|py| {
+    let message = super::attach(|py| {
         let name =
             error.get_type(py).name().map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
         format!("the token provider raised {name}: {}", error.value(py))

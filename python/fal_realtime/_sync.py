@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from . import _core
 from ._base import BaseClient
 from ._codec import is_async
-from ._connection import nothing_comes
+from ._connection import describe_state, nothing_comes
 from ._options import ConnectOptions
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class SyncRealtimeConnection(_core.SyncConnection):
         self.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.app} {self.state}>"
+        return f"<{type(self).__name__} {self.app} {describe_state(self)}>"
 
 
 class SyncNoopConnection(SyncRealtimeConnection):

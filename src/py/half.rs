@@ -112,7 +112,9 @@ impl Half {
     }
 
     pub(super) fn set_callbacks(&self, callbacks: Callbacks) {
-        self.net.set_routes(callbacks.routes());
+        if self.net.check_process().is_ok() {
+            self.net.set_routes(callbacks.routes());
+        }
         let old = std::mem::replace(&mut *self.callbacks.lock(), callbacks);
         // Dropped outside of the lock: this may run Python code.
         drop(old);

@@ -270,6 +270,9 @@ impl Operation {
     /// It ends with an error: whoever is next in its line gets the turn, and a late answer is nobody's.
     fn give_up(&self, called: bool) {
         let native = self.connection.get();
+        if native.half.net.check_process().is_err() {
+            return;
+        }
         if called {
             match self.place() {
                 Place::Receivers => native.hand_on(|waiting| &mut waiting.receivers),
@@ -609,6 +612,11 @@ impl Operation {
     fn cancel(&self, py: Python<'_>) {
         let stage = std::mem::replace(&mut self.inner.lock().stage, Stage::Running);
         let native = self.connection.get();
+        if native.half.net.check_process().is_err() {
+            // The lock may be one that the parent's I/O thread held at the fork, for ever.
+            self.end(py);
+            return;
+        }
         match stage {
             Stage::Waiting(future) => {
                 if self.arrive(py, &future) {

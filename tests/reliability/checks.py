@@ -40,7 +40,7 @@ def once_and_in_order(received: Iterable[int]) -> None:
     assert all(earlier < later for earlier, later in zip(numbers, numbers[1:], strict=False)), numbers
 
 
-async def until(condition: Callable[[], object], what: str, timeout: float = LIMIT) -> float:  # noqa: ASYNC109
+async def until(condition: Callable[[], object], what: str, timeout: float = LIMIT) -> float:
     """Wait until the condition holds; the seconds that it took."""
     start = time.monotonic()
     while not condition():

@@ -11,9 +11,10 @@ from typing import Any
 
 import msgpack
 import pytest
-
 from checks import FAST, KEY, LIMIT, accounted, connect, once_and_in_order, percentile, until
 from echo import EchoServer
+from faultproxy import FaultProxy, http_answer
+
 from fal_realtime import (
     ApiError,
     ConnectionClosedError,
@@ -22,7 +23,6 @@ from fal_realtime import (
     ReconnectPolicy,
     RequestTimeoutError,
 )
-from faultproxy import FaultProxy, http_answer
 
 
 def numbers(server: EchoServer) -> list[int]:
@@ -464,7 +464,7 @@ async def test_a_token_endpoint_that_stalls_is_bounded_by_open_timeout(
 async def test_an_answer_of_the_token_endpoint_that_breaks_off_is_retried(
     server: EchoServer, proxy: FaultProxy
 ) -> None:
-    proxy.faults.answer = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n\"half a to"
+    proxy.faults.answer = b'HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n"half a to'
     connection = with_tokens(server, proxy)
     connection.send_nowait({"n": 1})
     await until(lambda: proxy.attempts, "the first request")

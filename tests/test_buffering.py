@@ -298,7 +298,7 @@ async def wait_for_stats(connection, condition):
     """Wait until the counters fulfil the condition; nobody tells when they change, so they are asked."""
 
     async def ask():
-        while not condition(connection.stats()):
+        while not condition(connection.stats()):  # noqa: ASYNC110
             await asyncio.sleep(0.002)
 
     await result_of(ask())

@@ -127,7 +127,7 @@ async def test_each_of_300_random_binary_messages_is_a_result_or_a_decode_error(
             for _ in blobs:
                 try:
                     await result_of(connection.recv())
-                except DecodeError:
+                except DecodeError:  # noqa: PERF203
                     outcomes["error"] += 1
                 else:
                     outcomes["result"] += 1
@@ -221,10 +221,8 @@ async def test_a_message_beyond_max_message_size_is_refused_with_1009_and_the_co
 
 
 async def test_an_answer_to_the_handshake_that_is_no_http_is_a_clear_error():
-    with Peer(lambda session: session._sendall(b"\x00\x01\x02 nonsense\r\n\r\n")) as peer:
-        with pytest.raises(HandshakeError):
-            await result_of(_open(peer.client().connect(APP)))
+    def talk_nonsense(session: Session) -> None:
+        session._sendall(b"\x00\x01\x02 nonsense\r\n\r\n")
 
-
-async def _open(connection):
-    return await connection
+    with Peer(talk_nonsense) as peer, pytest.raises(HandshakeError):
+        await result_of(peer.client().connect(APP))

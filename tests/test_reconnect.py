@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from itertools import pairwise
 
 import msgpack
 import pytest
@@ -170,7 +171,7 @@ async def test_the_delays_stay_below_their_growing_bounds():
         async with peer.client().connect(APP, reconnect=policy) as connection:
             await peer.until(lambda: len(peer.sessions) == 10)
             assert await connection.request({"number": 0}, timeout=LIMIT)
-        gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+        gaps = [later - earlier for earlier, later in pairwise(times)]
         assert max(gaps) < 0.08 + 0.1  # what a busy machine needs comes on top
         # Full jitter: that seven delays up to 80 ms are all below 2 ms does not happen.
         assert sum(gaps) > 0.014
@@ -331,6 +332,34 @@ async def test_a_slow_opening_within_open_timeout_succeeds():
     with Peer(start_cold) as peer:
         async with peer.client().connect(APP, open_timeout=5) as connection:
             assert connection.state == "active"
+
+
+@pytest.mark.parametrize("loop_is_blocked", [True, False])
+async def test_an_opening_that_the_server_ends_at_once_is_an_opening(loop_is_blocked):
+    ended = threading.Event()
+
+    def end_at_once(session: Session) -> None:
+        session.accept()
+        session.close(1000)
+        ended.set()
+
+    with Peer(end_at_once) as peer:
+        connection = peer.client().connect(APP)
+        opening = asyncio.ensure_future(opened(connection))
+        await asyncio.sleep(0)
+        if loop_is_blocked:
+            assert ended.wait(LIMIT)
+        await result_of(opening)
+        assert connection.state in ("active", "idle")
+        await connection.aclose()
+
+
+def test_a_blocking_opening_that_the_server_ends_at_once_is_an_opening():
+    with Peer(lambda session: session.close(1000)) as peer:
+        connection = peer.sync_client().connect(APP)
+        for _ in range(20):
+            connection.open()
+        connection.close()
 
 
 async def test_many_who_open_at_once_share_one_socket():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from support import LIMIT, Log, Peer, Session, result_of
@@ -45,7 +46,7 @@ async def test_two_messages_are_at_least_an_interval_apart(interval):
         await peer.until(lambda: peer.inputs and peer.inputs[-1] == {"number": sent - 1})
         arrivals = peer.sessions[0].arrivals
         assert 5 <= len(arrivals) <= 11
-        gaps = [later - earlier for earlier, later in zip(arrivals, arrivals[1:], strict=False)]
+        gaps = [later - earlier for earlier, later in pairwise(arrivals)]
         # When they arrive is a little later than when they were sent, by varying amounts.
         assert min(gaps) > 0.03
         assert (arrivals[-1] - arrivals[0]) / len(gaps) > 0.055

@@ -118,9 +118,8 @@ async def test_a_refused_key_is_an_authentication_error_without_the_key_in_it(st
 
 @pytest.mark.parametrize("body", ["", {}, {"token": 7}, [], None, "with space"])
 async def test_an_answer_without_a_token_is_an_api_error(body):
-    with Peer(tokens=(Answer(body=body),)) as peer:
-        with pytest.raises(ApiError, match="holds no token"):
-            await opened(peer.client().connect(APP))
+    with Peer(tokens=(Answer(body=body),)) as peer, pytest.raises(ApiError, match="holds no token"):
+        await opened(peer.client().connect(APP))
 
 
 async def test_without_credentials_opening_is_an_authentication_error_that_says_what_to_set():
@@ -239,9 +238,8 @@ async def test_an_async_provider_that_raises_is_an_authentication_error_with_its
         message = "the vault is sealed"
         raise PermissionError(message)
 
-    with Peer() as peer:
-        with pytest.raises(AuthenticationError, match="PermissionError: the vault is sealed"):
-            await opened(peer.client().connect(APP, token_provider=fail))
+    with Peer() as peer, pytest.raises(AuthenticationError, match="PermissionError: the vault is sealed"):
+        await opened(peer.client().connect(APP, token_provider=fail))
 
 
 async def test_a_provider_that_never_answers_is_given_up_after_open_timeout():
@@ -295,7 +293,7 @@ async def test_connections_to_one_app_with_one_provider_share_a_token_fetched_on
         connections = [client.connect(APP, token_provider=provide) for _ in range(5)]
         opening = asyncio.ensure_future(gather(*connections))
         await asked.has(1)
-        while any(connection.state != "authenticating" for connection in connections):
+        while any(connection.state != "authenticating" for connection in connections):  # noqa: ASYNC110
             await asyncio.sleep(0)
         answer.set()
         await result_of(opening)

@@ -143,9 +143,20 @@ impl Inbox {
     fn push(&mut self, what: Item) {
         let number = self.number();
         if let Pushed::Displaced(older) = self.ring.push(Numbered { number, what }) {
-            let results = older.iter().filter(|item| matches!(item.what, Item::Result(_))).count() as u64;
-            self.dropped += results;
-            self.pending -= results;
+            for item in older {
+                match item.what {
+                    Item::Result(_) => {
+                        self.dropped += 1;
+                        self.pending -= 1;
+                    }
+                    Item::Error(_) => {}
+                    // Freshness concerns results: an iteration must not miss the end of its stream.
+                    Item::End(_) => {
+                        let number = item.number;
+                        self.ring.restore(item, |other| other.number < number);
+                    }
+                }
+            }
         }
     }
 

@@ -112,6 +112,7 @@ impl Requests {
     /// Takes a settled request's answer and forgets the request.
     pub(super) fn take(&mut self, key: RequestKey) -> Option<Answer> {
         self.all.get(&key).filter(|request| request.answer.is_some())?;
+        // Whoever takes answers without being told of them must not make the list grow.
         self.settled.retain(|settled| *settled != key);
         self.all.remove(&key)?.answer
     }

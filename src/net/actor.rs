@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 use super::{
     handle::{Connection, Interest},
@@ -50,6 +50,8 @@ struct Actor {
     lease: Option<Lease>,
     link: Option<Link>,
     opened: Option<Opened>,
+    /// When the opening under way, token and all, must be over.
+    open_by: Option<Instant>,
     /// A socket was open once.
     established: bool,
 }
@@ -67,6 +69,7 @@ pub(super) fn run(connection: Arc<Connection>, io: Io) -> impl Future<Output = (
         lease: None,
         link: None,
         opened: None,
+        open_by: None,
         established: false,
     };
     async move {
@@ -95,23 +98,19 @@ impl Actor {
             Work::Token { fresh } => {
                 let newer_than = self.token.as_ref().filter(|_| fresh).map(|(_, generation)| *generation);
                 let token = self.connection.settings.token.clone();
-                let open_timeout = self.connection.settings.open_timeout;
                 let lease = match &token {
                     Some(token) if self.lease.is_none() => Some(token.lease(self.io.handle())),
                     _ => None,
                 };
                 self.lease = self.lease.take().or(lease);
-                let fetched = self
-                    .or_closed(async move {
-                        match token {
-                            Some(token) => timeout(open_timeout, token.get(newer_than))
-                                .await
-                                .unwrap_or_else(|_| Err(late("there was no token", open_timeout)))
-                                .map(Some),
-                            None => Ok(None),
-                        }
-                    })
-                    .await;
+                let fetch = async move {
+                    match token {
+                        Some(token) => token.get(newer_than).await.map(Some),
+                        None => Ok(None),
+                    }
+                };
+                let fetch = self.in_time(fetch);
+                let fetched = self.or_closed(fetch).await;
                 match fetched {
                     None => Input::Close,
                     Some(Ok(token)) => {
@@ -124,7 +123,8 @@ impl Actor {
             Work::Dial { socket } => {
                 let connection = self.connection.clone();
                 let token = self.token.as_ref().map(|(token, _)| token.clone());
-                match self.or_closed(async move { dial(&connection, token.as_ref()).await }).await {
+                let dialled = self.in_time(async move { dial(&connection, token.as_ref()).await });
+                match self.or_closed(dialled).await {
                     None => Input::Close,
                     Some(Ok(opened)) => {
                         self.opened = Some(opened);
@@ -138,6 +138,21 @@ impl Actor {
                 Some(()) => Input::Elapsed,
             },
             Work::Drive => self.drive().await,
+        }
+    }
+
+    /// The output of `work`, or an error when the opening that it is part of takes too long.
+    fn in_time<T, W>(&mut self, work: W) -> impl Future<Output = Result<T>> + use<T, W>
+    where
+        W: Future<Output = Result<T>>,
+    {
+        let limit = self.connection.settings.open_timeout;
+        let open_by = *self.open_by.get_or_insert_with(|| Instant::now() + limit);
+        async move {
+            timeout_at(open_by.into(), work).await.unwrap_or_else(|_| {
+                let message = format!("the connection was not open after {limit:?} (open_timeout)");
+                Err(Error::new(ErrorKind::Timeout, message).transient())
+            })
         }
     }
 
@@ -236,6 +251,9 @@ impl Actor {
             }
         }
         let state = self.session.state();
+        if !matches!(state, State::Authenticating | State::Connecting) {
+            self.open_by = None;
+        }
         if state == before || state == State::Closed {
             return;
         }
@@ -331,17 +349,7 @@ async fn dial(connection: &Connection, token: Option<&Token>) -> Result<Opened> 
         }
         Address::Url(url) => url.clone(),
     };
-    let target = Target::parse(&url)?;
-    match timeout(settings.open_timeout, open_websocket(&target, &settings.headers, &settings.transport))
-        .await
-    {
-        Ok(opened) => opened,
-        Err(_) => Err(late("the connection was not open", settings.open_timeout)),
-    }
-}
-
-fn late(what: &str, open_timeout: Duration) -> Error {
-    Error::new(ErrorKind::Timeout, format!("{what} after {open_timeout:?} (open_timeout)")).transient()
+    open_websocket(&Target::parse(&url)?, &settings.headers, &settings.transport).await
 }
 
 #[cfg(test)]

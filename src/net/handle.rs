@@ -59,6 +59,8 @@ impl Interest {
 pub struct Look {
     /// Where the connection stands.
     pub state: State,
+    /// How often it has become active.
+    pub openings: u64,
     /// [`Connection::pop`] has something.
     pub has_items: bool,
     /// An offered message would be accepted.
@@ -86,6 +88,8 @@ pub(super) struct Inner {
     /// Why the connection is over, when it was not the caller's wish.
     pub(super) failure: Option<Error>,
     pub(super) reconnects: u64,
+    /// How often it has become active.
+    openings: u64,
     pub(super) commands: Commands,
     /// The actor sleeps and is to be woken with this.
     pub(super) parked: Option<Waker>,
@@ -148,6 +152,7 @@ impl Inner {
             return Interest::NONE;
         }
         self.state = state;
+        self.openings += u64::from(state == State::Active);
         if !self.routes.states {
             return Interest::STATE;
         }
@@ -198,6 +203,7 @@ impl Connection {
             state: State::Idle,
             failure: None,
             reconnects: 0,
+            openings: 0,
             commands: Commands::default(),
             parked: None,
             routes: Routes::default(),
@@ -328,6 +334,7 @@ impl Connection {
         let mut inner = self.inner.lock();
         Look {
             state: inner.state,
+            openings: inner.openings,
             has_items: inner.inbox.has_items(),
             has_room: inner.state == State::Closed || inner.outbox.has_room_for_refused(),
             is_drained: inner.outbox.pending() == 0,
@@ -417,6 +424,11 @@ impl Connection {
     /// Where it stands.
     pub fn state(&self) -> State {
         self.inner.lock().state
+    }
+
+    /// How often it has become active. Who waits for the opening must not miss it when it is over at once.
+    pub fn openings(&self) -> u64 {
+        self.inner.lock().openings
     }
 
     /// Why the connection is over; `None` while it is not, or when the caller closed it.

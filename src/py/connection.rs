@@ -64,6 +64,8 @@ pub(super) struct Waiting {
     pub(super) running: Option<Py<PyAny>>,
     /// The state that was last seen.
     pub(super) seen: State,
+    /// The openings that were last seen.
+    pub(super) seen_openings: u64,
 }
 
 #[pymethods]
@@ -84,6 +86,7 @@ impl Connection {
             drainers: Vec::new(),
             running: None,
             seen: State::Idle,
+            seen_openings: 0,
         };
         Ok(Self { half, waiting: Mutex::new(waiting), home: Mutex::new(None), context })
     }
@@ -157,7 +160,7 @@ impl Connection {
     }
 
     fn open<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
-        Operation::new(slf, Kind::Open { asked: false })
+        Operation::new(slf, Kind::Open { openings_before: None })
     }
 
     fn drain<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {

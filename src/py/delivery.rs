@@ -45,7 +45,8 @@ fn wake_waiters(connection: &Bound<'_, Connection>) {
     let mut woken = Vec::new();
     {
         let mut waiting = this.waiting.lock();
-        let Waiting { receivers, senders, requests, openers, closers, drainers, seen, .. } = &mut *waiting;
+        let Waiting { receivers, senders, requests, openers, closers, drainers, seen, seen_openings, .. } =
+            &mut *waiting;
         woken.extend(look.settled.iter().filter_map(|key| requests.remove(key)));
         if over {
             woken.extend(requests.drain().map(|(_, future)| future));
@@ -62,10 +63,12 @@ fn wake_waiters(connection: &Bound<'_, Connection>) {
         if over {
             woken.append(closers);
         }
-        if over || matches!(look.state, State::Active | State::Closing) {
+        let was_open = look.openings != *seen_openings;
+        if over || was_open || matches!(look.state, State::Active | State::Closing) {
             woken.append(openers);
         }
         *seen = look.state;
+        *seen_openings = look.openings;
     }
     for future in woken {
         if let Err(error) = wake(future.bind(py)) {

@@ -287,8 +287,8 @@ fn invalid(name: &str, value: impl std::fmt::Display, wanted: &str) -> PyErr {
 fn duration(name: &str, seconds: f64) -> PyResult<Duration> {
     /// A year: keeps the arithmetic of instants safe.
     const LONGEST: f64 = 365.0 * 86_400.0;
-    Duration::try_from_secs_f64(seconds.min(LONGEST))
-        .map_err(|_| invalid(name, seconds, "a number of seconds, 0 or more"))
+    let seconds = if seconds > LONGEST { LONGEST } else { seconds };
+    Duration::try_from_secs_f64(seconds).map_err(|_| invalid(name, seconds, "a number of seconds, 0 or more"))
 }
 
 fn options(

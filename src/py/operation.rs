@@ -38,8 +38,9 @@ pub(super) enum Kind {
     Receive {
         iterate: bool,
     },
+    /// With how often the connection had been open when it was asked to open.
     Open {
-        asked: bool,
+        openings_before: Option<u64>,
     },
     /// With the number of messages that had failed when the waiting began.
     Drain {
@@ -337,18 +338,23 @@ impl Operation {
                     Some(Ok(item)) => this.decode(connection, item, false).map(Looked::Step),
                 }
             }
-            Kind::Open { asked } => {
+            Kind::Open { openings_before } => {
                 Connection::bind(connection, true)?;
-                if !*asked {
+                let before = if let Some(before) = *openings_before {
+                    before
+                } else {
+                    let before = net.openings();
                     raised(py, net.open(true))?;
-                    *asked = true;
-                }
+                    *openings_before.insert(before)
+                };
                 match net.state() {
                     State::Active => Ok(Looked::Found(py.None())),
                     State::Closing | State::Closed => {
                         let error = net.failure().unwrap_or_else(|| Error::closed(1000, ""));
                         Err(to_py(py, &error))
                     }
+                    // It was open, and is idle or lost already.
+                    _ if net.openings() > before => Ok(Looked::Found(py.None())),
                     _ => Ok(Looked::Wait(Place::Openers)),
                 }
             }
@@ -548,7 +554,17 @@ impl Operation {
         }
         this.inner.lock().stage = Stage::Waiting(future.clone_ref(py));
         native.rearm();
+        if place == Place::Openers && this.was_opened() {
+            // Open and idle again before this was armed: no state has changed since then.
+            wake(future.bind(py))?;
+        }
         Ok(Step::Yield(future))
+    }
+
+    /// The opening that this one waits for has been, even if it is over.
+    fn was_opened(&self) -> bool {
+        let openings = self.connection.get().half.net.openings();
+        matches!(self.inner.lock().kind, Kind::Open { openings_before: Some(before) } if openings > before)
     }
 
     /// Where this operation waits now.

@@ -311,13 +311,15 @@ impl SyncConnection {
     fn open(&self, py: Python<'_>) -> PyResult<()> {
         let net = &self.shared.half.net;
         raised(py, net.check_process())?;
+        let openings_before = net.openings();
         raised(py, net.open(true))?;
         self.shared.wait(py, Interest::STATE, &Deadline(None), |py| match net.state() {
             State::Active => Ok(Some(())),
             State::Closing | State::Closed => {
                 Err(to_py(py, &net.failure().unwrap_or_else(|| Error::closed(1000, ""))))
             }
-            _ => Ok(None),
+            // It was open, and is idle or lost already.
+            _ => Ok((net.openings() > openings_before).then_some(())),
         })?;
         Ok(())
     }

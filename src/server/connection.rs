@@ -52,6 +52,8 @@ pub(super) struct Connection {
     /// The client does not take what was written.
     blocked: bool,
     timer: Option<Pin<Box<Sleep>>>,
+    /// The connection is to be reset, not ended.
+    abrupt: bool,
 }
 
 impl Connection {
@@ -61,7 +63,17 @@ impl Connection {
         entry: Entry,
         session: Session,
     ) -> Self {
-        Self { socket, shared, entry, session, closing: None, unflushed: false, blocked: false, timer: None }
+        Self {
+            socket,
+            shared,
+            entry,
+            session,
+            closing: None,
+            unflushed: false,
+            blocked: false,
+            timer: None,
+            abrupt: false,
+        }
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Step {
@@ -88,9 +100,7 @@ impl Connection {
                 Order::SendText(text) => self.send(Message::text(text))?,
                 Order::Close(code, reason) => self.close(code, reason, now)?,
                 Order::Drop { abrupt } => {
-                    if abrupt {
-                        self.socket.get_ref().reset_on_drop();
-                    }
+                    self.abrupt = abrupt;
                     return ControlFlow::Break(());
                 }
                 Order::Respond(response) => {
@@ -259,8 +269,12 @@ impl Future for Connection {
         if self.turn(cx).is_continue() {
             return Poll::Pending;
         }
-        // A TLS client is told that nothing was cut off; best effort, without waiting.
-        let _ = Pin::new(self.socket.get_mut()).poll_shutdown(cx);
+        if self.abrupt {
+            self.socket.get_ref().reset_on_drop();
+        } else {
+            // A TLS client is told that nothing was cut off; best effort, without waiting.
+            let _ = Pin::new(self.socket.get_mut()).poll_shutdown(cx);
+        }
         Poll::Ready(())
     }
 }

@@ -94,6 +94,9 @@ impl Server {
         if !self.stopped.swap(true, Ordering::AcqRel) && self.process == std::process::id() {
             self.shared.jobs.close();
             let _ = self.order_thread(Command::Stop);
+            if let Some(ca_file) = &self.ca_file {
+                ca_file.remove();
+            }
         }
     }
 
@@ -110,7 +113,7 @@ impl Server {
         self.address
     }
 
-    /// The file, in PEM, with the authority to trust; `None` without TLS. It is removed when the server is dropped.
+    /// The file, in PEM, with the authority to trust; `None` without TLS. It is removed at the stop.
     pub fn ca_file(&self) -> Option<&Path> {
         self.ca_file.as_ref().map(CaFile::path)
     }

@@ -15,27 +15,39 @@ use tokio_rustls::TlsAcceptor;
 
 /// The file with the authority's certificate, in PEM, for clients to trust; removed on drop.
 #[derive(Debug)]
-pub(super) struct CaFile(PathBuf);
+pub(super) struct CaFile {
+    path: PathBuf,
+    /// Whose it is: a fork of that process leaves it alone.
+    process: u32,
+}
 
 impl CaFile {
     fn create(pem: &str) -> io::Result<Self> {
-        let name = format!("fal-realtime-ca-{}-{:016x}.pem", std::process::id(), fastrand::u64(..));
+        let process = std::process::id();
+        let name = format!("fal-realtime-ca-{process}-{:016x}.pem", fastrand::u64(..));
         let path = std::env::temp_dir().join(name);
         // Never through a file or link that someone else put there.
         let mut file = OpenOptions::new().write(true).create_new(true).open(&path)?;
-        let created = Self(path);
+        let created = Self { path, process };
         file.write_all(pem.as_bytes())?;
         Ok(created)
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.0
+        &self.path
+    }
+
+    pub(super) fn remove(&self) {
+        if self.process == std::process::id() {
+            // Nothing is to be done about a file that someone else removed.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
 impl Drop for CaFile {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        self.remove();
     }
 }
 

@@ -113,9 +113,12 @@ class Peer:
         except SessionEnded:
             pass
         except BaseException as failure:  # noqa: BLE001 - raised where the test ends
-            self._changes.note(lambda: self._failures.append(failure))
+            self._fail(failure)
         finally:
             session.leave()
+
+    def _fail(self, failure: BaseException) -> None:
+        self._changes.note(lambda: self._failures.append(failure))
 
     def _register(self, session: Session) -> None:
         self.sessions.append(session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import struct
@@ -147,10 +148,7 @@ class Session:
         self.accept()
         self._protocol.send_close(code, reason)
         self._flush()
-        try:
-            self.wait_closed()
-        except SessionEnded:
-            pass
+        self.wait_closed()
         self.leave()
 
     def wait_closed(self) -> int | None:
@@ -174,10 +172,8 @@ class Session:
 
     def interrupt(self) -> None:
         """Make the script's calls fail; called by another thread."""
-        try:
+        with contextlib.suppress(OSError):  # it may be gone already
             self._sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # it is gone already
 
     # --- reading and writing ---
 

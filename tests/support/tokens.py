@@ -68,10 +68,8 @@ class TokenEndpoint:
 
         self._changes.note(record)
         [number] = numbers
-        if self._answers:
-            answer = self._answers[min(number, len(self._answers)) - 1]
-        else:
-            answer = Answer(body=f"token-{number}")
+        answers = self._answers or (Answer(body=f"token-{number}"),)
+        answer = answers[min(number, len(answers)) - 1]
         if answer.before is not None:
             answer.before()
         body = (answer.body if answer.is_raw else json.dumps(answer.body)).encode()

@@ -45,7 +45,7 @@ class Changes:
         with self._changed:
             assert self._changed.wait_for(condition, timeout), "what was waited for did not happen"
 
-    async def until(self, condition: Callable[[], Any], timeout: float = LIMIT) -> None:  # noqa: ASYNC109
+    async def until(self, condition: Callable[[], Any], timeout: float = LIMIT) -> None:
         """Wait until the condition holds, without blocking the loop."""
         await asyncio.to_thread(self.wait, condition, timeout)
 

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -87,6 +87,8 @@ struct Model {
     popped: Option<Numbered<Item>>,
     delivered: Vec<u64>,
     dropped: Vec<u64>,
+    /// The numbers of the ends of streams, which are never displaced.
+    ends: BTreeSet<u64>,
 }
 
 impl Model {
@@ -100,15 +102,22 @@ impl Model {
             popped: None,
             delivered: Vec::new(),
             dropped: Vec::new(),
+            ends: BTreeSet::new(),
         }
     }
 
     fn queued(&mut self, what: Option<u64>) {
+        let mut ends = Vec::new();
         while self.ring.len() >= self.capacity {
-            let (_, oldest) = self.ring.pop_first().unwrap();
-            self.dropped.extend(oldest);
+            let (number, oldest) = self.ring.pop_first().unwrap();
+            if self.ends.contains(&number) {
+                ends.push((number, oldest));
+            } else {
+                self.dropped.extend(oldest);
+            }
         }
         self.ring.insert(self.inbox.next_number, what);
+        self.ring.extend(ends);
     }
 
     fn popped(&mut self, item: Option<Numbered<Item>>) {
@@ -146,6 +155,7 @@ impl Model {
             }
             Step::End => {
                 self.inbox.push_end(error());
+                self.ends.insert(self.inbox.next_number);
                 self.queued(None);
             }
             Step::Notice => self.inbox.push_notice(Notice::Timings(0.5)),

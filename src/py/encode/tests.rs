@@ -54,7 +54,8 @@ fn several_bulk_payloads_share_one_allocation() {
     with_value(c"{'a': b'x' * 400_000, 'b': [b'y' * 400_000, {'c': 'z' * 400_000}]}", |py, value| {
         let message = encode(py, value, 14).unwrap();
         assert!(message.len() > 1_200_000);
-        assert!(message.capacity() < 1_210_000);
+        // A recycled buffer may be somewhat larger.
+        assert!(message.capacity() < 1_600_000);
     });
 }
 

@@ -89,7 +89,7 @@ async fn an_opening_that_hangs_fails_after_the_open_timeout() {
     client.connection.open(true).unwrap();
     let _silent = server.accept_tcp().await;
     client.state(State::Closed).await;
-    assert_eq!(client.connection.failure().unwrap().kind, ErrorKind::Handshake { status: None });
+    assert_eq!(client.connection.failure().unwrap().kind, ErrorKind::Timeout);
 }
 
 #[derive(Default)]

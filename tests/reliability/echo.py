@@ -1,0 +1,73 @@
+"""A server on PyPI's `websockets` that records what comes and echoes it, in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class EchoServer:
+    """Echoes every message, but for those that hold `silent`."""
+
+    def __init__(self, **options: Any) -> None:
+        self.received: list[Any] = []
+        """What came over all connections, decoded, in order."""
+        self.headers: list[dict[str, str]] = []
+        """The headers of each handshake, with the request's path under `:path`."""
+        self._options = {"ping_interval": None, "max_size": None, "compression": None, "close_timeout": 1, **options}
+        self._ready = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._over = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="echo", daemon=True)
+        self.port = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(10), "the echo server did not start"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join(10)
+        assert not self._thread.is_alive(), "the echo server did not stop"
+
+    @property
+    def url(self) -> str:
+        """The `base_url` of the server."""
+        return f"{'wss' if 'ssl' in self._options else 'ws'}://127.0.0.1:{self.port}"
+
+    def _run(self) -> None:
+        self._loop.run_until_complete(self._serve())
+        self._loop.close()
+
+    async def _serve(self) -> None:
+        server: Server = await serve(self._session, "127.0.0.1", 0, **self._options)
+        self.port = next(iter(server.sockets)).getsockname()[1]
+        self._ready.set()
+        await self._over.wait()
+        server.close()
+        for connection in list(server.connections):
+            connection.transport.abort()
+        await server.wait_closed()
+
+    async def _session(self, socket: ServerConnection) -> None:
+        assert socket.request is not None
+        headers = {name.lower(): value for name, value in socket.request.headers.raw_items()}
+        self.headers.append({**headers, ":path": socket.request.path})
+        try:
+            async for frame in socket:
+                assert isinstance(frame, bytes)
+                message = msgpack.unpackb(frame)
+                self.received.append(message)
+                if not (isinstance(message, dict) and "silent" in message):
+                    await socket.send(frame)
+        except ConnectionClosed:
+            pass

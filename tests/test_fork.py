@@ -155,7 +155,7 @@ def test_a_child_makes_its_own_client(peer: Peer) -> None:
 
 
 def test_a_child_collects_what_its_parent_left_without_hanging(peer: Peer) -> None:
-    """Pending operations, callbacks and connections are dropped while the network thread of the parent may hold any lock."""
+    """It drops pending operations and connections, whose locks the parent's network thread may have held."""
     run(
         peer,
         """

@@ -62,7 +62,7 @@ pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
             loop {
                 std::thread::park();
             }
-        })
+        });
     }
     match try_to_py(py, error) {
         Ok(raised) | Err(raised) => raised,

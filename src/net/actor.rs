@@ -109,7 +109,7 @@ impl Actor {
                         None => Ok(None),
                     }
                 };
-                let fetch = self.in_time(fetch);
+                let fetch = self.in_time("there was no token", fetch);
                 let fetched = self.or_closed(fetch).await;
                 match fetched {
                     None => Input::Close,
@@ -123,7 +123,9 @@ impl Actor {
             Work::Dial { socket } => {
                 let connection = self.connection.clone();
                 let token = self.token.as_ref().map(|(token, _)| token.clone());
-                let dialled = self.in_time(async move { dial(&connection, token.as_ref()).await });
+                let dialled = self.in_time("the connection was not open", async move {
+                    dial(&connection, token.as_ref()).await
+                });
                 match self.or_closed(dialled).await {
                     None => Input::Close,
                     Some(Ok(opened)) => {
@@ -142,18 +144,13 @@ impl Actor {
     }
 
     /// The output of `work`, or an error when the opening that it is part of takes too long.
-    fn in_time<T, W>(&mut self, work: W) -> impl Future<Output = Result<T>> + use<T, W>
+    fn in_time<T, W>(&mut self, what: &'static str, work: W) -> impl Future<Output = Result<T>> + use<T, W>
     where
         W: Future<Output = Result<T>>,
     {
         let limit = self.connection.settings.open_timeout;
         let open_by = *self.open_by.get_or_insert_with(|| Instant::now() + limit);
-        async move {
-            timeout_at(open_by.into(), work).await.unwrap_or_else(|_| {
-                let message = format!("the connection was not open after {limit:?} (open_timeout)");
-                Err(Error::new(ErrorKind::Timeout, message).transient())
-            })
-        }
+        async move { timeout_at(open_by.into(), work).await.unwrap_or_else(|_| Err(late(what, limit))) }
     }
 
     /// The output of `work`, or `None` when the caller closes first.
@@ -350,6 +347,10 @@ async fn dial(connection: &Connection, token: Option<&Token>) -> Result<Opened> 
         Address::Url(url) => url.clone(),
     };
     open_websocket(&Target::parse(&url)?, &settings.headers, &settings.transport).await
+}
+
+fn late(what: &str, open_timeout: Duration) -> Error {
+    Error::new(ErrorKind::Timeout, format!("{what} after {open_timeout:?} (open_timeout)")).transient()
 }
 
 #[cfg(test)]

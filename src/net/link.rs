@@ -331,7 +331,7 @@ impl Link {
                         self.verdict = verdict;
                     }
                 }
-                Ok(Some(Message::Ping(payload))) => self.writer.push_control(Control::Pong, &payload),
+                Ok(Some(Message::Ping(payload))) => self.writer.push_pong(payload),
                 Ok(Some(Message::Pong(_))) => {}
                 Ok(Some(Message::Close { code, reason })) => return Err(self.closed_by_peer(code, reason)),
                 Err(violation) => return Err(self.violated(violation)),

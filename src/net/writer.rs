@@ -9,6 +9,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
 use crate::core::{
@@ -75,6 +76,8 @@ pub(super) struct Writer {
     closing: bool,
     /// Messages that are not to be written on this socket any more.
     aside: Vec<Outgoing>,
+    /// The answer to the newest ping, for which there is no room yet.
+    pong: Option<Bytes>,
 }
 
 impl Writer {
@@ -114,6 +117,7 @@ impl Writer {
     /// Puts messages aside whose write has not begun: a peer that has closed would not read them, and they can still
     /// be sent on another socket. What has begun stays, for a frame to follow it.
     pub(super) fn retract(&mut self) {
+        self.pong = None;
         if let Some(first) = self.staged.iter().position(|staged| staged.start >= self.at) {
             let cut = self.staged.get(first).map_or(0, |staged| staged.start);
             // Pongs behind the cut go too: a peer that closes does not wait for them.
@@ -146,6 +150,16 @@ impl Writer {
     pub(super) fn push_control(&mut self, kind: Control, payload: &[u8]) {
         self.borrow_buffer();
         write_control(&mut self.staging, kind, payload, fastrand::u32(..).to_ne_bytes());
+    }
+
+    /// Answers a ping. While the peer does not take what is staged, only the newest of its pings will be answered (RFC
+    /// 6455, section 5.5.3): a peer that pings and does not read would make the answers pile up.
+    pub(super) fn push_pong(&mut self, payload: Bytes) {
+        if self.staging.len() < STAGING {
+            self.push_control(Control::Pong, &payload);
+        } else {
+            self.pong = Some(payload);
+        }
     }
 
     /// Writes what there is. `Ready` when all of it is with the operating system.
@@ -182,6 +196,8 @@ impl Writer {
                         pool::give(large.message.buffer);
                     }
                 }
+            } else if let Some(payload) = self.pong.take() {
+                self.push_control(Control::Pong, &payload);
             } else if std::mem::take(&mut self.closing) {
                 self.push_control(Control::Close, &close_payload(1000, ""));
             } else if self.unflushed {

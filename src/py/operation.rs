@@ -349,12 +349,13 @@ impl Operation {
                 };
                 match net.state() {
                     State::Active => Ok(Looked::Found(py.None())),
+                    // It was open, and is idle, lost or over already. What came in between is there to be received,
+                    // and the reason of the end behind it.
+                    _ if net.openings() > before => Ok(Looked::Found(py.None())),
                     State::Closing | State::Closed => {
                         let error = net.failure().unwrap_or_else(|| Error::closed(1000, ""));
                         Err(to_py(py, &error))
                     }
-                    // It was open, and is idle or lost already.
-                    _ if net.openings() > before => Ok(Looked::Found(py.None())),
                     _ => Ok(Looked::Wait(Place::Openers)),
                 }
             }

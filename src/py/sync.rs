@@ -315,11 +315,12 @@ impl SyncConnection {
         raised(py, net.open(true))?;
         self.shared.wait(py, Interest::STATE, &Deadline(None), |py| match net.state() {
             State::Active => Ok(Some(())),
+            // It was open, and is idle, lost or over already.
+            _ if net.openings() > openings_before => Ok(Some(())),
             State::Closing | State::Closed => {
                 Err(to_py(py, &net.failure().unwrap_or_else(|| Error::closed(1000, ""))))
             }
-            // It was open, and is idle or lost already.
-            _ => Ok((net.openings() > openings_before).then_some(())),
+            _ => Ok(None),
         })?;
         Ok(())
     }

@@ -330,7 +330,7 @@ async def test_every_delay_keeps_to_the_schedule(server: EchoServer, proxy: Faul
             await asyncio.wait_for(connection.recv(), LIMIT)
         assert raised.value.status == 503
     moments = [lost, *proxy.attempts[1:]]
-    delays = [later - earlier for earlier, later in zip(moments, moments[1:], strict=False)]
+    delays = [later - earlier for earlier, later in itertools.pairwise(moments)]
     assert len(delays) == 12
     for n, delay in enumerate(delays):
         assert delay <= min(0.4, 0.05 * 2**n) + 0.1, delays

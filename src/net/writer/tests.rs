@@ -153,3 +153,23 @@ fn a_retracted_large_message_is_whole_again() {
     assert_eq!(read(&pipe), [b'C']);
     assert!(is(&writer.abandon(Written::default()).untouched[0], 0, 1 << 20));
 }
+
+#[test]
+fn answers_to_pings_do_not_pile_up() {
+    let (mut writer, mut pipe) = (Writer::default(), Pipe { room: 0, bytes: Vec::new() });
+    let pings = 100_000_u32;
+    for ping in 0..pings {
+        writer.push_pong(Bytes::copy_from_slice(&ping.to_be_bytes()));
+        if ping % 1000 == 0 {
+            assert!(!write(&mut writer, &mut pipe, 1).0);
+        }
+    }
+    assert!(writer.staging.capacity() <= 2 * (STAGING + LARGE), "{}", writer.staging.capacity());
+    assert!(write(&mut writer, &mut pipe, usize::MAX).0);
+    let (mut reader, mut bytes) = (FrameReader::new(Limits::default(), Role::Server), pipe.bytes.as_slice());
+    let mut last = None;
+    while let Some(message) = reader.feed(&mut bytes).unwrap() {
+        last = Some(message);
+    }
+    assert_eq!(last, Some(Message::Pong(Bytes::copy_from_slice(&(pings - 1).to_be_bytes()))));
+}

@@ -228,9 +228,9 @@ impl Half {
             Kind::Text => PyString::new(py, text_of(received)?).into_any(),
         };
         match decoder.bind(py).call1((message,)) {
-            Ok(decoded) => {
-                let is_async = decoded.hasattr(intern!(py, "__await__"))?;
-                Ok((decoded.unbind(), is_async))
+            Ok(object) => {
+                let is_async = object.hasattr(intern!(py, "__await__"))?;
+                Ok((object.unbind(), is_async))
             }
             Err(error) => Err(decoder_failed(py, error)),
         }

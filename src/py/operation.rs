@@ -179,7 +179,7 @@ impl Operation {
         if let Some(inner) = self.inner.try_lock() {
             match &inner.stage {
                 Stage::Waiting(object) | Stage::Decoding(Decoding { iterator: object, .. }) => {
-                    visit.call(object)?
+                    visit.call(object)?;
                 }
                 Stage::Fresh | Stage::Running | Stage::Done => {}
             }
@@ -307,10 +307,8 @@ impl Operation {
             Kind::Receive { iterate } => this.look_for_result(connection, *iterate, called),
             Kind::Send(message) => {
                 Connection::bind(connection, false)?;
-                match Self::offer(connection, message, Lane::Throttled, called)? {
-                    true => Ok(Looked::Found(py.None())),
-                    false => Ok(Looked::Wait(Place::Senders)),
-                }
+                let accepted = Self::offer(connection, message, Lane::Throttled, called)?;
+                Ok(if accepted { Looked::Found(py.None()) } else { Looked::Wait(Place::Senders) })
             }
             Kind::Request { message, id, key, timeout } => {
                 if this.inner.lock().expired {

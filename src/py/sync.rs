@@ -162,10 +162,11 @@ impl Shared {
             };
             // Whatever comes from here on rings the bell; what came before is found by the look that follows.
             self.half.net.arm(everybody, Interest::NONE, State::Idle);
-            if let Some(found) = look(py)? {
+            let found = look(py);
+            if !matches!(found, Ok(None)) {
                 // What came for others while this one was awake.
                 self.bell.wake_all();
-                return Ok(Some(found));
+                return found;
             }
             if deadline.is_over() {
                 return Ok(None);
@@ -183,14 +184,14 @@ impl Shared {
         }
     }
 
-    fn receive(&self, py: Python<'_>) -> PyResult<Option<PyResult<Py<PyAny>>>> {
+    fn receive(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let Some(item) = self.half.net.pop() else {
-            return Ok(self.half.net.end().map(|error| Err(to_py(py, &error))));
+            return self.half.net.end().map_or(Ok(None), |error| Err(to_py(py, &error)));
         };
-        Ok(Some(match &item.what {
-            Item::Result(received) => self.half.decode(py, received).map(|(object, _)| object),
+        match &item.what {
+            Item::Result(received) => self.half.decode(py, received).map(|(object, _)| Some(object)),
             Item::Error(error) | Item::End(error) => Err(to_py(py, error)),
-        }))
+        }
     }
 }
 
@@ -292,10 +293,9 @@ impl SyncConnection {
         shared.half.check_receivable()?;
         raised(py, shared.half.net.check_process())?;
         let deadline = Deadline::after(py, timeout)?;
-        match shared.wait(py, Interest::ITEMS.and(Interest::STATE), &deadline, |py| shared.receive(py))? {
-            Some(received) => received,
-            None => Err(too_late(py, "no result came", timeout)),
-        }
+        let received =
+            shared.wait(py, Interest::ITEMS.and(Interest::STATE), &deadline, |py| shared.receive(py))?;
+        received.ok_or_else(|| too_late(py, "no result came", timeout))
     }
 
     fn __iter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {

@@ -41,6 +41,12 @@ pub(crate) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
             // With TLS 1.3 the server's refusal may come behind our half of the handshake.
             return tls::explain(host, error);
         }
+        if error.kind() == std::io::ErrorKind::UnexpectedEof {
+            // TLS without a farewell; its text is for programmers.
+            return failed(format!("{host} closed the connection without an answer"))
+                .transient()
+                .with_source(error);
+        }
         failed(format!("{host} broke off the handshake: {error}")).transient().with_source(error)
     };
     stream.write_all(&request(target, headers, &key)).await.map_err(broken)?;

@@ -87,7 +87,7 @@ class FaultProxy:
 
     def __exit__(self, *_: object) -> None:
         self.refuse()
-        self._call(self._end)
+        self._run(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         assert not self._thread.is_alive(), "the fault proxy did not stop"
@@ -152,11 +152,13 @@ class FaultProxy:
             self._server.close()
             self._server = None
 
-    def _end(self) -> None:
-        for task in self._tasks:
-            task.cancel()
+    async def _end(self) -> None:
         for writer in list(self._writers):
             _reset(writer)
+        while tasks := list(self._tasks):
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.attempts.append(time.monotonic())

@@ -44,8 +44,6 @@ struct Actor {
     lease: Option<Lease>,
     link: Option<Link>,
     opened: Option<Opened>,
-    /// A socket was open once.
-    established: bool,
 }
 
 /// Runs a connection until it is closed. The actor exists from the call on, so that a connection whose thread stops
@@ -61,7 +59,6 @@ pub(super) fn run(connection: Arc<Connection>, io: Io) -> impl Future<Output = (
         lease: None,
         link: None,
         opened: None,
-        established: false,
     };
     async move {
         while actor.session.state() != State::Closed {
@@ -242,9 +239,7 @@ impl Actor {
     }
 
     fn start(&mut self, stream: Stream, leftover: Bytes) {
-        if std::mem::replace(&mut self.established, true) {
-            self.connection.shared().lock().reconnects += 1;
-        }
+        self.connection.shared().lock().sockets += 1;
         self.link = Some(Link::new(self.connection.clone(), stream, leftover));
     }
 

@@ -90,7 +90,8 @@ pub(super) struct Inner {
     pub(super) state: State,
     /// Why the connection is over, when it was not the caller's wish.
     pub(super) failure: Option<Error>,
-    pub(super) reconnects: u64,
+    /// How many sockets were opened so far.
+    pub(super) sockets: u64,
     pub(super) commands: Commands,
     /// The actor sleeps and is to be woken with this.
     pub(super) parked: Option<Waker>,
@@ -202,7 +203,7 @@ impl Connection {
             inbox: Inbox::new(settings.max_buffering),
             state: State::Idle,
             failure: None,
-            reconnects: 0,
+            sockets: 0,
             commands: Commands::default(),
             parked: None,
             routes: Routes::default(),
@@ -424,6 +425,12 @@ impl Connection {
         self.inner.lock().state
     }
 
+    /// How many sockets were opened so far. An opening has succeeded when this has grown: whoever waits for it may look
+    /// only after the socket is gone again.
+    pub fn sockets(&self) -> u64 {
+        self.inner.lock().sockets
+    }
+
     /// Why the connection is over; `None` while it is not, or when the caller closed it.
     pub fn failure(&self) -> Option<Error> {
         self.inner.lock().failure.clone()
@@ -444,7 +451,7 @@ impl Connection {
     /// The counters, at one instant.
     pub fn stats(&self) -> Stats {
         let inner = self.inner.lock();
-        let mut stats = Stats { reconnects: inner.reconnects, ..Stats::default() };
+        let mut stats = Stats { reconnects: inner.sockets.saturating_sub(1), ..Stats::default() };
         inner.outbox.report(&mut stats);
         inner.inbox.report(&mut stats);
         stats

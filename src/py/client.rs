@@ -6,12 +6,15 @@ use http::{HeaderName, HeaderValue, header};
 use pyo3::{exceptions::PyValueError, prelude::*};
 
 use super::{
-    options::{Options, Plain},
+    options::Options,
     raise::raised,
     token_source::{LoopSlot, PythonSource},
 };
 use crate::{
-    core::{endpoint::validate_base_url, token::Secret},
+    core::{
+        endpoint::{Endpoint, validate_base_url},
+        token::Secret,
+    },
     error::{Error, ErrorKind, Result},
     net::{
         mint::{DEFAULT_EXPIRATION, Mint, MintConfig, MintRequest},
@@ -97,14 +100,27 @@ impl Client {
         slot: &Arc<LoopSlot>,
     ) -> PyResult<Settings> {
         let plain = options.plain(py)?;
-        let token = if options.use_jwt { Some(self.token(py, options, &plain, slot)?) } else { None };
         let mut headers = vec![(header::USER_AGENT, header_value("user_agent", &self.user_agent)?)];
-        if !options.use_jwt {
-            headers.push(raised(py, self.authorization())?);
-        }
-        let dialect = if options.decode_message.is_some() { Dialect::Custom } else { Dialect::Fal };
+        let mut token = None;
+        let (address, dialect) = match (&plain.endpoint, &options.url) {
+            (Some(endpoint), _) => {
+                if options.use_jwt {
+                    token = Some(self.token(py, options, endpoint, plain.token_expiration, slot)?);
+                } else {
+                    headers.push(raised(py, self.authorization())?);
+                }
+                let address = Address::App { endpoint: endpoint.clone(), base_url: self.base_url.clone() };
+                let custom = options.decode_message.is_some();
+                (address, if custom { Dialect::Custom } else { Dialect::Fal })
+            }
+            // Neither key nor token: this goes to whom the caller names.
+            (None, url) => {
+                let url = url.as_deref().unwrap_or(&options.app);
+                (Address::Url(raised(py, validate_url(url))?), Dialect::Raw)
+            }
+        };
         Ok(Settings {
-            address: Address::App { endpoint: plain.endpoint, base_url: self.base_url.clone() },
+            address,
             transport: self.transport.clone(),
             headers,
             token,
@@ -133,23 +149,19 @@ impl Client {
         &self,
         py: Python<'_>,
         options: &Options,
-        plain: &Plain,
+        endpoint: &Endpoint,
+        expiration: Option<Duration>,
         slot: &Arc<LoopSlot>,
     ) -> PyResult<Arc<SharedToken>> {
-        let app_path = plain.endpoint.app_path();
+        let app_path = endpoint.app_path();
         if let Some(provider) = &options.token_provider {
-            let source =
-                PythonSource::new(py, provider, app_path.clone(), plain.token_expiration, slot.clone())?;
-            let key = TokenKey {
-                app_path,
-                provider: Some(provider.as_ptr() as usize),
-                expiration: plain.token_expiration,
-                body: None,
-            };
+            let source = PythonSource::new(py, provider, app_path.clone(), expiration, slot.clone())?;
+            let key =
+                TokenKey { app_path, provider: Some(provider.as_ptr() as usize), expiration, body: None };
             // The source holds the provider, so its address is its own as long as the entry lives.
             return Ok(self.tokens.shared(key, || Arc::new(source)));
         }
-        let expiration = plain.token_expiration.unwrap_or(DEFAULT_EXPIRATION);
+        let expiration = expiration.unwrap_or(DEFAULT_EXPIRATION);
         let body = options.token_body.as_deref().map(parse_body).transpose()?;
         let key = TokenKey {
             app_path: app_path.clone(),
@@ -157,7 +169,7 @@ impl Client {
             expiration: Some(expiration),
             body: options.token_body.clone(),
         };
-        let request = MintRequest { alias: plain.endpoint.alias().to_owned(), app_path, expiration };
+        let request = MintRequest { alias: endpoint.alias().to_owned(), app_path, expiration };
         let Some(credentials) = &self.credentials else {
             return Ok(SharedToken::new(Arc::new(NoCredentials(expiration))));
         };

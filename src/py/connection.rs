@@ -154,7 +154,7 @@ impl Connection {
     }
 
     fn open<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
-        Operation::new(slf, Kind::Open { asked: false })
+        Operation::new(slf, Kind::Open { before: None })
     }
 
     fn drain<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {

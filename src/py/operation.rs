@@ -29,9 +29,19 @@ use crate::{
 /// What is wanted.
 pub(super) enum Kind {
     Send(Option<Outgoing>),
-    Request { message: Option<Outgoing>, id: String, key: Option<RequestKey>, timeout: Option<f64> },
-    Receive { iterate: bool },
-    Open { asked: bool },
+    Request {
+        message: Option<Outgoing>,
+        id: String,
+        key: Option<RequestKey>,
+        timeout: Option<f64>,
+    },
+    Receive {
+        iterate: bool,
+    },
+    /// `before`: how many sockets had been opened when it asked.
+    Open {
+        before: Option<u64>,
+    },
     Drain,
     Closed,
 }
@@ -322,13 +332,17 @@ impl Operation {
                     Some(Ok(item)) => this.decode(connection, item, false).map(Looked::Step),
                 }
             }
-            Kind::Open { asked } => {
+            Kind::Open { before } => {
                 Connection::bind(connection, true)?;
-                if !*asked {
+                let before = if let Some(before) = *before {
+                    before
+                } else {
+                    let sockets = *before.insert(net.sockets());
                     raised(py, net.open(true))?;
-                    *asked = true;
-                }
+                    sockets
+                };
                 match net.state() {
+                    _ if net.sockets() > before => Ok(Looked::Found(py.None())),
                     State::Active => Ok(Looked::Found(py.None())),
                     State::Closing | State::Closed => {
                         let error = net.failure().unwrap_or_else(|| Error::closed(1000, ""));

@@ -315,8 +315,10 @@ impl SyncConnection {
     fn open(&self, py: Python<'_>) -> PyResult<()> {
         let net = &self.shared.half.net;
         raised(py, net.check_process())?;
+        let before = net.sockets();
         raised(py, net.open(true))?;
         self.shared.wait(py, Interest::STATE, &Deadline(None), |py| match net.state() {
+            _ if net.sockets() > before => Ok(Some(())),
             State::Active => Ok(Some(())),
             State::Closing | State::Closed => {
                 Err(to_py(py, &net.failure().unwrap_or_else(|| Error::closed(1000, ""))))

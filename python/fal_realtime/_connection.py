@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _core
-from ._exceptions import ConnectionClosedError
+from ._exceptions import ConnectionClosedError, ForkedProcessError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -61,7 +61,7 @@ class RealtimeConnection(_core.Connection):
         return self
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.app} {self.state}>"
+        return f"<{type(self).__name__} {self.app} {describe_state(self)}>"
 
 
 class NoopConnection(RealtimeConnection):
@@ -90,6 +90,14 @@ class NoopConnection(RealtimeConnection):
 
     async def drain(self) -> None:
         """Do nothing: there is nothing to write."""
+
+
+def describe_state(connection: _core.Connection | _core.SyncConnection) -> str:
+    """The state for a repr, which must not raise in a forked child either."""
+    try:
+        return connection.state
+    except ForkedProcessError:
+        return "of the parent process"
 
 
 def nothing_comes() -> ConnectionClosedError:

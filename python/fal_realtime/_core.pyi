@@ -1,13 +1,13 @@
 """The native half. Private: what users need of it is exported by `fal_realtime`."""
 
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Literal, final
 
 from typing_extensions import Self, disjoint_base
 
 from ._types import ConnectionState, Stats
 
-__all__ = ["Client", "Connection", "ExtType", "SyncConnection", "decode", "decode_json", "encode"]
+__all__ = ["Client", "Connection", "ExtType", "LocalServer", "SyncConnection", "decode", "decode_json", "encode"]
 
 @final
 class Client:
@@ -41,6 +41,7 @@ class Connection:
         client: Client,
         *,
         app: str,
+        url: str | None = None,
         path: str | None,
         max_buffering: int | None,
         throttle_interval: float,
@@ -62,15 +63,15 @@ class Connection:
         on_timings: Callable[[Any], object] | None,
         on_state_change: Callable[[Any], object] | None,
     ) -> Self:
-        """Check the app id and the path; nothing is opened, and no event loop is needed.
+        """Check the app id and the path, or the `url` of a raw connection; nothing is opened, no event loop needed.
 
         Raises:
-            ValueError: The app id or the path is not acceptable.
+            ValueError: The app id, the path or the URL is not acceptable.
         """
 
     @property
     def app(self) -> str:
-        """The app id with its path, such as `fal-ai/fast-lcm-diffusion/realtime`."""
+        """The app id with its path, such as `fal-ai/fast-lcm-diffusion/realtime`; in raw mode the URL without query."""
 
     @property
     def state(self) -> ConnectionState:
@@ -187,6 +188,7 @@ class SyncConnection:
         client: Client,
         *,
         app: str,
+        url: str | None = None,
         path: str | None,
         max_buffering: int | None,
         throttle_interval: float,
@@ -208,15 +210,15 @@ class SyncConnection:
         on_timings: Callable[[Any], object] | None,
         on_state_change: Callable[[Any], object] | None,
     ) -> Self:
-        """Check the app id and the path; nothing is opened.
+        """Check the app id and the path, or the `url` of a raw connection; nothing is opened.
 
         Raises:
-            ValueError: The app id or the path is not acceptable.
+            ValueError: The app id, the path or the URL is not acceptable.
         """
 
     @property
     def app(self) -> str:
-        """The app id with its path, such as `fal-ai/fast-lcm-diffusion/realtime`."""
+        """The app id with its path, such as `fal-ai/fast-lcm-diffusion/realtime`; in raw mode the URL without query."""
 
     @property
     def state(self) -> ConnectionState:
@@ -309,6 +311,175 @@ class ExtType:
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
     def __reduce__(self) -> tuple[type[ExtType], tuple[int, bytes]]: ...
+
+@final
+class LocalServer:
+    """A running local server. `fal_realtime.testing.LocalServer` is its public face and describes everything here."""
+
+    def __new__(
+        cls,
+        *,
+        key: str,
+        host: str,
+        port: int,
+        tls: bool,
+        token_form: Literal["string", "detail", "token"],
+        refuse_in_band: bool,
+        session_timeout: float | None,
+        buffering: int | None,
+        emit_timings: bool,
+        max_message_size: int,
+    ) -> Self:
+        """Start a server.
+
+        Raises:
+            OSError: The address cannot be bound.
+            ValueError: An option is not acceptable.
+        """
+
+    def stop(self) -> None:
+        """Stop; takes at most two seconds. Counters and records stay readable."""
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+
+    @property
+    def ca_file(self) -> str | None:
+        """The file, in PEM, with the authority to trust; None without TLS. Removed at the stop."""
+
+    def add_builtin(
+        self,
+        name: str,
+        builtin: str,
+        *,
+        session_timeout: float | None,
+        buffering: int | None,
+        emit_timings: bool,
+    ) -> None:
+        """Serve a built-in app as `name`.
+
+        Raises:
+            ValueError: There is no such built-in app, or an option is not acceptable.
+        """
+
+    def add_handler(
+        self,
+        name: str,
+        handler: int,
+        kind: str,
+        *,
+        session_timeout: float | None,
+        buffering: int | None,
+        emit_timings: bool,
+    ) -> None:
+        """Serve an app as `name` whose jobs come from `take_jobs`, marked with this number.
+
+        Raises:
+            ValueError: There is no such kind, or an option is not acceptable.
+        """
+
+    def take_jobs(self, timeout: float) -> list[tuple[int, int, str, Any]] | None:
+        """Block until there are jobs and take all, in order; empty after `timeout` seconds, None once it stops.
+
+        A job is its session, the handler's number, and: `open` (a session of an app that takes a stream of inputs
+        began), `input` with the bytes, `invalid` with a reason, or `closed`.
+        """
+
+    def respond(self, session: int, result: bytes) -> bool:
+        """Send a session's result. When False, wait for `has_room` before the next one."""
+
+    def finish(self, session: int) -> None:
+        """End a session whose stream is complete."""
+
+    def fail(self, session: int, reason: str) -> None:
+        """End a session whose handler failed."""
+
+    def has_room(self, session: int) -> bool:
+        """Whether a handler may send more; True also when the client is gone."""
+
+    def drop_connections(self, abrupt: bool) -> None:
+        """Close every connection without a close frame, with a reset if `abrupt`."""
+
+    def close_all(self, code: int, reason: str) -> None:
+        """Send every connection a close frame.
+
+        Raises:
+            ValueError: The code may not be sent.
+        """
+
+    def send_binary(self, data: bytes) -> None:
+        """Send every connection a binary message."""
+
+    def send_text(self, text: str) -> None:
+        """Send every connection a text message."""
+
+    def refuse(self, status: int | None) -> None:
+        """Refuse handshakes with this HTTP status; None refuses no more."""
+
+    def set_paused(self, paused: bool) -> None:
+        """Stall, or go on."""
+
+    def expire_tokens(self) -> None:
+        """Make every token given out so far invalid."""
+
+    def mint_failures(self, count: int, status: int | None) -> None:
+        """Fail the next token requests with this HTTP status; None closes their connections unanswered."""
+
+    def mint_delay(self, seconds: float) -> None:
+        """Answer token requests so much later."""
+
+    def handshake_delay(self, seconds: float) -> None:
+        """Answer handshakes so much later."""
+
+    def stop_listening(self) -> None:
+        """Close the listening socket."""
+
+    def start_listening(self) -> None:
+        """Listen again on the same port.
+
+        Raises:
+            OSError: Someone else has taken the port.
+        """
+
+    def wait_for_connections(self, count: int, timeout: float) -> bool:
+        """Block until exactly `count` connections are open; whether that was so in time. Ctrl-C interrupts it."""
+
+    @property
+    def connections(self) -> int:
+        """How many WebSocket connections are open."""
+
+    @property
+    def connections_total(self) -> int:
+        """How many WebSocket connections were opened so far."""
+
+    @property
+    def tokens_minted(self) -> int:
+        """How many tokens were given out."""
+
+    @property
+    def mint_requests(self) -> int:
+        """How many token requests came."""
+
+    @property
+    def messages_received(self) -> int:
+        """How many messages came, without control frames."""
+
+    @property
+    def messages_sent(self) -> int:
+        """How many messages were sent, without control frames."""
+
+    @property
+    def pings_received(self) -> int:
+        """How many pings came."""
+
+    def handshakes(
+        self,
+    ) -> list[tuple[str, list[tuple[str, str]], list[tuple[str, str]], Literal["token", "key", "none"], int]]:
+        """The newest handshakes: path, query, headers, credential, status."""
+
+    def mints(self) -> list[tuple[str, str, str | None, int]]:
+        """The newest token requests: path, body, target URL, status."""
 
 def encode(value: Any, /) -> bytes:
     """Encode one msgpack object. Raises `EncodeError`."""

@@ -2,16 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from inspect import isawaitable
 from typing import Any
 
 from ._exceptions import DecodeError
 
 
-async def run(awaitable: Awaitable[object]) -> None:
-    """Await whatever a callback returned."""
-    await awaitable
+class Running(Coroutine[Any, Any, object]):
+    """Awaits whatever a callback returned, in a task that may be dropped when its loop ends.
+
+    A loop that is being closed cancels its tasks once, and results may still come afterwards. A coroutine in a task
+    that then never runs would be reported as never awaited; this one is closed instead.
+    """
+
+    def __init__(self, awaitable: Awaitable[object]) -> None:
+        self._awaitable = awaitable
+        self._steps: Any = None
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> asyncio.Task[object]:
+        """The task."""
+        task = loop.create_task(self)
+        with contextlib.suppress(AttributeError):  # a task of another kind of loop
+            task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001 - as `asyncio.gather` does
+        return task
+
+    def send(self, value: Any) -> Any:
+        """Take a step."""
+        if self._steps is None:
+            self._steps = self._awaitable.__await__()
+        return next(self._steps) if value is None else self._steps.send(value)
+
+    def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any:
+        """Raise in it."""
+        if self._steps is None:
+            self.close()
+            raise kind if value is None else value
+        return self._steps.throw(kind) if value is None else self._steps.throw(kind, value, traceback)
+
+    def close(self) -> None:
+        """End it, also before its first step."""
+        unfinished = self._awaitable if self._steps is None else self._steps
+        if hasattr(unfinished, "close"):
+            unfinished.close()
+
+    def __await__(self) -> Generator[Any, Any, object]:
+        return (yield from self._awaitable.__await__())
+
+    def __del__(self) -> None:
+        self.close()
 
 
 async def decode_then(

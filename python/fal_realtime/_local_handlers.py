@@ -176,8 +176,13 @@ class HandlerThread:
 
     async def _send_all(self, session: int, results: Any) -> None:
         if hasattr(results, "__aiter__"):
-            async for result in results:
-                await self._send(session, result)
+            try:
+                async for result in results:
+                    await self._send(session, result)
+            finally:
+                # The handler cleans up when its client is gone, not when the garbage is collected.
+                if hasattr(results, "aclose"):
+                    await results.aclose()
         elif hasattr(results, "__iter__"):
             iterator = iter(results)
             while (result := await _in_thread(next, iterator, _END)) is not _END:

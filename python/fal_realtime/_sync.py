@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import weakref
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from . import _core
 from ._base import BaseClient
 from ._codec import is_async
-from ._connection import nothing_comes
+from ._connection import describe_state, nothing_comes
 from ._options import ConnectOptions
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ class SyncRealtimeConnection(_core.SyncConnection):
         if self._dispatcher is not None:
             self._dispatcher.callbacks = callbacks
         elif any(callback is not None for callback in callbacks.values()):
-            self._dispatcher = _Dispatcher(self._events(), callbacks)
-            self._dispatcher.start(f"fal-realtime-callbacks {self.app}")
+            self._dispatcher = _Dispatcher(callbacks)
+            self._dispatcher.start(self._events(), f"fal-realtime-callbacks {self.app}")
 
     def __enter__(self) -> Self:
         """Open; raises what the opening raised."""
@@ -73,7 +74,7 @@ class SyncRealtimeConnection(_core.SyncConnection):
         self.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.app} {self.state}>"
+        return f"<{type(self).__name__} {self.app} {describe_state(self)}>"
 
 
 class SyncNoopConnection(SyncRealtimeConnection):
@@ -114,38 +115,52 @@ class SyncRealtimeClient(BaseClient[SyncRealtimeConnection]):
     The options are those of `RealtimeClient`; callbacks, encoder, decoder and token provider are plain functions.
     """
 
-    def _make(self, client: _core.Client, app: str, options: ConnectOptions, *, noop: bool) -> SyncRealtimeConnection:
+    def _make(
+        self, client: _core.Client, app: str, options: ConnectOptions, *, noop: bool = False, url: str | None = None
+    ) -> SyncRealtimeConnection:
         for name in _PLAIN_ONLY:
             if is_async(getattr(options, name)):
                 message = f"{name} is a coroutine function, which SyncRealtimeClient cannot await: use RealtimeClient"
                 raise TypeError(message)
-        arguments = options.as_native()
+        arguments = {"app": app, "url": url, **options.as_native()}
         if noop:
-            return SyncNoopConnection(client, app=app, **arguments)
-        connection = SyncRealtimeConnection(client, app=app, **arguments)
+            return SyncNoopConnection(client, **arguments)
+        connection = SyncRealtimeConnection(client, **arguments)
         connection._dispatch(options.callbacks())  # noqa: SLF001 - its own module
         return connection
 
 
 class _Dispatcher:
-    """Calls the callbacks of one connection, in the order of its events, without keeping the connection alive."""
+    """Calls the callbacks of one connection, in the order of its events.
 
-    def __init__(self, events: Iterable[tuple[str, Any]], callbacks: dict[str, Callable[[Any], object] | None]) -> None:
+    Its thread keeps alive neither the connection nor the callbacks, which often refer to the connection.
+    """
+
+    def __init__(self, callbacks: dict[str, Callable[[Any], object] | None]) -> None:
         self.callbacks = callbacks
-        self._events = events
 
-    def start(self, name: str) -> None:
+    def start(self, events: Iterable[tuple[str, Any]], name: str) -> None:
         # The contextvars of `connect`.
         context = contextvars.copy_context()
-        threading.Thread(target=context.run, args=(self._run,), name=name, daemon=True).start()
+        arguments = (_call_back, weakref.ref(self), events)
+        threading.Thread(target=context.run, args=arguments, name=name, daemon=True).start()
 
-    def _run(self) -> None:
-        for kind, value in self._events:
-            callback = self.callbacks[f"on_{kind}"]
-            if callback is None:
-                continue
-            try:
-                callback(value)
-            except Exception as error:  # noqa: BLE001 - reported with its traceback, and delivery goes on
-                args = (type(error), error, error.__traceback__, threading.current_thread())
-                threading.excepthook(threading.ExceptHookArgs(args))
+    def deliver(self, kind: str, value: Any) -> None:
+        callback = self.callbacks[f"on_{kind}"]
+        if callback is None:
+            return
+        try:
+            callback(value)
+        except Exception as error:  # noqa: BLE001 - reported with its traceback, and delivery goes on
+            args = (type(error), error, error.__traceback__, threading.current_thread())
+            threading.excepthook(threading.ExceptHookArgs(args))
+
+
+def _call_back(reference: weakref.ref[_Dispatcher], events: Iterable[tuple[str, Any]]) -> None:
+    for kind, value in events:
+        dispatcher = reference()
+        if dispatcher is None:
+            return
+        dispatcher.deliver(kind, value)
+        # While it waits for the next event it holds on to nothing.
+        del dispatcher, value

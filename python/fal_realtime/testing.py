@@ -279,7 +279,11 @@ class LocalServer:
         emit_timings: bool = False,
     ) -> None:
         """Serve a built-in app under another name, with options of its own (see `app`)."""
-        options = {"session_timeout": session_timeout, "buffering": buffering, "emit_timings": emit_timings}
+        options: dict[str, Any] = {
+            "session_timeout": session_timeout,
+            "buffering": buffering,
+            "emit_timings": emit_timings,
+        }
         if self._running:
             self._server.add_builtin(name, builtin, **options)
         self._builtins[name] = (builtin, options)

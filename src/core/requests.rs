@@ -99,7 +99,7 @@ impl Requests {
         keys.len()
     }
 
-    /// The requests that were settled since this was last asked; some may have been taken in the meantime.
+    /// The requests that were settled since this was last asked, without those taken in the meantime.
     pub fn take_settled(&mut self) -> Vec<RequestKey> {
         std::mem::take(&mut self.settled)
     }
@@ -128,6 +128,8 @@ impl Requests {
         let request = self.all.remove(&key)?;
         if request.answer.is_none() {
             self.by_id.remove(&request.id);
+        } else {
+            self.settled.retain(|settled| *settled != key);
         }
         request.answer
     }

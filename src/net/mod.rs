@@ -1,6 +1,7 @@
 //! The protocol on tokio: sockets, TLS, proxies, the token request, one task a connection. Knows no Python.
 
 pub mod actor;
+pub mod gate;
 pub mod handle;
 mod head;
 pub mod http;

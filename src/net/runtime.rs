@@ -7,12 +7,12 @@ use std::{
     future::poll_fn,
     ptr,
     sync::{
-        Arc, Once,
+        Arc, Once, OnceLock,
         atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering},
         mpsc,
     },
     task::{Poll, Waker},
-    thread::JoinHandle,
+    thread::{JoinHandle, ThreadId},
     time::Duration,
 };
 
@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::{
-    spin,
+    gate, spin,
     wakes::{self, Kicks},
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -43,6 +43,7 @@ pub fn process() -> u32 {
 
 extern "C" fn after_fork_in_child() {
     PROCESS.fetch_add(1, Ordering::Relaxed);
+    gate::reset();
     // The parent's pool is leaked, not dropped: its threads are not here to be joined.
     POOL.store(ptr::null_mut(), Ordering::Release);
 }
@@ -59,6 +60,8 @@ struct Pool {
     threads: Mutex<Vec<Option<IoThread>>>,
     next: AtomicUsize,
     stopped: AtomicBool,
+    /// The thread on which the interpreter leaves.
+    leaving: OnceLock<ThreadId>,
 }
 
 struct IoThread {
@@ -139,6 +142,7 @@ fn pool() -> &'static Pool {
             threads: Mutex::new(threads),
             next: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
+            leaving: OnceLock::new(),
         }));
         current = match POOL.compare_exchange(ptr::null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => fresh,
@@ -218,9 +222,18 @@ fn block_signals() {
     }
 }
 
+/// The interpreter is leaving, on another thread than this one: this one is a daemon thread that will be cut off.
+pub fn is_leaving_elsewhere() -> bool {
+    let pool = POOL.load(Ordering::Acquire);
+    // SAFETY: a pool that was published is never freed.
+    let pool = unsafe { pool.as_ref() };
+    pool.and_then(|pool| pool.leaving.get()).is_some_and(|thread| *thread != std::thread::current().id())
+}
+
 /// Ends the I/O threads: what they ran is dropped. Waits for at most `patience`. Nothing starts afterwards.
 pub fn shutdown(patience: Duration) {
     let pool = pool();
+    pool.leaving.get_or_init(|| std::thread::current().id());
     pool.stopped.store(true, Ordering::Release);
     let threads: Vec<_> = pool.threads.lock().iter_mut().filter_map(Option::take).collect();
     for thread in &threads {

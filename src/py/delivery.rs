@@ -168,9 +168,8 @@ fn on_error<'py>(
 fn run(connection: &Bound<'_, Connection>, awaitable: &Bound<'_, PyAny>) {
     let (this, py) = (connection.get(), connection.py());
     let started = || -> PyResult<()> {
-        let run = py.import("fal_realtime._delivery")?.getattr("run")?;
-        let task =
-            this.event_loop(py)?.call_method1(intern!(py, "create_task"), (run.call1((awaitable,))?,))?;
+        let running = py.import("fal_realtime._delivery")?.getattr("Running")?.call1((awaitable,))?;
+        let task = running.call_method1(intern!(py, "start"), (this.event_loop(py)?,))?;
         this.waiting.lock().running = Some(task.clone().unbind());
         let done = connection.getattr(intern!(py, "_callback_done"))?;
         let keywords = PyDict::new(py);

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
+use crate::net::{gate, runtime};
+
 mod client;
 mod codec;
 mod connection;
@@ -24,6 +26,12 @@ mod wake;
 /// How long the exit of the interpreter waits for the I/O threads.
 const EXIT_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Attaches a thread of our own to the interpreter; `None` when that is leaving.
+fn attach<T>(work: impl FnOnce(Python<'_>) -> T) -> Option<T> {
+    let _inside = gate::enter()?;
+    Python::try_attach(work)
+}
+
 /// The native half of `fal_realtime`.
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -40,5 +48,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
 /// Stops the I/O threads. Nothing touches Python afterwards.
 #[pyfunction]
 fn _shutdown(py: Python<'_>) {
-    py.detach(|| crate::net::runtime::shutdown(EXIT_PATIENCE));
+    py.detach(|| {
+        gate::close(EXIT_PATIENCE);
+        runtime::shutdown(EXIT_PATIENCE);
+    });
 }

@@ -179,7 +179,7 @@ impl Operation {
         if let Some(inner) = self.inner.try_lock() {
             match &inner.stage {
                 Stage::Waiting(object) | Stage::Decoding(Decoding { iterator: object, .. }) => {
-                    visit.call(object)?
+                    visit.call(object)?;
                 }
                 Stage::Fresh | Stage::Running | Stage::Done => {}
             }
@@ -270,6 +270,9 @@ impl Operation {
     /// It ends with an error: whoever is next in its line gets the turn, and a late answer is nobody's.
     fn give_up(&self, called: bool) {
         let native = self.connection.get();
+        if native.half.net.check_process().is_err() {
+            return;
+        }
         if called {
             match self.place() {
                 Place::Receivers => native.hand_on(|waiting| &mut waiting.receivers),
@@ -304,10 +307,8 @@ impl Operation {
             Kind::Receive { iterate } => this.look_for_result(connection, *iterate, called),
             Kind::Send(message) => {
                 Connection::bind(connection, false)?;
-                match Self::offer(connection, message, Lane::Throttled, called)? {
-                    true => Ok(Looked::Found(py.None())),
-                    false => Ok(Looked::Wait(Place::Senders)),
-                }
+                let accepted = Self::offer(connection, message, Lane::Throttled, called)?;
+                Ok(if accepted { Looked::Found(py.None()) } else { Looked::Wait(Place::Senders) })
             }
             Kind::Request { message, id, key, timeout } => {
                 if this.inner.lock().expired {
@@ -610,6 +611,11 @@ impl Operation {
     fn cancel(&self, py: Python<'_>) {
         let stage = std::mem::replace(&mut self.inner.lock().stage, Stage::Running);
         let native = self.connection.get();
+        if native.half.net.check_process().is_err() {
+            // The lock may be one that the parent's I/O thread held at the fork, for ever.
+            self.end(py);
+            return;
+        }
         match stage {
             Stage::Waiting(future) => {
                 if self.arrive(py, &future) {

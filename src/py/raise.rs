@@ -7,7 +7,10 @@ use pyo3::{
     types::{PyString, PyType},
 };
 
-use crate::error::{Error, ErrorKind};
+use crate::{
+    error::{Error, ErrorKind},
+    net::runtime,
+};
 
 /// The exception classes, defined in Python.
 struct Exceptions {
@@ -52,6 +55,15 @@ fn exceptions(py: Python<'_>) -> PyResult<&Exceptions> {
 
 /// The exception for an error.
 pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
+    if runtime::is_leaving_elsewhere() {
+        // This is a daemon thread, which the interpreter is about to cut off; what it would raise only now, because
+        // the I/O threads have stopped, would be a traceback on stderr at every exit.
+        py.detach(|| {
+            loop {
+                std::thread::park();
+            }
+        });
+    }
     match try_to_py(py, error) {
         Ok(raised) | Err(raised) => raised,
     }

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     core::{
         inbox::{Item, Next, Notice},
-        outbox::Lane,
+        outbox::{Lane, Outgoing},
         session::State,
     },
     error::{Error, ErrorKind},
@@ -144,7 +144,7 @@ impl Shared {
             return Ok(Some(found));
         }
         self.bell.waiting.lock().add(interest);
-        let outcome = self.wait_in_line(py, interest, deadline, &mut look);
+        let outcome = self.wait_in_line(py, deadline, &mut look);
         self.bell.waiting.lock().remove(interest);
         outcome
     }
@@ -152,7 +152,6 @@ impl Shared {
     fn wait_in_line<'py, T>(
         &self,
         py: Python<'py>,
-        interest: Interest,
         deadline: &Deadline,
         look: &mut impl FnMut(Python<'py>) -> PyResult<Option<T>>,
     ) -> PyResult<Option<T>> {
@@ -161,40 +160,38 @@ impl Shared {
                 let waiting = self.bell.waiting.lock();
                 (waiting.rings, waiting.interest())
             };
-            let seen = self.half.net.state();
-            let is_there = self.half.net.arm(everybody, interest, seen);
-            if let Some(found) = look(py)? {
+            // Whatever comes from here on rings the bell; what came before is found by the look that follows.
+            self.half.net.arm(everybody, Interest::NONE, State::Idle);
+            let found = look(py);
+            if !matches!(found, Ok(None)) {
                 // What came for others while this one was awake.
                 self.bell.wake_all();
-                return Ok(Some(found));
+                return found;
             }
             if deadline.is_over() {
                 return Ok(None);
             }
-            if !is_there {
-                let until = Instant::now() + SIGNALS;
-                let until = deadline.0.map_or(until, |at| at.min(until));
-                py.detach(|| {
-                    let mut waiting = self.bell.waiting.lock();
-                    while waiting.rings == rings
-                        && !self.bell.condition.wait_until(&mut waiting, until).timed_out()
-                    {
-                    }
-                });
-            }
+            let until = Instant::now() + SIGNALS;
+            let until = deadline.0.map_or(until, |at| at.min(until));
+            py.detach(|| {
+                let mut waiting = self.bell.waiting.lock();
+                while waiting.rings == rings
+                    && !self.bell.condition.wait_until(&mut waiting, until).timed_out()
+                {}
+            });
             py.check_signals()?;
             raised(py, self.half.net.check_process())?;
         }
     }
 
-    fn receive(&self, py: Python<'_>) -> PyResult<Option<PyResult<Py<PyAny>>>> {
+    fn receive(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let Some(item) = self.half.net.pop() else {
-            return Ok(self.half.net.end().map(|error| Err(to_py(py, &error))));
+            return self.half.net.end().map_or(Ok(None), |error| Err(to_py(py, &error)));
         };
-        Ok(Some(match &item.what {
-            Item::Result(received) => self.half.decode(py, received).map(|(object, _)| object),
+        match &item.what {
+            Item::Result(received) => self.half.decode(py, received).map(|(object, _)| Some(object)),
             Item::Error(error) | Item::End(error) => Err(to_py(py, error)),
-        }))
+        }
     }
 }
 
@@ -258,17 +255,10 @@ impl SyncConnection {
         raised(py, half.net.check_process())?;
         let deadline = Deadline::after(py, timeout)?;
         let mut message = Some(half.encode(py, input)?);
-        let sent = self.shared.wait(py, Interest::ROOM, &deadline, |py| {
-            let Some(offered) = message.take() else { return Ok(Some(())) };
-            match raised(py, half.net.offer(offered, Lane::Throttled))? {
-                Offered::Accepted => Ok(Some(())),
-                Offered::Full(back) => {
-                    message = Some(back);
-                    Ok(None)
-                }
-            }
-        })?;
-        sent.ok_or_else(|| too_late(py, "there was no room in the outgoing queue", timeout))
+        if self.offer(py, &mut message, Lane::Throttled, &deadline)? {
+            return Ok(());
+        }
+        Err(too_late(py, "there was no room in the outgoing queue", timeout))
     }
 
     #[pyo3(signature = (input, timeout = None))]
@@ -280,28 +270,21 @@ impl SyncConnection {
         let key = raised(py, half.net.add_request(&id))?;
         message.request = Some(key);
         let mut message = Some(message);
-        let answered = self.shared.wait(py, Interest::ANSWERS.and(Interest::ROOM), &deadline, |py| {
-            if let Some(offered) = message.take() {
-                match raised(py, half.net.offer(offered, Lane::Direct))? {
-                    Offered::Accepted => {}
-                    Offered::Full(back) => {
-                        message = Some(back);
-                        return Ok(None);
-                    }
-                }
-            }
-            match half.net.take_answer(key) {
-                None => Ok(None),
-                Some(Err(error)) => Err(to_py(py, &error)),
-                Some(Ok(item)) => match &item.what {
-                    Item::Result(received) => half.decode(py, received).map(|(object, _)| Some(object)),
-                    Item::Error(error) | Item::End(error) => Err(to_py(py, error)),
-                },
-            }
+        let answered = self.offer(py, &mut message, Lane::Direct, &deadline).and_then(|accepted| {
+            let answer =
+                || self.shared.wait(py, Interest::ANSWERS, &deadline, |_| Ok(half.net.take_answer(key)));
+            if accepted { answer() } else { Ok(None) }
         });
         // After an answer this does nothing.
         half.net.forget_request(key);
-        answered?.ok_or_else(|| to_py(py, &request_timeout(timeout.unwrap_or_default())))
+        match answered? {
+            None => Err(to_py(py, &request_timeout(timeout.unwrap_or_default()))),
+            Some(Err(error)) => Err(to_py(py, &error)),
+            Some(Ok(item)) => match &item.what {
+                Item::Result(received) => half.decode(py, received).map(|(object, _)| object),
+                Item::Error(error) | Item::End(error) => Err(to_py(py, error)),
+            },
+        }
     }
 
     #[pyo3(signature = (timeout = None))]
@@ -310,10 +293,9 @@ impl SyncConnection {
         shared.half.check_receivable()?;
         raised(py, shared.half.net.check_process())?;
         let deadline = Deadline::after(py, timeout)?;
-        match shared.wait(py, Interest::ITEMS.and(Interest::STATE), &deadline, |py| shared.receive(py))? {
-            Some(received) => received,
-            None => Err(too_late(py, "no result came", timeout)),
-        }
+        let received =
+            shared.wait(py, Interest::ITEMS.and(Interest::STATE), &deadline, |py| shared.receive(py))?;
+        received.ok_or_else(|| too_late(py, "no result came", timeout))
     }
 
     fn __iter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
@@ -376,6 +358,29 @@ impl SyncConnection {
 
     fn __clear__(&self) {
         self.shared.half.clear();
+    }
+}
+
+impl SyncConnection {
+    /// Waits for room and offers the message; false when the time is over.
+    fn offer(
+        &self,
+        py: Python<'_>,
+        message: &mut Option<Outgoing>,
+        lane: Lane,
+        deadline: &Deadline,
+    ) -> PyResult<bool> {
+        let accepted = self.shared.wait(py, Interest::ROOM, deadline, |py| {
+            let Some(offered) = message.take() else { return Ok(Some(())) };
+            match raised(py, self.shared.half.net.offer(offered, lane))? {
+                Offered::Accepted => Ok(Some(())),
+                Offered::Full(back) => {
+                    *message = Some(back);
+                    Ok(None)
+                }
+            }
+        })?;
+        Ok(accepted.is_some())
     }
 }
 

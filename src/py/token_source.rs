@@ -88,14 +88,14 @@ impl TokenSource for PythonSource {
 
 /// Starts the provider, if it still has a connection.
 fn start(provider: &Py<PyAny>, argument: &str) -> Result<oneshot::Receiver<Outcome>> {
-    let started = Python::try_attach(|py| -> PyResult<Option<Started>> {
+    let started = super::attach(|py| -> PyResult<Option<Started>> {
         let provider = provider.bind(py).call0()?;
         let Ok(provider) = provider.cast::<Provider>() else { return Ok(None) };
         provider.get().start(py, argument).map(Some)
     });
     match started {
         Some(Ok(Some(Started::InThread(told)))) => Ok(told),
-        Some(Ok(Some(Started::OnLoop { future, call }))) => Ok(await_it(future, call)),
+        Some(Ok(Some(Started::OnLoop(future, call)))) => Ok(await_it(future, call)),
         Some(Err(error)) => Err(failed(&error)),
         Some(Ok(None)) | None => Err(abandoned()),
     }
@@ -103,11 +103,8 @@ fn start(provider: &Py<PyAny>, argument: &str) -> Result<oneshot::Receiver<Outco
 
 enum Started {
     InThread(oneshot::Receiver<Outcome>),
-    OnLoop {
-        future: Pin<Box<dyn Future<Output = PyResult<Py<PyAny>>> + Send>>,
-        /// Cancels the coroutine.
-        call: Py<PyAny>,
-    },
+    /// With what cancels it.
+    OnLoop(Pin<Box<dyn Future<Output = PyResult<Py<PyAny>>> + Send>>, Py<PyAny>),
 }
 
 impl Provider {
@@ -195,11 +192,13 @@ impl Provider {
         let event_loop = self.event_loop(py)?;
         let context = self.context.bind(py);
         let coroutine = context.call_method1("run", (&self.function, argument))?;
-        let module = py.import("fal_realtime._provider")?;
-        let call = module.getattr("CancellableCall")?.call1((coroutine, &event_loop))?;
+        let call = py
+            .import("fal_realtime._provider")?
+            .getattr("CancellableCall")?
+            .call1((coroutine, &event_loop))?;
         let locals = TaskLocals::new(event_loop).with_context(context.clone());
         let future = pyo3_async_runtimes::into_future_with_locals(&locals, call.call_method0("run")?)?;
-        Ok(Started::OnLoop { future: Box::pin(future), call: call.unbind() })
+        Ok(Started::OnLoop(Box::pin(future), call.unbind()))
     }
 }
 
@@ -221,14 +220,14 @@ fn await_it(
             }
         });
         let Some((tell, outcome)) = outcome else {
-            let _ = Python::try_attach(|py| {
+            let _ = super::attach(|py| {
                 if let Err(error) = call.call_method0(py, "cancel") {
                     error.write_unraisable(py, Some(call.bind(py)));
                 }
             });
             return;
         };
-        let token = Python::try_attach(|py| {
+        let token = super::attach(|py| {
             outcome.and_then(|token| checked(token.bind(py))).map_err(|error| failed(&error))
         });
         let _ = tell.send(token.unwrap_or_else(|| Err(abandoned())));
@@ -248,7 +247,7 @@ fn checked(token: &Bound<'_, PyAny>) -> PyResult<String> {
 
 /// The provider's exception. It may pass: once a session has been open, it is asked again.
 fn failed(error: &PyErr) -> Error {
-    let message = Python::try_attach(|py| {
+    let message = super::attach(|py| {
         let name =
             error.get_type(py).name().map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
         format!("the token provider raised {name}: {}", error.value(py))

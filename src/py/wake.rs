@@ -154,7 +154,7 @@ impl Dispatcher {
         std::thread::Builder::new().name("fal-realtime-wake".into()).spawn(move || {
             while queue.wait() {
                 // Not attached any more: the interpreter is exiting.
-                let alive = Python::try_attach(|py| call_drain(py, &weak_loop, &weak_self)).unwrap_or(false);
+                let alive = super::attach(|py| call_drain(py, &weak_loop, &weak_self)).unwrap_or(false);
                 if !alive {
                     break;
                 }

@@ -4,21 +4,23 @@
 
 use rmp::{Marker, decode::RmpRead};
 
-/// Nesting that the server accepts; deeper input is refused before it can exhaust the stack.
-const MAX_DEPTH: u32 = 512;
+/// Nesting that `msgpack` accepts; deeper input is refused before it can exhaust the stack.
+const MAX_DEPTH: u32 = 1024;
 
 const INCOMPLETE: &str = "Unpack failed: incomplete input";
 
 /// Checks that `input` is exactly one msgpack value whose maps have string keys only.
 pub(super) fn validate(input: &[u8]) -> Result<(), String> {
-    let rest = skip(input, 0)?;
+    let rest = skip(input, 0, input.len())?;
     if rest.is_empty() { Ok(()) } else { Err("unpack(b) received extra data.".to_owned()) }
 }
 
-/// Reads over one value and gives what follows it.
-fn skip(mut input: &[u8], depth: u32) -> Result<&[u8], String> {
+/// Reads over one value and gives what follows it. `total` is the size of the whole message, from which `msgpack`
+/// derives how many items a container can have.
+fn skip(mut input: &[u8], depth: u32, total: usize) -> Result<&[u8], String> {
     if depth > MAX_DEPTH {
-        return Err("Too nested".to_owned());
+        // What Python's `msgpack.StackError` says of itself: nothing.
+        return Err(String::new());
     }
     let (items, is_map, bytes) = match read_marker(&mut input)? {
         Marker::FixPos(_) | Marker::FixNeg(_) | Marker::Null | Marker::True | Marker::False => (0, false, 0),
@@ -47,13 +49,17 @@ fn skip(mut input: &[u8], depth: u32) -> Result<&[u8], String> {
         // What Python's `msgpack.FormatError` says of itself: nothing.
         Marker::Reserved => return Err(String::new()),
     };
+    let (kind, most) = if is_map { ("map", total / 2) } else { ("array", total) };
+    if items > most {
+        return Err(format!("{items} exceeds max_{kind}_len({most})"));
+    }
     input = input.get(bytes..).ok_or(INCOMPLETE)?;
     for _ in 0..items {
         if is_map {
             check_key(input)?;
-            input = skip(input, depth + 1)?;
+            input = skip(input, depth + 1, total)?;
         }
-        input = skip(input, depth + 1)?;
+        input = skip(input, depth + 1, total)?;
     }
     Ok(input)
 }
@@ -108,8 +114,8 @@ impl<'a> Map<'a> {
     pub(super) fn get(self, key: &str) -> Option<&'a [u8]> {
         let mut rest = self.entries;
         for _ in 0..self.len {
-            let value = skip(rest, 1).ok()?;
-            let next = skip(value, 1).ok()?;
+            let value = skip(rest, 1, usize::MAX).ok()?;
+            let next = skip(value, 1, usize::MAX).ok()?;
             if rmp::decode::read_str_from_slice(rest).is_ok_and(|(name, _)| name == key) {
                 return value.get(..value.len() - next.len());
             }
@@ -155,7 +161,8 @@ mod tests {
         let reason = |input: &[u8]| validate(input).unwrap_err();
         assert_eq!(reason(b"\x81\xa1"), "Unpack failed: incomplete input");
         assert_eq!(reason(b""), "Unpack failed: incomplete input");
-        assert_eq!(reason(b"\xdf\xff\xff\xff\xff"), "Unpack failed: incomplete input");
+        assert_eq!(reason(b"\xdf\xff\xff\xff\xff"), "4294967295 exceeds max_map_len(2)");
+        assert_eq!(reason(b"\x92"), "2 exceeds max_array_len(1)");
         assert_eq!(reason(b"\xc6\xff\xff\xff\xff"), "Unpack failed: incomplete input");
         assert_eq!(reason(b"\x80\x80"), "unpack(b) received extra data.");
         assert_eq!(reason(b"\x81\x01\x02"), "int is not allowed for map key when strict_map_key=True");
@@ -164,7 +171,7 @@ mod tests {
 
     #[test]
     fn hostile_nesting_is_refused() {
-        assert_eq!(validate(&vec![0x91; 100_000]).unwrap_err(), "Too nested");
+        assert_eq!(validate(&vec![0x91; 100_000]), Err(String::new()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -37,10 +38,10 @@ def accounted(connection: RealtimeConnection) -> Mapping[str, int]:
 def once_and_in_order(received: Iterable[int]) -> None:
     """No number came twice, and none before a smaller one."""
     numbers = list(received)
-    assert all(earlier < later for earlier, later in zip(numbers, numbers[1:], strict=False)), numbers
+    assert all(earlier < later for earlier, later in itertools.pairwise(numbers)), numbers
 
 
-async def until(condition: Callable[[], object], what: str, timeout: float = LIMIT) -> float:  # noqa: ASYNC109
+async def until(condition: Callable[[], object], what: str, timeout: float = LIMIT) -> float:
     """Wait until the condition holds; the seconds that it took."""
     start = time.monotonic()
     while not condition():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import socket
 import struct
@@ -111,10 +112,8 @@ class ScriptedServer:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for sock in self._sockets:
-            try:
+            with contextlib.suppress(OSError):  # it is gone already
                 sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # it is gone already
         for thread in self._threads:
             thread.join(5)
 
@@ -133,8 +132,5 @@ class ScriptedServer:
     def _serve(self, sock: socket.socket) -> None:
         sock.settimeout(self._timeout)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with sock:
-            try:
-                self._script(Raw(sock))
-            except OSError:
-                pass  # the client is gone, which is its right
+        with sock, contextlib.suppress(OSError):  # the client may leave when it likes
+            self._script(Raw(sock))

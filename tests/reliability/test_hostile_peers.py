@@ -12,13 +12,10 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgpack
 import pytest
-
 from scripted import Raw, Script, ScriptedServer, frame
 
 MEBI = 1 << 20
@@ -126,7 +123,9 @@ def many_headers(raw: Raw) -> None:
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        pytest.param(lambda raw: (raw.answer(accept="AAAAAAAAAAAAAAAAAAAAAAAAAAA="), raw.linger()), "Accept", id="accept"),
+        pytest.param(
+            lambda raw: (raw.answer(accept="AAAAAAAAAAAAAAAAAAAAAAAAAAA="), raw.linger()), "Accept", id="accept"
+        ),
         pytest.param(
             lambda raw: (raw.answer("Sec-WebSocket-Extensions: permessage-deflate"), raw.linger()),
             "extension",
@@ -135,7 +134,9 @@ def many_headers(raw: Raw) -> None:
         pytest.param(
             lambda raw: (raw.answer("Sec-WebSocket-Protocol: chat"), raw.linger()), "subprotocol", id="subprotocol"
         ),
-        pytest.param(plain("HTTP/1.1 302 Found", "Location: http://127.0.0.1:1/", "Content-Length: 0"), "redirect", id="302"),
+        pytest.param(
+            plain("HTTP/1.1 302 Found", "Location: http://127.0.0.1:1/", "Content-Length: 0"), "redirect", id="302"
+        ),
         pytest.param(plain("HTTP/1.1 308 Permanent", "Location: ws://127.0.0.1:1/"), "redirect", id="308"),
         pytest.param(plain("HTTP/1.1 200 OK", "Content-Length: 5", "", "hello"), "no upgrade", id="200"),
         pytest.param(plain("HTTP/1.1 101 Switching Protocols"), "Upgrade", id="bare-101"),

@@ -96,7 +96,7 @@ def refuse(status: int, *headers: str) -> Script:
 
     def script(raw: Raw) -> None:
         request = listen(raw)
-        body = f"{request} {told_in(request)}"
+        body = f"{told_in(request)} {request}"
         lines = (f"HTTP/1.1 {status} No", f"Content-Length: {len(body)}", "Connection: close", *headers, "", body)
         raw.say("\r\n".join(lines).encode())
 
@@ -189,7 +189,7 @@ async def handshakes() -> None:
             with_key = RealtimeClient(KEY, base_url=server.url, trust_env=False)
             await use(f"{label}, key", with_key, work, use_jwt=False)
             show_object("client", with_key)
-            show_object("native client", with_key._native)
+            show_object("native client", with_key._native[1])
             show_object("options", with_key._options)
 
 
@@ -214,7 +214,7 @@ async def openings() -> None:
                 client = RealtimeClient(KEY, base_url="ws://127.0.0.1:1", proxy=login)
                 await use(f"{scheme} proxy {status}", client, use_jwt=False)
                 show_object("client with a proxy", client)
-                show_object("native client with a proxy", client._native)
+                show_object("native client with a proxy", client._native[1])
                 show_object("options with a proxy", client._options)
     for label, token in {"empty": "", "control": f"{TOKEN}\r\nX: y", "bytes": TOKEN.encode(), "none": None}.items():
         client = RealtimeClient(base_url="ws://127.0.0.1:1", trust_env=False)

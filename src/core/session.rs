@@ -150,7 +150,7 @@ pub enum Action {
     Wait(Duration),
     /// The stream has ended.
     EndStream,
-    /// The connection is over, for this reason if it was not the caller's wish.
+    /// The connection is over, for this reason if that was neither the caller's wish nor a normal close.
     Finish(Option<Error>),
 }
 
@@ -165,6 +165,9 @@ pub struct SessionConfig {
     pub reconnect: Option<BackoffPolicy>,
     /// How long an opening that nobody waits for is tried, in all.
     pub open_timeout: Duration,
+    /// The peer is no fal app, so that a close code means no more than RFC 6455 says: a normal close is the end of the
+    /// connection, and 1008 is a loss like others.
+    pub raw: bool,
 }
 
 /// The state machine of one connection.
@@ -366,6 +369,9 @@ impl Session {
     fn lost(&mut self, now: Instant, jitter: f64, loss: Loss, unsent: bool) -> Vec<Action> {
         self.forgive(now);
         self.backoff.lost(now);
+        if self.config.raw {
+            return self.lost_raw(jitter, loss);
+        }
         let normal = self.over || matches!(loss, Loss::Close { code: 1000, .. });
         if normal {
             let mut actions = Vec::new();
@@ -390,6 +396,18 @@ impl Session {
                     ErrorKind::Authentication,
                     format!("the server refused the session (close code 1008{why})"),
                 ))
+            }
+            Loss::Close { code, reason } => self.reconnect(jitter, Error::closed(code, reason)),
+            Loss::Broken(reason) => self.reconnect(jitter, Error::closed(1006, reason)),
+        }
+    }
+
+    fn lost_raw(&mut self, jitter: f64, loss: Loss) -> Vec<Action> {
+        match loss {
+            // 1005: a close frame without a code, which is what `close()` of many libraries sends.
+            Loss::Close { code: 1000 | 1005, .. } => {
+                self.state = State::Closed;
+                vec![Action::Finish(None)]
             }
             Loss::Close { code, reason } => self.reconnect(jitter, Error::closed(code, reason)),
             Loss::Broken(reason) => self.reconnect(jitter, Error::closed(1006, reason)),

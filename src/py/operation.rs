@@ -5,12 +5,12 @@
 
 use parking_lot::Mutex;
 use pyo3::{
-    exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopIteration, PyValueError},
+    exceptions::{PyRuntimeError, PyStopIteration, PyValueError},
     intern,
     prelude::*,
 };
 
-use super::connection::Connection;
+use super::{connection::Connection, warning};
 use crate::core::{inbox::RequestKey, outbox::Outgoing};
 
 mod decoding;
@@ -262,16 +262,7 @@ impl Drop for Operation {
         let inner = self.inner.get_mut();
         let unsent = matches!(&inner.kind, Kind::Send(Some(_)) | Kind::Request { message: Some(_), .. });
         if unsent && matches!(inner.stage, Stage::Fresh) {
-            let _ = Python::try_attach(|py| {
-                let pending = PyErr::take(py);
-                let text = c"a send or request was never awaited: its message was not sent";
-                if let Err(error) = PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), text, 1) {
-                    error.write_unraisable(py, None);
-                }
-                if let Some(pending) = pending {
-                    pending.restore(py);
-                }
-            });
+            let _ = Python::try_attach(warning::never_awaited);
         }
     }
 }

@@ -8,10 +8,10 @@ use pyo3::{exceptions::PyStopIteration, intern, prelude::*, types::PyDict};
 
 use super::{
     client::Client,
-    connection::{queue_full, warn_abandoned},
     half::{Callbacks, Half},
     operation::request_timeout,
-    raise::{raised, to_py},
+    raise::{queue_full, raised, to_py},
+    warning,
 };
 use crate::{
     core::{
@@ -236,7 +236,7 @@ impl Drop for SyncConnection {
         let state = half.state();
         half.net.close();
         if !matches!(state, State::Idle | State::Closed | State::Closing) {
-            let _ = Python::try_attach(|py| warn_abandoned(py, &half.app));
+            let _ = Python::try_attach(|py| warning::abandoned(py, &half.app));
         }
     }
 }

@@ -59,11 +59,26 @@ impl Interest {
     }
 }
 
+/// Where a connection stands, told apart from where it stood before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The state.
+    pub state: State,
+    /// How many sockets were opened so far. An opening has succeeded when this has grown: whoever waits for it may look
+    /// only after the socket is gone again.
+    pub sockets: u64,
+}
+
+impl Standing {
+    /// That of a new connection.
+    pub const NEW: Self = Self { state: State::Idle, sockets: 0 };
+}
+
 /// What [`Connection::look`] sees.
 #[derive(Debug)]
 pub struct Look {
     /// Where the connection stands.
-    pub state: State,
+    pub standing: Standing,
     /// [`Connection::pop`] has something.
     pub has_items: bool,
     /// An offered message would be accepted.
@@ -121,6 +136,10 @@ pub struct Routes {
 }
 
 impl Inner {
+    fn standing(&self) -> Standing {
+        Standing { state: self.state, sockets: self.sockets }
+    }
+
     /// Sleeps no more. The waker is to be kicked after the lock is released.
     fn unpark(&mut self) -> Option<Kick> {
         let waker = self.parked.take()?;
@@ -241,8 +260,8 @@ impl Connection {
     }
 
     /// The wake that came has been seen; `interest` is waited for from now on. Answers whether any of `check` is
-    /// there already, or the state is no longer `seen`: then there will be no wake for it.
-    pub fn arm(&self, interest: Interest, check: Interest, seen: State) -> bool {
+    /// there already, or it stands elsewhere than `seen`: then there will be no wake for it.
+    pub fn arm(&self, interest: Interest, check: Interest, seen: Standing) -> bool {
         let mut inner = self.inner.lock();
         inner.interest = interest;
         inner.notified = false;
@@ -253,7 +272,7 @@ impl Connection {
             || there(Interest::ANSWERS, inner.inbox.requests.any_settled())
             || there(Interest::ROOM, over || inner.outbox.has_room_for_refused())
             || there(Interest::DRAINED, over || inner.outbox.pending() == 0)
-            || there(Interest::STATE, inner.state != seen);
+            || there(Interest::STATE, inner.standing() != seen);
         // From here on it is as if the wake had come: whoever armed takes what is there.
         inner.notified = ready;
         ready
@@ -333,7 +352,7 @@ impl Connection {
     pub fn look(&self) -> Look {
         let mut inner = self.inner.lock();
         Look {
-            state: inner.state,
+            standing: inner.standing(),
             has_items: inner.inbox.has_items(),
             has_room: inner.state == State::Closed || inner.outbox.has_room_for_refused(),
             is_drained: inner.outbox.pending() == 0,
@@ -425,10 +444,9 @@ impl Connection {
         self.inner.lock().state
     }
 
-    /// How many sockets were opened so far. An opening has succeeded when this has grown: whoever waits for it may look
-    /// only after the socket is gone again.
-    pub fn sockets(&self) -> u64 {
-        self.inner.lock().sockets
+    /// Where it stands, and how often it was open.
+    pub fn standing(&self) -> Standing {
+        self.inner.lock().standing()
     }
 
     /// Why the connection is over; `None` while it is not, or when the caller closed it.

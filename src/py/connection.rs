@@ -29,7 +29,7 @@ use crate::{
         session::State,
     },
     error::{Error, ErrorKind},
-    net::handle::{Interest, Notify, Offered},
+    net::handle::{Interest, Notify, Offered, Standing},
 };
 
 /// A connection for asyncio; the public class derives from it.
@@ -59,8 +59,8 @@ pub(super) struct Waiting {
     pub(super) drainers: Vec<Py<PyAny>>,
     /// The asynchronous callback that is running; delivery goes on after it.
     pub(super) running: Option<Py<PyAny>>,
-    /// The state that was last seen.
-    pub(super) seen: State,
+    /// Where it was last seen to stand.
+    pub(super) seen: Standing,
 }
 
 #[pymethods]
@@ -80,7 +80,7 @@ impl Connection {
             closers: Vec::new(),
             drainers: Vec::new(),
             running: None,
-            seen: State::Idle,
+            seen: Standing::NEW,
         };
         Ok(Self { half, waiting: Mutex::new(waiting), home: Mutex::new(None), context })
     }

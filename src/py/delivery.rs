@@ -41,7 +41,7 @@ pub(super) fn hand_out(connection: &Bound<'_, Connection>) {
 fn wake_waiters(connection: &Bound<'_, Connection>) {
     let (this, py) = (connection.get(), connection.py());
     let look = this.half.net.look();
-    let over = look.state == State::Closed;
+    let over = look.standing.state == State::Closed;
     let mut woken = Vec::new();
     {
         let mut waiting = this.waiting.lock();
@@ -62,10 +62,11 @@ fn wake_waiters(connection: &Bound<'_, Connection>) {
         if over {
             woken.append(closers);
         }
-        if over || matches!(look.state, State::Active | State::Closing) {
+        // Not only when it is open now: it may have been open in between.
+        if *seen != look.standing {
             woken.append(openers);
         }
-        *seen = look.state;
+        *seen = look.standing;
     }
     for future in woken {
         if let Err(error) = wake(future.bind(py)) {

@@ -23,7 +23,7 @@ use crate::{
         session::State,
     },
     error::{Error, ErrorKind},
-    net::handle::Offered,
+    net::handle::{Offered, Standing},
 };
 
 /// What is wanted.
@@ -337,12 +337,13 @@ impl Operation {
                 let before = if let Some(before) = *before {
                     before
                 } else {
-                    let sockets = *before.insert(net.sockets());
+                    let sockets = *before.insert(net.standing().sockets);
                     raised(py, net.open(true))?;
                     sockets
                 };
-                match net.state() {
-                    _ if net.sockets() > before => Ok(Looked::Found(py.None())),
+                let Standing { state, sockets } = net.standing();
+                match state {
+                    _ if sockets > before => Ok(Looked::Found(py.None())),
                     State::Active => Ok(Looked::Found(py.None())),
                     State::Closing | State::Closed => {
                         let error = net.failure().unwrap_or_else(|| Error::closed(1000, ""));

@@ -147,7 +147,7 @@ impl Shared {
                 let waiting = self.bell.waiting.lock();
                 (waiting.rings, waiting.interest())
             };
-            let seen = self.half.net.state();
+            let seen = self.half.net.standing();
             let is_there = self.half.net.arm(everybody, interest, seen);
             if let Some(found) = look(py)? {
                 // What came for others while this one was awake.
@@ -315,10 +315,10 @@ impl SyncConnection {
     fn open(&self, py: Python<'_>) -> PyResult<()> {
         let net = &self.shared.half.net;
         raised(py, net.check_process())?;
-        let before = net.sockets();
+        let before = net.standing().sockets;
         raised(py, net.open(true))?;
         self.shared.wait(py, Interest::STATE, &Deadline(None), |py| match net.state() {
-            _ if net.sockets() > before => Ok(Some(())),
+            _ if net.standing().sockets > before => Ok(Some(())),
             State::Active => Ok(Some(())),
             State::Closing | State::Closed => {
                 Err(to_py(py, &net.failure().unwrap_or_else(|| Error::closed(1000, ""))))

@@ -178,7 +178,7 @@ async fn whoever_waits_for_room_is_not_told_of_less_than_needed() {
     }
     client.state(State::Connecting).await;
     let refused = client.try_send(&numbered(6, 10 << 20)).expect("70 MiB were accepted");
-    let armed = client.connection.arm(Interest::ROOM, Interest::ROOM, client.connection.state());
+    let armed = client.connection.arm(Interest::ROOM, Interest::ROOM, client.connection.standing());
     assert!(!armed, "there is room for a small message only");
     let mut socket = server.accept().await;
     let (first, ()) = tokio::join!(next_data(&mut socket), client.wait_for(Interest::ROOM));

@@ -73,7 +73,7 @@ impl Client {
     /// Waits for one of `interest`, unless it is there.
     pub(super) async fn wait_for(&self, interest: Interest) {
         // A change of state matters to whoever waits for anything.
-        let seen = self.connection.state();
+        let seen = self.connection.standing();
         if !self.connection.arm(interest.and(Interest::STATE), interest.and(Interest::STATE), seen) {
             soon("a wake", self.bell.0.notified()).await;
         }

@@ -16,6 +16,7 @@ from ._options import (
     DEFAULT_THROTTLE_INTERVAL,
     ClientOptions,
     ConnectOptions,
+    Hidden,
     InsecureForLocalTests,
     ReconnectPolicy,
 )
@@ -77,8 +78,9 @@ class BaseClient(ABC, Generic[ConnectionT]):
             credentials, base_url, rest_url, token_path, proxy, trust_env, proxy_url, ssl, user_agent, side
         )
         self._side = self._options.resolved_side()
-        self._native_arguments = self._options.as_native(f"fal-realtime/{version()} (python)")
-        self._native: tuple[str | None, _core.Client] | None = None
+        self._base_url = self._options.resolved_base_url()
+        self._user_agent = f"fal-realtime/{version()} (python)"
+        self._native: tuple[Hidden | None, _core.Client] | None = None
         self._reusable: ConnectionCache[ConnectionT] = ConnectionCache()
         self._lock = threading.Lock()
 
@@ -244,9 +246,11 @@ class BaseClient(ABC, Generic[ConnectionT]):
     def _native_client(self) -> _core.Client:
         """The native client of the current credentials; it holds the tokens, so a new key means a new one."""
         credentials = self._options.resolved_credentials()
+        hidden = None if credentials is None else Hidden(credentials)
         with self._lock:
-            if self._native is None or self._native[0] != credentials:
-                self._native = credentials, _core.Client(credentials=credentials, **self._native_arguments)
+            if self._native is None or self._native[0] != hidden:
+                arguments = {**self._options.as_native(self._user_agent), "base_url": self._base_url}
+                self._native = hidden, _core.Client(credentials=credentials, **arguments)
             return self._native[1]
 
     def __reduce__(self) -> NoReturn:
@@ -255,4 +259,4 @@ class BaseClient(ABC, Generic[ConnectionT]):
         raise TypeError(message)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._native_arguments['base_url']}>"
+        return f"<{type(self).__name__} {self._base_url}>"

@@ -62,18 +62,25 @@ class KillableServer:
 def serve(port: int, notes: int) -> None:
     """Echo and note, until killed."""
 
-    async def session(socket: ServerConnection) -> None:
+    async def session(peer: ServerConnection) -> None:
         connection = int.from_bytes(os.urandom(8), "little")
         try:
-            async for frame in socket:
+            async for frame in peer:
                 assert isinstance(frame, bytes)
                 os.write(notes, struct.pack("<QQ", connection, msgpack.unpackb(frame)["n"]))
-                await socket.send(frame)
+                await peer.send(frame)
         except ConnectionClosed:
             pass
 
     async def run() -> None:
-        async with websockets_serve(session, "127.0.0.1", port, compression=None, ping_interval=None):
+        listener = None
+        while listener is None:
+            try:
+                listener = socket.create_server(("127.0.0.1", port), backlog=100)
+            except OSError:
+                # The one before is being killed, which takes the kernel a moment.
+                await asyncio.sleep(0.001)
+        async with websockets_serve(session, sock=listener, compression=None, ping_interval=None):
             print(os.getpid(), flush=True)
             await asyncio.get_running_loop().create_future()
 

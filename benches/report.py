@@ -56,7 +56,8 @@ def figures(report: Mapping[str, Any]) -> Iterator[str]:
     yield row(["---"] * 6)
     for verdict in report["targets"]:
         yield row(targets.columns(verdict))
-    yield "\n### Tables\n\nMedian [lowest..highest] of the rounds; the last column is the median of the rounds' own ratios."
+    yield "\n### Tables\n"
+    yield "Median [lowest..highest] of the rounds; the last column is the median of the rounds' own ratios."
     for cell in cells(quick=False):
         if cell.id in report["cells"]:
             yield from cell_table(cell, report["cells"][cell.id], report["baseline"])
@@ -67,7 +68,7 @@ def main(source: Path, page: Path) -> None:
     before, _, rest = page.read_text().partition(BEGIN)
     _, found, after = rest.partition(END)
     if not found:
-        raise SystemExit(f"{page} has no lines '{BEGIN}' and '{END}'")
+        sys.exit(f"{page} has no lines '{BEGIN}' and '{END}'")
     text = "\n".join(figures(json.loads(source.read_text())))
     page.write_text(f"{before}{BEGIN}\n{text}\n\n{END}{after}")
 

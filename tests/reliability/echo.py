@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import msgpack
+from faultproxy import end_all_tasks
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
@@ -58,6 +59,7 @@ class EchoServer:
         for connection in list(server.connections):
             connection.transport.abort()
         await server.wait_closed()
+        await end_all_tasks()
 
     async def _session(self, socket: ServerConnection) -> None:
         assert socket.request is not None

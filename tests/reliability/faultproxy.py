@@ -155,10 +155,7 @@ class FaultProxy:
     async def _end(self) -> None:
         for writer in list(self._writers):
             _reset(writer)
-        while tasks := list(self._tasks):
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+        await end_all_tasks()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.attempts.append(time.monotonic())
@@ -260,6 +257,16 @@ class FaultProxy:
     async def _until_thawed(self) -> None:
         while self.faults.frozen:
             await self._thawed.wait()
+
+
+async def end_all_tasks() -> None:
+    """Cancel the other tasks of the loop, asyncio's own for accepting among them, and wait for them."""
+    while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    # Transports that were closed just now close their sockets in the next round.
+    await asyncio.sleep(0)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

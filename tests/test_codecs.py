@@ -290,6 +290,33 @@ async def test_a_decoder_that_raises_is_a_decode_error_with_its_cause_and_delive
             assert isinstance(error.__cause__, LookupError)
 
 
+async def test_a_decoder_whose_result_cannot_be_awaited_is_a_decode_error_and_delivery_goes_on():
+    class Broken:
+        def __await__(self):
+            raise LookupError("no")
+
+    def decode(message):
+        message = msgpack.unpackb(message)
+        return Broken() if message["number"] == 0 else message
+
+    with Peer() as peer:
+        async with peer.client().connect(APP, decode_message=decode, throttle_interval=0) as connection:
+            # As a newcomer, and as one that waited.
+            for waits in (False, True):
+                if not waits:
+                    connection.send_nowait({"number": 0})
+                    while not connection.stats()["received_pending"]:
+                        await asyncio.sleep(0.001)
+                receiving = asyncio.ensure_future(result_of(connection.recv()))
+                await asyncio.sleep(0)
+                if waits:
+                    connection.send_nowait({"number": 0})
+                with pytest.raises(DecodeError, match="LookupError: no"):
+                    await receiving
+                connection.send_nowait({"number": 1})
+                assert await result_of(connection.recv()) == {"number": 1}
+
+
 async def test_a_coroutine_that_awaits_a_decoder_can_close_the_connection_meanwhile():
     began, go_on = Log(), asyncio.Event()
 

@@ -224,7 +224,7 @@ class Hidden:
     __slots__ = ("reveal",)
 
     def __init__(self, secret: str) -> None:
-        self.reveal = lambda: secret
+        self.reveal: Callable[[], str] = lambda: secret
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Hidden) and self.reveal() == other.reveal()

@@ -77,7 +77,7 @@ def serve(port: int, notes: int) -> None:
         while listener is None:
             try:
                 listener = socket.create_server(("127.0.0.1", port), backlog=100)
-            except OSError:
+            except OSError:  # noqa: PERF203 - it has to be tried again
                 # The one before is being killed, which takes the kernel a moment.
                 await asyncio.sleep(0.001)
         async with websockets_serve(session, sock=listener, compression=None, ping_interval=None):

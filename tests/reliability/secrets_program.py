@@ -23,10 +23,10 @@ from typing import Any
 from urllib.parse import unquote
 
 import msgpack
-
-from fal_realtime import InsecureForLocalTests, RealtimeClient, ReconnectPolicy, SyncRealtimeClient
 from faultproxy import FaultProxy, http_answer
 from scripted import Raw, Script, ScriptedServer, frame
+
+from fal_realtime import InsecureForLocalTests, RealtimeClient, ReconnectPolicy, SyncRealtimeClient
 
 KEY_ID, SECRET = "canaryid0123", "canarysecret4567"
 KEY = f"{KEY_ID}:{SECRET}"
@@ -72,7 +72,7 @@ def show_object(label: str, thing: Any) -> None:
     for work in (pickle.dumps, copy.copy, copy.deepcopy, json.dumps):
         try:
             show(f"{label} {work.__name__}", work(thing))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is shown
+        except Exception as error:  # noqa: BLE001, PERF203 - whatever it is, it is shown
             show(f"{label} {work.__name__}", error)
 
 
@@ -166,7 +166,7 @@ async def handshakes() -> None:
             raw.linger(),
         ),
         "bad header": lambda raw: raw.say(f"HTTP/1.1 101 {(said := told_in(listen(raw)))}\r\n{said}\r\n\r\n".encode()),
-        "hang up": lambda raw: listen(raw),
+        "hang up": listen,
         "stall": lambda raw: (listen(raw), raw.linger()),
         "reset": opened(leave=True),
         "violation": opened(b"\xc2\x05hello"),
@@ -262,7 +262,7 @@ def options() -> None:
     for label, work in wrong.items():
         try:
             work()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is shown
+        except Exception as error:  # noqa: BLE001, PERF203 - whatever it is, it is shown
             show_error(label, error)
         else:
             classes[label] = "nothing raised"

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from checks import LIMIT, accounted, connect, percentile, until
+
 from fal_realtime import ReconnectPolicy
 
 INTERVAL = TIMEOUT = 0.4
@@ -81,7 +81,9 @@ class Cable:
         """Every packet is dropped, in silence, both ways."""
         self.inside("nft", "add", "table", "inet", "faults")
         for hook in ("input", "output"):
-            self.inside("nft", "add", "chain", "inet", "faults", hook, "{ type filter hook %s priority 0; policy drop; }" % hook)
+            self.inside(
+                "nft", "add", "chain", "inet", "faults", hook, f"{{ type filter hook {hook} priority 0; policy drop; }}"
+            )
 
     def heal(self) -> None:
         self.inside("nft", "delete", "table", "inet", "faults")
@@ -196,7 +198,9 @@ async def test_after_the_network_has_healed_it_is_back_within_the_cap(packet_fil
             times.append(await until(lambda: connection.state == "active", "the reconnect"))
         accounted(connection)
     assert percentile(times, 99) < policy.max_delay + 1
-    figure(f"cap {policy.max_delay} s, 10 outages: p50 {percentile(times, 50):.2f} s, p99 {percentile(times, 99):.2f} s")
+    figure(
+        f"cap {policy.max_delay} s, 10 outages: p50 {percentile(times, 50):.2f} s, p99 {percentile(times, 99):.2f} s"
+    )
 
 
 async def test_a_server_whose_machine_is_gone_and_back_resets(packet_filter: Cable, figure: Any) -> None:

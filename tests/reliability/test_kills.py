@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from checks import LIMIT, accounted, connect, descriptors, once_and_in_order, percentile, threads, until
-from fal_realtime import ConnectionClosedError, HandshakeError, ReconnectPolicy
 from killable import KillableServer
+
+from fal_realtime import ConnectionClosedError, HandshakeError, ReconnectPolicy
 
 KILLS = int(os.environ.get("FAL_REALTIME_KILLS", "200"))
 CONNECTIONS = 4
@@ -67,35 +67,18 @@ async def run(server: KillableServer, kills: int) -> tuple[list[User], list[dict
     users = [User(connect(server.url, reconnect=POLICY), number) for number in range(1, CONNECTIONS + 1)]
     for user in users:
         await user.connection.open()
-    traffic = [asyncio.ensure_future(work()) for user in users for work in (user.send, user.request, user.receive)]
+    senders = [asyncio.ensure_future(work()) for user in users for work in (user.send, user.request)]
+    receivers = [asyncio.ensure_future(user.receive()) for user in users]
     times = []
     for _ in range(kills):
         await asyncio.sleep(dice.uniform(0.005, 0.03))
         server.kill()
         await asyncio.sleep(dice.uniform(0.0, 0.01))
         await asyncio.to_thread(server.start)
-        started = time.monotonic()
-        before = [user.connection.stats()["received"] for user in users]
-        while any(user.connection.stats()["received"] == seen for user, seen in zip(users, before, strict=True)):
-            assert time.monotonic() - started < LIMIT, "traffic did not come back"
-            for task in traffic:
-                if task.done():
-                    task.result()
-            await asyncio.sleep(0.001)
-        times.append(time.monotonic() - started)
+        times.append(await traffic_again(users, senders + receivers))
         for user in users:
             accounted(user.connection)
-    for user in users:
-        user.over = True
-    senders = [task for index, task in enumerate(traffic) if index % 3 != 2]
-    await asyncio.wait_for(asyncio.gather(*senders), LIMIT)
-    stats = []
-    for user in users:
-        await asyncio.wait_for(user.connection.drain(), LIMIT)
-        # Whatever was to come back before this has.
-        await asyncio.wait_for(user.connection.request({"n": next(user.numbers)}), LIMIT)
-        stats.append(dict(accounted(user.connection)))
-    receivers = traffic[2::3]
+    stats = await finish(users, senders)
     for task in receivers:
         task.cancel()
     _, hanging = await asyncio.wait(receivers, timeout=LIMIT)
@@ -103,6 +86,31 @@ async def run(server: KillableServer, kills: int) -> tuple[list[User], list[dict
     for user in users:
         await asyncio.wait_for(user.connection.aclose(), LIMIT)
     return users, stats, times
+
+
+async def traffic_again(users: list[User], traffic: list[asyncio.Future[None]]) -> float:
+    """Wait until each connection has received something new; the seconds that it took."""
+    started = time.monotonic()
+    before = [user.connection.stats()["received"] for user in users]
+    while any(user.connection.stats()["received"] == seen for user, seen in zip(users, before, strict=True)):
+        assert time.monotonic() - started < LIMIT, "traffic did not come back"
+        assert not [task for task in traffic if task.done() and task.exception()]
+        await asyncio.sleep(0.001)
+    return time.monotonic() - started
+
+
+async def finish(users: list[User], senders: list[asyncio.Future[None]]) -> list[dict[str, int]]:
+    """Let everything be sent and answered; the statistics then."""
+    for user in users:
+        user.over = True
+    await asyncio.wait_for(asyncio.gather(*senders), LIMIT)
+    stats = []
+    for user in users:
+        await asyncio.wait_for(user.connection.drain(), LIMIT)
+        # Whatever was to come back before this has.
+        await asyncio.wait_for(user.connection.request({"n": next(user.numbers)}), LIMIT)
+        stats.append(dict(accounted(user.connection)))
+    return stats
 
 
 @pytest.mark.timeout(60 + KILLS)

@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 import trustme
-
 from checks import FAST, KEY
 from echo import EchoServer
-from fal_realtime import HandshakeError, RealtimeClient
 from faultproxy import FaultProxy, http_answer
+
+from fal_realtime import HandshakeError, RealtimeClient
 
 USER, PASSWORD = "somebody", "pass-word-of-somebody"
 
@@ -97,7 +97,9 @@ def recorded(tmp_path: Path) -> Iterator[Callable[..., FaultProxy]]:
             port = free_port()
             arguments = command(port, tmp_path, login)
             if shutil.which(arguments[0]) is None:
-                pytest.skip(f"NOT TESTED: {arguments[0]} is not installed (apt-get install tinyproxy microsocks dante-server)")
+                pytest.skip(
+                    f"NOT TESTED: {arguments[0]} is not installed (apt-get install tinyproxy microsocks dante-server)"
+                )
             stack.enter_context(process(*arguments, port=port))
             return stack.enter_context(FaultProxy(port))
 
@@ -141,7 +143,9 @@ async def test_socks5_with_a_login(recorded: Any, server: EchoServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "scheme"), [(proxy_py, "http"), (tinyproxy, "http"), (microsocks, "socks5")], ids=["proxy.py", "tinyproxy", "microsocks"]
+    ("command", "scheme"),
+    [(proxy_py, "http"), (tinyproxy, "http"), (microsocks, "socks5")],
+    ids=["proxy.py", "tinyproxy", "microsocks"],
 )
 async def test_a_wrong_login_is_refused_and_not_shown(
     recorded: Any, server: EchoServer, command: Command, scheme: str, figure: Any

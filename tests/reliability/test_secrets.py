@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from secrets_program import KEY, KEY_ID, PASSWORD, SECRET
 
 TOKEN_WORDS = ("canarytoken8901",)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import socket
 import ssl
@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 import trustme
-
 from checks import KEY, connect
 from echo import EchoServer
-from fal_realtime import ApiError, HandshakeError, InsecureForLocalTests, RealtimeClient, RequestTimeoutError
 from faultproxy import FaultProxy
 
-NOW = datetime.datetime.now(datetime.timezone.utc)
-DAY = datetime.timedelta(days=1)
+from fal_realtime import ApiError, HandshakeError, InsecureForLocalTests, RealtimeClient, RequestTimeoutError
+
+NOW = dt.datetime.now(dt.timezone.utc)
+DAY = dt.timedelta(days=1)
 
 
 @pytest.fixture(scope="module")
@@ -165,9 +165,7 @@ async def test_only_by_name_anything_is_accepted(tls_server: Any) -> None:
 async def test_the_token_request_checks_certificates_too(tls_server: Any, server: EchoServer, figure: Any) -> None:
     """The key goes there: it is not sent to an endpoint that cannot show who it is."""
     endpoint = tls_server()
-    client = RealtimeClient(
-        KEY, base_url=server.url, rest_url=endpoint.url.replace("wss", "https"), trust_env=False
-    )
+    client = RealtimeClient(KEY, base_url=server.url, rest_url=endpoint.url.replace("wss", "https"), trust_env=False)
     with pytest.raises(ApiError, match="unknown authority") as raised:
         await client.connect("local/echo")
     assert raised.value.status == 0

@@ -9,6 +9,7 @@ import random
 import msgpack
 import pytest
 from support import LIMIT, Log, Peer, Session, gather, result_of
+from support_lifecycle import until
 
 from fal_realtime import ConnectionClosedError, DecodeError, MessageTooLargeError
 
@@ -293,7 +294,7 @@ async def test_a_decoder_that_raises_is_a_decode_error_with_its_cause_and_delive
 async def test_a_decoder_whose_result_cannot_be_awaited_is_a_decode_error_and_delivery_goes_on():
     class Broken:
         def __await__(self):
-            raise LookupError("no")
+            raise LookupError(0)
 
     def decode(message):
         message = msgpack.unpackb(message)
@@ -305,13 +306,12 @@ async def test_a_decoder_whose_result_cannot_be_awaited_is_a_decode_error_and_de
             for waits in (False, True):
                 if not waits:
                     connection.send_nowait({"number": 0})
-                    while not connection.stats()["received_pending"]:
-                        await asyncio.sleep(0.001)
+                    await until(lambda: connection.stats()["received_pending"], "the result")
                 receiving = asyncio.ensure_future(result_of(connection.recv()))
                 await asyncio.sleep(0)
                 if waits:
                     connection.send_nowait({"number": 0})
-                with pytest.raises(DecodeError, match="LookupError: no"):
+                with pytest.raises(DecodeError, match="LookupError: 0"):
                     await receiving
                 connection.send_nowait({"number": 1})
                 assert await result_of(connection.recv()) == {"number": 1}

@@ -19,7 +19,6 @@ mod waiting;
 
 use decoding::Decoding;
 pub(super) use looking::request_timeout;
-use waiting::Place;
 pub(super) use waiting::wake;
 
 /// What is wanted.
@@ -190,7 +189,7 @@ impl Operation {
             Stage::Fresh => Self::look(slf, false),
             Stage::Waiting(future) => {
                 // Woken by the future, or by somebody who drives coroutines by hand: both look.
-                let came = this.arrive(py, &future);
+                let came = this.arrive(&future);
                 Self::look(slf, came)
             }
         };
@@ -235,12 +234,8 @@ impl Operation {
         }
         match stage {
             Stage::Waiting(future) => {
-                if self.arrive(py, &future) {
-                    match self.place() {
-                        Place::Receivers => native.hand_on(|waiting| &mut waiting.receivers),
-                        Place::Senders => native.hand_on(|waiting| &mut waiting.senders),
-                        _ => {}
-                    }
+                if self.arrive(&future) {
+                    self.hand_on();
                 }
             }
             Stage::Decoding(decoding) => {
@@ -263,6 +258,10 @@ impl Drop for Operation {
         let unsent = matches!(&inner.kind, Kind::Send(Some(_)) | Kind::Request { message: Some(_), .. });
         if unsent && matches!(inner.stage, Stage::Fresh) {
             let _ = Python::try_attach(warning::never_awaited);
+        }
+        // A coroutine that nobody will resume is closed; else it would be called out of its line, and never come.
+        if matches!(inner.stage, Stage::Waiting(_) | Stage::Decoding(_)) {
+            let _ = Python::try_attach(|py| self.cancel(py));
         }
     }
 }

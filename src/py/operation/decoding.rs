@@ -36,10 +36,11 @@ impl Operation {
         if !is_async {
             return Ok(Step::Done(object));
         }
+        let iterator = object.bind(py).call_method0(intern!(py, "__await__"));
+        let iterator = iterator.map_err(|error| decoder_failed(py, error))?.unbind();
         if in_line {
             native.waiting.lock().receivers.occupy();
         }
-        let iterator = object.bind(py).call_method0(intern!(py, "__await__"))?.unbind();
         self.decoding(py, Decoding { iterator, item, in_line }, None)
     }
 

@@ -37,29 +37,22 @@ impl Operation {
         let mut kind = std::mem::replace(&mut this.inner.lock().kind, Kind::Closed);
         let looked = Self::look_for(slf, connection, &mut kind, called);
         this.inner.lock().kind = kind;
-        match looked {
+        let step = match looked {
             Ok(Looked::Found(value)) => Ok(Step::Done(value)),
             Ok(Looked::Step(step)) => Ok(step),
             Ok(Looked::Wait(place)) => Self::wait(slf, place, called),
-            Err(error) => {
-                this.give_up(called);
-                Err(error)
-            }
-        }
+            Err(error) => Err(error),
+        };
+        step.inspect_err(|_| this.give_up(called))
     }
 
     /// It ends with an error: whoever is next in its line gets the turn, and a late answer is nobody's.
     pub(super) fn give_up(&self, called: bool) {
-        let native = self.connection.get();
-        if native.half.net.check_process().is_err() {
+        if self.connection.get().half.net.check_process().is_err() {
             return;
         }
         if called {
-            match self.place() {
-                Place::Receivers => native.hand_on(|waiting| &mut waiting.receivers),
-                Place::Senders => native.hand_on(|waiting| &mut waiting.senders),
-                _ => {}
-            }
+            self.hand_on();
         }
         self.forget_request();
     }

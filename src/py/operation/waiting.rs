@@ -66,7 +66,7 @@ impl Operation {
     }
 
     /// Where this operation waits now.
-    pub(super) fn place(&self) -> Place {
+    fn place(&self) -> Place {
         match &self.inner.lock().kind {
             Kind::Receive { .. } => Place::Receivers,
             Kind::Request { message: None, key: Some(key), .. } => Place::Request(*key),
@@ -77,8 +77,18 @@ impl Operation {
         }
     }
 
+    /// Whoever is next in the line of this one gets the turn.
+    pub(super) fn hand_on(&self) {
+        let native = self.connection.get();
+        match self.place() {
+            Place::Receivers => native.hand_on(|waiting| &mut waiting.receivers),
+            Place::Senders => native.hand_on(|waiting| &mut waiting.senders),
+            _ => {}
+        }
+    }
+
     /// Leaves the place where it waited. True when it had been called out of a line: the turn is its own.
-    pub(super) fn arrive(&self, _py: Python<'_>, future: &Py<PyAny>) -> bool {
+    pub(super) fn arrive(&self, future: &Py<PyAny>) -> bool {
         let native = self.connection.get();
         let place = self.place();
         let mut waiting = native.waiting.lock();

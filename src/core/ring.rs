@@ -60,7 +60,14 @@ impl<T: Weigh> Ring<T> {
 
     /// An empty ring of at most `max_items` items (at least 1) and `max_weight` bytes. Allocates nothing.
     pub fn new(max_items: usize, max_weight: usize, overflow: Overflow) -> Self {
-        Self { items: VecDeque::new(), weight: 0, taken: 0, max_items: max_items.max(1), max_weight, overflow }
+        Self {
+            items: VecDeque::new(),
+            weight: 0,
+            taken: 0,
+            max_items: max_items.max(1),
+            max_weight,
+            overflow,
+        }
     }
 
     /// Appends an item, or does what the ring's [`Overflow`] says.

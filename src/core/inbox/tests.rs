@@ -109,7 +109,9 @@ impl Model {
     fn queued(&mut self, what: Option<u64>) {
         let mut ends = Vec::new();
         let is_end = self.ends.contains(&self.inbox.next_number);
-        while !is_end && self.ring.keys().filter(|number| !self.ends.contains(number)).count() >= self.capacity {
+        while !is_end
+            && self.ring.keys().filter(|number| !self.ends.contains(number)).count() >= self.capacity
+        {
             let (number, oldest) = self.ring.pop_first().unwrap();
             if self.ends.contains(&number) {
                 ends.push((number, oldest));

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +109,7 @@ def svg(samples: Sequence[Sample], title: str) -> str:
     """The samples as four panels over the same time."""
     times = [sample.seconds for sample in samples]
     rates = [
-        (late.messages - early.messages) / max(late.seconds - early.seconds, 1e-9)
-        for early, late in zip(samples, samples[1:], strict=False)
+        (late.messages - early.messages) / max(late.seconds - early.seconds, 1e-9) for early, late in pairwise(samples)
     ]
     panels = [
         ("memory (MiB)", times, [sample.resident / MIB for sample in samples]),
@@ -119,7 +119,8 @@ def svg(samples: Sequence[Sample], title: str) -> str:
     ]
     height = TOP + len(panels) * (PANEL + GAP)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}"',
+        ' font-family="sans-serif" font-size="12">',
         f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
         f'<text x="{LEFT}" y="24" font-size="15" fill="#222">{title}</text>',
     ]

@@ -33,7 +33,7 @@ SIZE = 1000
 FLAT = 16 * 1024 * 1024
 """Bytes by which the memory may move: the rings, the sockets' buffers and the allocator's slack."""
 HELD = 1024 + 512 * 1024 // SIZE + 1
-"""Messages that a lossless connection may hold: its high-water mark, and what the reader takes in one turn (512 KiB)."""
+"""Messages that a lossless connection may hold: its high-water mark, and what one turn reads (512 KiB)."""
 OPTIONS: dict[str, Any] = {"use_jwt": False, "throttle_interval": 0}
 
 

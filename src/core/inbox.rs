@@ -75,6 +75,11 @@ impl Weigh for Numbered<Item> {
                 Item::Error(_) | Item::End(_) => 0,
             }
     }
+
+    /// Freshness concerns results: the end of a stream displaces none of them.
+    fn takes_slot(&self) -> bool {
+        !matches!(self.what, Item::End(_))
+    }
 }
 
 /// The next thing for a caller that takes results and notices in one order.
@@ -150,7 +155,7 @@ impl Inbox {
                         self.pending -= 1;
                     }
                     Item::Error(_) => {}
-                    // Freshness concerns results: an iteration must not miss the end of its stream.
+                    // Nor is it displaced: an iteration must not miss the end of its stream.
                     Item::End(_) => {
                         let number = item.number;
                         self.ring.restore(item, |other| other.number < number);

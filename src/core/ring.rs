@@ -9,6 +9,12 @@ mod tests;
 pub trait Weigh {
     /// Its size in bytes. Must not change while the item is in a ring.
     fn weight(&self) -> usize;
+
+    /// Whether it counts as one of a [`Ring`]'s items. One that does not is always let in, and displaces nothing. Must
+    /// not change while the item is in a ring.
+    fn takes_slot(&self) -> bool {
+        true
+    }
 }
 
 /// What [`Ring::push`] does when there is no room.
@@ -40,6 +46,8 @@ pub enum Pushed<T> {
 pub struct Ring<T: Weigh> {
     items: VecDeque<T>,
     weight: usize,
+    /// How many items take a slot.
+    taken: usize,
     max_items: usize,
     max_weight: usize,
     overflow: Overflow,
@@ -52,13 +60,20 @@ impl<T: Weigh> Ring<T> {
 
     /// An empty ring of at most `max_items` items (at least 1) and `max_weight` bytes. Allocates nothing.
     pub fn new(max_items: usize, max_weight: usize, overflow: Overflow) -> Self {
-        Self { items: VecDeque::new(), weight: 0, max_items: max_items.max(1), max_weight, overflow }
+        Self {
+            items: VecDeque::new(),
+            weight: 0,
+            taken: 0,
+            max_items: max_items.max(1),
+            max_weight,
+            overflow,
+        }
     }
 
     /// Appends an item, or does what the ring's [`Overflow`] says.
     pub fn push(&mut self, item: T) -> Pushed<T> {
         let weight = item.weight();
-        if self.has_room(weight) {
+        if !item.takes_slot() || self.has_room(weight) {
             self.append(item, weight);
             return Pushed::Stored;
         }
@@ -80,6 +95,7 @@ impl<T: Weigh> Ring<T> {
     /// Returns an item to the front. It was accepted before, so no limit applies to it.
     pub fn push_front(&mut self, item: T) {
         self.weight = self.weight.saturating_add(item.weight());
+        self.taken += usize::from(item.takes_slot());
         self.items.push_front(item);
     }
 
@@ -87,6 +103,7 @@ impl<T: Weigh> Ring<T> {
     /// applies to it. The items must be in the order that `is_before` speaks of.
     pub fn restore(&mut self, item: T, is_before: impl FnMut(&T) -> bool) {
         self.weight = self.weight.saturating_add(item.weight());
+        self.taken += usize::from(item.takes_slot());
         let place = self.items.partition_point(is_before);
         self.items.insert(place, item);
     }
@@ -122,8 +139,8 @@ impl<T: Weigh> Ring<T> {
 
     /// Whether an item of this weight could be pushed now without displacing or being refused.
     pub fn has_room(&self, weight: usize) -> bool {
-        self.items.is_empty()
-            || (self.items.len() < self.max_items && self.weight.saturating_add(weight) <= self.max_weight)
+        self.taken == 0
+            || (self.taken < self.max_items && self.weight.saturating_add(weight) <= self.max_weight)
     }
 
     /// The items, oldest first.
@@ -134,17 +151,20 @@ impl<T: Weigh> Ring<T> {
     /// Takes all items, oldest first. The ring is empty at once, whether or not the iterator is run.
     pub fn drain(&mut self) -> impl Iterator<Item = T> + use<T> {
         self.weight = 0;
+        self.taken = 0;
         std::mem::take(&mut self.items).into_iter()
     }
 
     fn append(&mut self, item: T, weight: usize) {
         self.weight = self.weight.saturating_add(weight);
+        self.taken += usize::from(item.takes_slot());
         self.items.push_back(item);
     }
 
     fn take_front(&mut self) -> Option<T> {
         let item = self.items.pop_front()?;
         self.weight = self.weight.saturating_sub(item.weight());
+        self.taken -= usize::from(item.takes_slot());
         Some(item)
     }
 }

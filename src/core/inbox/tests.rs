@@ -108,7 +108,10 @@ impl Model {
 
     fn queued(&mut self, what: Option<u64>) {
         let mut ends = Vec::new();
-        while self.ring.len() >= self.capacity {
+        let is_end = self.ends.contains(&self.inbox.next_number);
+        while !is_end
+            && self.ring.keys().filter(|number| !self.ends.contains(number)).count() >= self.capacity
+        {
             let (number, oldest) = self.ring.pop_first().unwrap();
             if self.ends.contains(&number) {
                 ends.push((number, oldest));
@@ -249,6 +252,19 @@ proptest! {
         once.dedup();
         prop_assert_eq!(once.len(), model.delivered.len(), "delivered twice");
     }
+}
+
+#[test]
+fn the_end_of_a_stream_displaces_no_result() {
+    let mut inbox = Inbox::new(Some(1));
+    inbox.push_result(result(1), None);
+    inbox.push_result(result(2), None);
+    inbox.push_end(error());
+    assert_eq!(stats(&inbox).received_dropped, 1);
+    inbox.push_result(result(3), None);
+    assert_eq!(stats(&inbox).received_dropped, 2);
+    assert!(matches!(inbox.pop().unwrap().what, Item::End(_)));
+    assert_eq!(ids(&mut inbox), [3]);
 }
 
 #[test]

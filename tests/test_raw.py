@@ -213,3 +213,14 @@ def test_the_blocking_client_has_it_too():
         assert list(connection) == []
         with pytest.raises(RuntimeError, match="use send and recv"):
             connection.request({})
+
+
+async def test_the_end_reaches_a_receiver_that_begins_to_wait_just_then():
+    async def at_once(websocket):
+        pass
+
+    async with server(at_once) as url:
+        client = RealtimeClient()
+        for _ in range(500):  # one in some hundred was never woken
+            async with client.connect_raw(url) as connection:
+                assert [message async for message in connection] == []

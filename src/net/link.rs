@@ -40,6 +40,9 @@ const CHUNK: usize = 64 << 10;
 const READS: usize = 8;
 /// Turns before the others of the thread come first.
 const TURNS: usize = 16;
+/// How long what was sent before a violation may be answered, before the connection is failed for it. A reader that takes
+/// one message at a time would not have seen the violation yet.
+const ANSWERS: Duration = Duration::from_millis(100);
 /// How long an answer to the peer's close frame may take to be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -69,6 +72,8 @@ enum Ending {
     Flushing,
     /// Our close frame is on its way; the peer's is awaited.
     AwaitingPeer,
+    /// The server broke the protocol; what it sent before that may still be answered.
+    Condemned(Violation),
     /// Last words are being written; then this is the loss.
     LastWords(Loss),
 }
@@ -240,6 +245,7 @@ impl Link {
         let failed = self.write_failed.take()?;
         match std::mem::replace(&mut self.ending, Ending::None) {
             Ending::LastWords(loss) => Some(loss),
+            Ending::Condemned(violation) => Some(self.condemn(violation)),
             _ => Some(failed),
         }
     }
@@ -257,7 +263,7 @@ impl Link {
 
     /// Reads and understands what has come. Answers whether there may be more.
     fn read(&mut self, context: &mut Context<'_>) -> Result<bool, Loss> {
-        if self.paused || matches!(self.ending, Ending::LastWords(_)) {
+        if self.paused || self.hears_no_more() {
             return Ok(false);
         }
         if !self.leftover.is_empty() {
@@ -267,6 +273,9 @@ impl Link {
         for _ in 0..READS {
             if self.verdict != Verdict::Nothing {
                 return Ok(true);
+            }
+            if self.hears_no_more() {
+                return Ok(false);
             }
             let direct = match self.reader.direct() {
                 Some(mut room) => {
@@ -328,7 +337,7 @@ impl Link {
                 Ok(Some(Message::Ping(payload))) => self.writer.push_control(Control::Pong, &payload),
                 Ok(Some(Message::Pong(_))) => {}
                 Ok(Some(Message::Close { code, reason })) => return Err(self.closed_by_peer(code, reason)),
-                Err(violation) => return Err(self.violated(violation)),
+                Err(violation) => return self.violated(violation),
             }
         }
     }
@@ -343,7 +352,22 @@ impl Link {
         Loss::Close { code, reason }
     }
 
-    fn violated(&mut self, violation: Violation) -> Loss {
+    /// Nothing more is read.
+    fn hears_no_more(&self) -> bool {
+        matches!(self.ending, Ending::Condemned(_) | Ending::LastWords(_))
+    }
+
+    fn violated(&mut self, violation: Violation) -> Result<(), Loss> {
+        let answerable = self.accepted || self.intake.has_result();
+        if answerable && self.may_write && matches!(self.ending, Ending::None) {
+            self.ending = Ending::Condemned(violation);
+            self.end_within(ANSWERS);
+            return Ok(());
+        }
+        Err(self.condemn(violation))
+    }
+
+    fn condemn(&mut self, violation: Violation) -> Loss {
         self.writer.retract();
         self.writer.push_control(Control::Close, &close_payload(violation.code, violation.reason));
         let message = format!("the server broke the WebSocket protocol: {}", violation.reason);
@@ -385,7 +409,7 @@ impl Link {
                 kind = kind.and(Interest::ANSWERS);
             }
         }
-        if self.may_write && matches!(self.ending, Ending::None | Ending::Flushing) {
+        if self.may_write && matches!(self.ending, Ending::None | Ending::Flushing | Ending::Condemned(_)) {
             while let Some(next) = inner.outbox.next_weight()
                 && self.writer.wants(next)
                 && let Some(message) = inner.outbox.take()
@@ -469,6 +493,12 @@ impl Link {
         if self.ends_by.is_some_and(|by| by <= now) {
             let loss = match std::mem::replace(&mut self.ending, Ending::None) {
                 Ending::LastWords(loss) => loss,
+                Ending::Condemned(violation) => {
+                    self.ends_by = None;
+                    let loss = self.condemn(violation);
+                    self.fail(loss);
+                    return Poll::Ready(None);
+                }
                 _ => Loss::Broken("the server did not close in time".into()),
             };
             return Poll::Ready(Some(Event::Lost(loss)));

@@ -10,6 +10,8 @@ mod connection;
 mod decode;
 mod delivery;
 mod encode;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod half;
 mod line;
 mod local_server;

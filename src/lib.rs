@@ -8,4 +8,7 @@ pub mod error;
 pub mod net;
 #[cfg(feature = "python")]
 mod py;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use py::fuzzing;
 pub mod server;

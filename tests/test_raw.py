@@ -213,3 +213,31 @@ def test_the_blocking_client_has_it_too():
         assert list(connection) == []
         with pytest.raises(RuntimeError, match="use send and recv"):
             connection.request({})
+
+
+async def test_the_end_reaches_a_receiver_that_begins_to_wait_just_then():
+    async def at_once(websocket):
+        pass
+
+    async with server(at_once) as url:
+        client = RealtimeClient()
+        for _ in range(500):  # one in some hundred was never woken
+            async with client.connect_raw(url) as connection:
+                assert [message async for message in connection] == []
+
+
+async def test_what_came_before_a_violation_is_answered_before_the_connection_is_failed():
+    seen = asyncio.get_running_loop().create_future()
+
+    async def break_the_rules(websocket):
+        # One text message, and behind it in the same segment a frame with a reserved bit.
+        websocket.transport.write(b"\x81\x02hi" + b"\xc1\x00")
+        answer = await websocket.recv()
+        await websocket.wait_closed()
+        seen.set_result((answer, websocket.close_code))
+
+    async with server(break_the_rules) as url, RealtimeClient().connect_raw(url) as connection:
+        await connection.send(await connection.recv())
+        with pytest.raises(ConnectionClosedError, match="reserved"):
+            await connection.recv()
+        assert await seen == ("hi", 1002)

@@ -23,7 +23,7 @@ use super::{
     writer::{Leftover, Writer, Written},
 };
 use crate::core::{
-    frame::{FrameReader, Role},
+    frame::{FrameReader, Role, Violation},
     heartbeat::Heartbeat,
     session::Loss,
 };
@@ -34,6 +34,9 @@ mod timing;
 
 /// Turns before the others of the thread come first.
 const TURNS: usize = 16;
+/// How long what was sent before a violation may be answered, before the connection is failed for it. A reader that takes
+/// one message at a time would not have seen the violation yet.
+const ANSWERS: Duration = Duration::from_millis(100);
 /// How long an answer to the peer's close frame may take to be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -59,6 +62,8 @@ enum Ending {
     Flushing,
     /// Our close frame is on its way; the peer's is awaited.
     AwaitingPeer,
+    /// The server broke the protocol; what it sent before that may still be answered.
+    Condemned(Violation),
     /// Last words are being written; then this is the loss.
     LastWords(Loss),
 }
@@ -235,6 +240,7 @@ impl Link {
         let failed = self.write_failed.take()?;
         match std::mem::replace(&mut self.ending, Ending::None) {
             Ending::LastWords(loss) => Some(loss),
+            Ending::Condemned(violation) => Some(self.condemn(violation)),
             _ => Some(failed),
         }
     }

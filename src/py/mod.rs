@@ -12,6 +12,8 @@ mod connection;
 mod decode;
 mod delivery;
 mod encode;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod half;
 mod line;
 mod local_server;
@@ -34,7 +36,7 @@ fn attach<T>(work: impl FnOnce(Python<'_>) -> T) -> Option<T> {
 }
 
 /// The native half of `fal_realtime`.
-#[pymodule]
+#[pymodule(gil_used = true)] // waits are armed under the GIL; not yet proved without it
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     codec::register(module)?;
     local_server::register(module)?;

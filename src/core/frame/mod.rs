@@ -47,14 +47,14 @@ pub struct Limits {
     pub max_message_size: usize,
     /// The largest payload of a frame, in bytes. 64 MiB by default.
     pub max_frame_size: usize,
-    /// The most fragments of a message. Bounds a flood of empty ones, which no size limit would stop. 65,536 by
-    /// default.
+    /// The most fragments of a message. Bounds a flood of empty ones, which no size limit would stop and of which none
+    /// takes memory. 1,048,576 by default: 64 MiB in pieces of 64 bytes.
     pub max_fragments: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_message_size: 64 << 20, max_frame_size: 64 << 20, max_fragments: 65_536 }
+        Self { max_message_size: 64 << 20, max_frame_size: 64 << 20, max_fragments: 1 << 20 }
     }
 }
 

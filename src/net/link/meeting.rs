@@ -52,7 +52,7 @@ impl Link {
                 kind = kind.and(Interest::ANSWERS);
             }
         }
-        if self.may_write && matches!(self.ending, Ending::None | Ending::Flushing) {
+        if self.may_write && matches!(self.ending, Ending::None | Ending::Flushing | Ending::Condemned(_)) {
             while let Some(next) = inner.outbox.next_weight()
                 && self.writer.wants(next)
                 && let Some(message) = inner.outbox.take()

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-use super::{Ending, Link, broken};
+use super::{ANSWERS, Ending, Link, broken};
 use crate::{
     core::{
         frame::{Control, Message, Violation, close_payload},
@@ -34,7 +34,7 @@ impl Link {
 
     /// Reads and understands what has come. Answers whether there may be more.
     pub(super) fn read(&mut self, context: &mut Context<'_>) -> Result<bool, Loss> {
-        if self.paused || matches!(self.ending, Ending::LastWords(_)) {
+        if self.paused || self.hears_no_more() {
             return Ok(false);
         }
         if !self.leftover.is_empty() {
@@ -44,6 +44,9 @@ impl Link {
         for _ in 0..READS {
             if self.verdict != Verdict::Nothing {
                 return Ok(true);
+            }
+            if self.hears_no_more() {
+                return Ok(false);
             }
             let direct = match self.reader.direct() {
                 Some(mut room) => {
@@ -105,7 +108,7 @@ impl Link {
                 Ok(Some(Message::Ping(payload))) => self.writer.push_pong(payload),
                 Ok(Some(Message::Pong(_))) => {}
                 Ok(Some(Message::Close { code, reason })) => return Err(self.closed_by_peer(code, reason)),
-                Err(violation) => return Err(self.violated(violation)),
+                Err(violation) => return self.violated(violation),
             }
         }
     }
@@ -120,7 +123,22 @@ impl Link {
         Loss::Close { code, reason }
     }
 
-    fn violated(&mut self, violation: Violation) -> Loss {
+    /// Nothing more is read.
+    fn hears_no_more(&self) -> bool {
+        matches!(self.ending, Ending::Condemned(_) | Ending::LastWords(_))
+    }
+
+    fn violated(&mut self, violation: Violation) -> Result<(), Loss> {
+        let answerable = self.accepted || self.intake.has_result();
+        if answerable && self.may_write && matches!(self.ending, Ending::None) {
+            self.ending = Ending::Condemned(violation);
+            self.end_within(ANSWERS);
+            return Ok(());
+        }
+        Err(self.condemn(violation))
+    }
+
+    pub(super) fn condemn(&mut self, violation: Violation) -> Loss {
         self.writer.retract();
         self.writer.push_control(Control::Close, &close_payload(violation.code, violation.reason));
         let message = format!("the server broke the WebSocket protocol: {}", violation.reason);

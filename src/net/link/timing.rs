@@ -26,6 +26,12 @@ impl Link {
         if self.ends_by.is_some_and(|by| by <= now) {
             let loss = match std::mem::replace(&mut self.ending, Ending::None) {
                 Ending::LastWords(loss) => loss,
+                Ending::Condemned(violation) => {
+                    self.ends_by = None;
+                    let loss = self.condemn(violation);
+                    self.fail(loss);
+                    return Poll::Ready(None);
+                }
                 _ => Loss::Broken("the server did not close in time".into()),
             };
             return Poll::Ready(Some(Event::Lost(loss)));

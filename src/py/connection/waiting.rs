@@ -77,6 +77,8 @@ impl Connection {
             (!waiting.requests.is_empty(), Interest::ANSWERS),
             (waiting.senders.is_waiting(), Interest::ROOM),
             (!waiting.drainers.is_empty(), Interest::DRAINED),
+            // The end of the connection is nothing in the ring, and may come while a receiver begins to wait.
+            (waiting.receivers.is_waiting(), Interest::STATE),
             (!waiting.openers.is_empty() || !waiting.closers.is_empty(), Interest::STATE),
         ] {
             if wanted {

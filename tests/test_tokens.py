@@ -367,6 +367,7 @@ async def test_a_refreshed_token_is_used_when_the_connection_opens_again():
         options = {"token_provider": provide, "token_expiration_seconds": 1}
         async with peer.client().connect(APP, reconnect=ReconnectPolicy(initial_delay=0.001), **options):
             await asked.has(2)
+            await asyncio.sleep(0.3)  # nothing announces that the provider's answer has arrived
             leave.set()
             await peer.until(lambda: len(peer.sessions) == 2)
         assert [session.token for session in peer.sessions] == ["token-1", "token-2"]

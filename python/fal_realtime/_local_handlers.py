@@ -196,6 +196,9 @@ class HandlerThread:
         if not self._native.respond(session, _encode(result)):
             while not self._native.has_room(session):  # noqa: ASYNC110 - the I/O thread sets no events
                 await asyncio.sleep(_ROOM_POLL)
+        else:
+            # A generator that awaits nothing would otherwise never hear that its client is gone.
+            await asyncio.sleep(0)
 
 
 async def _iterate(queue: asyncio.Queue[Any], timeout: float | None) -> AsyncIterator[Any]:

@@ -114,6 +114,21 @@ def evaluate(cells: Mapping[str, Rounds]) -> list[dict[str, Any]]:
     return rows
 
 
+def columns(row: Mapping[str, Any]) -> list[str]:
+    """One target for a table: group, cell, figure, reached, wanted, verdict."""
+    against = f" / {row['base']}" if row["base"] else ""
+    ours = "" if row["ours"] == OURS else f" ({row['ours']})"
+    unit = "x" if row["base"] else ""
+    return [
+        row["group"],
+        row["cell"],
+        f"{row['metric']}{against}{ours}",
+        f"{row['median']:.2f}{unit} [{row['low']:.2f}..{row['high']:.2f}]",
+        f"{row['op']} {row['bound']:g}{unit}",
+        "met" if row["met"] else "MISSED",
+    ]
+
+
 def lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """The evaluation as text."""
     if not rows:
@@ -122,11 +137,5 @@ def lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     met = sum(row["met"] for row in rows)
     yield f"targets: {met} of {len(rows)} met"
     for row in rows:
-        against = f" / {row['base']}" if row["base"] else ""
-        ours = "" if row["ours"] == OURS else f" ({row['ours']})"
-        unit = "x" if row["base"] else ""
-        yield (
-            f"  {'met   ' if row['met'] else 'MISSED'} {row['group']:<34} {row['cell']:<26} "
-            f"{row['metric']}{against}{ours}: {row['median']:.2f}{unit} [{row['low']:.2f}..{row['high']:.2f}], "
-            f"target {row['op']} {row['bound']:g}{unit}"
-        )
+        group, cell, figure, reached, wanted, verdict = columns(row)
+        yield f"  {verdict:<6} {group:<34} {cell:<26} {figure}: {reached}, target {wanted}"

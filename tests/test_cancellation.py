@@ -322,3 +322,12 @@ async def test_random_schedules_of_cancelled_operations_leave_the_connection_usa
 async def settle(operation: Callable[[], Awaitable[None]]) -> None:
     with contextlib.suppress(fal_realtime.RequestTimeoutError):
         await operation()
+
+
+async def test_a_receive_that_is_dropped_while_it_waits_leaves_the_line(peer: Peer) -> None:
+    async with peer.connect() as connection:
+        dropped = connection.recv()
+        assert asyncio.isfuture(dropped.send(None))
+        del dropped
+        await connection.send({"count": 1})
+        assert (await asyncio.wait_for(connection.recv(), 5))["n"] == 0

@@ -9,6 +9,7 @@ import random
 import msgpack
 import pytest
 from support import LIMIT, Log, Peer, Session, gather, result_of
+from support_lifecycle import until
 
 from fal_realtime import ConnectionClosedError, DecodeError, MessageTooLargeError
 
@@ -288,6 +289,32 @@ async def test_a_decoder_that_raises_is_a_decode_error_with_its_cause_and_delive
                     assert await results.has(1) == [{"number": 1}]
                     [error] = errors
             assert isinstance(error.__cause__, LookupError)
+
+
+async def test_a_decoder_whose_result_cannot_be_awaited_is_a_decode_error_and_delivery_goes_on():
+    class Broken:
+        def __await__(self):
+            raise LookupError(0)
+
+    def decode(message):
+        message = msgpack.unpackb(message)
+        return Broken() if message["number"] == 0 else message
+
+    with Peer() as peer:
+        async with peer.client().connect(APP, decode_message=decode, throttle_interval=0) as connection:
+            # As a newcomer, and as one that waited.
+            for waits in (False, True):
+                if not waits:
+                    connection.send_nowait({"number": 0})
+                    await until(lambda: connection.stats()["received_pending"], "the result")
+                receiving = asyncio.ensure_future(result_of(connection.recv()))
+                await asyncio.sleep(0)
+                if waits:
+                    connection.send_nowait({"number": 0})
+                with pytest.raises(DecodeError, match="LookupError: 0"):
+                    await receiving
+                connection.send_nowait({"number": 1})
+                assert await result_of(connection.recv()) == {"number": 1}
 
 
 async def test_a_coroutine_that_awaits_a_decoder_can_close_the_connection_meanwhile():

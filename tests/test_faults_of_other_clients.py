@@ -455,12 +455,12 @@ async def test_a_server_that_does_not_read_makes_send_wait():
         async with peer.client().connect(APP, throttle_interval=0, ping_interval=None) as connection:
             message = {"image_bytes": bytes(1 << 20)}
             # More than the sockets' buffers hold, and than the queue's 64 MiB.
-            stuck = False
-            while not stuck:
+            stuck = 0
+            while stuck < 5:  # a busy machine may be slow for a while
                 fill(connection, message)
                 written = connection.stats()["written"]
                 await prove_alive_elsewhere()
-                stuck = connection.stats()["written"] == written
+                stuck = stuck + 1 if connection.stats()["written"] == written else 0
             waiting = asyncio.ensure_future(connection.send(message))
             await prove_alive_elsewhere()
             assert not waiting.done()

@@ -16,6 +16,7 @@ from ._options import (
     DEFAULT_THROTTLE_INTERVAL,
     ClientOptions,
     ConnectOptions,
+    Hidden,
     InsecureForLocalTests,
     ReconnectPolicy,
 )
@@ -77,8 +78,9 @@ class BaseClient(ABC, Generic[ConnectionT]):
             credentials, base_url, rest_url, token_path, proxy, trust_env, proxy_url, ssl, user_agent, side
         )
         self._side = self._options.resolved_side()
-        self._native_arguments = self._options.as_native(f"fal-realtime/{version()} (python)")
-        self._native: tuple[str | None, _core.Client] | None = None
+        self._base_url = self._options.resolved_base_url()
+        self._user_agent = f"fal-realtime/{version()} (python)"
+        self._native: tuple[Hidden | None, _core.Client] | None = None
         self._reusable: ConnectionCache[ConnectionT] = ConnectionCache()
         self._lock = threading.Lock()
 
@@ -179,19 +181,76 @@ class BaseClient(ABC, Generic[ConnectionT]):
         if noop or options.connection_key is None:
             return self._make(client, app, options, noop=noop)
         return self._reusable.get_or_make(
-            app, options.connection_key, options, lambda: self._make(client, app, options, noop=False)
+            app, options.connection_key, options, lambda: self._make(client, app, options)
         )
 
+    def connect_raw(
+        self,
+        url: str,
+        *,
+        on_result: ResultCallback | None = None,
+        on_error: ErrorCallback | None = None,
+        on_state_change: StateCallback | None = None,
+        reconnect: ReconnectPolicy | None = None,
+        open_timeout: float = 90,
+        ping_interval: float | None = 20,
+        ping_timeout: float | None = 20,
+        close_timeout: float = 10,
+        max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE,
+    ) -> ConnectionT:
+        """Make a connection to any WebSocket server, on which messages pass as they are.
+
+        `send` takes `bytes` (a binary message) or `str` (a text message), `recv` and iteration give the same. Nothing
+        of fal's protocol applies: no key or token is sent, nothing is throttled or looked at, there is no `request`.
+        When the server closes normally (code 1000, or none), iteration ends and the connection is closed; other
+        codes raise `ConnectionClosedError`. The client's `proxy`, `ssl` and `user_agent` hold here too.
+
+        Args:
+            url: The whole address, `ws://` or `wss://`, with its query. The query appears in no repr or message.
+            on_result: Takes each message; then `recv` and iteration are not available.
+            on_error: Takes each error that no call raised.
+            on_state_change: Takes each new state.
+            reconnect: When and how often to reconnect after a loss that is no normal close. Default: never.
+            open_timeout: Seconds for opening.
+            ping_interval: Seconds between two pings; None: no pings.
+            ping_timeout: Seconds without an answer to a ping after which the connection counts as lost; None: never.
+            close_timeout: Seconds for the closing handshake.
+            max_message_size: Bytes, in both directions.
+
+        Raises:
+            ValueError: The URL or an option has a value that is not accepted.
+            TypeError: An option is of the wrong type.
+        """
+        check.url("url", url, "ws", "wss", query=True)
+        options = ConnectOptions(
+            on_result=on_result,
+            on_error=on_error,
+            on_state_change=on_state_change,
+            throttle_interval=0,
+            use_jwt=False,
+            reconnect=reconnect,
+            open_timeout=open_timeout,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            close_timeout=close_timeout,
+            max_message_size=max_message_size,
+        )
+        return self._make(self._native_client(), "raw", options, url=url)
+
     @abstractmethod
-    def _make(self, client: _core.Client, app: str, options: ConnectOptions, *, noop: bool) -> ConnectionT:
-        """Make the connection, or one that does nothing."""
+    def _make(
+        self, client: _core.Client, app: str, options: ConnectOptions, *, noop: bool = False, url: str | None = None
+    ) -> ConnectionT:
+        """Make the connection, or one that does nothing (`noop`), or a raw one (`url`)."""
 
     def _native_client(self) -> _core.Client:
         """The native client of the current credentials; it holds the tokens, so a new key means a new one."""
         credentials = self._options.resolved_credentials()
+        hidden = None if credentials is None else Hidden(credentials)
         with self._lock:
-            if self._native is None or self._native[0] != credentials:
-                self._native = credentials, _core.Client(credentials=credentials, **self._native_arguments)
+            if self._native is None or self._native[0] != hidden:
+                arguments = {**self._options.as_native(self._user_agent), "base_url": self._base_url}
+                self._native = hidden, _core.Client(credentials=credentials, **arguments)
             return self._native[1]
 
     def __reduce__(self) -> NoReturn:
@@ -200,4 +259,4 @@ class BaseClient(ABC, Generic[ConnectionT]):
         raise TypeError(message)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._native_arguments['base_url']}>"
+        return f"<{type(self).__name__} {self._base_url}>"

@@ -93,15 +93,15 @@ def callable_or_none(name: str, value: object) -> None:
         raise wrong_type(name, "callable or None", value)
 
 
-def url(name: str, value: object, *schemes: str) -> None:
-    """An absolute URL without query and credentials."""
+def url(name: str, value: object, *schemes: str, query: bool = False) -> None:
+    """An absolute URL without credentials and fragment, and without a query unless that is allowed."""
     parts = urlsplit(text(name, value))
     accepted = " or ".join(f"{scheme}://" for scheme in schemes)
     if parts.scheme not in schemes or not parts.hostname:
         message = f"{name} must be an address that starts with {accepted}, not {parts.scheme}://{parts.hostname or ''}"
         raise ValueError(message)
-    if parts.username or parts.password or parts.query or parts.fragment:
-        message = f"{name} must hold neither credentials nor a query"
+    if parts.username or parts.password or parts.fragment or (parts.query and not query):
+        message = f"{name} must hold neither credentials nor a {'fragment' if query else 'query'}"
         raise ValueError(message)
 
 

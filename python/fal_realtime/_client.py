@@ -23,8 +23,10 @@ class RealtimeClient(BaseClient[RealtimeConnection]):
     app share their token. It holds nothing open, so that it need not be closed.
     """
 
-    def _make(self, client: _core.Client, app: str, options: ConnectOptions, *, noop: bool) -> RealtimeConnection:
-        arguments = {"app": app, **options.as_native()}
+    def _make(
+        self, client: _core.Client, app: str, options: ConnectOptions, *, noop: bool = False, url: str | None = None
+    ) -> RealtimeConnection:
+        arguments = {"app": app, "url": url, **options.as_native()}
         if noop:
             return NoopConnection(client, **arguments)
         if is_async(options.encode_message):

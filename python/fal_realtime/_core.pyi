@@ -41,6 +41,7 @@ class Connection:
         client: Client,
         *,
         app: str,
+        url: str | None = None,
         path: str | None,
         max_buffering: int | None,
         throttle_interval: float,
@@ -62,15 +63,15 @@ class Connection:
         on_timings: Callable[[Any], object] | None,
         on_state_change: Callable[[Any], object] | None,
     ) -> Self:
-        """Check the app id and the path; nothing is opened, and no event loop is needed.
+        """Check the app id and the path, or the `url` of a raw connection; nothing is opened, no event loop needed.
 
         Raises:
-            ValueError: The app id or the path is not acceptable.
+            ValueError: The app id, the path or the URL is not acceptable.
         """
 
     @property
     def app(self) -> str:
-        """The app id with its path, such as `fal-ai/fast-lcm-diffusion/realtime`."""
+        """The app id with its path, such as `fal-ai/fast-lcm-diffusion/realtime`; in raw mode the URL without query."""
 
     @property
     def state(self) -> ConnectionState:
@@ -187,6 +188,7 @@ class SyncConnection:
         client: Client,
         *,
         app: str,
+        url: str | None = None,
         path: str | None,
         max_buffering: int | None,
         throttle_interval: float,
@@ -208,15 +210,15 @@ class SyncConnection:
         on_timings: Callable[[Any], object] | None,
         on_state_change: Callable[[Any], object] | None,
     ) -> Self:
-        """Check the app id and the path; nothing is opened.
+        """Check the app id and the path, or the `url` of a raw connection; nothing is opened.
 
         Raises:
-            ValueError: The app id or the path is not acceptable.
+            ValueError: The app id, the path or the URL is not acceptable.
         """
 
     @property
     def app(self) -> str:
-        """The app id with its path, such as `fal-ai/fast-lcm-diffusion/realtime`."""
+        """The app id with its path, such as `fal-ai/fast-lcm-diffusion/realtime`; in raw mode the URL without query."""
 
     @property
     def state(self) -> ConnectionState:

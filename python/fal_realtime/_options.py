@@ -218,17 +218,39 @@ class ConnectOptions(Callbacks):
             raise ValueError(message)
 
 
+class Hidden:
+    """A secret that nobody sees who looks at the attributes of what holds it."""
+
+    __slots__ = ("reveal",)
+
+    def __init__(self, secret: str) -> None:
+        self.reveal: Callable[[], str] = lambda: secret
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Hidden) and self.reveal() == other.reveal()
+
+    def __hash__(self) -> int:
+        return hash(self.reveal())
+
+    def __repr__(self) -> str:
+        return "Hidden()"
+
+
+def _revealed(value: str | Hidden | None) -> str | None:
+    return value.reveal() if isinstance(value, Hidden) else value
+
+
 @dataclass(frozen=True)
 class ClientOptions:
     """The options of a client; they are described at `RealtimeClient`."""
 
-    credentials: str | CredentialsSource | None = field(default=None, repr=False)
+    credentials: str | Hidden | CredentialsSource | None = field(default=None, repr=False)
     base_url: str | None = None
     rest_url: str = "https://rest.fal.ai"
     token_path: str = "/tokens/"  # noqa: S105 - a path, not a secret
-    proxy: str | None = field(default=None, repr=False)  # it may hold a password
+    proxy: str | Hidden | None = field(default=None, repr=False)  # it may hold a password
     trust_env: bool = True
-    proxy_url: str | None = field(default=None, repr=False)  # likewise
+    proxy_url: str | Hidden | None = field(default=None, repr=False)  # likewise
     ssl: str | os.PathLike[str] | InsecureForLocalTests | None = None
     user_agent: str | None = None
     side: Side | None = None
@@ -248,15 +270,18 @@ class ClientOptions:
         self._ca_file()
         check.header_value("user_agent", self.user_agent)
         self.resolved_side()
+        for name in ("credentials", "proxy", "proxy_url"):
+            if isinstance(value := getattr(self, name), str):
+                object.__setattr__(self, name, Hidden(value))
 
     def as_native(self, user_agent: str) -> dict[str, Any]:
         """The arguments of a native client except the credentials; `user_agent` is the default."""
         return {
             "base_url": self.resolved_base_url(),
             "token_url": self.rest_url.rstrip("/") + self.token_path,
-            "proxy": self.proxy,
+            "proxy": _revealed(self.proxy),
             "trust_env": self.trust_env,
-            "proxy_url": self.proxy_url,
+            "proxy_url": _revealed(self.proxy_url),
             "ca_file": self._ca_file(),
             "insecure": isinstance(self.ssl, InsecureForLocalTests),
             "user_agent": self.user_agent or user_agent,
@@ -267,7 +292,7 @@ class ClientOptions:
         if callable(self.credentials):
             name, key = "what the credentials callable returns", self.credentials()
         else:
-            name, key = "the key from the environment", self.credentials or credentials_from_env()
+            name, key = "the key from the environment", _revealed(self.credentials) or credentials_from_env()
         if key is not None:
             check.secret(name, key, "a str of printable ASCII, such as 'key_id:key_secret'")
         return key

@@ -115,15 +115,17 @@ class SyncRealtimeClient(BaseClient[SyncRealtimeConnection]):
     The options are those of `RealtimeClient`; callbacks, encoder, decoder and token provider are plain functions.
     """
 
-    def _make(self, client: _core.Client, app: str, options: ConnectOptions, *, noop: bool) -> SyncRealtimeConnection:
+    def _make(
+        self, client: _core.Client, app: str, options: ConnectOptions, *, noop: bool = False, url: str | None = None
+    ) -> SyncRealtimeConnection:
         for name in _PLAIN_ONLY:
             if is_async(getattr(options, name)):
                 message = f"{name} is a coroutine function, which SyncRealtimeClient cannot await: use RealtimeClient"
                 raise TypeError(message)
-        arguments = options.as_native()
+        arguments = {"app": app, "url": url, **options.as_native()}
         if noop:
-            return SyncNoopConnection(client, app=app, **arguments)
-        connection = SyncRealtimeConnection(client, app=app, **arguments)
+            return SyncNoopConnection(client, **arguments)
+        connection = SyncRealtimeConnection(client, **arguments)
         connection._dispatch(options.callbacks())  # noqa: SLF001 - its own module
         return connection
 

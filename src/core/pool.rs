@@ -1,45 +1,73 @@
-//! Recycles the memory of large messages.
+//! Recycles the memory of messages that are not small.
 //!
-//! An allocator gives large blocks back to the operating system at once, which then hands out fresh, zeroed pages
-//! for the next message: with messages of 100 KB that costs more than everything else together. A few blocks kept
-//! here make the next message reuse the last one's.
+//! A message is allocated on one thread and freed on another, and an allocator gives such memory back to the operating
+//! system soon, which then hands out fresh, zeroed pages for the next message: that costs more than everything else
+//! together. Some buffers kept here let the next message reuse the last one's.
 
-use std::collections::TryReserveError;
+use std::{collections::TryReserveError, hint};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
-/// Smaller buffers are the allocator's business: it keeps those.
-const SMALLEST: usize = 32 << 10;
-/// Capacities are multiples of this, so that messages of nearly the same size fit each other's buffers.
-pub(super) const STEP: usize = 16 << 10;
+/// Smaller buffers are the allocator's business: each thread keeps those at hand.
+const SMALLEST: usize = 2 << 10;
+/// Larger buffers are too rare to be kept.
+const LARGEST: usize = 8 << 20;
 /// What all kept buffers together may hold, in bytes.
 const KEPT: usize = 16 << 20;
+/// Sizes come in four steps to each doubling, so that at most a fifth of a buffer is unused.
+const CLASSES: usize = 4 * (LARGEST.ilog2() - SMALLEST.ilog2()) as usize + 1;
+/// How often the lock is tried. It is held for nanoseconds, except in a forked child, where it may be held for ever.
+const TRIES: u32 = 100;
 
-/// The buffers that are not in use.
+/// The buffers that are not in use, by size class.
 struct Pool {
-    buffers: Vec<Vec<u8>>,
+    classes: [Vec<Vec<u8>>; CLASSES],
     bytes: usize,
 }
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { buffers: Vec::new(), bytes: 0 });
+static POOL: Mutex<Pool> = Mutex::new(Pool { classes: [const { Vec::new() }; CLASSES], bytes: 0 });
+
+/// The largest class that is not above `size`, which is in bounds.
+fn class_below(size: usize) -> usize {
+    let octave = size.ilog2();
+    let quarter = (size >> (octave - 2)) & 3;
+    4 * (octave - SMALLEST.ilog2()) as usize + quarter
+}
+
+/// The smallest class that is not below `size`, which is in bounds.
+fn class_above(size: usize) -> usize {
+    let below = class_below(size);
+    if capacity_of(below) < size { below + 1 } else { below }
+}
+
+/// The capacity of a class.
+fn capacity_of(class: usize) -> usize {
+    (SMALLEST << (class / 4)) / 4 * (4 + class % 4)
+}
+
+fn lock() -> Option<MutexGuard<'static, Pool>> {
+    for _ in 0..TRIES {
+        if let Some(pool) = POOL.try_lock() {
+            return Some(pool);
+        }
+        hint::spin_loop();
+    }
+    None
+}
 
 /// An empty buffer of at least this capacity, and not much more. Fails when there is not that much memory.
 pub fn take(capacity: usize) -> Result<Vec<u8>, TryReserveError> {
-    if capacity < SMALLEST {
+    if !(SMALLEST..=LARGEST).contains(&capacity) {
         return fresh(capacity);
     }
-    // A lock that was held during a fork is never released in the child: there, the pool is simply not used.
-    if let Some(mut pool) = POOL.try_lock() {
-        let most = capacity + capacity / 4 + STEP;
-        let fits = |buffer: &Vec<u8>| (capacity..=most).contains(&buffer.capacity());
-        // From the end: what was used last is in the processor's cache.
-        if let Some(place) = pool.buffers.iter().rposition(fits) {
-            let buffer = pool.buffers.swap_remove(place);
-            pool.bytes -= buffer.capacity();
-            return Ok(buffer);
-        }
+    let class = class_above(capacity);
+    if let Some(mut pool) = lock()
+        && let Some(buffer) = pool.classes.get_mut(class).and_then(Vec::pop)
+    {
+        pool.bytes -= buffer.capacity();
+        return Ok(buffer);
     }
-    fresh(capacity.checked_next_multiple_of(STEP).unwrap_or(capacity))
+    fresh(capacity_of(class))
 }
 
 fn fresh(capacity: usize) -> Result<Vec<u8>, TryReserveError> {
@@ -50,23 +78,40 @@ fn fresh(capacity: usize) -> Result<Vec<u8>, TryReserveError> {
 
 /// Takes back a buffer, whatever is in it.
 pub fn give(mut buffer: Vec<u8>) {
-    if buffer.capacity() < SMALLEST || buffer.capacity() > KEPT / 2 {
+    if !(SMALLEST..=LARGEST).contains(&buffer.capacity()) {
         return;
     }
     buffer.clear();
-    let mut displaced = Vec::new();
-    if let Some(mut pool) = POOL.try_lock() {
-        pool.bytes += buffer.capacity();
-        pool.buffers.push(buffer);
-        // The oldest sizes make room: the traffic has changed.
-        while pool.bytes > KEPT {
-            let oldest = pool.buffers.remove(0);
-            pool.bytes -= oldest.capacity();
-            displaced.push(oldest);
-        }
+    let class = class_below(buffer.capacity());
+    let Some(mut pool) = lock() else { return };
+    pool.bytes += buffer.capacity();
+    if let Some(kept) = pool.classes.get_mut(class) {
+        kept.push(buffer);
     }
-    // Freed outside of the lock.
-    drop(displaced);
+    if pool.bytes <= KEPT {
+        return;
+    }
+    // Other sizes make room: the traffic may have changed. If there are none, this is more than is ever needed.
+    let displaced = pool.displace(class);
+    drop(pool);
+    drop(displaced); // freed outside of the lock
+}
+
+impl Pool {
+    /// Takes out buffers until the rest is within bounds, those of `spared` last.
+    fn displace(&mut self, spared: usize) -> Vec<Vec<u8>> {
+        let mut displaced = Vec::new();
+        let order = (0..CLASSES).filter(|class| *class != spared).rev().chain([spared]);
+        for class in order {
+            while self.bytes > KEPT
+                && let Some(buffer) = self.classes.get_mut(class).and_then(Vec::pop)
+            {
+                self.bytes -= buffer.capacity();
+                displaced.push(buffer);
+            }
+        }
+        displaced
+    }
 }
 
 /// A buffer that goes back when it is dropped.
@@ -76,6 +121,16 @@ impl Recycled {
     /// Bytes that give their memory back to the pool when the last reference to them is dropped.
     pub fn bytes(buffer: Vec<u8>) -> bytes::Bytes {
         if buffer.capacity() < SMALLEST { buffer.into() } else { bytes::Bytes::from_owner(Self(buffer)) }
+    }
+
+    /// A copy of a payload, in recycled memory unless it is small.
+    pub fn copy(payload: &[u8]) -> bytes::Bytes {
+        if payload.len() < SMALLEST {
+            return bytes::Bytes::copy_from_slice(payload);
+        }
+        let mut buffer = take(payload.len()).unwrap_or_default();
+        buffer.extend_from_slice(payload);
+        Self::bytes(buffer)
     }
 }
 
@@ -96,13 +151,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_small_buffer_is_the_allocators() {
-        assert_eq!(take(100).unwrap().capacity(), 100);
-        assert!(matches!(Recycled::bytes(vec![7; 10]).as_ref(), [7, ..]));
+    fn every_size_has_a_class_that_wastes_at_most_a_fifth() {
+        assert_eq!(capacity_of(0), SMALLEST);
+        assert_eq!(capacity_of(CLASSES - 1), LARGEST);
+        for class in 0..CLASSES {
+            assert_eq!(class_below(capacity_of(class)), class);
+        }
+        for size in (SMALLEST..=LARGEST).step_by(1_237) {
+            assert!(capacity_of(class_below(size)) <= size);
+            let capacity = capacity_of(class_above(size));
+            assert!((size..=size + size / 4).contains(&capacity), "{capacity} for {size}");
+        }
     }
 
     #[test]
-    fn a_large_buffer_is_used_again_for_a_message_of_nearly_the_same_size() {
+    fn a_small_buffer_is_the_allocators() {
+        assert_eq!(take(100).unwrap().capacity(), 100);
+        assert_eq!(Recycled::copy(&[7; 10]).as_ref(), [7; 10]);
+    }
+
+    #[test]
+    fn a_buffer_is_used_again_for_a_message_of_nearly_the_same_size() {
         // A size of its own: tests run at the same time.
         let mut first = take(1_234_567).unwrap();
         first.extend_from_slice(&[1, 2, 3]);
@@ -110,17 +179,18 @@ mod tests {
         drop(Recycled::bytes(first));
         let again = take(1_234_000).unwrap();
         assert_eq!((again.as_ptr(), again.capacity(), again.len()), (at, capacity, 0));
-        give(again);
-        assert!(take(400_000).unwrap().capacity() < 1_234_000, "a much smaller message does not occupy it");
     }
 
     #[test]
-    fn the_pool_is_bounded() {
-        for size in 0..64 {
-            give(Vec::with_capacity(1_000_000 + size * STEP));
+    fn the_pool_is_bounded_and_follows_the_traffic() {
+        for _ in 0..64 {
+            give(Vec::with_capacity(1 << 20));
         }
+        give(Vec::with_capacity(3 << 20));
         let pool = POOL.lock();
         assert!(pool.bytes <= KEPT);
-        assert_eq!(pool.bytes, pool.buffers.iter().map(Vec::capacity).sum::<usize>());
+        let all = pool.classes.iter().flatten().map(Vec::capacity);
+        assert_eq!(pool.bytes, all.sum::<usize>());
+        assert_eq!(pool.classes[class_below(3 << 20)].len(), 1);
     }
 }

@@ -5,167 +5,18 @@
 
 use std::time::{Duration, Instant};
 
-use super::backoff::{Backoff, BackoffPolicy};
+use super::backoff::Backoff;
 use crate::error::{Error, ErrorKind};
+
+mod vocabulary;
+
+pub use vocabulary::{Action, Input, Loss, SessionConfig, State};
 
 /// A socket that was open for so long had been accepted.
 const ACCEPTED_AFTER: Duration = Duration::from_secs(10);
 /// A socket that gave no result and closed sooner than this is not replaced at once: a server that accepts and
 /// then closes would be dialled at full speed.
 const SHORT_LIVED: Duration = Duration::from_secs(1);
-
-/// Where a connection stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum State {
-    /// No socket; the next message opens one.
-    Idle,
-    /// Waiting for a token.
-    Authenticating,
-    /// Opening the socket.
-    Connecting,
-    /// Messages flow.
-    Active,
-    /// The socket was lost; waiting to open another.
-    Waiting,
-    /// Closing the socket.
-    Closing,
-    /// Over.
-    Closed,
-}
-
-impl State {
-    /// Every state.
-    pub const ALL: [Self; 7] = [
-        Self::Idle,
-        Self::Authenticating,
-        Self::Connecting,
-        Self::Active,
-        Self::Waiting,
-        Self::Closing,
-        Self::Closed,
-    ];
-
-    /// The name that Python sees.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Authenticating => "authenticating",
-            Self::Connecting => "connecting",
-            Self::Active => "active",
-            Self::Waiting => "waiting",
-            Self::Closing => "closing",
-            Self::Closed => "closed",
-        }
-    }
-}
-
-/// How a socket ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Loss {
-    /// A close frame came with this code (1005 if it had none).
-    Close {
-        /// The close code.
-        code: u16,
-        /// The close reason.
-        reason: String,
-    },
-    /// It broke: reset, end of file in the middle, no pong, or a violation of the protocol.
-    Broken(String),
-}
-
-/// What happened.
-#[derive(Debug, Clone)]
-pub enum Input {
-    /// A message was accepted, or (`eager`) somebody waits for the opening itself.
-    Open {
-        /// Somebody waits and can be told of a failure.
-        eager: bool,
-    },
-    /// The token that was asked for is there.
-    TokenReady,
-    /// No token could be had.
-    TokenFailed(Error),
-    /// The socket is open.
-    Opened {
-        /// The socket's generation.
-        socket: u64,
-    },
-    /// The socket could not be opened.
-    OpenFailed {
-        /// The socket's generation.
-        socket: u64,
-        /// Why.
-        error: Error,
-    },
-    /// A result came: the server has accepted us.
-    Accepted {
-        /// The socket's generation.
-        socket: u64,
-    },
-    /// The server refused the token in band.
-    Unauthorized {
-        /// The socket's generation.
-        socket: u64,
-    },
-    /// The server says that its session is over; it will close.
-    SessionOver {
-        /// The socket's generation.
-        socket: u64,
-    },
-    /// The socket is gone. `unsent` says whether messages wait to be sent.
-    Lost {
-        /// The socket's generation.
-        socket: u64,
-        /// How it ended.
-        loss: Loss,
-        /// Messages wait.
-        unsent: bool,
-    },
-    /// The time of [`Action::Wait`] is over.
-    Elapsed,
-    /// The caller closes.
-    Close,
-}
-
-/// What to do.
-#[derive(Debug, Clone)]
-pub enum Action {
-    /// Get a token; `fresh` asks for a newer one than the last. Answer with `TokenReady` or `TokenFailed`.
-    FetchToken {
-        /// The last token was refused.
-        fresh: bool,
-    },
-    /// Open a socket of this generation. Answer with `Opened` or `OpenFailed`.
-    Dial {
-        /// The new socket's generation.
-        socket: u64,
-    },
-    /// Give up the token request or the dialling that is under way, or drop the socket.
-    Abandon,
-    /// Write no further messages on this socket.
-    StopWriting,
-    /// Send what is queued and a close frame with code 1000. Answer with `Lost`.
-    SendClose,
-    /// Answer with `Elapsed` after this time.
-    Wait(Duration),
-    /// The stream has ended.
-    EndStream,
-    /// The connection is over, for this reason if it was not the caller's wish.
-    Finish(Option<Error>),
-}
-
-/// What a session is told at its beginning.
-#[derive(Debug, Clone)]
-pub struct SessionConfig {
-    /// A token is needed to open a socket.
-    pub use_token: bool,
-    /// The app streams: a normal close is the end of the stream.
-    pub streaming: bool,
-    /// How to come back after a loss; `None`: a loss ends the connection.
-    pub reconnect: Option<BackoffPolicy>,
-    /// How long an opening that nobody waits for is tried, in all.
-    pub open_timeout: Duration,
-}
 
 /// The state machine of one connection.
 #[derive(Debug)]
@@ -366,6 +217,9 @@ impl Session {
     fn lost(&mut self, now: Instant, jitter: f64, loss: Loss, unsent: bool) -> Vec<Action> {
         self.forgive(now);
         self.backoff.lost(now);
+        if self.config.raw {
+            return self.lost_raw(jitter, loss);
+        }
         let normal = self.over || matches!(loss, Loss::Close { code: 1000, .. });
         if normal {
             let mut actions = Vec::new();
@@ -390,6 +244,18 @@ impl Session {
                     ErrorKind::Authentication,
                     format!("the server refused the session (close code 1008{why})"),
                 ))
+            }
+            Loss::Close { code, reason } => self.reconnect(jitter, Error::closed(code, reason)),
+            Loss::Broken(reason) => self.reconnect(jitter, Error::closed(1006, reason)),
+        }
+    }
+
+    fn lost_raw(&mut self, jitter: f64, loss: Loss) -> Vec<Action> {
+        match loss {
+            // 1005: a close frame without a code, which is what `close()` of many libraries sends.
+            Loss::Close { code: 1000 | 1005, .. } => {
+                self.state = State::Closed;
+                vec![Action::Finish(None)]
             }
             Loss::Close { code, reason } => self.reconnect(jitter, Error::closed(code, reason)),
             Loss::Broken(reason) => self.reconnect(jitter, Error::closed(1006, reason)),

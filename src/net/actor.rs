@@ -13,6 +13,7 @@ use tokio::time::timeout_at;
 use super::{
     handle::{Connection, Interest},
     link::{Event, Link},
+    redact::{credentials, quote},
     runtime::Io,
     settings::Address,
     token_store::Lease,
@@ -201,10 +202,19 @@ impl Actor {
             Event::SessionOver => Input::SessionOver { socket },
             Event::CloseAsked => Input::Close,
             Event::Lost(loss) => {
+                let loss = self.without_secrets(loss);
                 let unsent = self.drop_link(&loss);
                 Input::Lost { socket, loss, unsent }
             }
         }
+    }
+
+    /// A server may repeat in its close reason what it was told.
+    fn without_secrets(&self, loss: Loss) -> Loss {
+        let Loss::Close { code, reason } = loss else { return loss };
+        let token = self.token.iter().map(|(token, _)| token.expose());
+        let secrets = token.chain(credentials(&self.connection.settings.headers));
+        Loss::Close { code, reason: quote(&reason, secrets, reason.len()) }
     }
 
     // --- what follows from an input ---

@@ -15,44 +15,18 @@ use super::{
 use crate::{
     core::{
         inbox::{Inbox, Item, Next, Notice, Numbered, RequestKey},
-        outbox::{Accepted, Lane, Outbox, Outgoing},
+        outbox::{Accepted, Lane, Outgoing},
         session::State,
         stats::Stats,
     },
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
 };
 
-/// What the caller's side waits for; a set of flags.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Interest(u8);
+mod shared;
 
-impl Interest {
-    /// Nothing.
-    pub const NONE: Self = Self(0);
-    /// Results, errors in their place, the end.
-    pub const ITEMS: Self = Self(1);
-    /// Notices for callbacks.
-    pub const NOTICES: Self = Self(2);
-    /// Outcomes of requests.
-    pub const ANSWERS: Self = Self(4);
-    /// Room in the outgoing ring.
-    pub const ROOM: Self = Self(8);
-    /// Nothing pending on the way out.
-    pub const DRAINED: Self = Self(16);
-    /// A change of state.
-    pub const STATE: Self = Self(32);
-
-    /// Both.
-    #[must_use]
-    pub const fn and(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// Whether they have something in common.
-    pub const fn meets(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-}
+pub(super) use shared::Inner;
+use shared::displaced_error;
+pub use shared::{Interest, Routes};
 
 /// What [`Connection::look`] sees.
 #[derive(Debug)]
@@ -80,113 +54,6 @@ pub enum Offered {
     Full(Outgoing),
 }
 
-/// What the actor and the caller's threads share.
-pub(super) struct Inner {
-    pub(super) outbox: Outbox,
-    pub(super) inbox: Inbox,
-    pub(super) state: State,
-    /// Why the connection is over, when it was not the caller's wish.
-    pub(super) failure: Option<Error>,
-    pub(super) reconnects: u64,
-    /// How often it has become active.
-    openings: u64,
-    pub(super) commands: Commands,
-    /// The actor sleeps and is to be woken with this.
-    pub(super) parked: Option<Waker>,
-    pub(super) routes: Routes,
-    io: Option<Io>,
-    interest: Interest,
-    notify: Option<Arc<dyn Notify>>,
-    notified: bool,
-}
-
-/// What the caller wants of the actor.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Commands {
-    pub(super) open: Option<bool>,
-    pub(super) close: bool,
-}
-
-/// Which callbacks there are: what nobody asked for is not kept.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Routes {
-    /// Errors go to `on_error`, not between the results.
-    pub errors: bool,
-    /// There is an `on_timings`.
-    pub timings: bool,
-    /// There is an `on_state_change`.
-    pub states: bool,
-}
-
-impl Inner {
-    /// Sleeps no more. The waker is to be kicked after the lock is released.
-    fn unpark(&mut self) -> Option<Kick> {
-        let waker = self.parked.take()?;
-        Some(Kick::Wake(self.io.clone()?, waker))
-    }
-
-    /// Something of `kind` is there. The notification is to be sent after the lock is released.
-    pub(super) fn tell(&mut self, kind: Interest) -> Option<Arc<dyn Notify>> {
-        if self.notified || !self.interest.meets(kind) {
-            return None;
-        }
-        let notify = self.notify.clone()?;
-        self.notified = true;
-        Some(notify)
-    }
-
-    pub(super) fn push_error(&mut self, error: Error) -> Interest {
-        if self.routes.errors {
-            self.inbox.push_notice(Notice::Error(error));
-            Interest::NOTICES
-        } else {
-            self.inbox.push_error(error);
-            Interest::ITEMS
-        }
-    }
-
-    pub(super) fn set_state(&mut self, state: State) -> Interest {
-        // The caller's close comes first: the actor learns of it a little later.
-        let closing = self.state == State::Closing && state != State::Closed;
-        if self.state == state || self.state == State::Closed || closing {
-            return Interest::NONE;
-        }
-        self.state = state;
-        self.openings += u64::from(state == State::Active);
-        if !self.routes.states {
-            return Interest::STATE;
-        }
-        self.inbox.push_notice(Notice::State(state));
-        Interest::STATE.and(Interest::NOTICES)
-    }
-
-    /// The connection is over: what was not sent fails, and whoever waits is told.
-    pub(super) fn finish(&mut self, failure: Option<Error>) -> Interest {
-        let mut kind = self.set_state(State::Closed);
-        self.outbox.fail_all();
-        let reason = failure.clone().unwrap_or_else(|| Error::closed(1000, ""));
-        self.inbox.requests.fail_waiting(|_| true, &reason);
-        if let Some(error) = &failure
-            && self.routes.errors
-        {
-            kind = kind.and(self.push_error(error.clone()));
-        }
-        self.failure = failure;
-        kind.and(Interest::ITEMS).and(Interest::ANSWERS).and(Interest::ROOM).and(Interest::DRAINED)
-    }
-
-    /// Why nothing can be sent any more.
-    fn closed_error(&self) -> Error {
-        match &self.failure {
-            Some(failure) => match &failure.kind {
-                ErrorKind::Closed { .. } => failure.clone(),
-                _ => Error::closed(1006, failure.message.clone()),
-            },
-            None => Error::closed(1000, ""),
-        }
-    }
-}
-
 /// A connection.
 pub struct Connection {
     pub(super) settings: Settings,
@@ -197,22 +64,8 @@ pub struct Connection {
 impl Connection {
     /// A connection in the state `idle`. Opens nothing.
     pub fn new(settings: Settings) -> Arc<Self> {
-        let inner = Inner {
-            outbox: Outbox::new(settings.throttle_interval, settings.max_buffering),
-            inbox: Inbox::new(settings.max_buffering),
-            state: State::Idle,
-            failure: None,
-            reconnects: 0,
-            openings: 0,
-            commands: Commands::default(),
-            parked: None,
-            routes: Routes::default(),
-            io: None,
-            interest: Interest::NONE,
-            notify: None,
-            notified: false,
-        };
-        Arc::new(Self { settings, inner: Mutex::new(inner), process: runtime::process() })
+        let inner = Mutex::new(Inner::new(&settings));
+        Arc::new(Self { settings, inner, process: runtime::process() })
     }
 
     /// What it was made with.
@@ -243,20 +96,7 @@ impl Connection {
     /// The wake that came has been seen; `interest` is waited for from now on. Answers whether any of `check` is
     /// there already, or the state is no longer `seen`: then there will be no wake for it.
     pub fn arm(&self, interest: Interest, check: Interest, seen: State) -> bool {
-        let mut inner = self.inner.lock();
-        inner.interest = interest;
-        inner.notified = false;
-        let there = |kind: Interest, is_there: bool| check.meets(kind) && is_there;
-        let over = inner.state == State::Closed;
-        let ready = there(Interest::ITEMS, inner.inbox.has_items())
-            || there(Interest::NOTICES, inner.inbox.has_notices())
-            || there(Interest::ANSWERS, inner.inbox.requests.any_settled())
-            || there(Interest::ROOM, over || inner.outbox.has_room_for_refused())
-            || there(Interest::DRAINED, over || inner.outbox.pending() == 0)
-            || there(Interest::STATE, inner.state != seen);
-        // From here on it is as if the wake had come: whoever armed takes what is there.
-        inner.notified = ready;
-        ready
+        self.inner.lock().arm(interest, check, seen)
     }
 
     /// Opens, if it is not open. `eager`: somebody waits for it.
@@ -483,11 +323,4 @@ fn run_kick(kick: Option<Kick>) {
         Some(Kick::Start(io, connection)) => io.spawn(actor::run(connection, io.clone())),
         None => {}
     }
-}
-
-fn displaced_error() -> Error {
-    Error::new(
-        ErrorKind::BufferFull,
-        "the request was displaced by newer messages before it could be sent (max_buffering)",
-    )
 }

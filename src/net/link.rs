@@ -4,7 +4,6 @@
 //! write. It never holds the lock during a system call.
 
 use std::{
-    cell::RefCell,
     io,
     pin::Pin,
     sync::Arc,
@@ -13,40 +12,30 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, ReadBuf},
-    time::Sleep,
-};
+use tokio::time::Sleep;
 
 use super::{
-    handle::{Connection, Interest},
+    handle::Connection,
     intake::{Intake, Verdict},
     spin,
     transport::Stream,
     wakes,
     writer::{Leftover, Writer, Written},
 };
-use crate::{
-    core::{
-        frame::{Control, FrameReader, Message, Role, Violation, close_payload},
-        heartbeat::{Beat, Heartbeat},
-        session::Loss,
-    },
-    error::{Error, ErrorKind},
+use crate::core::{
+    frame::{FrameReader, Role},
+    heartbeat::Heartbeat,
+    session::Loss,
 };
 
-/// What is read at once. One buffer a thread: a connection that waits for bytes holds none.
-const CHUNK: usize = 64 << 10;
-/// Reads in one turn, so that one busy socket does not starve the others of its thread.
-const READS: usize = 8;
+mod meeting;
+mod reading;
+mod timing;
+
 /// Turns before the others of the thread come first.
 const TURNS: usize = 16;
 /// How long an answer to the peer's close frame may take to be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-thread_local! {
-    static CHUNK_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into_boxed_slice());
-}
 
 /// What ends or turns the life of a link.
 pub(super) enum Event {
@@ -258,259 +247,6 @@ impl Link {
         }
         true
     }
-
-    // --- reading ---
-
-    /// Reads and understands what has come. Answers whether there may be more.
-    fn read(&mut self, context: &mut Context<'_>) -> Result<bool, Loss> {
-        if self.paused || matches!(self.ending, Ending::LastWords(_)) {
-            return Ok(false);
-        }
-        if !self.leftover.is_empty() {
-            let bytes = std::mem::take(&mut self.leftover);
-            self.understand(&bytes)?;
-        }
-        for _ in 0..READS {
-            if self.verdict != Verdict::Nothing {
-                return Ok(true);
-            }
-            let direct = match self.reader.direct() {
-                Some(mut room) => {
-                    let read = std::pin::pin!(self.stream.read_buf(&mut room));
-                    Some(read.poll(context))
-                }
-                None => None,
-            };
-            let poll = match direct {
-                Some(poll) => {
-                    if let Poll::Ready(Ok(1..)) = poll {
-                        self.heartbeat.activity(Instant::now());
-                        self.understand(&[])?;
-                    }
-                    poll
-                }
-                None => self.read_chunk(context)?,
-            };
-            match poll {
-                Poll::Pending => return Ok(false),
-                Poll::Ready(Ok(0)) => {
-                    return Err(Loss::Broken("the server ended the connection without a close frame".into()));
-                }
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(error)) => return Err(broken(&error)),
-            }
-        }
-        Ok(true)
-    }
-
-    fn read_chunk(&mut self, context: &mut Context<'_>) -> Result<Poll<io::Result<usize>>, Loss> {
-        CHUNK_BUFFER.with_borrow_mut(|chunk| {
-            let mut buffer = ReadBuf::new(chunk);
-            match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
-                Poll::Ready(Ok(())) => {
-                    let bytes = buffer.filled();
-                    if !bytes.is_empty() {
-                        self.heartbeat.activity(Instant::now());
-                        self.understand(bytes)?;
-                    }
-                    Ok(Poll::Ready(Ok(bytes.len())))
-                }
-                Poll::Ready(Err(error)) => Ok(Poll::Ready(Err(error))),
-                Poll::Pending => Ok(Poll::Pending),
-            }
-        })
-    }
-
-    fn understand(&mut self, mut bytes: &[u8]) -> Result<(), Loss> {
-        loop {
-            match self.reader.feed(&mut bytes) {
-                Ok(None) => return Ok(()),
-                Ok(Some(Message::Data { kind, payload })) => {
-                    let verdict = self.intake.take(kind, payload);
-                    if self.verdict == Verdict::Nothing {
-                        self.verdict = verdict;
-                    }
-                }
-                Ok(Some(Message::Ping(payload))) => self.writer.push_pong(payload),
-                Ok(Some(Message::Pong(_))) => {}
-                Ok(Some(Message::Close { code, reason })) => return Err(self.closed_by_peer(code, reason)),
-                Err(violation) => return Err(self.violated(violation)),
-            }
-        }
-    }
-
-    fn closed_by_peer(&mut self, code: u16, reason: String) -> Loss {
-        if !matches!(self.ending, Ending::AwaitingPeer) {
-            self.writer.retract();
-            // RFC 6455, section 5.5.1: the answer typically echoes the status code; 1005 stands for "none".
-            let payload = if code == 1005 { Vec::new() } else { close_payload(code, "") };
-            self.writer.push_control(Control::Close, &payload);
-        }
-        Loss::Close { code, reason }
-    }
-
-    fn violated(&mut self, violation: Violation) -> Loss {
-        self.writer.retract();
-        self.writer.push_control(Control::Close, &close_payload(violation.code, violation.reason));
-        let message = format!("the server broke the WebSocket protocol: {}", violation.reason);
-        let kind = match violation.code {
-            1009 => ErrorKind::TooLarge,
-            code => ErrorKind::Protocol { code },
-        };
-        self.intake.fail(Error::new(kind, message.clone()));
-        Loss::Broken(message)
-    }
-
-    // --- meeting the caller's threads ---
-
-    /// The one place where the lock is taken in a turn: hands over what came, accounts for what was written, pulls
-    /// what is to be written.
-    fn meet(&mut self, context: &mut Context<'_>) -> Met {
-        let had_result = !self.accepted && self.intake.has_result();
-        let mut met = Met { pulled: false, held_back: false, parked: false, had_result, event: None };
-        let closing = matches!(self.ending, Ending::AwaitingPeer);
-        let mut inner = self.connection.shared().lock();
-        let mut kind = Interest::NONE;
-        if !self.intake.is_empty() {
-            kind = self.intake.deliver(&mut inner);
-        }
-        let written = std::mem::take(&mut self.written);
-        if written.messages > 0 {
-            inner.outbox.wrote(written.messages, written.bytes);
-            if inner.outbox.pending() == 0 {
-                kind = kind.and(Interest::DRAINED);
-            }
-        }
-        if inner.commands.close && !self.close_asked {
-            self.close_asked = true;
-            met.event = Some(Event::CloseAsked);
-        }
-        if inner.outbox.deadline().is_some_and(|at| at <= Instant::now()) {
-            for key in inner.outbox.tick(Instant::now()) {
-                inner.inbox.requests.fail(key, displaced());
-                kind = kind.and(Interest::ANSWERS);
-            }
-        }
-        if self.may_write && matches!(self.ending, Ending::None | Ending::Flushing) {
-            while let Some(next) = inner.outbox.next_weight()
-                && self.writer.wants(next)
-                && let Some(message) = inner.outbox.take()
-            {
-                if let Some(key) = message.request {
-                    inner.inbox.requests.set_sent(key, true);
-                }
-                self.writer.pull(message);
-                met.pulled = true;
-            }
-            met.held_back = inner.outbox.is_queued();
-            if met.pulled {
-                kind = kind.and(Interest::ROOM);
-            }
-        }
-        // When the server no longer takes messages, there is nothing to flush.
-        if matches!(self.ending, Ending::Flushing) && !(self.may_write && inner.outbox.is_queued()) {
-            self.ending = Ending::AwaitingPeer;
-            met.pulled = true;
-        }
-        self.intake.expects_answers = inner.inbox.requests.any_waiting();
-        let paused = inner.inbox.should_pause();
-        if inner.inbox.requests.any_settled() {
-            // Among them those that fail because reading pauses.
-            kind = kind.and(Interest::ANSWERS);
-        }
-        if paused != self.paused {
-            self.paused = paused;
-            if paused {
-                self.heartbeat.pause();
-            } else {
-                self.heartbeat.resume(Instant::now());
-            }
-            // Whoever was paused has something to read.
-            met.pulled |= !paused;
-        }
-        if met.event.is_none() && !met.pulled {
-            if !inner.parked.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
-                inner.parked = Some(context.waker().clone());
-            }
-            met.parked = true;
-        } else {
-            inner.parked = None;
-        }
-        self.wake_at = earliest([
-            self.wake_at_for_throttle(inner.outbox.deadline()),
-            self.heartbeat.deadline(),
-            self.ends_by,
-        ]);
-        let told = inner.tell(kind);
-        drop(inner);
-        if let Some(notify) = told {
-            wakes::notify(notify);
-        }
-        self.writer.frame();
-        if matches!(self.ending, Ending::AwaitingPeer) && !closing {
-            self.writer.close();
-        }
-        met
-    }
-
-    /// While nothing may be written, the throttle's deadline is of no interest.
-    fn wake_at_for_throttle(&self, deadline: Option<Instant>) -> Option<Instant> {
-        deadline.filter(|_| self.may_write)
-    }
-
-    // --- time ---
-
-    /// Runs the timers. `Pending` when there is nothing to do before one of them.
-    fn tend(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
-        let Some(wake_at) = self.wake_at else { return Poll::Pending };
-        let set_to = self.sleep.deadline().into_std();
-        // Set anew only when it would ring too late; when it rings too early, that is found out below.
-        if wake_at < set_to || self.sleep.is_elapsed() {
-            self.sleep.as_mut().reset(wake_at.into());
-        }
-        if self.sleep.as_mut().poll(context).is_pending() {
-            return Poll::Pending;
-        }
-        let now = Instant::now();
-        if self.ends_by.is_some_and(|by| by <= now) {
-            let loss = match std::mem::replace(&mut self.ending, Ending::None) {
-                Ending::LastWords(loss) => loss,
-                _ => Loss::Broken("the server did not close in time".into()),
-            };
-            return Poll::Ready(Some(Event::Lost(loss)));
-        }
-        match self.heartbeat.poll(now) {
-            Beat::Idle => {}
-            Beat::Ping => self.writer.push_control(Control::Ping, b""),
-            Beat::Lost => {
-                return Poll::Ready(Some(Event::Lost(Loss::Broken(
-                    "the server did not answer a ping in time".into(),
-                ))));
-            }
-        }
-        Poll::Ready(None)
-    }
-}
-
-/// What a meeting with the caller's threads came to.
-struct Met {
-    /// There is something new to do.
-    pulled: bool,
-    /// Messages wait until the writer has written what it has.
-    held_back: bool,
-    /// Whoever brings more will wake the actor.
-    parked: bool,
-    /// A result was among what was handed over.
-    had_result: bool,
-    event: Option<Event>,
-}
-
-fn earliest<const N: usize>(times: [Option<Instant>; N]) -> Option<Instant> {
-    times.into_iter().flatten().min()
-}
-
-fn displaced() -> Error {
-    Error::new(ErrorKind::BufferFull, "the request was displaced by newer messages before it could be sent")
 }
 
 fn broken(error: &io::Error) -> Loss {

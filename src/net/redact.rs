@@ -1,5 +1,7 @@
 //! Quotes what a server said without the secrets that it was told.
 
+use http::{HeaderName, HeaderValue, header};
+
 /// Shorter parts of a credential are not secrets but words (`Key`), and would only garble the text.
 const SECRET_BYTES: usize = 8;
 
@@ -21,6 +23,15 @@ pub(crate) fn quote<'a>(text: &str, secrets: impl IntoIterator<Item = &'a str>, 
     }
     text.truncate(end);
     text
+}
+
+/// The credentials in the headers of a request, and their parts.
+pub(crate) fn credentials(headers: &[(HeaderName, HeaderValue)]) -> impl Iterator<Item = &str> {
+    headers
+        .iter()
+        .filter(|(name, _)| *name == header::AUTHORIZATION)
+        .filter_map(|(_, value)| value.to_str().ok())
+        .flat_map(|value| value.split([' ', ':']))
 }
 
 #[cfg(test)]

@@ -115,6 +115,9 @@ pub(crate) fn explain(host: &str, error: io::Error) -> Error {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let message = match tls {
         Some(tls) => format!("TLS with {host} failed: {}", reason(tls)),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => format!(
+            "TLS with {host} was broken off: the server closed the connection (it may not speak TLS 1.2 or 1.3)"
+        ),
         None => format!("TLS with {host} was broken off: {error}"),
     };
     let passes = matches!(tls, None | Some(rustls::Error::AlertReceived(AlertDescription::InternalError)));

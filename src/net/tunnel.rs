@@ -59,7 +59,10 @@ async fn http_connect(proxy: &Proxy, target: &Target) -> Result<TcpStream> {
     match head.status {
         200..=299 if buffer.is_empty() => Ok(stream),
         200..=299 => Err(failed(format!("{proxy:?} sent data before the tunnel was used"))),
-        407 => Err(failed(format!("{proxy:?} wants another login than the one it was given (status 407)"))),
+        // The second is tinyproxy's.
+        status @ (407 | 401) => {
+            Err(failed(format!("{proxy:?} wants another login than the one it was given (status {status})")))
+        }
         status => {
             let error = failed(format!("{proxy:?} refused the tunnel to {host}:{port} with status {status}"));
             Err(if status == 429 || status >= 500 { error.transient() } else { error })

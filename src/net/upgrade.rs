@@ -3,10 +3,10 @@
 //! Written here rather than taken from tungstenite, because that one accepts extensions that were not
 //! offered, refuses `Connection: keep-alive, Upgrade`, and because a refusal should say what the server said.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 
@@ -14,7 +14,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 use super::{
     head::{Head, HeadError, read_head},
-    redact::quote,
+    proxy::percent_decode,
+    redact::{credentials, quote},
     tls,
     transport::{Target, failed},
 };
@@ -40,6 +41,12 @@ pub(crate) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
         if matches!(error.get_ref(), Some(inner) if inner.is::<rustls::Error>()) {
             // With TLS 1.3 the server's refusal may come behind our half of the handshake.
             return tls::explain(host, error);
+        }
+        if error.kind() == std::io::ErrorKind::UnexpectedEof {
+            // TLS without a farewell; its text is for programmers.
+            return failed(format!("{host} closed the connection without an answer"))
+                .transient()
+                .with_source(error);
         }
         failed(format!("{host} broke off the handshake: {error}")).transient().with_source(error)
     };
@@ -122,7 +129,8 @@ fn refusal(target: &Target, headers: &[(HeaderName, HeaderValue)], head: &Head, 
     }
     if !body.is_empty() {
         message.push_str(": ");
-        message.push_str(&quote(body, secrets(target, headers), EXCERPT_BYTES));
+        let secrets = secrets(target, headers);
+        message.push_str(&quote(body, secrets.iter().map(Cow::as_ref), EXCERPT_BYTES));
     }
     let error = Error::new(ErrorKind::Handshake { status: Some(status) }, message);
     if matches!(status, 429 | 500..=599) { error.transient() } else { error }
@@ -156,19 +164,13 @@ async fn excerpt<S: AsyncRead + Unpin>(stream: &mut S, head: &Head, mut body: By
         .join(" ")
 }
 
-/// What in the request is nobody's business: the values of the query, and the parts of the credentials.
-fn secrets<'a>(
-    target: &'a Target,
-    headers: &'a [(HeaderName, HeaderValue)],
-) -> impl Iterator<Item = &'a str> {
+/// What in the request is nobody's business: the values of the query, as they were sent and as the server reads them,
+/// and the parts of the credentials.
+fn secrets<'a>(target: &'a Target, headers: &'a [(HeaderName, HeaderValue)]) -> Vec<Cow<'a, str>> {
     let query = target.path_and_query.split_once('?').map_or("", |(_, query)| query);
     let parameters = query.split('&').filter_map(|pair| pair.split_once('=')).map(|(_, value)| value);
-    let credentials = headers
-        .iter()
-        .filter(|(name, _)| *name == header::AUTHORIZATION)
-        .filter_map(|(_, value)| value.to_str().ok())
-        .flat_map(|value| value.split([' ', ':']));
-    parameters.chain(credentials)
+    let decoded = parameters.clone().filter_map(percent_decode).map(Cow::Owned);
+    parameters.chain(credentials(headers)).map(Cow::Borrowed).chain(decoded).collect()
 }
 
 #[cfg(test)]

@@ -66,19 +66,17 @@ impl Kicks {
         self.pending.lock().rouse = Some(rouse.clone());
     }
 
-    /// Wakes the tasks. Answers whether there were any; `before_sleep`: if not, the thread now counts as asleep.
-    fn pass_on(&self, before_sleep: bool) -> bool {
+    /// Wakes the tasks. `before_sleep`: if there are none, the thread now counts as asleep.
+    fn pass_on(&self, before_sleep: bool) {
         let tasks = {
             let mut pending = self.pending.lock();
             self.any.store(false, Ordering::Release);
             pending.asleep = before_sleep && pending.tasks.is_empty();
             std::mem::take(&mut pending.tasks)
         };
-        let some = !tasks.is_empty();
         for task in tasks {
             task.wake();
         }
-        some
     }
 }
 
@@ -122,11 +120,12 @@ pub(super) fn before_sleep() {
     });
 }
 
-/// The thread has slept.
+/// The thread has slept. (What is passed on here saves a look at the sockets that passing it on before the next sleep
+/// would cost.)
 pub(super) fn after_sleep() {
     KICKS.with(|cell| {
         if let Some(kicks) = cell.get() {
-            kicks.pending.lock().asleep = false;
+            kicks.pass_on(false);
         }
     });
 }

@@ -215,6 +215,7 @@ impl Writer {
             if let Some(staged) = self.staged.pop_front() {
                 written.messages += 1;
                 written.bytes += staged.message.payload().len();
+                pool::give(staged.message.buffer);
             }
         }
         if self.at == self.staging.len() {

@@ -6,12 +6,15 @@ use http::{HeaderName, HeaderValue, header};
 use pyo3::{exceptions::PyValueError, prelude::*};
 
 use super::{
-    options::{Options, Plain},
+    options::Options,
     raise::raised,
     token_source::{Provider, PythonSource},
 };
 use crate::{
-    core::{endpoint::validate_base_url, token::Secret},
+    core::{
+        endpoint::{Endpoint, validate_base_url},
+        token::Secret,
+    },
     error::{Error, ErrorKind, Result},
     net::{
         mint::{DEFAULT_EXPIRATION, Mint, MintConfig, MintRequest},
@@ -104,20 +107,31 @@ impl Client {
         options: &Options,
     ) -> PyResult<(Settings, Option<Py<Provider>>)> {
         let plain = options.plain(py)?;
-        let provider = options.token_provider.as_ref();
-        let provider = provider.map(|function| Provider::of(py, &self.providers, function)).transpose()?;
-        let token = match &provider {
-            _ if !options.use_jwt => None,
-            Some(provider) => Some(self.provided_token(provider, &plain)?),
-            None => Some(self.minted_token(options, &plain)?),
-        };
         let mut headers = vec![(header::USER_AGENT, header_value("user_agent", &self.user_agent)?)];
-        if !options.use_jwt {
-            headers.push(raised(py, self.authorization())?);
-        }
-        let dialect = if options.decode_message.is_some() { Dialect::Custom } else { Dialect::Fal };
+        let (mut token, mut provider) = (None, None);
+        let (address, dialect) = match (&plain.endpoint, &options.url) {
+            (Some(endpoint), _) => {
+                if !options.use_jwt {
+                    headers.push(raised(py, self.authorization())?);
+                } else if let Some(function) = &options.token_provider {
+                    let found = Provider::of(py, &self.providers, function)?;
+                    token = Some(self.provided_token(&found, endpoint, plain.token_expiration)?);
+                    provider = Some(found.unbind());
+                } else {
+                    token = Some(self.minted_token(options, endpoint, plain.token_expiration)?);
+                }
+                let address = Address::App { endpoint: endpoint.clone(), base_url: self.base_url.clone() };
+                let custom = options.decode_message.is_some();
+                (address, if custom { Dialect::Custom } else { Dialect::Fal })
+            }
+            // Neither key nor token: this goes to whom the caller names.
+            (None, url) => {
+                let url = url.as_deref().unwrap_or(&options.app);
+                (Address::Url(raised(py, validate_url(url))?), Dialect::Raw)
+            }
+        };
         let settings = Settings {
-            address: Address::App { endpoint: plain.endpoint, base_url: self.base_url.clone() },
+            address,
             transport: self.transport.clone(),
             headers,
             token,
@@ -131,7 +145,7 @@ impl Client {
             limits: plain.limits,
             dialect,
         };
-        Ok((settings, provider.map(Bound::unbind)))
+        Ok((settings, provider))
     }
 
     fn authorization(&self) -> Result<(HeaderName, HeaderValue)> {
@@ -143,21 +157,26 @@ impl Client {
         Ok((header::AUTHORIZATION, value))
     }
 
-    fn provided_token(&self, provider: &Bound<'_, Provider>, plain: &Plain) -> PyResult<Arc<SharedToken>> {
-        let app_path = plain.endpoint.app_path();
-        let source = PythonSource::new(provider, app_path.clone(), plain.token_expiration)?;
-        let key = TokenKey {
-            app_path,
-            provider: Some(provider.get().number()),
-            expiration: plain.token_expiration,
-            body: None,
-        };
+    fn provided_token(
+        &self,
+        provider: &Bound<'_, Provider>,
+        endpoint: &Endpoint,
+        expiration: Option<Duration>,
+    ) -> PyResult<Arc<SharedToken>> {
+        let app_path = endpoint.app_path();
+        let source = PythonSource::new(provider, app_path.clone(), expiration)?;
+        let key = TokenKey { app_path, provider: Some(provider.get().number()), expiration, body: None };
         Ok(self.tokens.shared(key, || Arc::new(source)))
     }
 
-    fn minted_token(&self, options: &Options, plain: &Plain) -> PyResult<Arc<SharedToken>> {
-        let app_path = plain.endpoint.app_path();
-        let expiration = plain.token_expiration.unwrap_or(DEFAULT_EXPIRATION);
+    fn minted_token(
+        &self,
+        options: &Options,
+        endpoint: &Endpoint,
+        expiration: Option<Duration>,
+    ) -> PyResult<Arc<SharedToken>> {
+        let app_path = endpoint.app_path();
+        let expiration = expiration.unwrap_or(DEFAULT_EXPIRATION);
         let body = options.token_body.as_deref().map(parse_body).transpose()?;
         let key = TokenKey {
             app_path: app_path.clone(),
@@ -165,7 +184,7 @@ impl Client {
             expiration: Some(expiration),
             body: options.token_body.clone(),
         };
-        let request = MintRequest { alias: plain.endpoint.alias().to_owned(), app_path, expiration };
+        let request = MintRequest { alias: endpoint.alias().to_owned(), app_path, expiration };
         let Some(credentials) = &self.credentials else {
             return Ok(SharedToken::new(Arc::new(NoCredentials(expiration))));
         };

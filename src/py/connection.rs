@@ -3,37 +3,33 @@
 //! Whoever waits does so on a plain asyncio future, which carries nothing: it only says "look again". What is
 //! there is taken by the waiting coroutine itself, so that cancelling it can lose nothing.
 
-use std::{collections::HashMap, sync::Arc};
-
 use parking_lot::Mutex;
 use pyo3::{
-    exceptions::{PyResourceWarning, PyRuntimeError},
     intern,
     prelude::*,
-    sync::PyOnceLock,
     types::{PyDict, PyString},
 };
 
 use super::{
     client::Client,
     half::{Callbacks, Half},
-    line::Line,
     operation::{Kind, Operation},
-    raise::{no_running_loop, raised, to_py},
-    wake::{Dispatcher, Place},
+    raise::{queue_full, raised, to_py},
+    warning,
 };
 use crate::{
     core::{
-        inbox::RequestKey,
         outbox::{Lane, Outgoing},
         session::State,
     },
-    error::{Error, ErrorKind},
-    net::{
-        handle::{Interest, Offered},
-        wakes::Notify,
-    },
+    net::handle::Offered,
 };
+
+mod home;
+mod waiting;
+
+use home::Home;
+pub(super) use waiting::Waiting;
 
 /// A connection for asyncio; the public class derives from it.
 #[pyclass(frozen, subclass, weakref, module = "fal_realtime._core")]
@@ -42,30 +38,6 @@ pub(super) struct Connection {
     pub(super) waiting: Mutex<Waiting>,
     home: Mutex<Option<Home>>,
     context: Py<PyAny>,
-}
-
-/// The event loop that a connection is used from.
-struct Home {
-    event_loop: Py<PyAny>,
-    dispatcher: Py<Dispatcher>,
-    place: Arc<Place>,
-}
-
-/// Who waits for what. Never locked while Python code runs.
-pub(super) struct Waiting {
-    pub(super) receivers: Line,
-    pub(super) senders: Line,
-    pub(super) requests: HashMap<RequestKey, Py<PyAny>>,
-    /// They wait for a state, or for nothing to be pending; each looks for itself.
-    pub(super) openers: Vec<Py<PyAny>>,
-    pub(super) closers: Vec<Py<PyAny>>,
-    pub(super) drainers: Vec<Py<PyAny>>,
-    /// The asynchronous callback that is running; delivery goes on after it.
-    pub(super) running: Option<Py<PyAny>>,
-    /// The state that was last seen.
-    pub(super) seen: State,
-    /// The openings that were last seen.
-    pub(super) seen_openings: u64,
 }
 
 #[pymethods]
@@ -77,18 +49,7 @@ impl Connection {
         let half = Half::new(py, client, options.unwrap_or(&empty))?;
         let context =
             py.import(intern!(py, "contextvars"))?.call_method0(intern!(py, "copy_context"))?.unbind();
-        let waiting = Waiting {
-            receivers: Line::default(),
-            senders: Line::default(),
-            requests: HashMap::new(),
-            openers: Vec::new(),
-            closers: Vec::new(),
-            drainers: Vec::new(),
-            running: None,
-            seen: State::Idle,
-            seen_openings: 0,
-        };
-        Ok(Self { half, waiting: Mutex::new(waiting), home: Mutex::new(None), context })
+        Ok(Self { half, waiting: Mutex::new(Waiting::new()), home: Mutex::new(None), context })
     }
 
     #[getter]
@@ -241,48 +202,6 @@ impl Connection {
         self.context.bind(py)
     }
 
-    /// Binds the connection to the running loop, if it is not bound yet. `strict`: it must be the running one.
-    pub(super) fn bind(slf: &Bound<'_, Self>, strict: bool) -> PyResult<()> {
-        let (this, py) = (slf.get(), slf.py());
-        raised(py, this.half.net.check_process())?;
-        let bound = this.home.lock().as_ref().map(|bound| bound.event_loop.clone_ref(py));
-        if let Some(event_loop) = bound {
-            if strict && !running_loop(py)?.is(&event_loop) {
-                return Err(PyRuntimeError::new_err(
-                    "the connection belongs to another event loop: it is used from the loop of its first open or \
-                     send; only send_nowait, close and stats may be called from elsewhere",
-                ));
-            }
-            return Ok(());
-        }
-        let event_loop = running_loop(py)?;
-        if event_loop.is_none() {
-            return Err(no_running_loop());
-        }
-        let dispatcher = Dispatcher::of(py, &event_loop)?;
-        if let Some(provider) = &this.half.provider {
-            provider.get().add_loop(&event_loop)?;
-        }
-        let place = Dispatcher::add(&dispatcher, slf)?;
-        let mut bound = this.home.lock();
-        if bound.is_some() {
-            drop(bound);
-            dispatcher.get().remove(&place);
-            return Self::bind(slf, strict);
-        }
-        this.half.net.set_notify(place.clone());
-        *bound = Some(Home { event_loop: event_loop.unbind(), dispatcher: dispatcher.unbind(), place });
-        drop(bound);
-        this.rearm();
-        Ok(())
-    }
-
-    /// The loop, once bound.
-    pub(super) fn event_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let bound = self.home.lock();
-        bound.as_ref().map(|bound| bound.event_loop.bind(py).clone()).ok_or_else(no_running_loop)
-    }
-
     fn offer_now(slf: &Bound<'_, Self>, message: Outgoing) -> PyResult<()> {
         let (this, py) = (slf.get(), slf.py());
         Self::bind(slf, false)?;
@@ -296,58 +215,6 @@ impl Connection {
         match offered {
             Offered::Accepted => Ok(()),
             Offered::Full(_) => Err(to_py(py, &queue_full())),
-        }
-    }
-
-    /// The turn in a line goes on to the next.
-    pub(super) fn hand_on(&self, line: impl FnOnce(&mut Waiting) -> &mut Line) {
-        let mut waiting = self.waiting.lock();
-        let line = line(&mut waiting);
-        line.hand_on();
-        let somebody_waits = line.is_waiting();
-        drop(waiting);
-        // At the end nothing more will come that would wake the next one.
-        if somebody_waits && (self.arm() || self.half.state() == State::Closed) {
-            self.look_again();
-        }
-    }
-
-    /// What is waited for has changed. If some of it is there already, the loop is made to look again.
-    pub(super) fn rearm(&self) {
-        if self.arm() {
-            self.look_again();
-        }
-    }
-
-    /// Tells the network half what is waited for; answers whether some of it is there already.
-    pub(super) fn arm(&self) -> bool {
-        let (has_on_result, wants_notices) = (self.half.has_on_result(), self.half.wants_notices());
-        let waiting = self.waiting.lock();
-        let mut interest = Interest::NONE;
-        let idle = waiting.running.is_none();
-        for (wanted, kind) in [
-            (waiting.receivers.is_waiting() || (has_on_result && idle), Interest::ITEMS),
-            ((wants_notices || has_on_result) && idle, Interest::NOTICES),
-            (!waiting.requests.is_empty(), Interest::ANSWERS),
-            (waiting.senders.is_waiting(), Interest::ROOM),
-            (!waiting.drainers.is_empty(), Interest::DRAINED),
-            (!waiting.openers.is_empty() || !waiting.closers.is_empty(), Interest::STATE),
-        ] {
-            if wanted {
-                interest = interest.and(kind);
-            }
-        }
-        let seen = waiting.seen;
-        drop(waiting);
-        self.half.net.arm(interest, interest, seen)
-    }
-
-    /// Lets the loop call [`Connection::hand_out`].
-    pub(super) fn look_again(&self) {
-        let place = self.home.lock().as_ref().map(|bound| bound.place.clone());
-        if let Some(place) = place {
-            place.note();
-            place.ring();
         }
     }
 
@@ -370,40 +237,8 @@ impl Drop for Connection {
                 bound.dispatcher.get().remove(&bound.place);
             }
             if !matches!(state, State::Idle | State::Closed | State::Closing) {
-                warn_abandoned(py, &self.half.app);
+                warning::abandoned(py, &self.half.app);
             }
         });
     }
-}
-
-pub(super) fn warn_abandoned(py: Python<'_>, app: &str) {
-    // A destructor may run while an exception is on its way.
-    let pending = PyErr::take(py);
-    let message = format!("the connection to {app} was never closed; use `async with`, close() or aclose()");
-    if let Ok(message) = std::ffi::CString::new(message)
-        && let Err(error) = PyErr::warn(py, &py.get_type::<PyResourceWarning>(), &message, 1)
-    {
-        error.write_unraisable(py, None);
-    }
-    if let Some(pending) = pending {
-        pending.restore(py);
-    }
-}
-
-pub(super) fn queue_full() -> Error {
-    Error::new(
-        ErrorKind::BufferFull,
-        format!(
-            "the outgoing queue is full ({} messages or {} MiB); use `await send(…)` to wait for room, or \
-             max_buffering to drop the oldest",
-            crate::core::outbox::MAX_QUEUED,
-            crate::core::outbox::MAX_QUEUED_BYTES >> 20
-        ),
-    )
-}
-
-/// The running event loop, or None.
-pub(super) fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    FUNCTION.import(py, "asyncio.events", "_get_running_loop")?.call0()
 }

@@ -28,7 +28,10 @@ use crate::{
         session::State,
     },
     error::{Error, ErrorKind},
-    net::handle::{Connection, Routes},
+    net::{
+        handle::{Connection, Routes},
+        settings::{Address, Dialect},
+    },
 };
 
 /// The callbacks of a connection.
@@ -89,8 +92,9 @@ impl Half {
         let options = Options::from_keywords(keywords)?;
         let (settings, provider) = client.settings(py, &options)?;
         let app = match &settings.address {
-            crate::net::settings::Address::App { endpoint, .. } => endpoint.app_path(),
-            crate::net::settings::Address::Url(url) => url.clone(),
+            Address::App { endpoint, .. } => endpoint.app_path(),
+            // What is behind the `?` may be a secret.
+            Address::Url(url) => url.split(['?', '#']).next().unwrap_or_default().to_owned(),
         };
         let half = Self {
             net: Connection::new(settings),
@@ -142,11 +146,17 @@ impl Half {
         Ok(())
     }
 
+    /// Messages pass as they are.
+    fn is_raw(&self) -> bool {
+        self.net.settings().dialect == Dialect::Raw
+    }
+
     // --- encoding ---
 
     /// The message for an input.
     pub(super) fn encode(&self, py: Python<'_>, input: &Bound<'_, PyAny>) -> PyResult<Outgoing> {
         match &self.encoder {
+            None if self.is_raw() => self.encoded(py, input),
             None => self.sized(py, encode::encode(py, input, HEADROOM)?, Kind::Binary),
             Some(encoder) => self.encoded(py, &encoder.bind(py).call1((input,))?),
         }
@@ -158,6 +168,11 @@ impl Half {
         py: Python<'_>,
         input: &Bound<'_, PyAny>,
     ) -> PyResult<(Outgoing, String)> {
+        if self.is_raw() {
+            return Err(PyRuntimeError::new_err(
+                "a raw connection cannot match answers to requests: use send and recv",
+            ));
+        }
         let fresh = format!("{:08x}-{:x}", self.salt, self.next_request.fetch_add(1, Ordering::Relaxed));
         let Some(encoder) = &self.encoder else {
             let (buffer, id) = encode::encode_with_request_id(py, input, &fresh, HEADROOM)?;
@@ -194,8 +209,9 @@ impl Half {
         {
             return self.sized(py, with_headroom(&bytes), Kind::Binary);
         } else {
+            let who = if self.is_raw() { "a raw connection takes" } else { "encode_message must return" };
             return Err(PyTypeError::new_err(format!(
-                "encode_message must return bytes (sent as binary) or str (sent as text), not {}",
+                "{who} bytes (sent as binary) or str (sent as text), not {}",
                 payload.get_type().name()?
             )));
         };
@@ -218,15 +234,13 @@ impl Half {
     pub(super) fn decode(&self, py: Python<'_>, received: &Received) -> PyResult<(Py<PyAny>, bool)> {
         let Some(decoder) = &self.decoder else {
             let decoded = match received.kind {
+                _ if self.is_raw() => as_it_is(py, received)?.unbind(),
                 Kind::Binary => decode::decode(py, &received.payload)?,
                 Kind::Text => decode::decode_json(py, text_of(received)?)?,
             };
             return Ok((decoded, false));
         };
-        let message = match received.kind {
-            Kind::Binary => PyBytes::new(py, &received.payload).into_any(),
-            Kind::Text => PyString::new(py, text_of(received)?).into_any(),
-        };
+        let message = as_it_is(py, received)?;
         match decoder.bind(py).call1((message,)) {
             Ok(object) => {
                 let is_async = object.hasattr(intern!(py, "__await__"))?;
@@ -299,6 +313,14 @@ pub(super) fn decoder_failed(py: Python<'_>, cause: PyErr) -> PyErr {
 pub(super) fn describe(py: Python<'_>, error: &PyErr) -> String {
     let name = error.get_type(py).name().map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
     format!("{name}: {}", error.value(py))
+}
+
+/// Bytes for a binary message, a str for a text one.
+fn as_it_is<'py>(py: Python<'py>, received: &Received) -> PyResult<Bound<'py, PyAny>> {
+    Ok(match received.kind {
+        Kind::Binary => PyBytes::new(py, &received.payload).into_any(),
+        Kind::Text => PyString::new(py, text_of(received)?).into_any(),
+    })
 }
 
 fn text_of(received: &Received) -> PyResult<&str> {

@@ -22,6 +22,7 @@ mod signal;
 mod sync;
 mod token_source;
 mod wake;
+mod warning;
 
 /// How long the exit of the interpreter waits for the I/O threads.
 const EXIT_PATIENCE: Duration = Duration::from_secs(1);

@@ -23,6 +23,9 @@ type Reconnect = (f64, f64, f64, f64, Option<u32>);
 #[pyo3(from_item_all)]
 pub(super) struct Options {
     pub(super) app: String,
+    /// Where to connect in the raw mode; then `app` is only a name.
+    #[pyo3(default)]
+    pub(super) url: Option<String>,
     pub(super) path: Option<String>,
     pub(super) max_buffering: Option<i64>,
     pub(super) throttle_interval: f64,
@@ -47,7 +50,8 @@ pub(super) struct Options {
 
 /// The options that need no Python any more.
 pub(super) struct Plain {
-    pub(super) endpoint: Endpoint,
+    /// `None` in the raw mode.
+    pub(super) endpoint: Option<Endpoint>,
     pub(super) max_buffering: Option<u8>,
     pub(super) session: SessionConfig,
     pub(super) throttle_interval: Duration,
@@ -72,13 +76,17 @@ impl Options {
         let open_timeout = seconds("open_timeout", self.open_timeout)?;
         let optional = |name, value: Option<f64>| value.map(|value| seconds(name, value)).transpose();
         Ok(Plain {
-            endpoint: Endpoint::parse(&self.app, self.path.as_deref())?,
+            endpoint: match self.url {
+                Some(_) => None,
+                None => Some(Endpoint::parse(&self.app, self.path.as_deref())?),
+            },
             max_buffering: self.max_buffering.map(validate_max_buffering).transpose()?,
             session: SessionConfig {
                 use_token: self.use_jwt,
                 streaming: self.streaming,
                 reconnect: self.reconnect.map(policy).transpose()?,
                 open_timeout,
+                raw: self.url.is_some(),
             },
             throttle_interval: seconds("throttle_interval", self.throttle_interval)?,
             open_timeout,

@@ -116,3 +116,16 @@ pub(crate) fn no_running_loop() -> PyErr {
          or use fal_realtime.SyncRealtimeClient",
     )
 }
+
+/// The error for a message that there is no room for.
+pub(crate) fn queue_full() -> Error {
+    Error::new(
+        ErrorKind::BufferFull,
+        format!(
+            "the outgoing queue is full ({} messages or {} MiB); use `await send(…)` to wait for room, or \
+             max_buffering to drop the oldest",
+            crate::core::outbox::MAX_QUEUED,
+            crate::core::outbox::MAX_QUEUED_BYTES >> 20
+        ),
+    )
+}

@@ -2,197 +2,39 @@
 //!
 //! Every wait is done without the GIL and looks for signals twenty times a second, so that Ctrl-C works.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex};
-use pyo3::{
-    exceptions::PyStopIteration,
-    intern,
-    prelude::*,
-    types::{PyDict, PyTuple},
-};
+use pyo3::{exceptions::PyStopIteration, intern, prelude::*, types::PyDict};
 
 use super::{
     client::Client,
-    connection::{queue_full, warn_abandoned},
     half::{Callbacks, Half},
     operation::request_timeout,
-    raise::{raised, to_py},
+    raise::{queue_full, raised, to_py},
+    warning,
 };
 use crate::{
     core::{
-        inbox::{Item, Next, Notice},
+        inbox::Item,
         outbox::{Lane, Outgoing},
         session::State,
     },
     error::{Error, ErrorKind},
-    net::{
-        handle::{Interest, Offered},
-        wakes::Notify,
-    },
+    net::handle::{Interest, Offered},
 };
 
-/// How often a wait looks for signals.
-const SIGNALS: Duration = Duration::from_millis(50);
+mod bell;
+mod events;
+mod shared;
 
-/// The kinds of thing that threads wait for.
-const KINDS: [Interest; 6] = [
-    Interest::ITEMS,
-    Interest::NOTICES,
-    Interest::ANSWERS,
-    Interest::ROOM,
-    Interest::DRAINED,
-    Interest::STATE,
-];
-
-/// Where the threads of a connection wait.
-#[derive(Default)]
-struct Bell {
-    waiting: Mutex<Waiters>,
-    condition: Condvar,
-}
-
-#[derive(Default)]
-struct Waiters {
-    /// How many wait for each of [`KINDS`].
-    counts: [usize; KINDS.len()],
-    rings: u64,
-}
-
-impl Waiters {
-    fn add(&mut self, interest: Interest) {
-        for (count, kind) in self.counts.iter_mut().zip(KINDS) {
-            *count += usize::from(interest.meets(kind));
-        }
-    }
-
-    fn remove(&mut self, interest: Interest) {
-        for (count, kind) in self.counts.iter_mut().zip(KINDS) {
-            *count -= usize::from(interest.meets(kind));
-        }
-    }
-
-    fn interest(&self) -> Interest {
-        let waited_for = self.counts.iter().zip(KINDS).filter(|(count, _)| **count > 0);
-        waited_for.fold(Interest::NONE, |all, (_, kind)| all.and(kind))
-    }
-}
-
-impl Notify for Bell {
-    fn note(&self) {
-        self.waiting.lock().rings += 1;
-    }
-
-    fn ring(&self) {
-        self.condition.notify_all();
-    }
-}
-
-impl Bell {
-    /// Lets all who wait look again.
-    fn wake_all(&self) {
-        self.note();
-        self.ring();
-    }
-}
+use bell::Bell;
+use events::Events;
+use shared::{Deadline, Shared};
 
 /// A connection in blocking form; the public class derives from it.
 #[pyclass(frozen, subclass, weakref, module = "fal_realtime._core")]
 pub(super) struct SyncConnection {
     shared: Arc<Shared>,
-}
-
-/// What a connection and the thread that calls its callbacks share.
-struct Shared {
-    half: Half,
-    bell: Arc<Bell>,
-}
-
-/// A point in time to give up at.
-struct Deadline(Option<Instant>);
-
-impl Deadline {
-    fn after(py: Python<'_>, timeout: Option<f64>) -> PyResult<Self> {
-        let Some(timeout) = timeout else { return Ok(Self(None)) };
-        if timeout.is_nan() || timeout < 0.0 {
-            let message = "timeout must be a number of seconds of at least 0, or None";
-            return Err(to_py(py, &Error::new(ErrorKind::InvalidOption, message)));
-        }
-        Ok(Self(
-            Duration::try_from_secs_f64(timeout).ok().and_then(|timeout| Instant::now().checked_add(timeout)),
-        ))
-    }
-
-    fn is_over(&self) -> bool {
-        self.0.is_some_and(|at| at <= Instant::now())
-    }
-}
-
-impl Shared {
-    /// Waits until `look` finds something; `None` when the time is over.
-    fn wait<'py, T>(
-        &self,
-        py: Python<'py>,
-        interest: Interest,
-        deadline: &Deadline,
-        mut look: impl FnMut(Python<'py>) -> PyResult<Option<T>>,
-    ) -> PyResult<Option<T>> {
-        if let Some(found) = look(py)? {
-            return Ok(Some(found));
-        }
-        self.bell.waiting.lock().add(interest);
-        let outcome = self.wait_in_line(py, deadline, &mut look);
-        self.bell.waiting.lock().remove(interest);
-        outcome
-    }
-
-    fn wait_in_line<'py, T>(
-        &self,
-        py: Python<'py>,
-        deadline: &Deadline,
-        look: &mut impl FnMut(Python<'py>) -> PyResult<Option<T>>,
-    ) -> PyResult<Option<T>> {
-        loop {
-            let (rings, everybody) = {
-                let waiting = self.bell.waiting.lock();
-                (waiting.rings, waiting.interest())
-            };
-            // Whatever comes from here on rings the bell; what came before is found by the look that follows.
-            self.half.net.arm(everybody, Interest::NONE, State::Idle);
-            let found = look(py);
-            if !matches!(found, Ok(None)) {
-                // What came for others while this one was awake.
-                self.bell.wake_all();
-                return found;
-            }
-            if deadline.is_over() {
-                return Ok(None);
-            }
-            let until = Instant::now() + SIGNALS;
-            let until = deadline.0.map_or(until, |at| at.min(until));
-            py.detach(|| {
-                let mut waiting = self.bell.waiting.lock();
-                while waiting.rings == rings
-                    && !self.bell.condition.wait_until(&mut waiting, until).timed_out()
-                {}
-            });
-            py.check_signals()?;
-            raised(py, self.half.net.check_process())?;
-        }
-    }
-
-    fn receive(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let Some(item) = self.half.net.pop() else {
-            return self.half.net.end().map_or(Ok(None), |error| Err(to_py(py, &error)));
-        };
-        match &item.what {
-            Item::Result(received) => self.half.decode(py, received).map(|(object, _)| Some(object)),
-            Item::Error(error) | Item::End(error) => Err(to_py(py, error)),
-        }
-    }
 }
 
 #[pymethods]
@@ -313,7 +155,7 @@ impl SyncConnection {
         raised(py, net.check_process())?;
         let openings_before = net.openings();
         raised(py, net.open(true))?;
-        self.shared.wait(py, Interest::STATE, &Deadline(None), |py| match net.state() {
+        self.shared.wait(py, Interest::STATE, &Deadline::NEVER, |py| match net.state() {
             State::Active => Ok(Some(())),
             // It was open, and is idle, lost or over already.
             _ if net.openings() > openings_before => Ok(Some(())),
@@ -341,7 +183,7 @@ impl SyncConnection {
         let net = &self.shared.half.net;
         raised(py, net.check_process())?;
         net.close();
-        self.shared.wait(py, Interest::STATE, &Deadline(None), |_| {
+        self.shared.wait(py, Interest::STATE, &Deadline::NEVER, |_| {
             Ok((net.state() == State::Closed).then_some(()))
         })?;
         Ok(())
@@ -394,76 +236,7 @@ impl Drop for SyncConnection {
         let state = half.state();
         half.net.close();
         if !matches!(state, State::Idle | State::Closed | State::Closing) {
-            let _ = Python::try_attach(|py| warn_abandoned(py, &half.app));
-        }
-    }
-}
-
-/// The events of a connection, for the thread that calls its callbacks.
-#[pyclass(frozen, module = "fal_realtime._core")]
-struct Events {
-    shared: Arc<Shared>,
-}
-
-enum Event<'py> {
-    Value(Bound<'py, PyTuple>),
-    /// There is an `on_result` now, or no longer.
-    Changed,
-    End,
-}
-
-#[pymethods]
-impl Events {
-    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
-    }
-
-    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
-        loop {
-            let has_on_result = self.shared.half.has_on_result();
-            let items = if has_on_result { Interest::ITEMS } else { Interest::NONE };
-            let interest = items.and(Interest::NOTICES).and(Interest::STATE);
-            let next = self.shared.wait(py, interest, &Deadline(None), |py| {
-                let changed = self.shared.half.has_on_result() != has_on_result;
-                if changed { Ok(Some(Event::Changed)) } else { self.look(py, has_on_result) }
-            })?;
-            match next {
-                Some(Event::Value(event)) => return Ok(Some(event)),
-                Some(Event::Changed) => {}
-                Some(Event::End) | None => return Ok(None),
-            }
-        }
-    }
-}
-
-impl Events {
-    fn look<'py>(&self, py: Python<'py>, has_on_result: bool) -> PyResult<Option<Event<'py>>> {
-        let half = &self.shared.half;
-        loop {
-            let next =
-                if has_on_result { half.net.pop_any() } else { half.net.pop_notice().map(Next::Notice) };
-            let event = match next {
-                None if half.state() == State::Closed => return Ok(Some(Event::End)),
-                None => return Ok(None),
-                Some(Next::Notice(Notice::Error(error))) => {
-                    ("error", to_py(py, &error).into_value(py).into_any())
-                }
-                Some(Next::Notice(Notice::Timings(seconds))) => {
-                    ("timings", seconds.into_pyobject(py)?.into_any().unbind())
-                }
-                Some(Next::Notice(Notice::State(state))) => {
-                    ("state_change", state.name().into_pyobject(py)?.into_any().unbind())
-                }
-                Some(Next::Item(item)) => match item.what {
-                    Item::Result(received) => match half.decode(py, &received) {
-                        Ok((object, _)) => ("result", object),
-                        Err(error) => ("error", error.into_value(py).into_any()),
-                    },
-                    Item::Error(error) => ("error", to_py(py, &error).into_value(py).into_any()),
-                    Item::End(_) => continue,
-                },
-            };
-            return event.into_pyobject(py).map(|event| Some(Event::Value(event)));
+            let _ = Python::try_attach(|py| warning::abandoned(py, &half.app));
         }
     }
 }

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import msgpack
+from faultproxy import end_all_tasks
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 class EchoServer:
     """Echoes every message, but for those that hold `silent`."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, host: str = "127.0.0.1", **options: Any) -> None:
         self.received: list[Any] = []
         """What came over all connections, decoded, in order."""
         self.headers: list[dict[str, str]] = []
         """The headers of each handshake, with the request's path under `:path`."""
+        self._host = host
         self._options = {"ping_interval": None, "max_size": None, "compression": None, "close_timeout": 1, **options}
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -42,14 +44,14 @@ class EchoServer:
     @property
     def url(self) -> str:
         """The `base_url` of the server."""
-        return f"{'wss' if 'ssl' in self._options else 'ws'}://127.0.0.1:{self.port}"
+        return f"{'wss' if 'ssl' in self._options else 'ws'}://{self._host}:{self.port}"
 
     def _run(self) -> None:
         self._loop.run_until_complete(self._serve())
         self._loop.close()
 
     async def _serve(self) -> None:
-        server: Server = await serve(self._session, "127.0.0.1", 0, **self._options)
+        server: Server = await serve(self._session, self._host, 0, **self._options)
         self.port = next(iter(server.sockets)).getsockname()[1]
         self._ready.set()
         await self._over.wait()
@@ -57,6 +59,7 @@ class EchoServer:
         for connection in list(server.connections):
             connection.transport.abort()
         await server.wait_closed()
+        await end_all_tasks()
 
     async def _session(self, socket: ServerConnection) -> None:
         assert socket.request is not None

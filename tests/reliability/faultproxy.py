@@ -87,7 +87,7 @@ class FaultProxy:
 
     def __exit__(self, *_: object) -> None:
         self.refuse()
-        self._call(self._end)
+        self._run(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         assert not self._thread.is_alive(), "the fault proxy did not stop"
@@ -152,11 +152,10 @@ class FaultProxy:
             self._server.close()
             self._server = None
 
-    def _end(self) -> None:
-        for task in self._tasks:
-            task.cancel()
+    async def _end(self) -> None:
         for writer in list(self._writers):
             _reset(writer)
+        await end_all_tasks()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.attempts.append(time.monotonic())
@@ -258,6 +257,16 @@ class FaultProxy:
     async def _until_thawed(self) -> None:
         while self.faults.frozen:
             await self._thawed.wait()
+
+
+async def end_all_tasks() -> None:
+    """Cancel the other tasks of the loop, asyncio's own for accepting among them, and wait for them."""
+    while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    # Transports that were closed just now close their sockets in the next round.
+    await asyncio.sleep(0)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -67,7 +67,7 @@ impl Partial {
         }
         // Only fragments leave room unused. A reader of queued messages counts their length, so that must be near
         // to what they hold.
-        if self.payload.capacity() - self.payload.len() > self.payload.len() / 4 + pool::STEP {
+        if self.payload.capacity() - self.payload.len() > self.payload.len() / 4 {
             self.payload.shrink_to_fit();
         }
         Ok(Message::Data { kind: self.kind, payload: Recycled::bytes(self.payload) })

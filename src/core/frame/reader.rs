@@ -4,6 +4,7 @@ use std::{mem, str};
 
 use bytes::{BufMut, Bytes};
 
+use super::super::pool::Recycled;
 use super::{
     Kind, Limits, Message, Role, Violation, close,
     header::{Header, HeaderReader, Opcode},
@@ -196,7 +197,7 @@ fn whole(frame: &Frame, input: &mut &[u8]) -> Result<Option<Message>, Violation>
     let Some((payload, rest)) = input.split_at_checked(frame.end) else { return Ok(None) };
     *input = rest;
     let payload = match frame.key {
-        None => Bytes::copy_from_slice(payload),
+        None => Recycled::copy(payload),
         Some(key) => {
             let mut payload = payload.to_vec();
             apply_mask(&mut payload, key);

@@ -51,7 +51,7 @@ async fn the_request_is_as_the_rfc_wants_it_and_leftover_bytes_are_kept() {
         accept(head) + "frame"
     })
     .await;
-    let headers = [(header::AUTHORIZATION, HeaderValue::from_static("Key id:secret"))];
+    let headers = [(http::header::AUTHORIZATION, HeaderValue::from_static("Key id:secret"))];
     let opened = open_websocket(&target(address), &headers, &direct()).await.unwrap();
     assert_eq!(&opened.leftover[..], b"frame");
     let head = receiver.recv().unwrap();
@@ -144,7 +144,7 @@ async fn refusals_keep_their_status_and_quote_their_body_without_secrets() {
             "HTTP/1.1 {code} X\r\nContent-Length: 35\r\n\r\nbad token\n top-secret-token of me-12345 and more"
         );
         let address = answering(move |_| answer.clone()).await;
-        let headers = [(header::AUTHORIZATION, HeaderValue::from_static("Key me-12345:abc"))];
+        let headers = [(http::header::AUTHORIZATION, HeaderValue::from_static("Key me-12345:abc"))];
         let error = open_websocket(&target(address), &headers, &direct()).await.unwrap_err();
         assert_eq!(status(&error), Some(code));
         assert_eq!(error.transient, passes, "{error}");

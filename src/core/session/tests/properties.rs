@@ -18,12 +18,14 @@ proptest! {
         use_token: bool,
         streaming: bool,
         reconnects: bool,
+        raw: bool,
         max_attempts in proptest::option::of(0..4_u32),
         steps in proptest::collection::vec((0..INPUTS.len(), 0..20_000_u64, -0.5..1.5), 0..120),
     ) {
         let reconnect = reconnects.then(|| BackoffPolicy { max_attempts, ..BackoffPolicy::default() });
         let open_timeout = OPEN_TIMEOUT;
-        let mut session = Session::new(SessionConfig { use_token, streaming, reconnect, open_timeout });
+        let config = SessionConfig { use_token, streaming, reconnect, open_timeout, raw };
+        let mut session = Session::new(config);
         let mut now = Instant::now();
         let mut finished = 0;
         // What was asked for and is not answered yet: it is what leads out of the state.

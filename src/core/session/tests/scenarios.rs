@@ -18,7 +18,8 @@ struct Scene {
 
 impl Scene {
     fn new(use_token: bool, reconnect: Option<BackoffPolicy>) -> Self {
-        let config = SessionConfig { use_token, streaming: false, reconnect, open_timeout: OPEN_TIMEOUT };
+        let config =
+            SessionConfig { use_token, streaming: false, reconnect, open_timeout: OPEN_TIMEOUT, raw: false };
         Self { session: Session::new(config), now: Instant::now() }
     }
 
@@ -257,5 +258,44 @@ fn closing_works_in_every_state_and_nothing_comes_after_it() {
             assert_eq!(scene.give(input), "");
         }
         assert_eq!(scene.session.state(), State::Closed);
+    }
+}
+
+impl Scene {
+    fn new_raw(reconnect: Option<BackoffPolicy>) -> Self {
+        let config = SessionConfig {
+            use_token: false,
+            streaming: false,
+            reconnect,
+            open_timeout: OPEN_TIMEOUT,
+            raw: true,
+        };
+        let mut scene = Self { session: Session::new(config), now: Instant::now() };
+        scene.open();
+        scene
+    }
+
+    fn closed_with(&self, code: u16) -> Input {
+        let loss = Loss::Close { code, reason: String::new() };
+        Input::Lost { socket: self.session.socket(), loss, unsent: true }
+    }
+}
+
+#[test]
+fn a_raw_session_ends_with_a_normal_close_even_if_messages_wait() {
+    for code in [1000, 1005] {
+        let mut scene = Scene::new_raw(Some(POLICY));
+        assert_eq!(scene.give(scene.closed_with(code)), "finish", "{code}");
+        assert_eq!(scene.session.state(), State::Closed);
+    }
+}
+
+#[test]
+fn a_raw_session_takes_every_other_close_for_a_loss() {
+    for code in [1001, 1008, 1011, 4000] {
+        let mut scene = Scene::new_raw(None);
+        assert!(scene.give(scene.closed_with(code)).starts_with("finish: "), "{code}");
+        let mut scene = Scene::new_raw(Some(POLICY));
+        assert_eq!(scene.delay(scene.closed_with(code)), POLICY.initial, "{code}");
     }
 }

@@ -99,6 +99,7 @@ impl Setup {
             streaming: self.streaming,
             reconnect: self.reconnect.then_some(policy),
             open_timeout: OPEN_TIMEOUT,
+            raw: false,
         });
         let mut driver = Driver { session: &mut session, now: start };
         if !self.first || self.state == State::Closed {

@@ -183,6 +183,7 @@ impl Server {
                 streaming: false,
                 reconnect: Some(policy),
                 open_timeout: PATIENCE,
+                raw: false,
             },
             throttle_interval: Duration::ZERO,
             max_buffering: None,

@@ -1,0 +1,77 @@
+"""Writes the figures of a run into a page: `python benches/report.py RUN.json PAGE.md`.
+
+What stands between the two marks in the page is replaced; everything else, the words about the figures, stays.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import run
+import targets
+from cells import METRICS, Cell, cells
+from common import Result, Spread
+
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+
+
+def row(columns: Sequence[str]) -> str:
+    """One line of a table."""
+    return "| " + " | ".join(columns) + " |"
+
+
+def cell_table(cell: Cell, results: Mapping[str, Sequence[Result]], baseline: str) -> Iterator[str]:
+    """One cell."""
+    metrics = METRICS[cell.work]
+    base = "codec/msgspec" if cell.work == "codec" else baseline
+    yield f"\n**{cell.title}**\n"
+    yield row(["", *(title for _, title, _ in metrics), f"{metrics[0][1]} / {base}"])
+    yield row(["---"] * (len(metrics) + 2))
+    for name, rounds in results.items():
+        values = [Spread.of([one[key] for one in rounds if one.get(key) is not None]) for key, _, _ in metrics]
+        if not any(values):
+            continue
+        ratio = run.show(Spread.of(targets.paired(results, metrics[0][0], name, base)), 2)
+        busy = Spread.of([one["server_busy"] for one in rounds if "server_busy" in one])
+        if busy is not None and busy.median >= run.BOTTLENECK:
+            ratio += f" (server at {busy.median:.0%})"
+        shown = [run.show(value, digits) for value, (_, _, digits) in zip(values, metrics, strict=True)]
+        yield row([name, *shown, ratio])
+
+
+def figures(report: Mapping[str, Any]) -> Iterator[str]:
+    """The whole text between the marks."""
+    about, settings = report["environment"], report["settings"]
+    yield (
+        f"{about['date']}: {about['python']} on {about['system']}, {about['cpu']}, {about['cores']} cores; "
+        f"{settings['rounds']} rounds of {settings['seconds']:g} s; load before the run {about['load_before']:.1f}."
+    )
+    yield ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version != "absent") + "."
+    yield "\n### Targets\n"
+    yield row(["target", "cell", "figure", "reached", "wanted", ""])
+    yield row(["---"] * 6)
+    for verdict in report["targets"]:
+        yield row(targets.columns(verdict))
+    yield "\n### Tables\n"
+    yield "Median [lowest..highest] of the rounds; the last column is the median of the rounds' own ratios."
+    for cell in cells(quick=False):
+        if cell.id in report["cells"]:
+            yield from cell_table(cell, report["cells"][cell.id], report["baseline"])
+
+
+def main(source: Path, page: Path) -> None:
+    """Replace the figures in `page` by those of `source`."""
+    before, _, rest = page.read_text().partition(BEGIN)
+    _, found, after = rest.partition(END)
+    if not found:
+        sys.exit(f"{page} has no lines '{BEGIN}' and '{END}'")
+    text = "\n".join(figures(json.loads(source.read_text())))
+    page.write_text(f"{before}{BEGIN}\n{text}\n\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

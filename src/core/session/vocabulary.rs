@@ -1,0 +1,161 @@
+//! What is said to a session and by it: its states, inputs and actions.
+
+use std::time::Duration;
+
+use crate::{core::backoff::BackoffPolicy, error::Error};
+
+/// Where a connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// No socket; the next message opens one.
+    Idle,
+    /// Waiting for a token.
+    Authenticating,
+    /// Opening the socket.
+    Connecting,
+    /// Messages flow.
+    Active,
+    /// The socket was lost; waiting to open another.
+    Waiting,
+    /// Closing the socket.
+    Closing,
+    /// Over.
+    Closed,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 7] = [
+        Self::Idle,
+        Self::Authenticating,
+        Self::Connecting,
+        Self::Active,
+        Self::Waiting,
+        Self::Closing,
+        Self::Closed,
+    ];
+
+    /// The name that Python sees.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Authenticating => "authenticating",
+            Self::Connecting => "connecting",
+            Self::Active => "active",
+            Self::Waiting => "waiting",
+            Self::Closing => "closing",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// How a socket ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loss {
+    /// A close frame came with this code (1005 if it had none).
+    Close {
+        /// The close code.
+        code: u16,
+        /// The close reason.
+        reason: String,
+    },
+    /// It broke: reset, end of file in the middle, no pong, or a violation of the protocol.
+    Broken(String),
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A message was accepted, or (`eager`) somebody waits for the opening itself.
+    Open {
+        /// Somebody waits and can be told of a failure.
+        eager: bool,
+    },
+    /// The token that was asked for is there.
+    TokenReady,
+    /// No token could be had.
+    TokenFailed(Error),
+    /// The socket is open.
+    Opened {
+        /// The socket's generation.
+        socket: u64,
+    },
+    /// The socket could not be opened.
+    OpenFailed {
+        /// The socket's generation.
+        socket: u64,
+        /// Why.
+        error: Error,
+    },
+    /// A result came: the server has accepted us.
+    Accepted {
+        /// The socket's generation.
+        socket: u64,
+    },
+    /// The server refused the token in band.
+    Unauthorized {
+        /// The socket's generation.
+        socket: u64,
+    },
+    /// The server says that its session is over; it will close.
+    SessionOver {
+        /// The socket's generation.
+        socket: u64,
+    },
+    /// The socket is gone. `unsent` says whether messages wait to be sent.
+    Lost {
+        /// The socket's generation.
+        socket: u64,
+        /// How it ended.
+        loss: Loss,
+        /// Messages wait.
+        unsent: bool,
+    },
+    /// The time of [`Action::Wait`] is over.
+    Elapsed,
+    /// The caller closes.
+    Close,
+}
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Get a token; `fresh` asks for a newer one than the last. Answer with `TokenReady` or `TokenFailed`.
+    FetchToken {
+        /// The last token was refused.
+        fresh: bool,
+    },
+    /// Open a socket of this generation. Answer with `Opened` or `OpenFailed`.
+    Dial {
+        /// The new socket's generation.
+        socket: u64,
+    },
+    /// Give up the token request or the dialling that is under way, or drop the socket.
+    Abandon,
+    /// Write no further messages on this socket.
+    StopWriting,
+    /// Send what is queued and a close frame with code 1000. Answer with `Lost`.
+    SendClose,
+    /// Answer with `Elapsed` after this time.
+    Wait(Duration),
+    /// The stream has ended.
+    EndStream,
+    /// The connection is over, for this reason if that was neither the caller's wish nor a normal close.
+    Finish(Option<Error>),
+}
+
+/// What a session is told at its beginning.
+#[derive(Debug, Clone)]
+pub struct SessionConfig {
+    /// A token is needed to open a socket.
+    pub use_token: bool,
+    /// The app streams: a normal close is the end of the stream.
+    pub streaming: bool,
+    /// How to come back after a loss; `None`: a loss ends the connection.
+    pub reconnect: Option<BackoffPolicy>,
+    /// How long an opening that nobody waits for is tried, in all.
+    pub open_timeout: Duration,
+    /// The peer is no fal app, so that a close code means no more than RFC 6455 says: a normal close is the end of the
+    /// connection, and 1008 is a loss like others.
+    pub raw: bool,
+}

@@ -1,0 +1,195 @@
+//! What the actor and the caller's threads share, behind the one lock.
+
+use std::{sync::Arc, task::Waker};
+
+use super::Kick;
+use crate::{
+    core::{
+        inbox::{Inbox, Notice},
+        outbox::Outbox,
+        session::State,
+    },
+    error::{Error, ErrorKind},
+    net::{runtime::Io, settings::Settings, wakes::Notify},
+};
+
+/// What the caller's side waits for; a set of flags.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Interest(u8);
+
+impl Interest {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+    /// Results, errors in their place, the end.
+    pub const ITEMS: Self = Self(1);
+    /// Notices for callbacks.
+    pub const NOTICES: Self = Self(2);
+    /// Outcomes of requests.
+    pub const ANSWERS: Self = Self(4);
+    /// Room in the outgoing ring.
+    pub const ROOM: Self = Self(8);
+    /// Nothing pending on the way out.
+    pub const DRAINED: Self = Self(16);
+    /// A change of state.
+    pub const STATE: Self = Self(32);
+
+    /// Both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether they have something in common.
+    pub const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// What the actor and the caller's threads share.
+pub(in crate::net) struct Inner {
+    pub(in crate::net) outbox: Outbox,
+    pub(in crate::net) inbox: Inbox,
+    pub(in crate::net) state: State,
+    /// Why the connection is over, when it was not the caller's wish.
+    pub(in crate::net) failure: Option<Error>,
+    pub(in crate::net) reconnects: u64,
+    /// How often it has become active.
+    pub(super) openings: u64,
+    pub(in crate::net) commands: Commands,
+    /// The actor sleeps and is to be woken with this.
+    pub(in crate::net) parked: Option<Waker>,
+    pub(in crate::net) routes: Routes,
+    pub(super) io: Option<Io>,
+    interest: Interest,
+    pub(super) notify: Option<Arc<dyn Notify>>,
+    notified: bool,
+}
+
+/// What the caller wants of the actor.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::net) struct Commands {
+    pub(in crate::net) open: Option<bool>,
+    pub(in crate::net) close: bool,
+}
+
+/// Which callbacks there are: what nobody asked for is not kept.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Routes {
+    /// Errors go to `on_error`, not between the results.
+    pub errors: bool,
+    /// There is an `on_timings`.
+    pub timings: bool,
+    /// There is an `on_state_change`.
+    pub states: bool,
+}
+
+impl Inner {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            outbox: Outbox::new(settings.throttle_interval, settings.max_buffering),
+            inbox: Inbox::new(settings.max_buffering),
+            state: State::Idle,
+            failure: None,
+            reconnects: 0,
+            openings: 0,
+            commands: Commands::default(),
+            parked: None,
+            routes: Routes::default(),
+            io: None,
+            interest: Interest::NONE,
+            notify: None,
+            notified: false,
+        }
+    }
+
+    /// Sleeps no more. The waker is to be kicked after the lock is released.
+    pub(super) fn unpark(&mut self) -> Option<Kick> {
+        let waker = self.parked.take()?;
+        Some(Kick::Wake(self.io.clone()?, waker))
+    }
+
+    /// See [`Connection::arm`](super::Connection::arm).
+    pub(super) fn arm(&mut self, interest: Interest, check: Interest, seen: State) -> bool {
+        self.interest = interest;
+        self.notified = false;
+        let there = |kind: Interest, is_there: bool| check.meets(kind) && is_there;
+        let over = self.state == State::Closed;
+        let ready = there(Interest::ITEMS, self.inbox.has_items())
+            || there(Interest::NOTICES, self.inbox.has_notices())
+            || there(Interest::ANSWERS, self.inbox.requests.any_settled())
+            || there(Interest::ROOM, over || self.outbox.has_room_for_refused())
+            || there(Interest::DRAINED, over || self.outbox.pending() == 0)
+            || there(Interest::STATE, self.state != seen);
+        // From here on it is as if the wake had come: whoever armed takes what is there.
+        self.notified = ready;
+        ready
+    }
+
+    /// Something of `kind` is there. The notification is to be sent after the lock is released.
+    pub(in crate::net) fn tell(&mut self, kind: Interest) -> Option<Arc<dyn Notify>> {
+        if self.notified || !self.interest.meets(kind) {
+            return None;
+        }
+        let notify = self.notify.clone()?;
+        self.notified = true;
+        Some(notify)
+    }
+
+    pub(in crate::net) fn push_error(&mut self, error: Error) -> Interest {
+        if self.routes.errors {
+            self.inbox.push_notice(Notice::Error(error));
+            Interest::NOTICES
+        } else {
+            self.inbox.push_error(error);
+            Interest::ITEMS
+        }
+    }
+
+    pub(in crate::net) fn set_state(&mut self, state: State) -> Interest {
+        // The caller's close comes first: the actor learns of it a little later.
+        let closing = self.state == State::Closing && state != State::Closed;
+        if self.state == state || self.state == State::Closed || closing {
+            return Interest::NONE;
+        }
+        self.state = state;
+        self.openings += u64::from(state == State::Active);
+        if !self.routes.states {
+            return Interest::STATE;
+        }
+        self.inbox.push_notice(Notice::State(state));
+        Interest::STATE.and(Interest::NOTICES)
+    }
+
+    /// The connection is over: what was not sent fails, and whoever waits is told.
+    pub(in crate::net) fn finish(&mut self, failure: Option<Error>) -> Interest {
+        let mut kind = self.set_state(State::Closed);
+        self.outbox.fail_all();
+        let reason = failure.clone().unwrap_or_else(|| Error::closed(1000, ""));
+        self.inbox.requests.fail_waiting(|_| true, &reason);
+        if let Some(error) = &failure
+            && self.routes.errors
+        {
+            kind = kind.and(self.push_error(error.clone()));
+        }
+        self.failure = failure;
+        kind.and(Interest::ITEMS).and(Interest::ANSWERS).and(Interest::ROOM).and(Interest::DRAINED)
+    }
+
+    /// Why nothing can be sent any more.
+    pub(super) fn closed_error(&self) -> Error {
+        match &self.failure {
+            Some(failure) => match &failure.kind {
+                ErrorKind::Closed { .. } => failure.clone(),
+                _ => Error::closed(1006, failure.message.clone()),
+            },
+            None => Error::closed(1000, ""),
+        }
+    }
+}
+
+pub(super) fn displaced_error() -> Error {
+    Error::new(
+        ErrorKind::BufferFull,
+        "the request was displaced by newer messages before it could be sent (max_buffering)",
+    )
+}

@@ -1,0 +1,134 @@
+//! What comes from the socket, and what it means for the link.
+
+use std::{
+    cell::RefCell,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+
+use super::{Ending, Link, broken};
+use crate::{
+    core::{
+        frame::{Control, Message, Violation, close_payload},
+        session::Loss,
+    },
+    error::{Error, ErrorKind},
+    net::intake::Verdict,
+};
+
+/// What is read at once. One buffer a thread: a connection that waits for bytes holds none.
+const CHUNK: usize = 64 << 10;
+/// Reads in one turn, so that one busy socket does not starve the others of its thread.
+const READS: usize = 8;
+
+thread_local! {
+    static CHUNK_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into_boxed_slice());
+}
+
+impl Link {
+    // --- reading ---
+
+    /// Reads and understands what has come. Answers whether there may be more.
+    pub(super) fn read(&mut self, context: &mut Context<'_>) -> Result<bool, Loss> {
+        if self.paused || matches!(self.ending, Ending::LastWords(_)) {
+            return Ok(false);
+        }
+        if !self.leftover.is_empty() {
+            let bytes = std::mem::take(&mut self.leftover);
+            self.understand(&bytes)?;
+        }
+        for _ in 0..READS {
+            if self.verdict != Verdict::Nothing {
+                return Ok(true);
+            }
+            let direct = match self.reader.direct() {
+                Some(mut room) => {
+                    let read = std::pin::pin!(self.stream.read_buf(&mut room));
+                    Some(read.poll(context))
+                }
+                None => None,
+            };
+            let poll = match direct {
+                Some(poll) => {
+                    if let Poll::Ready(Ok(1..)) = poll {
+                        self.heartbeat.activity(Instant::now());
+                        self.understand(&[])?;
+                    }
+                    poll
+                }
+                None => self.read_chunk(context)?,
+            };
+            match poll {
+                Poll::Pending => return Ok(false),
+                Poll::Ready(Ok(0)) => {
+                    return Err(Loss::Broken("the server ended the connection without a close frame".into()));
+                }
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Err(broken(&error)),
+            }
+        }
+        Ok(true)
+    }
+
+    fn read_chunk(&mut self, context: &mut Context<'_>) -> Result<Poll<io::Result<usize>>, Loss> {
+        CHUNK_BUFFER.with_borrow_mut(|chunk| {
+            let mut buffer = ReadBuf::new(chunk);
+            match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) => {
+                    let bytes = buffer.filled();
+                    if !bytes.is_empty() {
+                        self.heartbeat.activity(Instant::now());
+                        self.understand(bytes)?;
+                    }
+                    Ok(Poll::Ready(Ok(bytes.len())))
+                }
+                Poll::Ready(Err(error)) => Ok(Poll::Ready(Err(error))),
+                Poll::Pending => Ok(Poll::Pending),
+            }
+        })
+    }
+
+    fn understand(&mut self, mut bytes: &[u8]) -> Result<(), Loss> {
+        loop {
+            match self.reader.feed(&mut bytes) {
+                Ok(None) => return Ok(()),
+                Ok(Some(Message::Data { kind, payload })) => {
+                    let verdict = self.intake.take(kind, payload);
+                    if self.verdict == Verdict::Nothing {
+                        self.verdict = verdict;
+                    }
+                }
+                Ok(Some(Message::Ping(payload))) => self.writer.push_pong(payload),
+                Ok(Some(Message::Pong(_))) => {}
+                Ok(Some(Message::Close { code, reason })) => return Err(self.closed_by_peer(code, reason)),
+                Err(violation) => return Err(self.violated(violation)),
+            }
+        }
+    }
+
+    fn closed_by_peer(&mut self, code: u16, reason: String) -> Loss {
+        if !matches!(self.ending, Ending::AwaitingPeer) {
+            self.writer.retract();
+            // RFC 6455, section 5.5.1: the answer typically echoes the status code; 1005 stands for "none".
+            let payload = if code == 1005 { Vec::new() } else { close_payload(code, "") };
+            self.writer.push_control(Control::Close, &payload);
+        }
+        Loss::Close { code, reason }
+    }
+
+    fn violated(&mut self, violation: Violation) -> Loss {
+        self.writer.retract();
+        self.writer.push_control(Control::Close, &close_payload(violation.code, violation.reason));
+        let message = format!("the server broke the WebSocket protocol: {}", violation.reason);
+        let kind = match violation.code {
+            1009 => ErrorKind::TooLarge,
+            code => ErrorKind::Protocol { code },
+        };
+        self.intake.fail(Error::new(kind, message.clone()));
+        Loss::Broken(message)
+    }
+}

@@ -1,0 +1,80 @@
+//! Which event loop a connection belongs to, and how that is made to look again.
+
+use std::sync::Arc;
+
+use pyo3::{exceptions::PyRuntimeError, prelude::*, sync::PyOnceLock};
+
+use super::Connection;
+use crate::{
+    net::wakes::Notify,
+    py::{
+        raise::{no_running_loop, raised},
+        wake::{Dispatcher, Place},
+    },
+};
+
+/// The event loop that a connection is used from.
+pub(super) struct Home {
+    pub(super) event_loop: Py<PyAny>,
+    pub(super) dispatcher: Py<Dispatcher>,
+    pub(super) place: Arc<Place>,
+}
+
+impl Connection {
+    /// Binds the connection to the running loop, if it is not bound yet. `strict`: it must be the running one.
+    pub(in crate::py) fn bind(slf: &Bound<'_, Self>, strict: bool) -> PyResult<()> {
+        let (this, py) = (slf.get(), slf.py());
+        raised(py, this.half.net.check_process())?;
+        let bound = this.home.lock().as_ref().map(|bound| bound.event_loop.clone_ref(py));
+        if let Some(event_loop) = bound {
+            if strict && !running_loop(py)?.is(&event_loop) {
+                return Err(PyRuntimeError::new_err(
+                    "the connection belongs to another event loop: it is used from the loop of its first open or \
+                     send; only send_nowait, close and stats may be called from elsewhere",
+                ));
+            }
+            return Ok(());
+        }
+        let event_loop = running_loop(py)?;
+        if event_loop.is_none() {
+            return Err(no_running_loop());
+        }
+        let dispatcher = Dispatcher::of(py, &event_loop)?;
+        if let Some(provider) = &this.half.provider {
+            provider.get().add_loop(&event_loop)?;
+        }
+        let place = Dispatcher::add(&dispatcher, slf)?;
+        let mut bound = this.home.lock();
+        if bound.is_some() {
+            drop(bound);
+            dispatcher.get().remove(&place);
+            return Self::bind(slf, strict);
+        }
+        this.half.net.set_notify(place.clone());
+        *bound = Some(Home { event_loop: event_loop.unbind(), dispatcher: dispatcher.unbind(), place });
+        drop(bound);
+        this.rearm();
+        Ok(())
+    }
+
+    /// The loop, once bound.
+    pub(in crate::py) fn event_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let bound = self.home.lock();
+        bound.as_ref().map(|bound| bound.event_loop.bind(py).clone()).ok_or_else(no_running_loop)
+    }
+
+    /// Lets the loop call [`Connection::hand_out`].
+    pub(in crate::py) fn look_again(&self) {
+        let place = self.home.lock().as_ref().map(|bound| bound.place.clone());
+        if let Some(place) = place {
+            place.note();
+            place.ring();
+        }
+    }
+}
+
+/// The running event loop, or None.
+fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    FUNCTION.import(py, "asyncio.events", "_get_running_loop")?.call0()
+}

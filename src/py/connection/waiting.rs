@@ -1,0 +1,90 @@
+//! Who waits for what, and what the network half is told of it.
+
+use std::collections::HashMap;
+
+use pyo3::prelude::*;
+
+use super::Connection;
+use crate::{
+    core::{inbox::RequestKey, session::State},
+    net::handle::Interest,
+    py::line::Line,
+};
+
+/// Who waits for what. Never locked while Python code runs.
+pub(in crate::py) struct Waiting {
+    pub(in crate::py) receivers: Line,
+    pub(in crate::py) senders: Line,
+    pub(in crate::py) requests: HashMap<RequestKey, Py<PyAny>>,
+    /// They wait for a state, or for nothing to be pending; each looks for itself.
+    pub(in crate::py) openers: Vec<Py<PyAny>>,
+    pub(in crate::py) closers: Vec<Py<PyAny>>,
+    pub(in crate::py) drainers: Vec<Py<PyAny>>,
+    /// The asynchronous callback that is running; delivery goes on after it.
+    pub(in crate::py) running: Option<Py<PyAny>>,
+    /// The state that was last seen.
+    pub(in crate::py) seen: State,
+    /// The openings that were last seen.
+    pub(in crate::py) seen_openings: u64,
+}
+
+impl Waiting {
+    pub(super) fn new() -> Self {
+        Self {
+            receivers: Line::default(),
+            senders: Line::default(),
+            requests: HashMap::new(),
+            openers: Vec::new(),
+            closers: Vec::new(),
+            drainers: Vec::new(),
+            running: None,
+            seen: State::Idle,
+            seen_openings: 0,
+        }
+    }
+}
+
+impl Connection {
+    /// The turn in a line goes on to the next.
+    pub(in crate::py) fn hand_on(&self, line: impl FnOnce(&mut Waiting) -> &mut Line) {
+        let mut waiting = self.waiting.lock();
+        let line = line(&mut waiting);
+        line.hand_on();
+        let somebody_waits = line.is_waiting();
+        drop(waiting);
+        // At the end nothing more will come that would wake the next one.
+        if somebody_waits && (self.arm() || self.half.state() == State::Closed) {
+            self.look_again();
+        }
+    }
+
+    /// What is waited for has changed. If some of it is there already, the loop is made to look again.
+    pub(in crate::py) fn rearm(&self) {
+        if self.arm() {
+            self.look_again();
+        }
+    }
+
+    /// Tells the network half what is waited for; answers whether some of it is there already.
+    pub(in crate::py) fn arm(&self) -> bool {
+        let (has_on_result, wants_notices) = (self.half.has_on_result(), self.half.wants_notices());
+        let waiting = self.waiting.lock();
+        let mut interest = Interest::NONE;
+        let idle = waiting.running.is_none();
+        for (wanted, kind) in [
+            (waiting.receivers.is_waiting() || (has_on_result && idle), Interest::ITEMS),
+            ((wants_notices || has_on_result) && idle, Interest::NOTICES),
+            (!waiting.requests.is_empty(), Interest::ANSWERS),
+            (waiting.senders.is_waiting(), Interest::ROOM),
+            (!waiting.drainers.is_empty(), Interest::DRAINED),
+            (!waiting.openers.is_empty() || !waiting.closers.is_empty(), Interest::STATE),
+        ] {
+            if wanted {
+                interest = interest.and(kind);
+            }
+        }
+        let seen = waiting.seen;
+        drop(waiting);
+        self.half.net.arm(interest, interest, seen)
+    }
+}

@@ -1,0 +1,234 @@
+//! What an operation looks for, and what a look comes to.
+
+use pyo3::{
+    exceptions::{PyRuntimeError, PyStopAsyncIteration},
+    intern,
+    prelude::*,
+};
+
+use super::{Kind, Operation, Step, waiting::Place};
+use crate::{
+    core::{
+        inbox::Item,
+        outbox::{Lane, Outgoing},
+        session::State,
+    },
+    error::{Error, ErrorKind},
+    net::handle::Offered,
+    py::{
+        connection::Connection,
+        raise::{raised, to_py},
+    },
+};
+
+/// What a look came to.
+enum Looked {
+    Found(Py<PyAny>),
+    Step(Step),
+    Wait(Place),
+}
+
+impl Operation {
+    /// Takes what is there, or waits for it. `called`: it stood in line and it is its turn.
+    pub(super) fn look(slf: &Bound<'_, Self>, called: bool) -> PyResult<Step> {
+        let (this, py) = (slf.get(), slf.py());
+        let connection = this.connection.bind(py);
+        raised(py, connection.get().half.net.check_process())?;
+        let mut kind = std::mem::replace(&mut this.inner.lock().kind, Kind::Closed);
+        let looked = Self::look_for(slf, connection, &mut kind, called);
+        this.inner.lock().kind = kind;
+        let step = match looked {
+            Ok(Looked::Found(value)) => Ok(Step::Done(value)),
+            Ok(Looked::Step(step)) => Ok(step),
+            Ok(Looked::Wait(place)) => Self::wait(slf, place, called),
+            Err(error) => Err(error),
+        };
+        step.inspect_err(|_| this.give_up(called))
+    }
+
+    /// It ends with an error: whoever is next in its line gets the turn, and a late answer is nobody's.
+    pub(super) fn give_up(&self, called: bool) {
+        if self.connection.get().half.net.check_process().is_err() {
+            return;
+        }
+        if called {
+            self.hand_on();
+        }
+        self.forget_request();
+    }
+
+    /// The answer to this request, should it come, is an ordinary result.
+    pub(super) fn forget_request(&self) {
+        let key = match &mut self.inner.lock().kind {
+            Kind::Request { key, .. } => key.take(),
+            _ => None,
+        };
+        if let Some(key) = key {
+            self.connection.get().half.net.forget_request(key);
+        }
+    }
+
+    fn look_for(
+        slf: &Bound<'_, Self>,
+        connection: &Bound<'_, Connection>,
+        kind: &mut Kind,
+        called: bool,
+    ) -> PyResult<Looked> {
+        let (this, py) = (slf.get(), slf.py());
+        let native = connection.get();
+        let net = &native.half.net;
+        match kind {
+            Kind::Receive { iterate } => this.look_for_result(connection, *iterate, called),
+            Kind::Send(message) => {
+                Connection::bind(connection, false)?;
+                let accepted = Self::offer(connection, message, Lane::Throttled, called)?;
+                Ok(if accepted { Looked::Found(py.None()) } else { Looked::Wait(Place::Senders) })
+            }
+            Kind::Request { message, id, key, timeout } => {
+                if this.inner.lock().expired {
+                    let seconds = timeout.unwrap_or_default();
+                    return Err(to_py(py, &request_timeout(seconds)));
+                }
+                if message.is_some() {
+                    Connection::bind(connection, true)?;
+                    if key.is_none() {
+                        let fresh = raised(py, net.add_request(id))?;
+                        *key = Some(fresh);
+                        if let Some(message) = message {
+                            message.request = Some(fresh);
+                        }
+                        Self::start_timer(slf, connection, *timeout)?;
+                    }
+                    if !Self::offer(connection, message, Lane::Direct, called)? {
+                        return Ok(Looked::Wait(Place::Senders));
+                    }
+                }
+                let Some(key) = *key else { return Err(PyRuntimeError::new_err("the request was lost")) };
+                match net.take_answer(key) {
+                    None => Ok(Looked::Wait(Place::Request(key))),
+                    Some(Err(error)) => Err(to_py(py, &error)),
+                    Some(Ok(item)) => this.decode(connection, item, false).map(Looked::Step),
+                }
+            }
+            Kind::Open { openings_before } => {
+                Connection::bind(connection, true)?;
+                let before = if let Some(before) = *openings_before {
+                    before
+                } else {
+                    let before = net.openings();
+                    raised(py, net.open(true))?;
+                    *openings_before.insert(before)
+                };
+                match net.state() {
+                    State::Active => Ok(Looked::Found(py.None())),
+                    // It was open, and is idle, lost or over already. What came in between is there to be received,
+                    // and the reason of the end behind it.
+                    _ if net.openings() > before => Ok(Looked::Found(py.None())),
+                    State::Closing | State::Closed => {
+                        let error = net.failure().unwrap_or_else(|| Error::closed(1000, ""));
+                        Err(to_py(py, &error))
+                    }
+                    _ => Ok(Looked::Wait(Place::Openers)),
+                }
+            }
+            Kind::Drain { failed_before } => {
+                match net.drained(*failed_before.get_or_insert_with(|| net.failed())) {
+                    None => Ok(Looked::Wait(Place::Drainers)),
+                    Some(outcome) => raised(py, outcome).map(|()| Looked::Found(py.None())),
+                }
+            }
+            Kind::Closed => match net.state() {
+                State::Closed => Ok(Looked::Found(py.None())),
+                _ => Ok(Looked::Wait(Place::Closers)),
+            },
+        }
+    }
+
+    fn look_for_result(
+        &self,
+        connection: &Bound<'_, Connection>,
+        iterate: bool,
+        called: bool,
+    ) -> PyResult<Looked> {
+        let py = connection.py();
+        let native = connection.get();
+        if !called && !native.waiting.lock().receivers.is_free() {
+            return Ok(Looked::Wait(Place::Receivers));
+        }
+        let Some(item) = native.half.net.pop() else {
+            return match native.half.net.end() {
+                None => {
+                    Connection::bind(connection, true)?;
+                    Ok(Looked::Wait(Place::Receivers))
+                }
+                Some(error) => Err(ended(py, &error, iterate)),
+            };
+        };
+        let step = match &item.what {
+            Item::Result(_) => self.decode(connection, item, true),
+            Item::Error(error) => Err(to_py(py, error)),
+            Item::End(error) => Err(ended(py, error, iterate)),
+        };
+        // With an asynchronous decoder the next in line must wait for this one, or order would be lost.
+        match step {
+            Ok(Step::Yield(_)) => {}
+            _ if called => native.hand_on(|waiting| &mut waiting.receivers),
+            _ => {}
+        }
+        step.map(Looked::Step)
+    }
+
+    /// Offers the message; true when it was accepted.
+    fn offer(
+        connection: &Bound<'_, Connection>,
+        message: &mut Option<Outgoing>,
+        lane: Lane,
+        called: bool,
+    ) -> PyResult<bool> {
+        let py = connection.py();
+        let native = connection.get();
+        if !called && !native.waiting.lock().senders.is_free() {
+            return Ok(false);
+        }
+        let Some(offered) = message.take() else { return Ok(true) };
+        let outcome = raised(py, native.half.net.offer(offered, lane));
+        let accepted = match outcome {
+            Ok(Offered::Accepted) => Ok(true),
+            Ok(Offered::Full(back)) => {
+                *message = Some(back);
+                return Ok(false);
+            }
+            Err(error) => Err(error),
+        };
+        if called {
+            native.hand_on(|waiting| &mut waiting.senders);
+        }
+        accepted
+    }
+
+    fn start_timer(
+        slf: &Bound<'_, Self>,
+        connection: &Bound<'_, Connection>,
+        timeout: Option<f64>,
+    ) -> PyResult<()> {
+        let Some(timeout) = timeout else { return Ok(()) };
+        let py = slf.py();
+        let event_loop = connection.get().event_loop(py)?;
+        let expire = slf.getattr(intern!(py, "_expire"))?;
+        let timer = event_loop.call_method1(intern!(py, "call_later"), (timeout, expire))?;
+        slf.get().inner.lock().timer = Some(timer.unbind());
+        Ok(())
+    }
+}
+
+/// The error of a receiver at the end; a normal end ends an iteration without one.
+fn ended(py: Python<'_>, error: &Error, iterate: bool) -> PyErr {
+    if iterate && matches!(error.kind, ErrorKind::Closed { code: 1000, .. }) {
+        return PyStopAsyncIteration::new_err(());
+    }
+    to_py(py, error)
+}
+
+pub(in crate::py) fn request_timeout(seconds: f64) -> Error {
+    Error::new(ErrorKind::Timeout, format!("the request was not answered within {seconds} s"))
+}

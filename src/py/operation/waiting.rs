@@ -1,0 +1,127 @@
+//! Where operations wait: each on a future of its own, in the place of its kind.
+
+use pyo3::{intern, prelude::*};
+
+use super::{Kind, Operation, Stage, Step};
+use crate::{
+    core::inbox::RequestKey,
+    py::{connection::Connection, line::Line},
+};
+
+/// The place where an operation waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Receivers,
+    Senders,
+    Request(RequestKey),
+    Openers,
+    Closers,
+    Drainers,
+}
+
+impl Operation {
+    pub(super) fn wait(slf: &Bound<'_, Self>, place: Place, returning: bool) -> PyResult<Step> {
+        let (this, py) = (slf.get(), slf.py());
+        let connection = this.connection.bind(py);
+        Connection::bind(connection, true)?;
+        let native = connection.get();
+        let future = native.event_loop(py)?.call_method0(intern!(py, "create_future"))?;
+        // What `await future` would do before it hands the future to the task.
+        future.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
+        let future = future.unbind();
+        {
+            let mut waiting = native.waiting.lock();
+            let waits = future.clone_ref(py);
+            match place {
+                Place::Receivers => waiting.receivers.join(waits, returning),
+                Place::Senders => waiting.senders.join(waits, returning),
+                Place::Request(key) => {
+                    waiting.requests.insert(key, waits);
+                }
+                Place::Openers => waiting.openers.push(waits),
+                Place::Closers => waiting.closers.push(waits),
+                Place::Drainers => waiting.drainers.push(waits),
+            }
+            if returning {
+                match place {
+                    Place::Receivers => waiting.receivers.hand_on(),
+                    Place::Senders => waiting.senders.hand_on(),
+                    _ => {}
+                }
+            }
+        }
+        this.inner.lock().stage = Stage::Waiting(future.clone_ref(py));
+        native.rearm();
+        if place == Place::Openers && this.was_opened() {
+            // Open and idle again before this was armed: no state has changed since then.
+            wake(future.bind(py))?;
+        }
+        Ok(Step::Yield(future))
+    }
+
+    /// The opening that this one waits for has been, even if it is over.
+    fn was_opened(&self) -> bool {
+        let openings = self.connection.get().half.net.openings();
+        matches!(self.inner.lock().kind, Kind::Open { openings_before: Some(before) } if openings > before)
+    }
+
+    /// Where this operation waits now.
+    fn place(&self) -> Place {
+        match &self.inner.lock().kind {
+            Kind::Receive { .. } => Place::Receivers,
+            Kind::Request { message: None, key: Some(key), .. } => Place::Request(*key),
+            Kind::Send(_) | Kind::Request { .. } => Place::Senders,
+            Kind::Open { .. } => Place::Openers,
+            Kind::Drain { .. } => Place::Drainers,
+            Kind::Closed => Place::Closers,
+        }
+    }
+
+    /// Whoever is next in the line of this one gets the turn.
+    pub(super) fn hand_on(&self) {
+        let native = self.connection.get();
+        match self.place() {
+            Place::Receivers => native.hand_on(|waiting| &mut waiting.receivers),
+            Place::Senders => native.hand_on(|waiting| &mut waiting.senders),
+            _ => {}
+        }
+    }
+
+    /// Leaves the place where it waited. True when it had been called out of a line: the turn is its own.
+    pub(super) fn arrive(&self, future: &Py<PyAny>) -> bool {
+        let native = self.connection.get();
+        let place = self.place();
+        let mut waiting = native.waiting.lock();
+        let out_of = |line: &mut Line| !line.leave(future);
+        let remove = |list: &mut Vec<Py<PyAny>>| list.retain(|other| !other.is(future));
+        match place {
+            Place::Receivers => out_of(&mut waiting.receivers),
+            Place::Senders => out_of(&mut waiting.senders),
+            Place::Request(key) => {
+                waiting.requests.remove(&key);
+                false
+            }
+            Place::Openers => {
+                remove(&mut waiting.openers);
+                false
+            }
+            Place::Closers => {
+                remove(&mut waiting.closers);
+                false
+            }
+            Place::Drainers => {
+                remove(&mut waiting.drainers);
+                false
+            }
+        }
+    }
+}
+
+/// Resolves a future that says "look again", unless it is done or cancelled.
+pub(in crate::py) fn wake(future: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = future.py();
+    if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
+        future.call_method1(intern!(py, "set_result"), (py.None(),))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! What a blocking connection shares with the thread that calls its callbacks: waiting, and receiving.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use pyo3::prelude::*;
+
+use super::bell::Bell;
+use crate::{
+    core::{inbox::Item, session::State},
+    error::{Error, ErrorKind},
+    net::handle::Interest,
+    py::{
+        half::Half,
+        raise::{raised, to_py},
+    },
+};
+
+/// How often a wait looks for signals.
+const SIGNALS: Duration = Duration::from_millis(50);
+
+/// What a connection and the thread that calls its callbacks share.
+pub(super) struct Shared {
+    pub(super) half: Half,
+    pub(super) bell: Arc<Bell>,
+}
+
+/// A point in time to give up at.
+pub(super) struct Deadline(Option<Instant>);
+
+impl Deadline {
+    pub(super) const NEVER: Self = Self(None);
+
+    pub(super) fn after(py: Python<'_>, timeout: Option<f64>) -> PyResult<Self> {
+        let Some(timeout) = timeout else { return Ok(Self(None)) };
+        if timeout.is_nan() || timeout < 0.0 {
+            let message = "timeout must be a number of seconds of at least 0, or None";
+            return Err(to_py(py, &Error::new(ErrorKind::InvalidOption, message)));
+        }
+        Ok(Self(
+            Duration::try_from_secs_f64(timeout).ok().and_then(|timeout| Instant::now().checked_add(timeout)),
+        ))
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.is_some_and(|at| at <= Instant::now())
+    }
+}
+
+impl Shared {
+    /// Waits until `look` finds something; `None` when the time is over.
+    pub(super) fn wait<'py, T>(
+        &self,
+        py: Python<'py>,
+        interest: Interest,
+        deadline: &Deadline,
+        mut look: impl FnMut(Python<'py>) -> PyResult<Option<T>>,
+    ) -> PyResult<Option<T>> {
+        if let Some(found) = look(py)? {
+            return Ok(Some(found));
+        }
+        self.bell.waiting.lock().add(interest);
+        let outcome = self.wait_in_line(py, deadline, &mut look);
+        self.bell.waiting.lock().remove(interest);
+        outcome
+    }
+
+    fn wait_in_line<'py, T>(
+        &self,
+        py: Python<'py>,
+        deadline: &Deadline,
+        look: &mut impl FnMut(Python<'py>) -> PyResult<Option<T>>,
+    ) -> PyResult<Option<T>> {
+        loop {
+            let (rings, everybody) = {
+                let waiting = self.bell.waiting.lock();
+                (waiting.rings, waiting.interest())
+            };
+            // Whatever comes from here on rings the bell; what came before is found by the look that follows.
+            self.half.net.arm(everybody, Interest::NONE, State::Idle);
+            let found = look(py);
+            if !matches!(found, Ok(None)) {
+                // What came for others while this one was awake.
+                self.bell.wake_all();
+                return found;
+            }
+            if deadline.is_over() {
+                return Ok(None);
+            }
+            let until = Instant::now() + SIGNALS;
+            let until = deadline.0.map_or(until, |at| at.min(until));
+            py.detach(|| {
+                let mut waiting = self.bell.waiting.lock();
+                while waiting.rings == rings
+                    && !self.bell.condition.wait_until(&mut waiting, until).timed_out()
+                {}
+            });
+            py.check_signals()?;
+            raised(py, self.half.net.check_process())?;
+        }
+    }
+
+    pub(super) fn receive(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let Some(item) = self.half.net.pop() else {
+            return self.half.net.end().map_or(Ok(None), |error| Err(to_py(py, &error)));
+        };
+        match &item.what {
+            Item::Result(received) => self.half.decode(py, received).map(|(object, _)| Some(object)),
+            Item::Error(error) | Item::End(error) => Err(to_py(py, error)),
+        }
+    }
+}

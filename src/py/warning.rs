@@ -1,0 +1,35 @@
+//! The warnings of destructors.
+
+use std::ffi::{CStr, CString};
+
+use pyo3::{
+    exceptions::{PyResourceWarning, PyRuntimeWarning},
+    prelude::*,
+    types::PyType,
+};
+
+/// A connection was dropped while it was open.
+pub(super) fn abandoned(py: Python<'_>, app: &str) {
+    let message = format!("the connection to {app} was never closed; use `async with`, close() or aclose()");
+    if let Ok(message) = CString::new(message) {
+        warn(&py.get_type::<PyResourceWarning>(), &message);
+    }
+}
+
+/// An operation was dropped with its message.
+pub(super) fn never_awaited(py: Python<'_>) {
+    let message = c"a send or request was never awaited: its message was not sent";
+    warn(&py.get_type::<PyRuntimeWarning>(), message);
+}
+
+fn warn(category: &Bound<'_, PyType>, message: &CStr) {
+    let py = category.py();
+    // A destructor may run while an exception is on its way.
+    let pending = PyErr::take(py);
+    if let Err(error) = PyErr::warn(py, category, message, 1) {
+        error.write_unraisable(py, None);
+    }
+    if let Some(pending) = pending {
+        pending.restore(py);
+    }
+}

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parent.parent
 LIST = ROOT / "docs" / "unsafe.md"
 HEADER = """# Every `unsafe`, and why it is sound
 
-Written by `scripts/audit_unsafe.py --write`; `scripts/audit` fails when it is out of date, or when a use has no proof beside it in
-the source. Clippy refuses a block without one, too (`undocumented_unsafe_blocks`).
+Written by `scripts/audit_unsafe.py --write`; `scripts/audit` fails when it is out of date, or when a use has no
+proof beside it in the source. Clippy refuses a block without one, too (`undocumented_unsafe_blocks`).
 """
 UNSAFE = re.compile(r"\bunsafe\b(?!_)")
 FUNCTION = re.compile(r"\bfn\s+(\w+)")

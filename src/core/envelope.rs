@@ -147,10 +147,10 @@ impl<'a> Keys<'a> {
             };
         }
         let timing = match self.timing {
-            Scalar::Float(seconds) => Some(seconds),
+            Scalar::Float(seconds) if seconds.is_finite() => Some(seconds),
             Scalar::Signed(seconds) => Some(seconds as f64),
             Scalar::Unsigned(seconds) => Some(seconds as f64),
-            Scalar::Text(_) | Scalar::Other => None,
+            Scalar::Float(_) | Scalar::Text(_) | Scalar::Other => None,
         };
         match timing {
             Some(seconds) if kind == "x-fal-message" && self.action.is("timings") => {

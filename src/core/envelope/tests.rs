@@ -282,6 +282,17 @@ fn integers_and_floats_of_every_width() {
 }
 
 #[test]
+fn a_time_that_is_no_number_is_no_timing() {
+    for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let mut timings = vec![0x83];
+        timings.extend(&pair("type", &msgpack(&json!("x-fal-message")))[1..]);
+        timings.extend(&pair("action", &msgpack(&json!("timings")))[1..]);
+        timings.extend(&pair("timing", &[&[0xcb], &value.to_be_bytes()[..]].concat())[1..]);
+        assert_eq!(classify_binary(&timings), Inbound::Control { action: "timings".into() });
+    }
+}
+
+#[test]
 fn lengths_are_never_trusted() {
     let cases: [&[u8]; 10] = [
         &[],

@@ -15,6 +15,7 @@ use pyo3::{exceptions::PyMemoryError, ffi, prelude::*, types::PyBytes};
 use super::failure::Outcome;
 use crate::core::pool;
 
+// SAFETY: this is its signature in `bytesobject.h`, the same in every CPython from 3.10 on.
 unsafe extern "C" {
     /// Documented in `CPython`'s C API since 1.5; pyo3-ffi does not export it.
     fn _PyBytes_Resize(bytes: *mut *mut ffi::PyObject, size: ffi::Py_ssize_t) -> c_int;
@@ -257,6 +258,10 @@ fn shorten_bytes(bytes: NonNull<ffi::PyObject>, size: usize) {
 #[inline]
 unsafe fn copy(from: &[u8], to: *mut u8) {
     /// Copies the first and the last `N` bytes of `from`, which together are all of it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`copy`], and `from` has `N` bytes at least.
     #[inline]
     unsafe fn ends<const N: usize>(from: &[u8], to: *mut u8) {
         let last = from.len() - N;

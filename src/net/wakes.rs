@@ -66,12 +66,13 @@ impl Kicks {
         self.pending.lock().rouse = Some(rouse.clone());
     }
 
-    /// Wakes the tasks. `before_sleep`: if there are none, the thread now counts as asleep.
+    /// Wakes the tasks. `before_sleep`: from now on the thread counts as asleep. That tasks were woken does not mean that
+    /// it stays awake: they may be over.
     fn pass_on(&self, before_sleep: bool) {
         let tasks = {
             let mut pending = self.pending.lock();
             self.any.store(false, Ordering::Release);
-            pending.asleep = before_sleep && pending.tasks.is_empty();
+            pending.asleep = before_sleep;
             std::mem::take(&mut pending.tasks)
         };
         for task in tasks {
@@ -159,4 +160,36 @@ pub(super) fn ring() {
             now.clear();
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Rung(AtomicBool);
+
+    impl Wake for Rung {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Release);
+        }
+    }
+
+    #[test]
+    fn a_sleeping_thread_is_roused_once_a_batch() {
+        let (kicks, rouse, task) = (Kicks::default(), Arc::new(Rung::default()), Arc::new(Rung::default()));
+        kicks.set_rouse(&Waker::from(rouse.clone()));
+        kicks.kick(task.clone().into());
+        assert!(!rouse.0.load(Ordering::Acquire), "it is awake");
+        kicks.pass_on(true);
+        assert!(task.0.swap(false, Ordering::AcqRel));
+        kicks.kick(task.clone().into());
+        assert!(rouse.0.swap(false, Ordering::AcqRel), "it sleeps, though something was woken on its way");
+        kicks.kick(task.clone().into());
+        assert!(!rouse.0.load(Ordering::Acquire), "it has been roused");
+        kicks.pass_on(false);
+        assert!(task.0.load(Ordering::Acquire));
+    }
 }

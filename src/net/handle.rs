@@ -122,8 +122,11 @@ impl Connection {
             return Ok(inner.unpark());
         }
         let io = runtime::io().inspect_err(|error| {
-            // What was accepted will not be sent.
-            inner.finish(Some(error.clone()));
+            // What was accepted will not be sent, and whoever waits is to know.
+            let kind = inner.finish(Some(error.clone()));
+            if let Some(notify) = inner.tell(kind) {
+                wakes::notify(notify);
+            }
         })?;
         inner.io = Some(io.clone());
         Ok(Some(Kick::Start(io, self.clone())))
@@ -241,18 +244,13 @@ impl Connection {
         }
         inner.commands.close = true;
         inner.outbox.cancel_throttled();
-        let mut told = None;
-        if inner.io.is_none() {
-            let kind = inner.finish(None);
-            told = inner.tell(kind);
-        } else if inner.state == State::Active {
-            let kind = inner.set_state(State::Closing);
-            told = inner.tell(kind);
+        let kind = if inner.state == State::Active {
+            inner.set_state(State::Closing)
         } else {
-            // Nothing is open, so there is nothing to wait for; the actor follows.
-            let kind = inner.finish(None);
-            told = inner.tell(kind).or(told);
-        }
+            // Nothing is open, so there is nothing to wait for; the actor, if there is one, follows.
+            inner.finish(None)
+        };
+        let told = inner.tell(kind);
         let kick = inner.unpark();
         drop(inner);
         if let Some(notify) = told {

@@ -110,7 +110,7 @@ impl Actor {
                         None => Ok(None),
                     }
                 };
-                let fetch = self.in_time("there was no token", fetch);
+                let fetch = self.in_time("there was no token", Box::pin(fetch));
                 let fetched = self.or_closed(fetch).await;
                 match fetched {
                     None => Input::Close,
@@ -124,9 +124,9 @@ impl Actor {
             Work::Dial { socket } => {
                 let connection = self.connection.clone();
                 let token = self.token.as_ref().map(|(token, _)| token.clone());
-                let dialled = self.in_time("the connection was not open", async move {
-                    dial(&connection, token.as_ref()).await
-                });
+                // Boxed: its state is large, and would be part of every connection's task for good.
+                let dial = Box::pin(async move { dial(&connection, token.as_ref()).await });
+                let dialled = self.in_time("the connection was not open", dial);
                 match self.or_closed(dialled).await {
                     None => Input::Close,
                     Some(Ok(opened)) => {

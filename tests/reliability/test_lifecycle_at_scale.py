@@ -489,11 +489,9 @@ class Schedule:
 def of_ours() -> Counter[str]:
     """What a schedule may leave behind: tasks, futures and connections that are alive."""
     gc.collect()
-    return Counter(
-        type(thing).__name__
-        for thing in gc.get_objects()
-        if isinstance(thing, asyncio.Future | RealtimeConnection | FalRealtimeError)
-    )
+    # By the type, not by isinstance: that asks the object, and the referent of a weak proxy may be gone.
+    kinds = (asyncio.Future, RealtimeConnection, FalRealtimeError)
+    return Counter(type(thing).__name__ for thing in gc.get_objects() if issubclass(type(thing), kinds))
 
 
 async def test_random_schedules_of_cancellation_lose_and_leak_nothing(server: LocalServer, figure: Any) -> None:
@@ -523,6 +521,7 @@ async def test_random_schedules_of_cancellation_lose_and_leak_nothing(server: Lo
     await until(lambda: (descriptors(), threads()) <= resources, "descriptors and threads as before", 5)
     cancelled, sent, delivered = (sum(column) for column in zip(*totals, strict=True))
     figure(f"{SCHEDULES} schedules from seed {SEED}: {cancelled} cancelled, {sent} sent, {delivered} delivered")
-    assert of_ours() == before
+    # Fewer is no leak: what earlier tests left may be gone by now.
+    assert not of_ours() - before
     assert cancelled > SCHEDULES
     assert delivered > SCHEDULES

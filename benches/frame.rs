@@ -9,9 +9,7 @@ use std::{
 
 use bytes::{BufMut, BytesMut};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use fal_realtime::core::frame::{
-    FrameReader, HEADROOM, Kind, Limits, Role, apply_mask, extend_masked, seal, write_small,
-};
+use fal_realtime::core::frame::{FrameReader, Kind, Limits, Role, apply_mask, extend_masked, write_small};
 use tokio_tungstenite::tungstenite::{
     WebSocket,
     protocol::{
@@ -222,12 +220,6 @@ fn write(c: &mut Criterion) {
             BatchSize::SmallInput,
         );
     });
-    group.finish();
-
-    let mut group = c.benchmark_group("seal 100 KB");
-    group.throughput(Throughput::Bytes(100_000));
-    let mut buf = vec![7; HEADROOM + 100_000];
-    group.bench_function("in place", |b| b.iter(|| seal(black_box(&mut buf), Kind::Binary, KEY)));
     group.finish();
 }
 

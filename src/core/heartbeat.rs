@@ -73,6 +73,14 @@ impl Heartbeat {
         self.last_activity = Some(now);
     }
 
+    /// The ping, or what the peer has to take before it, was handed to the operating system only now: the peer's time
+    /// begins anew. A large message on a slow line can hold a ping up for longer than the peer may be silent.
+    pub fn ping_moved(&mut self, now: Instant) {
+        if self.awaited_since().is_some() {
+            self.pinged_at = Some(now);
+        }
+    }
+
     /// What is to be done now. [`Beat::Ping`] is said once for each silence (again each interval if there is
     /// no timeout); after [`Beat::Lost`] the heartbeat is stopped.
     pub fn poll(&mut self, now: Instant) -> Beat {

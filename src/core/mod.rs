@@ -7,6 +7,7 @@ pub mod frame;
 pub mod heartbeat;
 pub mod inbox;
 pub mod outbox;
+pub mod payload;
 pub mod pool;
 pub mod requests;
 pub mod ring;

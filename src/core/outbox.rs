@@ -6,8 +6,9 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    frame::{HEADROOM, Kind},
+    frame::Kind,
     inbox::RequestKey,
+    payload::Payload,
     ring::{Overflow, Pushed, Ring, Weigh},
     stats::Stats,
     throttle::{Offer, Throttle},
@@ -21,24 +22,17 @@ pub const MAX_QUEUED_BYTES: usize = 64 << 20;
 /// An encoded message on its way out.
 #[derive(Debug)]
 pub struct Outgoing {
-    /// [`HEADROOM`] bytes for the frame header, then the payload.
-    pub buffer: Vec<u8>,
+    /// What it says.
+    pub payload: Payload,
     /// Binary, or text if a custom encoder gave a str.
     pub kind: Kind,
     /// The request that waits for the answer to this message.
     pub request: Option<RequestKey>,
 }
 
-impl Outgoing {
-    /// The payload, without the headroom.
-    pub fn payload(&self) -> &[u8] {
-        self.buffer.get(HEADROOM..).unwrap_or_default()
-    }
-}
-
 impl Weigh for Outgoing {
     fn weight(&self) -> usize {
-        self.payload().len()
+        self.payload.len()
     }
 }
 

@@ -33,11 +33,11 @@ mod reading;
 mod timing;
 
 /// Turns before the others of the thread come first.
-const TURNS: usize = 16;
+const TURNS: usize = 4;
 /// How long what was sent before a violation may be answered, before the connection is failed for it. A reader that takes
 /// one message at a time would not have seen the violation yet.
 const ANSWERS: Duration = Duration::from_millis(100);
-/// How long an answer to the peer's close frame may take to be written.
+/// How long an answer to the peer's close frame may take to be written, and what it said before writing failed to be read.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What ends or turns the life of a link.
@@ -66,6 +66,9 @@ enum Ending {
     Condemned(Violation),
     /// Last words are being written; then this is the loss.
     LastWords(Loss),
+    /// Writing has failed, and this is how. What the server said before that is still read, and if it said goodbye, that
+    /// counts.
+    Hearing(Loss),
 }
 
 pub(super) struct Link {
@@ -84,10 +87,11 @@ pub(super) struct Link {
     ends_by: Option<Instant>,
     accepted: bool,
     may_write: bool,
-    /// Writing has failed, and this is how. What the server said before may still be there to be read.
-    write_failed: Option<Loss>,
     close_asked: bool,
     paused: bool,
+    /// The caller has closed and takes no more: what still comes is read, so that the peer gets to our close frame, and
+    /// dropped.
+    discarding: bool,
     verdict: Verdict,
 }
 
@@ -109,9 +113,9 @@ impl Link {
             ends_by: None,
             accepted: false,
             may_write: true,
-            write_failed: None,
             close_asked: false,
             paused: false,
+            discarding: false,
             verdict: Verdict::Nothing,
             stream,
             connection,
@@ -121,6 +125,7 @@ impl Link {
     /// The server's session is over: what is queued is for the next one.
     pub(super) fn stop_writing(&mut self) {
         self.may_write = false;
+        self.writer.retract();
         self.end_within(self.connection.settings.close_timeout);
     }
 
@@ -169,25 +174,26 @@ impl Link {
             if self.verdict != Verdict::Nothing {
                 continue;
             }
-            if let Some(loss) = self.heard_out(more) {
-                return Poll::Ready(Event::Lost(loss));
-            }
-            if self.write_failed.is_some() {
-                continue;
-            }
             if met.pulled {
                 // Writing takes a while: let the other side look at what has come in the meantime.
                 wakes::ring();
             }
-            let flushed = match self.writer.poll_write(context, &mut self.stream, &mut self.written) {
+            let flushed = match self.write(context) {
                 Poll::Ready(Ok(())) => true,
                 Poll::Pending => false,
-                Poll::Ready(Err(error)) => {
-                    self.write_failed = Some(broken(&error));
-                    self.may_write = false;
-                    continue;
-                }
+                Poll::Ready(Err(error)) => match self.write_failed(broken(&error)) {
+                    None => continue,
+                    Some(loss) => {
+                        if !self.intake.is_empty() {
+                            self.meet(context);
+                        }
+                        return Poll::Ready(Event::Lost(loss));
+                    }
+                },
             };
+            if self.writer.take_ping_moved() {
+                self.heartbeat.ping_moved(Instant::now());
+            }
             if flushed && let Some(loss) = self.flushed() {
                 return Poll::Ready(Event::Lost(loss));
             }
@@ -222,8 +228,6 @@ impl Link {
     fn flushed(&mut self) -> Option<Loss> {
         match std::mem::replace(&mut self.ending, Ending::None) {
             Ending::LastWords(loss) => Some(loss),
-            // Nobody reads, so the peer's close frame would not be seen.
-            Ending::AwaitingPeer if self.paused => Some(Loss::Close { code: 1000, reason: String::new() }),
             other => {
                 self.ending = other;
                 None
@@ -231,17 +235,26 @@ impl Link {
         }
     }
 
-    /// Writing has failed and everything that had come was read (`more`: there may be more): how did it end? If the
-    /// server said so, that counts.
-    fn heard_out(&mut self, more: bool) -> Option<Loss> {
-        if more {
-            return None;
+    fn write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if matches!(self.ending, Ending::Hearing(_)) {
+            return Poll::Pending;
         }
-        let failed = self.write_failed.take()?;
+        self.writer.poll_write(context, &mut self.stream, &mut self.written)
+    }
+
+    /// Nothing can be written any more. Answers how the link ends, if that is known already.
+    fn write_failed(&mut self, failed: Loss) -> Option<Loss> {
+        self.may_write = false;
         match std::mem::replace(&mut self.ending, Ending::None) {
             Ending::LastWords(loss) => Some(loss),
             Ending::Condemned(violation) => Some(self.condemn(violation)),
-            _ => Some(failed),
+            _ if self.paused && !self.discarding => Some(failed),
+            _ => {
+                // That there is something to be read may not be known yet.
+                self.ending = Ending::Hearing(failed);
+                self.end_within(LAST_WORDS);
+                None
+            }
         }
     }
 

@@ -7,6 +7,7 @@ mod head;
 pub mod http;
 mod intake;
 mod link;
+mod mask_keys;
 pub mod mint;
 pub mod proxy;
 mod redact;

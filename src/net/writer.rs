@@ -1,5 +1,8 @@
-//! The way to the socket: frames small messages into one staging buffer, large ones in place, and knows what of
-//! it has been written, so that what was not can be sent again.
+//! The way to the socket: masks and frames messages into one staging buffer, small ones many at a time, large ones piece
+//! by piece, and knows what of it has been written, so that what was not can be sent again.
+//!
+//! A message keeps its payload as it was until it is written: masking happens on the way into the staging buffer, which
+//! is small enough to stay in the processor's cache until the operating system has taken it.
 
 use std::{
     cell::RefCell,
@@ -12,13 +15,14 @@ use std::{
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
+use super::mask_keys;
 use crate::core::{
-    frame::{Control, HEADROOM, close_payload, seal, unseal, write_control, write_small},
+    frame::{Control, MAX_HEADER, close_payload, extend_masked, rotate, write_control, write_header},
     outbox::Outgoing,
-    pool,
+    payload::Cursor,
 };
 
-/// From this size on a message is framed in place instead of being copied: 16 KiB.
+/// From this size on a message is framed piece by piece: 16 KiB.
 const LARGE: usize = 16 << 10;
 /// What a pulled large message counts for: nothing else is pulled behind it.
 const LARGE_PULLED: usize = usize::MAX / 2;
@@ -31,18 +35,21 @@ thread_local! {
     static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A message whose frame is in the staging buffer, which it starts and ends at.
+/// A small message whose frame is in the staging buffer, which it starts and ends at.
 struct Staged {
     message: Outgoing,
     start: usize,
     end: usize,
 }
 
-/// A large message, framed in place.
-struct Sealed {
+/// A large message on its way through the staging buffer, which it has for itself.
+struct Large {
     message: Outgoing,
-    start: usize,
-    at: usize,
+    mask: [u8; 4],
+    /// What has been staged.
+    cursor: Cursor,
+    /// Its first byte is with the operating system.
+    begun: bool,
 }
 
 /// What became of the messages of a lost socket.
@@ -67,7 +74,9 @@ pub(super) struct Writer {
     staging: Vec<u8>,
     at: usize,
     staged: VecDeque<Staged>,
-    large: Option<Sealed>,
+    large: Option<Large>,
+    /// Control frames that follow a large message that has begun.
+    behind: Vec<u8>,
     unflushed: bool,
     /// Messages taken under the lock, to be framed outside of it.
     pulled: Vec<Outgoing>,
@@ -78,6 +87,10 @@ pub(super) struct Writer {
     aside: Vec<Outgoing>,
     /// The answer to the newest ping, for which there is no room yet.
     pong: Option<Bytes>,
+    /// Our ping is not with the operating system yet.
+    ping_waits: bool,
+    /// Since it was last asked, the operating system has taken the ping, or some of what it waits behind.
+    ping_moved: bool,
 }
 
 impl Writer {
@@ -94,8 +107,8 @@ impl Writer {
 
     /// Takes a message, to be framed a little later.
     pub(super) fn pull(&mut self, message: Outgoing) {
-        let size = message.payload().len();
-        self.pulled_bytes += if size < LARGE { size + HEADROOM } else { LARGE_PULLED };
+        let size = message.payload.len();
+        self.pulled_bytes += if size < LARGE { size + MAX_HEADER } else { LARGE_PULLED };
         self.pulled.push(message);
     }
 
@@ -118,6 +131,8 @@ impl Writer {
     /// be sent on another socket. What has begun stays, for a frame to follow it.
     pub(super) fn retract(&mut self) {
         self.pong = None;
+        self.behind.clear();
+        self.unstage();
         if let Some(first) = self.staged.iter().position(|staged| staged.start >= self.at) {
             let cut = self.staged.get(first).map_or(0, |staged| staged.start);
             // Pongs behind the cut go too: a peer that closes does not wait for them.
@@ -125,41 +140,66 @@ impl Writer {
             self.aside.extend(self.staged.drain(first..).map(|staged| staged.message));
             self.release(&mut Written::default());
         }
-        if let Some(mut large) = self.large.take_if(|large| large.at == large.start) {
-            unseal(&mut large.message.buffer, large.start);
+        if let Some(large) = self.large.take_if(|large| !large.begun) {
             self.aside.push(large.message);
         }
     }
 
-    /// Frames a message.
-    fn push(&mut self, mut message: Outgoing) {
-        let mask = fastrand::u32(..).to_ne_bytes();
-        if message.payload().len() < LARGE {
-            self.borrow_buffer();
-            let start = self.staging.len();
-            write_small(&mut self.staging, message.kind, message.payload(), mask);
-            self.staged.push_back(Staged { message, start, end: self.staging.len() });
-        } else {
-            let start = seal(&mut message.buffer, message.kind, mask);
-            self.large = Some(Sealed { message, start, at: start });
+    /// Takes a large message out of the staging buffer again, if none of it has been written.
+    fn unstage(&mut self) {
+        if let Some(large) = &mut self.large
+            && !large.begun
+            && large.cursor.passed() > 0
+        {
+            large.cursor = Cursor::default();
+            self.staging.clear();
         }
+    }
+
+    /// Frames a message.
+    fn push(&mut self, message: Outgoing) {
+        let mask = mask_keys::next();
+        let len = message.payload.len();
+        if len >= LARGE {
+            self.large = Some(Large { message, mask, cursor: Cursor::default(), begun: false });
+            return;
+        }
+        self.borrow_buffer();
+        let start = self.staging.len();
+        write_header(&mut self.staging, message.kind, len, mask);
+        stage(&mut self.staging, &message, &mut Cursor::default(), mask, len);
+        self.staged.push_back(Staged { message, start, end: self.staging.len() });
     }
 
     /// Frames a control message. It goes out before a large message whose write has not begun, and behind one whose
     /// write has.
     pub(super) fn push_control(&mut self, kind: Control, payload: &[u8]) {
-        self.borrow_buffer();
-        write_control(&mut self.staging, kind, payload, fastrand::u32(..).to_ne_bytes());
+        if kind == Control::Ping {
+            self.ping_waits = true;
+        }
+        self.unstage();
+        let out = if self.large.as_ref().is_some_and(|large| large.begun) {
+            &mut self.behind
+        } else {
+            self.borrow_buffer();
+            &mut self.staging
+        };
+        write_control(out, kind, payload, mask_keys::next());
     }
 
     /// Answers a ping. While the peer does not take what is staged, only the newest of its pings will be answered (RFC
     /// 6455, section 5.5.3): a peer that pings and does not read would make the answers pile up.
     pub(super) fn push_pong(&mut self, payload: Bytes) {
-        if self.staging.len() < STAGING {
+        if self.staging.len() < STAGING && self.large.is_none() {
             self.push_control(Control::Pong, &payload);
         } else {
             self.pong = Some(payload);
         }
+    }
+
+    /// Whether our ping, or some of what it waits behind, was taken by the operating system since this was last asked.
+    pub(super) fn take_ping_moved(&mut self) -> bool {
+        std::mem::take(&mut self.ping_moved)
     }
 
     /// Writes what there is. `Ready` when all of it is with the operating system.
@@ -170,9 +210,7 @@ impl Writer {
         written: &mut Written,
     ) -> Poll<io::Result<()>> {
         loop {
-            // A frame once begun is finished before anything else is written.
-            let begun = self.large.as_ref().is_some_and(|large| large.at > large.start);
-            if !begun && self.at < self.staging.len() {
+            if self.at < self.staging.len() {
                 let bytes = self.staging.get(self.at..).unwrap_or_default();
                 let count = ready!(Pin::new(&mut *stream).poll_write(context, bytes))?;
                 if count == 0 {
@@ -180,22 +218,10 @@ impl Writer {
                 }
                 self.unflushed = true;
                 self.at += count;
+                self.ping_moved |= self.ping_waits;
                 self.release(written);
-            } else if let Some(large) = &mut self.large {
-                let bytes = large.message.buffer.get(large.at..).unwrap_or_default();
-                let count = ready!(Pin::new(&mut *stream).poll_write(context, bytes))?;
-                if count == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                }
-                self.unflushed = true;
-                large.at += count;
-                if large.at == large.message.buffer.len() {
-                    written.messages += 1;
-                    written.bytes += large.message.payload().len();
-                    if let Some(large) = self.large.take() {
-                        pool::give(large.message.buffer);
-                    }
-                }
+            } else if self.large.is_some() {
+                self.stage_large(written);
             } else if let Some(payload) = self.pong.take() {
                 self.push_control(Control::Pong, &payload);
             } else if std::mem::take(&mut self.closing) {
@@ -204,18 +230,42 @@ impl Writer {
                 ready!(Pin::new(&mut *stream).poll_flush(context))?;
                 self.unflushed = false;
             } else {
+                self.ping_waits = false;
                 return Poll::Ready(Ok(()));
             }
         }
     }
 
-    /// Counts the staged messages that are written whole.
+    /// The staging buffer is empty: the next piece of the large message, or what follows it.
+    fn stage_large(&mut self, written: &mut Written) {
+        self.borrow_buffer();
+        let Some(large) = &mut self.large else { return };
+        let Large { message, mask, cursor, .. } = large;
+        let len = message.payload.len();
+        if cursor.passed() == len {
+            written.messages += 1;
+            written.bytes += len;
+            self.large = None;
+            self.staging.append(&mut self.behind);
+            return;
+        }
+        if cursor.passed() == 0 {
+            write_header(&mut self.staging, message.kind, len, *mask);
+        }
+        stage(&mut self.staging, message, cursor, *mask, STAGING);
+    }
+
+    /// Counts what is written whole.
     fn release(&mut self, written: &mut Written) {
+        if let Some(large) = &mut self.large
+            && large.cursor.passed() > 0
+        {
+            large.begun = true;
+        }
         while self.staged.front().is_some_and(|staged| staged.end <= self.at) {
             if let Some(staged) = self.staged.pop_front() {
                 written.messages += 1;
-                written.bytes += staged.message.payload().len();
-                pool::give(staged.message.buffer);
+                written.bytes += staged.message.payload.len();
             }
         }
         if self.at == self.staging.len() {
@@ -257,16 +307,25 @@ impl Writer {
                 leftover.untouched.push(staged.message);
             }
         }
-        if let Some(mut large) = self.large {
-            if large.at > large.start {
+        if let Some(large) = self.large {
+            if large.begun {
                 leftover.torn += 1;
             } else {
-                unseal(&mut large.message.buffer, large.start);
                 leftover.untouched.push(large.message);
             }
         }
         leftover.untouched.extend(self.pulled);
         leftover
+    }
+}
+
+/// Appends the next bytes of a message, masked: `most` at most, and no fewer unless it ends.
+fn stage(out: &mut Vec<u8>, message: &Outgoing, cursor: &mut Cursor, mask: [u8; 4], most: usize) {
+    let end = cursor.passed() + most;
+    while cursor.passed() < end {
+        let passed = cursor.passed();
+        let Some(bytes) = cursor.advance(&message.payload, end - passed) else { return };
+        extend_masked(out, bytes, rotate(mask, passed));
     }
 }
 

@@ -19,6 +19,7 @@ use self::{
 };
 
 use super::codec::MAX_DEPTH;
+use crate::core::payload::Payload;
 
 mod buffer;
 mod bulk;
@@ -33,38 +34,37 @@ mod writer;
 /// The key by which fal's applications relate a result to its input.
 const REQUEST_ID: &str = "request_id";
 
-/// Encodes `value` behind `headroom` zero bytes, which are for the frame header.
+/// Encodes `value`. Its large `bytes` are not copied, but lent to the message.
 ///
 /// Raises `EncodeError`, or whatever the Python code raised that was run for a value (`model_dump`, a property).
-pub(crate) fn encode(py: Python<'_>, value: &Bound<'_, PyAny>, headroom: usize) -> PyResult<Vec<u8>> {
+pub(crate) fn encode(py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Payload> {
     let mut scratch: Scratch = [MaybeUninit::uninit(); _];
-    let mut encoder = Encoder::new(Writer::new(py, Target::Vec, &mut scratch), value.as_borrowed());
-    let outcome = encoder.writer.put_zeros(headroom).and_then(|()| encoder.root());
-    finish(py, outcome, || Ok(encoder.writer.into_vec()))
+    let mut encoder = Encoder::new(Writer::new(py, Target::Payload, &mut scratch), value.as_borrowed());
+    let outcome = encoder.root();
+    finish(py, outcome, || Ok(encoder.writer.into_payload()))
 }
 
 /// Encodes `value`, which must be dict-like, so that the message has a `request_id`: the input's own, or else the
-/// one given here. Returns the message behind `headroom` zero bytes, and the id that is in it.
+/// one given here. Returns the message, and the id that is in it.
 ///
 /// Raises `EncodeError` as [`encode`], and if the input's `request_id` is not a `str`.
 pub(crate) fn encode_with_request_id(
     py: Python<'_>,
     value: &Bound<'_, PyAny>,
     request_id: &str,
-    headroom: usize,
-) -> PyResult<(Vec<u8>, String)> {
+) -> PyResult<(Payload, String)> {
     let mut scratch: Scratch = [MaybeUninit::uninit(); _];
-    let mut encoder = Encoder::new(Writer::new(py, Target::Vec, &mut scratch), value.as_borrowed());
-    let outcome = encoder.writer.put_zeros(headroom).and_then(|()| {
+    let mut encoder = Encoder::new(Writer::new(py, Target::Payload, &mut scratch), value.as_borrowed());
+    let mut write = || {
         let mut dict = top_level_dict(value)?;
         let own = own_request_id(&mut dict)?;
         let added = if own.is_none() { Some((REQUEST_ID, request_id)) } else { None };
         encoder.root_dict(&dict, added)?;
         Ok(own.unwrap_or_else(|| request_id.to_owned()))
-    });
-    match outcome {
-        Ok(id) => Ok((encoder.writer.into_vec(), id)),
-        Err(failure) => Err(failure.into_error(py)),
+    };
+    match write() {
+        Ok(id) => Ok((encoder.writer.into_payload(), id)),
+        Err(failure) => Err(Failure::into_error(failure, py)),
     }
 }
 

@@ -12,7 +12,7 @@ pub fn decode_json(py: Python<'_>, text: &str) -> PyResult<Py<PyAny>> {
     super::decode::decode_json(py, text)
 }
 
-/// See [`crate::py::encode`]. Without headroom.
+/// See [`crate::py::encode`].
 pub fn encode(value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
-    super::encode::encode(value.py(), value, 0)
+    super::encode::encode(value.py(), value).map(|payload| payload.to_vec())
 }

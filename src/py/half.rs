@@ -16,17 +16,13 @@ use pyo3::{
 use super::{
     client::Client,
     decode, encode,
+    lent::{self, LENT},
     options::Options,
     raise::{raised, to_py},
     token_source::Provider,
 };
 use crate::{
-    core::{
-        frame::{HEADROOM, Kind},
-        inbox::Received,
-        outbox::Outgoing,
-        session::State,
-    },
+    core::{frame::Kind, inbox::Received, outbox::Outgoing, payload::Payload, session::State},
     error::{Error, ErrorKind},
     net::{
         handle::{Connection, Routes},
@@ -155,9 +151,10 @@ impl Half {
 
     /// The message for an input.
     pub(super) fn encode(&self, py: Python<'_>, input: &Bound<'_, PyAny>) -> PyResult<Outgoing> {
+        lent::let_go(py);
         match &self.encoder {
             None if self.is_raw() => self.encoded(py, input),
-            None => self.sized(py, encode::encode(py, input, HEADROOM)?, Kind::Binary),
+            None => self.sized(py, encode::encode(py, input)?, Kind::Binary),
             Some(encoder) => self.encoded(py, &encoder.bind(py).call1((input,))?),
         }
     }
@@ -175,8 +172,8 @@ impl Half {
         }
         let fresh = format!("{:08x}-{:x}", self.salt, self.next_request.fetch_add(1, Ordering::Relaxed));
         let Some(encoder) = &self.encoder else {
-            let (buffer, id) = encode::encode_with_request_id(py, input, &fresh, HEADROOM)?;
-            return Ok((self.sized(py, buffer, Kind::Binary)?, id));
+            let (payload, id) = encode::encode_with_request_id(py, input, &fresh)?;
+            return Ok((self.sized(py, payload, Kind::Binary)?, id));
         };
         let Ok(mapping) = input.cast::<PyMapping>() else {
             return Err(PyTypeError::new_err(format!(
@@ -198,16 +195,20 @@ impl Half {
 
     /// The message for what an encoder gave: bytes go as binary, a str as text.
     pub(super) fn encoded(&self, py: Python<'_>, payload: &Bound<'_, PyAny>) -> PyResult<Outgoing> {
-        let (bytes, kind) = if let Ok(text) = payload.cast::<PyString>() {
-            (text.to_str()?.as_bytes(), Kind::Text)
+        let (payload, kind) = if let Ok(text) = payload.cast::<PyString>() {
+            (text.to_str()?.as_bytes().to_vec().into(), Kind::Text)
+        } else if let Ok(bytes) = payload.cast_exact::<PyBytes>()
+            && bytes.as_bytes().len() >= LENT
+        {
+            (Payload::new(Vec::new(), vec![(0, lent::lend(bytes))]), Kind::Binary)
         } else if let Ok(bytes) = payload.cast::<PyBytes>() {
-            (bytes.as_bytes(), Kind::Binary)
+            (bytes.as_bytes().to_vec().into(), Kind::Binary)
         } else if let Ok(bytes) = payload.extract::<Vec<u8>>().or_else(|_| {
             // Other bytes-like objects, such as bytearray and memoryview.
             py.get_type::<PyBytes>().call1((payload,)).and_then(|bytes| bytes.extract())
         }) && !payload.is_instance_of::<pyo3::types::PyInt>()
         {
-            return self.sized(py, with_headroom(&bytes), Kind::Binary);
+            (bytes.into(), Kind::Binary)
         } else {
             let who = if self.is_raw() { "a raw connection takes" } else { "encode_message must return" };
             return Err(PyTypeError::new_err(format!(
@@ -215,12 +216,12 @@ impl Half {
                 payload.get_type().name()?
             )));
         };
-        self.sized(py, with_headroom(bytes), kind)
+        self.sized(py, payload, kind)
     }
 
-    fn sized(&self, py: Python<'_>, buffer: Vec<u8>, kind: Kind) -> PyResult<Outgoing> {
-        let message = Outgoing { buffer, kind, request: None };
-        let (size, limit) = (message.payload().len(), self.net.settings().limits.max_message_size);
+    fn sized(&self, py: Python<'_>, payload: Payload, kind: Kind) -> PyResult<Outgoing> {
+        let message = Outgoing { payload, kind, request: None };
+        let (size, limit) = (message.payload.len(), self.net.settings().limits.max_message_size);
         if size > limit {
             let text = format!("the message has {size} bytes; max_message_size is {limit}");
             return Err(to_py(py, &Error::new(ErrorKind::TooLarge, text)));
@@ -325,11 +326,4 @@ fn as_it_is<'py>(py: Python<'py>, received: &Received) -> PyResult<Bound<'py, Py
 
 fn text_of(received: &Received) -> PyResult<&str> {
     std::str::from_utf8(&received.payload).map_err(|error| PyRuntimeError::new_err(error.to_string()))
-}
-
-fn with_headroom(payload: &[u8]) -> Vec<u8> {
-    let mut buffer = Vec::with_capacity(HEADROOM + payload.len());
-    buffer.extend_from_slice(&[0; HEADROOM]);
-    buffer.extend_from_slice(payload);
-    buffer
 }

@@ -15,6 +15,7 @@ mod encode;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod half;
+mod lent;
 mod line;
 mod local_server;
 mod operation;

@@ -15,7 +15,7 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use pyo3::{intern, prelude::*, sync::PyOnceLock};
 
-use super::{connection::Connection, signal::Signal};
+use super::{connection::Connection, lent, signal::Signal};
 use crate::net::wakes::Notify;
 
 /// The numbers of the connections of one loop that have something.
@@ -77,6 +77,7 @@ pub(super) struct Dispatcher {
 impl Dispatcher {
     /// Lets every connection that has something hand it out. Called by the loop.
     fn drain(&self, py: Python<'_>) {
+        lent::let_go(py);
         if let Bell::Signal(signal) = &self.queue.bell {
             signal.clear();
         }

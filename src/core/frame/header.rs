@@ -1,6 +1,6 @@
 //! The frame header: RFC 6455, section 5.2.
 
-use super::{HEADROOM, Kind, MAX_CONTROL_PAYLOAD, Role, Violation};
+use super::{Kind, MAX_CONTROL_PAYLOAD, MAX_HEADER, Role, Violation};
 
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
@@ -116,7 +116,7 @@ impl Header {
 /// Takes headers off a stream of bytes that may be cut anywhere.
 #[derive(Debug, Default)]
 pub(super) struct HeaderReader {
-    bytes: [u8; HEADROOM],
+    bytes: [u8; MAX_HEADER],
     len: usize,
 }
 
@@ -146,7 +146,7 @@ impl HeaderReader {
 
 /// Writes a final, masked frame's header to the end of `space`, and answers where it starts.
 #[inline]
-pub(super) fn put_header(space: &mut [u8; HEADROOM], opcode: Opcode, len: usize, key: [u8; 4]) -> usize {
+pub(super) fn put_header(space: &mut [u8; MAX_HEADER], opcode: Opcode, len: usize, key: [u8; 4]) -> usize {
     space[10..].copy_from_slice(&key);
     let (start, short) = match len {
         0..126 => (8, len as u8),

@@ -31,7 +31,7 @@ pub fn extend_masked(out: &mut Vec<u8>, bytes: &[u8], key: [u8; 4]) {
 
 /// The key that continues a payload of which `done` bytes are masked.
 #[inline]
-pub(super) fn rotate(mut key: [u8; 4], done: usize) -> [u8; 4] {
+pub fn rotate(mut key: [u8; 4], done: usize) -> [u8; 4] {
     key.rotate_left(done % 4);
     key
 }

@@ -1,5 +1,5 @@
-//! RFC 6455 framing without I/O: bytes to messages ([`FrameReader`]) and messages to bytes ([`seal`],
-//! [`write_small`], [`write_control`]).
+//! RFC 6455 framing without I/O: bytes to messages ([`FrameReader`]) and messages to bytes ([`write_small`],
+//! [`write_control`], or piece by piece [`write_header`] and [`extend_masked`]).
 //!
 //! The writer is a client's: it masks. Mask keys are arguments, since this layer knows no randomness.
 //! No extension is negotiated, so a reserved bit is always a violation.
@@ -19,14 +19,14 @@ use bytes::Bytes;
 
 pub use self::{
     close::close_payload,
-    mask::{apply_mask, extend_masked},
+    mask::{apply_mask, extend_masked, rotate},
     reader::{DIRECT_MIN, FrameReader},
-    writer::{Control, seal, unseal, write_control, write_small},
+    writer::{Control, write_control, write_header, write_small},
 };
 use crate::error::{Error, ErrorKind};
 
 /// The size of the largest header that a client writes: 2 bytes, 8 of length, 4 of mask key.
-pub const HEADROOM: usize = 14;
+pub const MAX_HEADER: usize = 14;
 
 /// The largest payload of a control frame, in bytes (RFC 6455, section 5.5).
 pub const MAX_CONTROL_PAYLOAD: usize = 125;

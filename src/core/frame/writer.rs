@@ -1,9 +1,9 @@
 //! A client's frames: final and masked.
 
 use super::{
-    HEADROOM, Kind, MAX_CONTROL_PAYLOAD,
+    Kind, MAX_CONTROL_PAYLOAD, MAX_HEADER,
     header::{Opcode, put_header},
-    mask::{apply_mask, extend_masked},
+    mask::extend_masked,
 };
 
 /// The kinds of control frame.
@@ -17,30 +17,11 @@ pub enum Control {
     Pong,
 }
 
-/// Turns `buf` into a frame in place. Its first [`HEADROOM`] bytes are scratch room, the payload follows. Answers
-/// where in `buf` the frame starts; it ends where `buf` ends.
-///
-/// # Panics
-/// If `buf` is shorter than [`HEADROOM`].
+/// Appends the header of a data frame with a payload of `len` bytes, which is to follow: [`extend_masked`] under
+/// the same key, or in pieces under the key [rotated](super::rotate) by what went before.
 #[inline]
-pub fn seal(buf: &mut [u8], kind: Kind, mask: [u8; 4]) -> usize {
-    let (space, payload) = split(buf);
-    apply_mask(payload, mask);
-    put_header(space, Opcode::Data(kind), payload.len(), mask)
-}
-
-/// Undoes [`seal`], which answered `start`: the payload is as before, so that a message that was not sent can be
-/// kept, and sealed again under another key.
-///
-/// # Panics
-/// If `buf` is shorter than [`HEADROOM`].
-#[inline]
-pub fn unseal(buf: &mut [u8], start: usize) {
-    let (space, payload) = split(buf);
-    debug_assert!(matches!(start, 0 | 6 | 8), "{start} is not what seal answered");
-    // The header is right-aligned and ends with the key.
-    let [.., a, b, c, d] = *space;
-    apply_mask(payload, [a, b, c, d]);
+pub fn write_header(out: &mut Vec<u8>, kind: Kind, len: usize, mask: [u8; 4]) {
+    append_header(out, Opcode::Data(kind), len, mask);
 }
 
 /// Appends a whole data frame to `out`: one copy of the payload, masked.
@@ -62,17 +43,14 @@ pub fn write_control(out: &mut Vec<u8>, opcode: Control, payload: &[u8], mask: [
 
 #[inline]
 fn write_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: [u8; 4]) {
-    let mut space = [0; HEADROOM];
-    let start = put_header(&mut space, opcode, payload.len(), mask);
-    out.reserve(HEADROOM - start + payload.len());
-    out.extend_from_slice(&space[start..]);
+    out.reserve(MAX_HEADER + payload.len());
+    append_header(out, opcode, payload.len(), mask);
     extend_masked(out, payload, mask);
 }
 
 #[inline]
-fn split(buf: &mut [u8]) -> (&mut [u8; HEADROOM], &mut [u8]) {
-    let Some(parts) = buf.split_first_chunk_mut() else {
-        panic!("the buffer has no room for a frame header in front of the payload")
-    };
-    parts
+fn append_header(out: &mut Vec<u8>, opcode: Opcode, len: usize, mask: [u8; 4]) {
+    let mut space = [0; MAX_HEADER];
+    let start = put_header(&mut space, opcode, len, mask);
+    out.extend_from_slice(&space[start..]);
 }

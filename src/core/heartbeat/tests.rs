@@ -46,6 +46,19 @@ fn any_bytes_after_the_ping_are_a_sign_of_life() {
 }
 
 #[test]
+fn a_ping_that_is_held_up_gets_its_full_time() {
+    let start = Instant::now();
+    let mut heartbeat = started(start);
+    heartbeat.ping_moved(start + SEC);
+    assert_eq!(heartbeat.deadline(), Some(start + INTERVAL), "there was no ping");
+    assert_eq!(heartbeat.poll(start + INTERVAL), Beat::Ping);
+    let moved = start + INTERVAL + TIMEOUT - SEC;
+    heartbeat.ping_moved(moved);
+    assert_eq!(heartbeat.poll(moved + SEC), Beat::Idle);
+    assert_eq!(heartbeat.poll(moved + TIMEOUT), Beat::Lost);
+}
+
+#[test]
 fn without_interval_nothing_happens() {
     let start = Instant::now();
     for interval in [None, Some(Duration::ZERO)] {

@@ -5,18 +5,18 @@ use std::collections::{BTreeSet, VecDeque};
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::requests::Requests;
+use crate::core::{payload::Cursor, requests::Requests};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
 fn message(id: u64, size: usize) -> Outgoing {
-    let mut buffer = vec![0; HEADROOM + size.max(8)];
-    buffer[HEADROOM..HEADROOM + 8].copy_from_slice(&id.to_be_bytes());
-    Outgoing { buffer, kind: Kind::Binary, request: None }
+    let mut buffer = vec![0; size.max(8)];
+    buffer[..8].copy_from_slice(&id.to_be_bytes());
+    Outgoing { payload: buffer.into(), kind: Kind::Binary, request: None }
 }
 
 fn id(message: &Outgoing) -> u64 {
-    u64::from_be_bytes(message.payload()[..8].try_into().unwrap())
+    u64::from_be_bytes(Cursor::default().advance(&message.payload, 8).unwrap().try_into().unwrap())
 }
 
 fn stats(outbox: &Outbox) -> Stats {
@@ -119,7 +119,7 @@ impl Model {
             Step::Wrote(count) => {
                 let count = count.min(self.in_flight.len());
                 let messages: Vec<_> = self.in_flight.drain(..count).collect();
-                let bytes = messages.iter().map(|message| message.payload().len()).sum();
+                let bytes = messages.iter().map(|message| message.payload.len()).sum();
                 self.outbox.wrote(count, bytes);
                 self.written.extend(messages.iter().map(id));
             }
@@ -340,7 +340,7 @@ fn failing_everything_names_the_requests_and_spares_what_is_in_flight() {
     let in_flight = outbox.take().unwrap();
     assert_eq!(outbox.fail_all(), [keys[1]]);
     assert_eq!(outbox.pending(), 1);
-    outbox.wrote(1, in_flight.payload().len());
+    outbox.wrote(1, in_flight.payload.len());
     let s = stats(&outbox);
     assert_eq!((s.written, s.failed, s.pending, s.bytes_sent), (1, 3, 0, 8));
 }

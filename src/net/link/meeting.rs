@@ -5,7 +5,7 @@ use std::{task::Context, time::Instant};
 use super::{Ending, Event, Link};
 use crate::{
     error::{Error, ErrorKind},
-    net::{handle::Interest, wakes},
+    net::{handle::Interest, intake::Verdict, wakes},
 };
 
 /// What a meeting with the caller's threads came to.
@@ -52,7 +52,9 @@ impl Link {
                 kind = kind.and(Interest::ANSWERS);
             }
         }
-        if self.may_write && matches!(self.ending, Ending::None | Ending::Flushing | Ending::Condemned(_)) {
+        // Once the session is over, what is queued is for the next one.
+        let may_pull = self.may_write && self.verdict == Verdict::Nothing;
+        if may_pull && matches!(self.ending, Ending::None | Ending::Flushing | Ending::Condemned(_)) {
             while let Some(next) = inner.outbox.next_weight()
                 && self.writer.wants(next)
                 && let Some(message) = inner.outbox.take()
@@ -88,6 +90,10 @@ impl Link {
             }
             // Whoever was paused has something to read.
             met.pulled |= !paused;
+        }
+        if paused && matches!(self.ending, Ending::Flushing | Ending::AwaitingPeer) && !self.discarding {
+            self.discarding = true;
+            met.pulled = true;
         }
         if met.event.is_none() && !met.pulled {
             if !inner.parked.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {

@@ -34,7 +34,7 @@ impl Link {
 
     /// Reads and understands what has come. Answers whether there may be more.
     pub(super) fn read(&mut self, context: &mut Context<'_>) -> Result<bool, Loss> {
-        if self.paused || self.hears_no_more() {
+        if (self.paused && !self.discarding) || self.hears_no_more() {
             return Ok(false);
         }
         if !self.leftover.is_empty() {
@@ -99,6 +99,7 @@ impl Link {
         loop {
             match self.reader.feed(&mut bytes) {
                 Ok(None) => return Ok(()),
+                Ok(Some(Message::Data { .. })) if self.discarding => {}
                 Ok(Some(Message::Data { kind, payload })) => {
                     let verdict = self.intake.take(kind, payload);
                     if self.verdict == Verdict::Nothing {

@@ -25,7 +25,7 @@ impl Link {
         let now = Instant::now();
         if self.ends_by.is_some_and(|by| by <= now) {
             let loss = match std::mem::replace(&mut self.ending, Ending::None) {
-                Ending::LastWords(loss) => loss,
+                Ending::LastWords(loss) | Ending::Hearing(loss) => loss,
                 Ending::Condemned(violation) => {
                     self.ends_by = None;
                     let loss = self.condemn(violation);

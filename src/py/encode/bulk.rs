@@ -15,39 +15,48 @@ const MAX_VISITS: usize = 256;
 const MAX_LEVELS: usize = 4;
 
 /// The bytes that the bytes-like objects and strings of `root` take, as far as a short look finds them. It is an
-/// estimate: the input may change before it is encoded.
-pub(super) fn bulk_bytes(root: Borrowed<'_, '_, PyAny>) -> usize {
+/// estimate: the input may change before it is encoded. `bytes` of a size that is `lent` take none.
+pub(super) fn bulk_bytes(root: Borrowed<'_, '_, PyAny>, lent: impl Fn(usize) -> bool) -> usize {
     let mut visits = MAX_VISITS;
-    look(&root, MAX_LEVELS, &mut visits)
+    look(&root, MAX_LEVELS, &mut visits, &lent)
 }
 
-fn look(value: &Bound<'_, PyAny>, levels: usize, visits: &mut usize) -> usize {
+fn look(value: &Bound<'_, PyAny>, levels: usize, visits: &mut usize, lent: &impl Fn(usize) -> bool) -> usize {
     if *visits == 0 || levels == 0 {
         return 0;
     }
     *visits -= 1;
     let inner = levels - 1;
     if let Ok(bytes) = value.cast_exact::<PyBytes>() {
-        bytes.as_bytes().len()
+        let size = bytes.as_bytes().len();
+        if lent(size) { 0 } else { size }
     } else if let Ok(array) = value.cast_exact::<PyByteArray>() {
         array.len()
     } else if value.cast_exact::<PyString>().is_ok() {
         // SAFETY: `value` is a str. Characters beyond ASCII take more, which growing makes up for.
         unsafe { ffi::PyUnicode_GET_LENGTH(value.as_ptr()) as usize }
     } else if let Ok(dict) = value.cast_exact::<PyDict>() {
-        look_into_dict(dict, inner, visits)
+        look_into_dict(dict, inner, visits, lent)
     } else if let Ok(list) = value.cast_exact::<PyList>() {
         let limit = *visits;
-        list.iter().take(limit).fold(0, |sum, item| sum.saturating_add(look(&item, inner, visits)))
+        list.iter().take(limit).fold(0, |sum, item| sum.saturating_add(look(&item, inner, visits, lent)))
     } else if let Ok(tuple) = value.cast_exact::<PyTuple>() {
         let limit = *visits;
-        tuple.iter_borrowed().take(limit).fold(0, |sum, item| sum.saturating_add(look(&item, inner, visits)))
+        tuple
+            .iter_borrowed()
+            .take(limit)
+            .fold(0, |sum, item| sum.saturating_add(look(&item, inner, visits, lent)))
     } else {
         0
     }
 }
 
-fn look_into_dict(dict: &Bound<'_, PyDict>, levels: usize, visits: &mut usize) -> usize {
+fn look_into_dict(
+    dict: &Bound<'_, PyDict>,
+    levels: usize,
+    visits: &mut usize,
+    lent: &impl Fn(usize) -> bool,
+) -> usize {
     let mut sum = 0_usize;
     let (mut position, mut value) = (0, ptr::null_mut());
     with_critical_section(dict.as_any(), || {
@@ -60,7 +69,7 @@ fn look_into_dict(dict: &Bound<'_, PyDict>, levels: usize, visits: &mut usize) -
                 }
                 Bound::from_borrowed_ptr(dict.py(), value)
             };
-            sum = sum.saturating_add(look(&item, levels, visits));
+            sum = sum.saturating_add(look(&item, levels, visits, lent));
         }
     });
     sum

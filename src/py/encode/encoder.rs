@@ -63,9 +63,13 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
             } else if object == ffi::Py_None() {
                 self.writer.put([0xc0])?;
             } else if kind == &raw mut ffi::PyBytes_Type {
-                let data = ffi::PyBytes_AS_STRING(object).cast::<u8>();
-                // A bytes object is immutable and outlives this call.
-                self.bin(slice::from_raw_parts(data, ffi::Py_SIZE(object) as usize))?;
+                let size = ffi::Py_SIZE(object) as usize;
+                if self.writer.lends(size) {
+                    self.lent(&value.to_owned().cast_into_unchecked())?;
+                } else {
+                    // A bytes object is immutable and outlives this call.
+                    self.bin(slice::from_raw_parts(ffi::PyBytes_AS_STRING(object).cast(), size))?;
+                }
             } else {
                 return Ok(false);
             }

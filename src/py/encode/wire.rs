@@ -2,7 +2,7 @@
 
 use std::slice;
 
-use pyo3::{exceptions::PyUnicodeEncodeError, ffi, prelude::*};
+use pyo3::{exceptions::PyUnicodeEncodeError, ffi, prelude::*, types::PyBytes};
 
 use super::{
     buffer::Buffer,
@@ -76,6 +76,18 @@ impl<'py> Encoder<'_, '_, 'py> {
         }
     }
 
+    /// Writes a large `bytes` object without copying it.
+    #[cold]
+    pub(super) fn lent(&mut self, bytes: &Bound<'py, PyBytes>) -> Outcome {
+        let length = bytes.as_bytes().len();
+        match u16::try_from(length) {
+            Ok(length) => self.writer.put_marked(0xc5, length.to_be_bytes())?,
+            Err(_) => self.writer.put_marked(0xc6, length_32(length)?.to_be_bytes())?,
+        }
+        self.writer.lend(bytes);
+        Ok(())
+    }
+
     /// Writes a str or bin of more than 255 bytes, after the marker for its length of 16 or 32 bits.
     fn long(&mut self, [sixteen, thirty_two]: [u8; 2], data: &[u8]) -> Outcome {
         self.make_room(data.len())?;
@@ -125,7 +137,8 @@ impl<'py> Encoder<'_, '_, 'py> {
     #[inline]
     pub(super) fn make_room(&mut self, size: usize) -> Outcome {
         if size >= BULK && !self.writer.has_room(size) {
-            self.writer.reserve(size.max(bulk::bulk_bytes(self.root)))?;
+            let bulk = bulk::bulk_bytes(self.root, |size| self.writer.lends(size));
+            self.writer.reserve(size.max(bulk))?;
         }
         Ok(())
     }

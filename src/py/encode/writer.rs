@@ -1,4 +1,4 @@
-//! The growing buffer that msgpack is written into: a `Vec`, or the inside of a new `bytes` object.
+//! The growing buffer that msgpack is written into: a `Payload`, or the inside of a new `bytes` object.
 //!
 //! Writing starts in a scratch buffer on the caller's stack, so that a small message is allocated once, at its
 //! exact size. All of the encoder's unchecked writes are here.
@@ -10,10 +10,14 @@ use std::{
     ptr::{self, NonNull},
 };
 
+use bytes::Bytes;
 use pyo3::{exceptions::PyMemoryError, ffi, prelude::*, types::PyBytes};
 
 use super::failure::Outcome;
-use crate::core::pool;
+use crate::{
+    core::{payload::Payload, pool},
+    py::lent::{LENT, lend},
+};
 
 // SAFETY: this is its signature in `bytesobject.h`, the same in every CPython from 3.10 on.
 unsafe extern "C" {
@@ -30,8 +34,8 @@ const SLACK: usize = 512;
 /// Where the message goes when it leaves the scratch buffer.
 #[derive(Clone, Copy)]
 pub(super) enum Target {
-    /// A `Vec<u8>`: [`Writer::into_vec`].
-    Vec,
+    /// A message, to which large `bytes` are lent: [`Writer::into_payload`].
+    Payload,
     /// A Python `bytes` object: [`Writer::into_bytes`].
     Bytes,
 }
@@ -52,6 +56,7 @@ pub(super) struct Writer<'s, 'py> {
     capacity: usize,
     storage: Storage,
     target: Target,
+    lent: Vec<(usize, Bytes)>,
     scratch: PhantomData<&'s mut Scratch>,
 }
 
@@ -60,7 +65,8 @@ impl<'s, 'py> Writer<'s, 'py> {
     pub(super) fn new(py: Python<'py>, target: Target, scratch: &'s mut Scratch) -> Self {
         let capacity = scratch.len();
         let start = NonNull::from(scratch).cast();
-        Self { py, start, len: 0, capacity, storage: Storage::Scratch, target, scratch: PhantomData }
+        let (storage, lent) = (Storage::Scratch, Vec::new());
+        Self { py, start, len: 0, capacity, storage, target, lent, scratch: PhantomData }
     }
 
     /// Whether `additional` bytes fit without growing.
@@ -68,13 +74,16 @@ impl<'s, 'py> Writer<'s, 'py> {
         additional <= self.capacity - self.len
     }
 
-    /// Writes `count` zero bytes.
-    pub(super) fn put_zeros(&mut self, count: usize) -> Outcome {
-        self.reserve(count)?;
-        // SAFETY: `reserve` made room for `count` bytes, which are initialised here.
-        unsafe { self.start.add(self.len).write_bytes(0, count) };
-        self.len += count;
-        Ok(())
+    /// Whether a `bytes` object of `size` bytes is lent, not copied.
+    #[inline]
+    pub(super) fn lends(&self, size: usize) -> bool {
+        size >= LENT && matches!(self.target, Target::Payload)
+    }
+
+    /// Lends the contents of `bytes`.
+    #[cold]
+    pub(super) fn lend(&mut self, bytes: &Bound<'py, PyBytes>) {
+        self.lent.push((self.len, lend(bytes)));
     }
 
     /// Writes `bytes`, whose length is known to the compiler.
@@ -137,7 +146,7 @@ impl<'s, 'py> Writer<'s, 'py> {
         // A large payload gets what it needs; a run of small values grows by half, so that copies stay linear.
         let capacity = needed.max(self.capacity.saturating_add(self.capacity / 2));
         match (&mut self.storage, self.target) {
-            (Storage::Scratch, Target::Vec) => {
+            (Storage::Scratch, Target::Payload) => {
                 let mut vec = pool::take(capacity).map_err(|_| too_large())?;
                 vec.extend_from_slice(self.written());
                 self.start = NonNull::new(vec.as_mut_ptr()).ok_or_else(too_large)?;
@@ -189,9 +198,9 @@ impl<'s, 'py> Writer<'s, 'py> {
         unsafe { NonNull::slice_from_raw_parts(self.start, self.len).as_ref() }
     }
 
-    /// What was written, for a writer with [`Target::Vec`].
-    pub(super) fn into_vec(mut self) -> Vec<u8> {
-        match mem::replace(&mut self.storage, Storage::Scratch) {
+    /// What was written, for a writer with [`Target::Payload`].
+    pub(super) fn into_payload(mut self) -> Payload {
+        let own = match mem::replace(&mut self.storage, Storage::Scratch) {
             Storage::Vec(mut vec) => {
                 // SAFETY: by the invariant, `len` bytes of the vector's allocation are initialised.
                 unsafe { vec.set_len(self.len) };
@@ -201,7 +210,8 @@ impl<'s, 'py> Writer<'s, 'py> {
                 self.storage = storage;
                 self.written().to_vec()
             }
-        }
+        };
+        Payload::new(own, mem::take(&mut self.lent))
     }
 
     /// What was written, for a writer with [`Target::Bytes`].

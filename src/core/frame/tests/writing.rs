@@ -2,8 +2,8 @@
 
 use super::{
     super::{
-        Control, FrameReader, HEADROOM, Kind, Limits, Message, Role, apply_mask, close_payload,
-        extend_masked, mask::rotate, seal, unseal, write_control, write_small,
+        Control, FrameReader, Kind, Limits, Message, Role, apply_mask, close_payload, extend_masked, rotate,
+        write_control, write_header, write_small,
     },
     binary, feed_all,
 };
@@ -25,33 +25,24 @@ fn the_example_of_the_rfc() {
     let mut out = Vec::new();
     write_small(&mut out, Kind::Text, b"Hello", KEY);
     assert_eq!(out, expected);
-
-    let mut buf = [&[0; HEADROOM][..], b"Hello"].concat();
-    let start = seal(&mut buf, Kind::Text, KEY);
-    assert_eq!(buf[start..], expected);
 }
 
 #[test]
-fn sealing_is_undone_and_repeated() {
-    for (len, start) in [(0, 8), (1, 8), (125, 8), (126, 6), (65_535, 6), (65_536, 0), (100_003, 0)] {
+fn a_frame_in_pieces_is_the_frame_in_one() {
+    for len in [0, 1, 125, 126, 65_535, 65_536, 100_003] {
         let payload = payload(len);
-        let mut buf = [&[0xEE; HEADROOM][..], &payload].concat();
-        for key in [KEY, [0; 4], [1, 2, 3, 4]] {
-            assert_eq!(seal(&mut buf, Kind::Binary, key), start, "{len} bytes");
-            assert_eq!(feed_all(&mut server(), &buf[start..]), Ok(vec![binary(&payload)]));
-            let mut small = Vec::new();
-            write_small(&mut small, Kind::Binary, &payload, key);
-            assert!(small == buf[start..], "both writers agree on {len} bytes");
-            unseal(&mut buf, start);
-            assert!(buf[HEADROOM..] == payload, "{len} bytes");
+        let mut whole = Vec::new();
+        write_small(&mut whole, Kind::Binary, &payload, KEY);
+        assert_eq!(feed_all(&mut server(), &whole), Ok(vec![binary(&payload)]), "{len} bytes");
+        for step in [1, 2, 3, 64, 4099] {
+            let mut pieces = Vec::new();
+            write_header(&mut pieces, Kind::Binary, len, KEY);
+            for (number, piece) in payload.chunks(step).enumerate() {
+                extend_masked(&mut pieces, piece, rotate(KEY, number * step));
+            }
+            assert!(pieces == whole, "{len} bytes in steps of {step}");
         }
     }
-}
-
-#[test]
-#[should_panic(expected = "no room for a frame header")]
-fn a_buffer_without_headroom_is_a_fault() {
-    seal(&mut [0; HEADROOM - 1], Kind::Binary, KEY);
 }
 
 #[test]

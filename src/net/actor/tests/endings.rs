@@ -75,17 +75,27 @@ async fn closing_gives_up_when_the_server_does_not_answer() {
 }
 
 #[tokio::test]
-async fn closing_with_reading_paused_ends_all_the_same() {
+async fn closing_with_reading_paused_sends_what_is_queued_first() {
+    const SENT: u64 = 500;
     let server = Server::new().await;
     let client = Client::new(server.settings());
     client.connection.open(false).unwrap();
     let mut socket = server.accept().await;
+    // More than the high-water mark, so that some of it stays in the socket.
     for i in 0..1_500 {
         send(&mut socket, Message::binary(numbered(i, 8))).await;
     }
     until("the high-water mark", || client.stats().received_pending >= 1_024).await;
+    for i in 0..SENT {
+        client.send(&numbered(i, 10_000));
+    }
     client.connection.close();
+    for i in 0..SENT {
+        assert_eq!(number(&next_data(&mut socket).await.unwrap()), i);
+    }
+    assert_eq!(next_close(&mut socket).await, 1000);
     assert_eq!(client.failure_code().await, None);
+    assert_eq!((client.stats().written, client.stats().failed), (SENT, 0));
     // What was received stays to be taken.
     assert_eq!(number(&client.result().await), 0);
 }

@@ -15,7 +15,7 @@ use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite::Message};
 use crate::{
     core::{
         backoff::BackoffPolicy,
-        frame::{HEADROOM, Kind, Limits},
+        frame::{Kind, Limits},
         inbox::{Item, RequestKey},
         outbox::{Lane, Outgoing},
         session::{SessionConfig, State},
@@ -149,9 +149,7 @@ impl Client {
 }
 
 fn message(payload: &[u8], request: Option<RequestKey>) -> Outgoing {
-    let mut buffer = vec![0; HEADROOM];
-    buffer.extend_from_slice(payload);
-    Outgoing { buffer, kind: Kind::Binary, request }
+    Outgoing { payload: payload.to_vec().into(), kind: Kind::Binary, request }
 }
 
 pub(super) type Socket = WebSocketStream<TcpStream>;

@@ -35,7 +35,7 @@ impl Payload {
     }
 
     /// The memory that its own bytes take.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "python"))]
     pub(crate) fn own_capacity(&self) -> usize {
         self.own.capacity()
     }

@@ -28,6 +28,8 @@ const LARGE: usize = 16 << 10;
 const LARGE_PULLED: usize = usize::MAX / 2;
 /// The staging buffer is filled up to this.
 const STAGING: usize = 64 << 10;
+/// Of a large message so much is staged at a time.
+const PIECE: usize = 256 << 10;
 /// Spare staging buffers that a thread keeps. Connections that write at the same time are few; connections are many.
 const SPARE: usize = 4;
 
@@ -252,7 +254,7 @@ impl Writer {
         if cursor.passed() == 0 {
             write_header(&mut self.staging, message.kind, len, *mask);
         }
-        stage(&mut self.staging, message, cursor, *mask, STAGING);
+        stage(&mut self.staging, message, cursor, *mask, PIECE);
     }
 
     /// Counts what is written whole.

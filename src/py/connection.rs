@@ -167,9 +167,9 @@ impl Connection {
         let this = slf.get();
         let running = this.waiting.lock().running.take();
         drop(running);
-        super::delivery::report_task(slf, task)?;
+        let reported = super::delivery::report_task(slf, task);
         this.look_again();
-        Ok(())
+        reported
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
@@ -219,8 +219,8 @@ impl Connection {
     }
 
     /// Hands out what is there. Called on the loop, by its dispatcher.
-    pub(super) fn hand_out(slf: &Bound<'_, Self>) {
-        super::delivery::hand_out(slf);
+    pub(super) fn hand_out(slf: &Bound<'_, Self>) -> PyResult<()> {
+        super::delivery::hand_out(slf)
     }
 }
 

@@ -245,7 +245,9 @@ impl Connection {
         inner.commands.close = true;
         inner.outbox.cancel_throttled();
         let kind = if inner.state == State::Active {
-            inner.set_state(State::Closing)
+            let kind = inner.set_state(State::Closing);
+            // What was throttled may have been all that was pending.
+            if inner.outbox.pending() == 0 { kind.and(Interest::DRAINED) } else { kind }
         } else {
             // Nothing is open, so there is nothing to wait for; the actor, if there is one, follows.
             inner.finish(None)

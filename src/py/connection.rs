@@ -74,8 +74,9 @@ impl Connection {
         on_error: Option<Py<PyAny>>,
         on_timings: Option<Py<PyAny>>,
         on_state_change: Option<Py<PyAny>>,
-    ) {
+    ) -> PyResult<()> {
         let this = slf.get();
+        raised(slf.py(), this.half.net.check_process())?;
         this.half.set_callbacks(Callbacks {
             result: on_result,
             error: on_error,
@@ -83,6 +84,7 @@ impl Connection {
             state_change: on_state_change,
         });
         this.rearm();
+        Ok(())
     }
 
     fn send_nowait(slf: &Bound<'_, Self>, input: &Bound<'_, PyAny>) -> PyResult<()> {

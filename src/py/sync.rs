@@ -67,11 +67,13 @@ impl SyncConnection {
     #[pyo3(signature = (*, on_result, on_error, on_timings, on_state_change))]
     fn set_callbacks(
         &self,
+        py: Python<'_>,
         on_result: Option<Py<PyAny>>,
         on_error: Option<Py<PyAny>>,
         on_timings: Option<Py<PyAny>>,
         on_state_change: Option<Py<PyAny>>,
-    ) {
+    ) -> PyResult<()> {
+        raised(py, self.shared.half.net.check_process())?;
         self.shared.half.set_callbacks(Callbacks {
             result: on_result,
             error: on_error,
@@ -79,6 +81,7 @@ impl SyncConnection {
             state_change: on_state_change,
         });
         self.shared.bell.wake_all();
+        Ok(())
     }
 
     fn send_nowait(&self, py: Python<'_>, input: &Bound<'_, PyAny>) -> PyResult<()> {

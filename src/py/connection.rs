@@ -179,8 +179,9 @@ impl Connection {
         visit.call(&self.context)?;
         if let Some(waiting) = self.waiting.try_lock() {
             let lines = waiting.receivers.iter().chain(waiting.senders.iter());
-            let others = waiting.requests.values().chain(&waiting.openers).chain(&waiting.closers);
-            for future in lines.chain(others).chain(&waiting.drainers).chain(&waiting.running) {
+            let crowds = waiting.openers.iter().chain(waiting.closers.iter()).chain(waiting.drainers.iter());
+            let others = waiting.requests.values().chain(&waiting.running);
+            for future in lines.chain(crowds).chain(others) {
                 visit.call(future)?;
             }
         }

@@ -68,14 +68,14 @@ fn wake_waiters(connection: &Bound<'_, Connection>) -> PyResult<()> {
             woken.extend(senders.call());
         }
         if look.is_drained || over {
-            woken.append(drainers);
+            woken.extend(drainers.call());
         }
         if over {
-            woken.append(closers);
+            woken.extend(closers.call());
         }
         let was_open = look.openings != *seen_openings;
         if over || was_open || matches!(look.state, State::Active | State::Closing) {
-            woken.append(openers);
+            woken.extend(openers.call());
         }
         *seen = look.state;
         *seen_openings = look.openings;

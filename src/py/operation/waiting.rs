@@ -5,7 +5,10 @@ use pyo3::{intern, prelude::*};
 use super::{Kind, Operation, Stage, Step};
 use crate::{
     core::inbox::RequestKey,
-    py::{connection::Connection, line::Line},
+    py::{
+        connection::Connection,
+        line::{Line, Ticket},
+    },
 };
 
 /// The place where an operation waits.
@@ -29,19 +32,20 @@ impl Operation {
         // What `await future` would do before it hands the future to the task.
         future.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
         let future = future.unbind();
-        {
+        let ticket = {
             let mut waiting = native.waiting.lock();
             let waits = future.clone_ref(py);
-            match place {
+            let ticket = match place {
                 Place::Receivers => waiting.receivers.join(waits, returning),
                 Place::Senders => waiting.senders.join(waits, returning),
                 Place::Request(key) => {
                     waiting.requests.insert(key, waits);
+                    0 // its key is its ticket
                 }
-                Place::Openers => waiting.openers.push(waits),
-                Place::Closers => waiting.closers.push(waits),
-                Place::Drainers => waiting.drainers.push(waits),
-            }
+                Place::Openers => waiting.openers.join(waits),
+                Place::Closers => waiting.closers.join(waits),
+                Place::Drainers => waiting.drainers.join(waits),
+            };
             if returning {
                 match place {
                     Place::Receivers => waiting.receivers.hand_on(),
@@ -49,8 +53,9 @@ impl Operation {
                     _ => {}
                 }
             }
-        }
-        this.inner.lock().stage = Stage::Waiting(future.clone_ref(py));
+            ticket
+        };
+        this.inner.lock().stage = Stage::Waiting(future.clone_ref(py), ticket);
         native.rearm();
         if place == Place::Openers && this.was_opened() {
             // Open and idle again before this was armed: no state has changed since then.
@@ -88,32 +93,22 @@ impl Operation {
     }
 
     /// Leaves the place where it waited. True when it had been called out of a line: the turn is its own.
-    pub(super) fn arrive(&self, future: &Py<PyAny>) -> bool {
+    pub(super) fn arrive(&self, ticket: Ticket) -> bool {
         let native = self.connection.get();
         let place = self.place();
         let mut waiting = native.waiting.lock();
-        let out_of = |line: &mut Line| !line.leave(future);
-        let remove = |list: &mut Vec<Py<PyAny>>| list.retain(|other| !other.is(future));
+        let out_of = |line: &mut Line| !line.leave(ticket);
         match place {
-            Place::Receivers => out_of(&mut waiting.receivers),
-            Place::Senders => out_of(&mut waiting.senders),
+            Place::Receivers => return out_of(&mut waiting.receivers),
+            Place::Senders => return out_of(&mut waiting.senders),
             Place::Request(key) => {
                 waiting.requests.remove(&key);
-                false
             }
-            Place::Openers => {
-                remove(&mut waiting.openers);
-                false
-            }
-            Place::Closers => {
-                remove(&mut waiting.closers);
-                false
-            }
-            Place::Drainers => {
-                remove(&mut waiting.drainers);
-                false
-            }
+            Place::Openers => waiting.openers.leave(ticket),
+            Place::Closers => waiting.closers.leave(ticket),
+            Place::Drainers => waiting.drainers.leave(ticket),
         }
+        false
     }
 }
 

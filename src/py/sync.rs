@@ -207,7 +207,8 @@ impl SyncConnection {
 }
 
 impl SyncConnection {
-    /// Waits for room and offers the message; false when the time is over.
+    /// Waits for room and offers the message; false when the time is over. When the request that it is fails before
+    /// there is room, it is as good as sent: its answer says so.
     fn offer(
         &self,
         py: Python<'_>,
@@ -215,9 +216,14 @@ impl SyncConnection {
         lane: Lane,
         deadline: &Deadline,
     ) -> PyResult<bool> {
-        let accepted = self.shared.wait(py, Interest::ROOM, deadline, |py| {
+        let net = &self.shared.half.net;
+        let accepted = self.shared.wait(py, Interest::ROOM.and(Interest::ANSWERS), deadline, |py| {
+            let request = message.as_ref().and_then(|message| message.request);
+            if request.is_some_and(|key| net.has_failed(key)) {
+                return Ok(Some(()));
+            }
             let Some(offered) = message.take() else { return Ok(Some(())) };
-            match raised(py, self.shared.half.net.offer(offered, lane))? {
+            match raised(py, net.offer(offered, lane))? {
                 Offered::Accepted => Ok(Some(())),
                 Offered::Full(back) => {
                     *message = Some(back);

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import json
 import threading
 import time
 
+import msgpack
 import pytest
 from support import LIMIT, Answer, Log, Peer, Session, gather, result_of
 
-from fal_realtime import ApiError, AuthenticationError, ReconnectPolicy, RequestTimeoutError, ValidationError
+from fal_realtime import (
+    ApiError,
+    AuthenticationError,
+    RealtimeError,
+    ReconnectPolicy,
+    RequestTimeoutError,
+    ValidationError,
+)
 
 APP = "fal-ai/fast-lcm-diffusion"
 BUSY = [Answer(429, "slow down"), Answer(503, "busy")]
@@ -422,3 +431,23 @@ async def test_no_token_is_in_any_message_or_repr():
             await opened(connection)
         shown = f"{raised.value!r} {raised.value} {raised.value.args} {connection!r}"
         assert "very-secret-token" not in shown
+
+
+@pytest.mark.parametrize("pack", [json.dumps, msgpack.packb], ids=["json", "msgpack"])
+async def test_an_error_of_the_app_that_repeats_the_token_is_reported_without_it(pack):
+    def repeat(session: Session) -> None:
+        session.recv()
+        said = {"reason": f"no {session.token}", "tokens": [session.token], "input": "very-public-text"}
+        session.send_raw(pack({"type": "x-fal-error", "error": "E", **said}))
+        session.wait_closed()
+
+    with Peer(repeat) as peer:
+        async with peer.client().connect(APP, token_provider=lambda _: "very-secret/token") as connection:
+            await connection.send({"prompt": "a cat"})
+            with pytest.raises(RealtimeError) as raised:
+                await result_of(connection.recv())
+    error = raised.value
+    assert (error.error, error.reason) == ("E", "no ***")
+    hidden = "*" * len("very-secret/token")
+    said = {"reason": f"no {hidden}", "tokens": [hidden], "input": "very-public-text"}
+    assert error.payload == {"type": "x-fal-error", "error": "E", **said}

@@ -286,6 +286,48 @@ async def test_close_cancels_an_async_provider_under_way():
         assert peer.accepted == 0
 
 
+async def test_async_providers_that_take_their_time_hold_up_no_other():
+    began, answer = Log(), asyncio.Event()
+
+    def make():
+        async def provide(_):
+            began(True)
+            await answer.wait()
+            return "late"
+
+        return provide
+
+    with Peer() as peer:
+        client = peer.client()
+        slow = [client.connect(APP, token_provider=make()) for _ in range(50)]
+        opening = asyncio.ensure_future(gather(*map(opened, slow)))
+        await began.has(50)
+        assert await tokens_of(peer, client.connect(APP, token_provider=lambda _: "at once")) == ["at once"]
+        answer.set()
+        await opening
+        await gather(*(connection.aclose() for connection in slow))
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+async def test_one_provider_may_be_asked_for_the_tokens_of_several_apps_at_once(is_async):
+    both_asked = threading.Barrier(2)
+
+    def provide(app_path):
+        both_asked.wait(LIMIT)
+        return app_path
+
+    async def provide_async(app_path):
+        return await asyncio.to_thread(provide, app_path)
+
+    with Peer() as peer:
+        client = peer.client()
+        provider = provide_async if is_async else provide
+        connections = [client.connect(app, token_provider=provider) for app in ("fal-ai/one", "fal-ai/two")]
+        await gather(*map(opened, connections))
+        assert sorted(session.token for session in peer.sessions) == ["fal-ai/one/realtime", "fal-ai/two/realtime"]
+        await gather(*(connection.aclose() for connection in connections))
+
+
 # --- sharing ---
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 
 import pytest
@@ -13,6 +14,7 @@ from fal_realtime import BufferFullError, ConnectionClosedError
 APP = "fal-ai/fast-lcm-diffusion"
 QUEUE = 1024
 """Messages that the outgoing queue holds, and results after which reading pauses."""
+LARGE = {"image": bytes(1 << 20)}
 
 
 class Gate:
@@ -260,6 +262,62 @@ async def test_a_paused_connection_is_not_taken_for_lost_although_no_pong_is_rea
             for number in range(3000):
                 assert (await result_of(connection.recv()))["number"] == number
             assert connection.stats()["reconnects"] == 0
+
+
+async def paused_and_full(connection, in_thread):
+    """Let results wait until reading pauses, then send until no more fits."""
+    await in_thread(connection.send, {"go": True})
+    await wait_for_stats(connection, lambda stats: stats["received"] >= QUEUE)
+    with contextlib.suppress(BufferFullError):
+        while True:
+            connection.send_nowait(LARGE)
+
+
+async def on_loop(function, *arguments):
+    return await function(*arguments)
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_a_request_for_which_there_is_no_room_raises_when_its_answer_is_behind_too_many_results(kind):
+    gate = Gate()
+
+    def flood(session: Session) -> None:
+        session.recv()
+        for number in range(10 * QUEUE):
+            session.send({"number": number, "image": bytes(1024)})
+        gate.wait()
+
+    options = {"throttle_interval": 0, "use_jwt": False, "ping_interval": None, "close_timeout": 0.1}
+    with Peer(flood) as peer:
+        client, in_thread = (peer.client(), on_loop) if kind == "async" else (peer.sync_client(), asyncio.to_thread)
+        connection = client.connect(APP, **options)
+        await in_thread(connection.open)
+        try:
+            await paused_and_full(connection, in_thread)
+            with pytest.raises(BufferFullError, match="results wait to be taken"):
+                await result_of(in_thread(connection.request, {"image": bytes(60 << 20)}))
+            assert accounted(connection.stats())
+        finally:
+            connection.close() if kind == "async" else await asyncio.to_thread(connection.close)
+            gate.open()
+
+
+async def test_for_a_request_that_waits_for_room_reading_goes_on_until_the_server_makes_room():
+    def write_then_read(session: Session) -> None:
+        session.recv()
+        for number in range(3000):
+            session.send({"number": number, "image": bytes(8192)})
+        while "request_id" not in (message := session.recv()):
+            pass
+        session.send(message)
+        session.wait_closed()
+
+    with Peer(write_then_read) as peer:
+        async with peer.client().connect(APP, throttle_interval=0, use_jwt=False) as connection:
+            await paused_and_full(connection, on_loop)
+            assert (await result_of(connection.request(LARGE)))["image"] == LARGE["image"]
+            assert accounted(connection.stats())
+            assert connection.stats()["received_pending"] == 3000
 
 
 async def test_a_slow_async_on_result_gets_every_result_in_order():

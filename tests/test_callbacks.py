@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import threading
+from functools import partial
 
 import pytest
 from support import LIMIT, Log, Peer, Session, result_of
+from support_lifecycle import LOOPS, run_in
 
 from fal_realtime import ConnectionClosedError, RealtimeError, ReconnectPolicy
 
@@ -275,6 +278,86 @@ async def test_a_callback_that_raises_is_reported_with_its_traceback_and_deliver
         assert frames[-1] == "raising"
     if name != "on_error":
         assert [error.error for error in quiet["on_error"][:2]] == ["TEAPOT"] * len(quiet["on_error"][:2])
+
+
+def say_everything(session: Session) -> None:
+    session.send(session.recv())
+    session.send_json(type="x-fal-message", action="timings", timing=0.25)
+    session.send_json(type="x-fal-error", error="E", reason="why")
+    session.wait_closed()
+
+
+@pytest.mark.parametrize("exit_", [SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("name", ["on_result", "on_error", "on_timings", "on_state_change"])
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("new_loop", LOOPS)
+def test_an_exit_or_an_interrupt_in_a_callback_leaves_the_loop_and_is_not_reported(new_loop, is_async, name, exit_):
+    told, reports = [], []
+
+    def leave(value):
+        told.append(value)
+        if len(told) == 1:
+            raise exit_
+
+    async def leave_async(value):
+        leave(value)
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context["message"]))
+        callbacks = {"on_error": lambda _: None, name: leave_async if is_async else leave}
+        async with peer.client().connect(APP, use_jwt=False, **callbacks) as connection:
+            await connection.send({"number": 0})
+            await asyncio.Event().wait()
+
+    with Peer(say_everything) as peer, pytest.raises(exit_):
+        run_in(new_loop, main(), LIMIT)
+    assert told
+    assert not [message for message in reports if "callback of the connection" in message]
+
+
+async def begin_at_once(connections, arrived):
+    """Send, and let the loop look only when the answers to all have arrived."""
+    for connection in connections:
+        await connection
+    for connection in connections:
+        connection.send_nowait({})
+    for _ in connections:
+        assert arrived.acquire(timeout=LIMIT)
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("new_loop", LOOPS)
+def test_after_an_exit_in_a_callback_a_loop_that_runs_again_delivers_the_rest(new_loop):
+    arrived, told = threading.Semaphore(0), [Log(), Log()]
+
+    def answer_three(session: Session) -> None:
+        session.recv()
+        for number in range(3):
+            session.send(number)
+        session.fence()
+        arrived.release()
+        session.wait_closed()
+
+    def exit_at_first(log, value):
+        log(value)
+        if sum(map(len, told)) == 1:
+            raise SystemExit
+
+    async def end(connections):
+        for connection, log in zip(connections, told, strict=True):
+            assert await log.has(3) == [0, 1, 2]
+            await connection.aclose()
+
+    loop = new_loop()
+    with Peer(answer_three) as peer:
+        client = peer.client()
+        connections = [client.connect(APP, use_jwt=False, on_result=partial(exit_at_first, log)) for log in told]
+        beginning = loop.create_task(begin_at_once(connections, arrived))
+        with pytest.raises(SystemExit):
+            loop.run_until_complete(beginning)
+        beginning.cancel()
+        loop.run_until_complete(end(connections))
+        loop.close()
 
 
 async def test_cancelling_the_task_of_an_async_callback_does_not_stop_delivery():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from datetime import timedelta
 from itertools import pairwise
 
 import pytest
 from support import LIMIT, Log, Peer, Session, result_of
+
+from fal_realtime import ConnectionClosedError
 
 APP = "fal-ai/fast-lcm-diffusion"
 CENTURY = timedelta(days=36500)
@@ -155,3 +158,26 @@ async def test_the_input_is_encoded_at_the_call_so_that_changing_it_later_is_har
             message["image"][:] = b"xyz"
             assert [(await result_of(connection.recv()))["image"] for _ in range(2)] == [b"abc", b"abc"]
         assert [message["number"] for message in peer.inputs] == [0, 1]
+
+
+async def test_closing_wakes_who_waits_for_a_throttled_message_before_the_server_answers_the_close():
+    answer_close = threading.Event()
+
+    def answer_late(session: Session) -> None:
+        session.send(session.recv())
+        assert answer_close.wait(LIMIT)
+        session.wait_closed()
+
+    with Peer(answer_late) as peer:
+        connection = await peer.client().connect(APP, use_jwt=False, throttle_interval=CENTURY)
+        await connection.send({"number": 0})
+        await result_of(connection.recv())
+        await connection.send({"number": 1})
+        draining = asyncio.ensure_future(connection.drain())
+        await asyncio.sleep(0)
+        connection.close()
+        with pytest.raises(ConnectionClosedError):
+            await result_of(draining)
+        assert connection.state == "closing"
+        answer_close.set()
+        await result_of(connection.wait_closed())

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import json
 import threading
 import time
 
+import msgpack
 import pytest
 from support import LIMIT, Answer, Log, Peer, Session, gather, result_of
 
-from fal_realtime import ApiError, AuthenticationError, ReconnectPolicy, RequestTimeoutError, ValidationError
+from fal_realtime import (
+    ApiError,
+    AuthenticationError,
+    RealtimeError,
+    ReconnectPolicy,
+    RequestTimeoutError,
+    ValidationError,
+)
 
 APP = "fal-ai/fast-lcm-diffusion"
 BUSY = [Answer(429, "slow down"), Answer(503, "busy")]
@@ -277,6 +286,48 @@ async def test_close_cancels_an_async_provider_under_way():
         assert peer.accepted == 0
 
 
+async def test_async_providers_that_take_their_time_hold_up_no_other():
+    began, answer = Log(), asyncio.Event()
+
+    def make():
+        async def provide(_):
+            began(True)
+            await answer.wait()
+            return "late"
+
+        return provide
+
+    with Peer() as peer:
+        client = peer.client()
+        slow = [client.connect(APP, token_provider=make()) for _ in range(50)]
+        opening = asyncio.ensure_future(gather(*map(opened, slow)))
+        await began.has(50)
+        assert await tokens_of(peer, client.connect(APP, token_provider=lambda _: "at once")) == ["at once"]
+        answer.set()
+        await opening
+        await gather(*(connection.aclose() for connection in slow))
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+async def test_one_provider_may_be_asked_for_the_tokens_of_several_apps_at_once(is_async):
+    both_asked = threading.Barrier(2)
+
+    def provide(app_path):
+        both_asked.wait(LIMIT)
+        return app_path
+
+    async def provide_async(app_path):
+        return await asyncio.to_thread(provide, app_path)
+
+    with Peer() as peer:
+        client = peer.client()
+        provider = provide_async if is_async else provide
+        connections = [client.connect(app, token_provider=provider) for app in ("fal-ai/one", "fal-ai/two")]
+        await gather(*map(opened, connections))
+        assert sorted(session.token for session in peer.sessions) == ["fal-ai/one/realtime", "fal-ai/two/realtime"]
+        await gather(*(connection.aclose() for connection in connections))
+
+
 # --- sharing ---
 
 
@@ -422,3 +473,23 @@ async def test_no_token_is_in_any_message_or_repr():
             await opened(connection)
         shown = f"{raised.value!r} {raised.value} {raised.value.args} {connection!r}"
         assert "very-secret-token" not in shown
+
+
+@pytest.mark.parametrize("pack", [json.dumps, msgpack.packb], ids=["json", "msgpack"])
+async def test_an_error_of_the_app_that_repeats_the_token_is_reported_without_it(pack):
+    def repeat(session: Session) -> None:
+        session.recv()
+        said = {"reason": f"no {session.token}", "tokens": [session.token], "input": "very-public-text"}
+        session.send_raw(pack({"type": "x-fal-error", "error": "E", **said}))
+        session.wait_closed()
+
+    with Peer(repeat) as peer:
+        async with peer.client().connect(APP, token_provider=lambda _: "very-secret/token") as connection:
+            await connection.send({"prompt": "a cat"})
+            with pytest.raises(RealtimeError) as raised:
+                await result_of(connection.recv())
+    error = raised.value
+    assert (error.error, error.reason) == ("E", "no ***")
+    hidden = "*" * len("very-secret/token")
+    said = {"reason": f"no {hidden}", "tokens": [hidden], "input": "very-public-text"}
+    assert error.payload == {"type": "x-fal-error", "error": "E", **said}

@@ -25,46 +25,62 @@ def call_in_thread(provider: Callable[[str], Any], argument: str, context: Conte
 
     A thread of its own, and not an executor's: providers are rare, may block for long, and must not hold up the exit.
     """
+    # A copy: a context can be entered once at a time, and a provider be asked for the tokens of several apps at once.
+    context = context.copy()
 
     def run() -> None:
         try:
-            token = _checked(context.run(provider, argument))
+            completer.set_result(_checked(context.run(provider, argument)))
         except BaseException as error:  # noqa: BLE001 - whatever it is, the waiting connection must hear of it
             completer.set_error(error)
-        else:
-            completer.set_result(token)
 
     threading.Thread(target=run, name="fal-realtime-token-provider", daemon=True).start()
 
 
-class CancellableCall:
-    """What an asynchronous provider returned, awaited on its loop until it is done or nobody wants the token."""
+class CallOnLoop:
+    """A call of an asynchronous provider on a loop, from another thread, until it is done or nobody wants the token."""
 
-    def __init__(self, awaitable: Awaitable[object], loop: asyncio.AbstractEventLoop) -> None:
-        self._awaitable = awaitable
+    def __init__(
+        self,
+        provider: Callable[[str], Awaitable[Any]],
+        argument: str,
+        loop: asyncio.AbstractEventLoop,
+        completer: Completer,
+    ) -> None:
+        self._provider = provider
+        self._argument = argument
         self._loop = loop
-        self._task: asyncio.Task[object] | None = None
-        self._is_cancelled = False
+        self._completer = completer
+        self._task: asyncio.Task[None] | None = None
 
-    async def run(self) -> object:
-        """Await it."""
-        self._task = asyncio.current_task()
-        if self._is_cancelled and self._task is not None:
-            self._task.cancel()
-        return await self._awaitable
+    def start(self, context: Context) -> None:
+        """Let the loop make the call, within a copy of `context`."""
+        self._loop.call_soon_threadsafe(self._start, context=context.copy())
 
     def cancel(self) -> None:
-        """Cancel it; called by any thread."""
+        """Cancel it."""
         try:
             self._loop.call_soon_threadsafe(self._cancel)
         except RuntimeError:
             if not self._loop.is_closed():
                 raise
 
+    def _start(self) -> None:
+        self._task = self._loop.create_task(self._run())
+
     def _cancel(self) -> None:
-        self._is_cancelled = True
+        # The loop keeps the order of the two.
         if self._task is not None:
             self._task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            self._completer.set_result(_checked(await self._provider(self._argument)))
+        except BaseException as error:
+            self._completer.set_error(error)
+            # A cancelled task is to be seen as one, and an exit to leave the loop.
+            if not isinstance(error, Exception):
+                raise
 
 
 def _checked(token: object) -> str:

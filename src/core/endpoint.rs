@@ -168,7 +168,7 @@ fn check_segment(segment: &str) -> Result<(), String> {
     }
 }
 
-fn percent_encode(text: &str, into: &mut String) {
+pub(crate) fn percent_encode(text: &str, into: &mut String) {
     for byte in text.bytes() {
         // The unreserved characters of RFC 3986, section 2.3; a JWT has no others.
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -117,6 +117,12 @@ impl Requests {
         self.all.remove(&key)?.answer
     }
 
+    /// Whether it is settled that the request has no answer.
+    pub fn has_failed(&self, key: RequestKey) -> bool {
+        let answer = self.all.get(&key).and_then(|request| request.answer.as_ref());
+        answer.is_some_and(|answer| answer.outcome.is_err())
+    }
+
     /// The number of a settled request's answer.
     #[cfg(test)]
     pub(super) fn answer_number(&self, key: RequestKey) -> Option<u64> {

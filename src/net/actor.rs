@@ -13,7 +13,6 @@ use tokio::time::timeout_at;
 use super::{
     handle::{Connection, Interest},
     link::{Event, Link},
-    redact::{credentials, quote},
     runtime::Io,
     settings::Address,
     token_store::Lease,
@@ -212,9 +211,7 @@ impl Actor {
     /// A server may repeat in its close reason what it was told.
     fn without_secrets(&self, loss: Loss) -> Loss {
         let Loss::Close { code, reason } = loss else { return loss };
-        let token = self.token.iter().map(|(token, _)| token.expose());
-        let secrets = token.chain(credentials(&self.connection.settings.headers));
-        Loss::Close { code, reason: quote(&reason, secrets, reason.len()) }
+        Loss::Close { code, reason: self.connection.shared().lock().told.quote(&reason) }
     }
 
     // --- what follows from an input ---
@@ -277,9 +274,10 @@ impl Actor {
     }
 
     fn start(&mut self, stream: Stream, leftover: Bytes) {
-        if std::mem::replace(&mut self.established, true) {
-            self.connection.shared().lock().reconnects += 1;
-        }
+        let mut inner = self.connection.shared().lock();
+        inner.told.token = self.token.as_ref().map(|(token, _)| token.clone());
+        inner.reconnects += u64::from(std::mem::replace(&mut self.established, true));
+        drop(inner);
         self.link = Some(Link::new(self.connection.clone(), stream, leftover));
     }
 

@@ -164,7 +164,18 @@ impl Connection {
         if inner.state == State::Closed || inner.commands.close {
             return Err(inner.closed_error());
         }
-        inner.inbox.requests.add(id)
+        let added = inner.inbox.requests.add(id);
+        // For a request reading goes on, or fails it: its message may have to wait for room in the outbox, which a
+        // server that writes may not make before it is read from.
+        let kick = if inner.inbox.is_paused() { inner.unpark() } else { None };
+        drop(inner);
+        run_kick(kick);
+        added
+    }
+
+    /// Whether it is settled that a request has no answer, though its message may still wait for room.
+    pub fn has_failed(&self, key: RequestKey) -> bool {
+        self.inner.lock().inbox.requests.has_failed(key)
     }
 
     /// Takes the outcome of a request, if it is there.
@@ -245,7 +256,9 @@ impl Connection {
         inner.commands.close = true;
         inner.outbox.cancel_throttled();
         let kind = if inner.state == State::Active {
-            inner.set_state(State::Closing)
+            let kind = inner.set_state(State::Closing);
+            // What was throttled may have been all that was pending.
+            if inner.outbox.pending() == 0 { kind.and(Interest::DRAINED) } else { kind }
         } else {
             // Nothing is open, so there is nothing to wait for; the actor, if there is one, follows.
             inner.finish(None)

@@ -140,6 +140,14 @@ impl Intake {
     pub(super) fn deliver(&mut self, inner: &mut Inner) -> Interest {
         let mut kind = Interest::NONE;
         for arrival in self.arrivals.drain(..) {
+            // An app, or whoever is between it and us, may repeat what it was told.
+            let arrival = match arrival {
+                Arrival::Realtime { error, fatal } => {
+                    Arrival::Realtime { error: inner.told.without(error), fatal }
+                }
+                Arrival::Error(error) => Arrival::Error(inner.told.without(error)),
+                other => other,
+            };
             let more = match arrival {
                 Arrival::Result(received, id) => match inner.inbox.push_result(received, id.as_deref()) {
                     Placed::Queued => Interest::ITEMS,

@@ -1,6 +1,13 @@
-//! Quotes what a server said without the secrets that it was told.
+//! Repeats what a server said without the secrets that it was told.
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
+use memchr::memmem;
+
+use crate::{
+    core::{endpoint::percent_encode, token::Secret},
+    error::{Error, ErrorKind},
+};
 
 /// Shorter parts of a credential are not secrets but words (`Key`), and would only garble the text.
 const SECRET_BYTES: usize = 8;
@@ -25,6 +32,28 @@ pub(crate) fn quote<'a>(text: &str, secrets: impl IntoIterator<Item = &'a str>, 
     text
 }
 
+/// `bytes` with every secret in it overwritten with asterisks. All else stays in its place, so that it can be decoded
+/// as before; without a secret in it, it is what it was.
+fn overwrite<'a>(bytes: Bytes, secrets: impl IntoIterator<Item = &'a str>) -> Bytes {
+    let mut overwritten = Vec::new();
+    for secret in secrets.into_iter().map(str::as_bytes).filter(|secret| secret.len() >= SECRET_BYTES) {
+        let mut from = 0;
+        loop {
+            let text = if overwritten.is_empty() { &bytes[..] } else { &overwritten[..] };
+            let Some(at) = text.get(from..).and_then(|rest| memmem::find(rest, secret)) else { break };
+            if overwritten.is_empty() {
+                overwritten = bytes.to_vec();
+            }
+            let end = from + at + secret.len();
+            if let Some(found) = overwritten.get_mut(from + at..end) {
+                found.fill(b'*');
+            }
+            from = end;
+        }
+    }
+    if overwritten.is_empty() { bytes } else { overwritten.into() }
+}
+
 /// The credentials in the headers of a request, and their parts.
 pub(crate) fn credentials(headers: &[(HeaderName, HeaderValue)]) -> impl Iterator<Item = &str> {
     headers
@@ -34,9 +63,55 @@ pub(crate) fn credentials(headers: &[(HeaderName, HeaderValue)]) -> impl Iterato
         .flat_map(|value| value.split([' ', ':']))
 }
 
+/// The secrets that the server of a connection was told, for what it says in an open session.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// The token of the current session.
+    pub(super) token: Option<Secret>,
+    credentials: Vec<Secret>,
+}
+
+impl Told {
+    /// What these headers tell.
+    pub(super) fn new(headers: &[(HeaderName, HeaderValue)]) -> Self {
+        Self { token: None, credentials: credentials(headers).map(Secret::from).collect() }
+    }
+
+    /// `text` without the secrets.
+    pub(super) fn quote(&self, text: &str) -> String {
+        quote(text, self.spellings().iter().map(String::as_str), text.len())
+    }
+
+    /// An error that the server reported, without the secrets.
+    pub(super) fn without(&self, mut error: Error) -> Error {
+        let spellings = self.spellings();
+        let secrets = || spellings.iter().map(String::as_str);
+        let clean = |text: &mut String| *text = quote(text, secrets(), text.len());
+        clean(&mut error.message);
+        if let ErrorKind::Realtime { error, reason, payload } = &mut error.kind {
+            clean(error);
+            clean(reason);
+            *payload = overwrite(std::mem::take(payload), secrets());
+        }
+        error
+    }
+
+    /// As they are, as they are in an address, and as some write them in JSON.
+    fn spellings(&self) -> Vec<String> {
+        let mut spellings = Vec::new();
+        for secret in self.token.iter().chain(&self.credentials).map(Secret::expose) {
+            let mut encoded = String::new();
+            percent_encode(secret, &mut encoded);
+            spellings.extend([secret.to_owned(), encoded, secret.replace('/', "\\/")]);
+        }
+        spellings.dedup();
+        spellings
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::quote;
+    use super::*;
 
     #[test]
     fn secrets_are_replaced_wherever_they_are_cut() {
@@ -45,5 +120,30 @@ mod tests {
         assert_eq!(quote("top-secret-token!", secrets, 2), "**");
         assert_eq!(quote("top-sec", secrets, 99), "top-sec", "too little to be of use to anybody");
         assert_eq!(quote("aé", [], 2), "a");
+    }
+
+    #[test]
+    fn secrets_are_overwritten_in_their_place() {
+        let secrets = ["topsecret", "Key", "othersecret"];
+        let bytes = Bytes::from_static(b"\xc1topsecret, topsecre\xff topsecretothersecret");
+        assert_eq!(overwrite(bytes, secrets), b"\xc1*********, topsecre\xff ********************"[..]);
+        let bytes = Bytes::from_static(b"Key only");
+        assert_eq!(overwrite(bytes.clone(), secrets).as_ptr(), bytes.as_ptr(), "it was not copied");
+        assert_eq!(overwrite(Bytes::new(), secrets), b""[..]);
+    }
+
+    #[test]
+    fn an_error_is_rid_of_the_token_and_the_key_however_they_are_spelled() {
+        let key = HeaderValue::from_static("Key some-key-id:some-secret");
+        let mut told = Told::new(&[(header::AUTHORIZATION, key)]);
+        told.token = Some("to/ken+1234".into());
+        let payload =
+            Bytes::from_static(br#"{"reason":"to\/ken+1234","at":"to%2Fken%2B1234","key":"some-key-id"}"#);
+        let kind = ErrorKind::Realtime { error: "E".into(), reason: "some-secret: no".into(), payload };
+        let error = told.without(Error::new(kind, "E: some-secret: to/ken+1234"));
+        assert_eq!(error.message, "E: ***: ***");
+        let ErrorKind::Realtime { error, reason, payload } = error.kind else { panic!("another kind") };
+        assert_eq!((error.as_str(), reason.as_str()), ("E", "***: no"));
+        assert_eq!(payload, br#"{"reason":"************","at":"***************","key":"***********"}"#[..]);
     }
 }

@@ -74,8 +74,9 @@ impl Connection {
         on_error: Option<Py<PyAny>>,
         on_timings: Option<Py<PyAny>>,
         on_state_change: Option<Py<PyAny>>,
-    ) {
+    ) -> PyResult<()> {
         let this = slf.get();
+        raised(slf.py(), this.half.net.check_process())?;
         this.half.set_callbacks(Callbacks {
             result: on_result,
             error: on_error,
@@ -83,6 +84,7 @@ impl Connection {
             state_change: on_state_change,
         });
         this.rearm();
+        Ok(())
     }
 
     fn send_nowait(slf: &Bound<'_, Self>, input: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -167,9 +169,9 @@ impl Connection {
         let this = slf.get();
         let running = this.waiting.lock().running.take();
         drop(running);
-        super::delivery::report_task(slf, task)?;
+        let reported = super::delivery::report_task(slf, task);
         this.look_again();
-        Ok(())
+        reported
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
@@ -177,8 +179,9 @@ impl Connection {
         visit.call(&self.context)?;
         if let Some(waiting) = self.waiting.try_lock() {
             let lines = waiting.receivers.iter().chain(waiting.senders.iter());
-            let others = waiting.requests.values().chain(&waiting.openers).chain(&waiting.closers);
-            for future in lines.chain(others).chain(&waiting.drainers).chain(&waiting.running) {
+            let crowds = waiting.openers.iter().chain(waiting.closers.iter()).chain(waiting.drainers.iter());
+            let others = waiting.requests.values().chain(&waiting.running);
+            for future in lines.chain(crowds).chain(others) {
                 visit.call(future)?;
             }
         }
@@ -219,8 +222,8 @@ impl Connection {
     }
 
     /// Hands out what is there. Called on the loop, by its dispatcher.
-    pub(super) fn hand_out(slf: &Bound<'_, Self>) {
-        super::delivery::hand_out(slf);
+    pub(super) fn hand_out(slf: &Bound<'_, Self>) -> PyResult<()> {
+        super::delivery::hand_out(slf)
     }
 }
 

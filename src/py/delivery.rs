@@ -1,6 +1,12 @@
 //! Hands out what is there, on the loop: wakes those who wait, calls the callbacks, a bounded batch at a time.
 
-use pyo3::{IntoPyObjectExt, exceptions::PyException, ffi, intern, prelude::*, types::PyDict};
+use pyo3::{
+    IntoPyObjectExt,
+    exceptions::{PyException, PyKeyboardInterrupt, PySystemExit},
+    ffi, intern,
+    prelude::*,
+    types::PyDict,
+};
 
 use super::{
     connection::{Connection, Waiting},
@@ -17,28 +23,32 @@ use crate::core::{
 const BUDGET: usize = 128;
 
 /// Hands out what is there, and asks to be called again when there is more.
-pub(super) fn hand_out(connection: &Bound<'_, Connection>) {
+///
+/// An error is one that is to end the loop (see [`ends_the_loop`]); should the loop run again, delivery goes on.
+pub(super) fn hand_out(connection: &Bound<'_, Connection>) -> PyResult<()> {
     let this = connection.get();
     if this.half.net.check_process().is_err() {
-        return;
+        return Ok(());
     }
     let mut budget = BUDGET;
     loop {
-        wake_waiters(connection);
-        call_back(connection, &mut budget);
+        if let Err(exit) = wake_waiters(connection).and_then(|()| call_back(connection, &mut budget)) {
+            this.rearm();
+            return Err(exit);
+        }
         if !this.arm() {
-            return;
+            return Ok(());
         }
         if budget == 0 {
             this.look_again();
-            return;
+            return Ok(());
         }
     }
 }
 
 // --- those who wait ---
 
-fn wake_waiters(connection: &Bound<'_, Connection>) {
+fn wake_waiters(connection: &Bound<'_, Connection>) -> PyResult<()> {
     let (this, py) = (connection.get(), connection.py());
     let look = this.half.net.look();
     let over = look.state == State::Closed;
@@ -58,35 +68,41 @@ fn wake_waiters(connection: &Bound<'_, Connection>) {
             woken.extend(senders.call());
         }
         if look.is_drained || over {
-            woken.append(drainers);
+            woken.extend(drainers.call());
         }
         if over {
-            woken.append(closers);
+            woken.extend(closers.call());
         }
         let was_open = look.openings != *seen_openings;
         if over || was_open || matches!(look.state, State::Active | State::Closing) {
-            woken.append(openers);
+            woken.extend(openers.call());
         }
         *seen = look.state;
         *seen_openings = look.openings;
     }
+    let mut outcome = Ok(());
     for future in woken {
-        if let Err(error) = wake(future.bind(py)) {
+        match wake(future.bind(py)) {
+            // Ctrl-C, while the loop's Python code ran.
+            Err(error) if ends_the_loop(py, &error) => outcome = Err(error),
             // The loop was closed under us: nobody waits any more.
-            error.write_unraisable(py, Some(connection));
+            Err(error) => error.write_unraisable(py, Some(connection)),
+            Ok(()) => {}
         }
     }
+    outcome
 }
 
 // --- callbacks ---
 
-fn call_back(connection: &Bound<'_, Connection>, budget: &mut usize) {
+fn call_back(connection: &Bound<'_, Connection>, budget: &mut usize) -> PyResult<()> {
     let (this, py) = (connection.get(), connection.py());
     let callbacks = this.half.callbacks(py);
     if callbacks.result.is_none() && !callbacks.any_notice() {
-        return;
+        return Ok(());
     }
-    let entered = Entered::new(py, this.context(py));
+    // Left again however this ends.
+    let _entered = Entered::new(py, this.context(py));
     while *budget > 0 && this.waiting.lock().running.is_none() {
         let next = if callbacks.result.is_some() {
             this.half.net.pop_any()
@@ -107,11 +123,11 @@ fn call_back(connection: &Bound<'_, Connection>, budget: &mut usize) {
         };
         match outcome {
             Ok(None) => {}
-            Ok(Some(awaitable)) => run(connection, &awaitable),
-            Err(error) => report(connection, &error),
+            Ok(Some(awaitable)) => run(connection, &awaitable)?,
+            Err(error) => report(connection, error)?,
         }
     }
-    drop(entered);
+    Ok(())
 }
 
 /// Calls a callback. What it returns is awaited if it can be.
@@ -165,7 +181,7 @@ fn on_error<'py>(
 }
 
 /// Runs what an asynchronous callback returned; delivery goes on when it is done.
-fn run(connection: &Bound<'_, Connection>, awaitable: &Bound<'_, PyAny>) {
+fn run(connection: &Bound<'_, Connection>, awaitable: &Bound<'_, PyAny>) -> PyResult<()> {
     let (this, py) = (connection.get(), connection.py());
     let started = || -> PyResult<()> {
         let running = py.import("fal_realtime._delivery")?.getattr("Running")?.call1((awaitable,))?;
@@ -177,9 +193,7 @@ fn run(connection: &Bound<'_, Connection>, awaitable: &Bound<'_, PyAny>) {
         task.call_method(intern!(py, "add_done_callback"), (done,), Some(&keywords))?;
         Ok(())
     };
-    if let Err(error) = started() {
-        report(connection, &error);
-    }
+    started().or_else(|error| report(connection, error))
 }
 
 /// Reports what an asynchronous callback raised.
@@ -189,25 +203,41 @@ pub(super) fn report_task(connection: &Bound<'_, Connection>, task: &Bound<'_, P
         return Ok(());
     }
     let error = task.call_method0(intern!(py, "exception"))?;
-    if !error.is_none() {
-        report(connection, &PyErr::from_value(error));
+    if error.is_none() {
+        return Ok(());
     }
-    Ok(())
+    let error = PyErr::from_value(error);
+    // The task itself has raised it out of the loop.
+    if ends_the_loop(py, &error) { Ok(()) } else { report(connection, error) }
 }
 
-/// A callback raised: the loop's exception handler is told, with the traceback, and delivery goes on.
-fn report(connection: &Bound<'_, Connection>, error: &PyErr) {
+/// What asyncio does not hand to its exception handler but raises out of the loop.
+fn ends_the_loop(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py)
+}
+
+/// A callback raised: the loop's exception handler is told, with the traceback, and delivery goes on. As with a
+/// callback of the loop's own, an exit is raised.
+fn report(connection: &Bound<'_, Connection>, error: PyErr) -> PyResult<()> {
     let (this, py) = (connection.get(), connection.py());
+    if ends_the_loop(py, &error) {
+        return Err(error);
+    }
     let told = || -> PyResult<()> {
         let context = PyDict::new(py);
         context.set_item("message", format!("a callback of the connection to {} raised", this.half.app))?;
         // `into_value`, unlike `value`, gives it its traceback.
-        context.set_item("exception", error.clone_ref(py).into_value(py))?;
+        context.set_item("exception", error.into_value(py))?;
         this.event_loop(py)?.call_method1(intern!(py, "call_exception_handler"), (context,))?;
         Ok(())
     };
-    if let Err(failure) = told() {
-        failure.write_unraisable(py, Some(connection));
+    match told() {
+        Err(failure) if ends_the_loop(py, &failure) => Err(failure),
+        Err(failure) => {
+            failure.write_unraisable(py, Some(connection));
+            Ok(())
+        }
+        Ok(()) => Ok(()),
     }
 }
 

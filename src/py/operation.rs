@@ -10,7 +10,7 @@ use pyo3::{
     prelude::*,
 };
 
-use super::{connection::Connection, warning};
+use super::{connection::Connection, line::Ticket, warning};
 use crate::core::{inbox::RequestKey, outbox::Outgoing};
 
 mod decoding;
@@ -70,8 +70,8 @@ struct Inner {
 
 enum Stage {
     Fresh,
-    /// It waits on this future, in the place that belongs to its kind.
-    Waiting(Py<PyAny>),
+    /// It waits on this future, in the place that belongs to its kind, which it leaves with this ticket.
+    Waiting(Py<PyAny>, Ticket),
     /// An asynchronous decoder is running.
     Decoding(Decoding),
     /// A step is being taken.
@@ -144,7 +144,7 @@ impl Operation {
             let mut inner = self.inner.lock();
             inner.expired = true;
             match &inner.stage {
-                Stage::Waiting(future) => Some(future.clone_ref(py)),
+                Stage::Waiting(future, _) => Some(future.clone_ref(py)),
                 _ => None,
             }
         };
@@ -155,7 +155,7 @@ impl Operation {
         visit.call(&self.connection)?;
         if let Some(inner) = self.inner.try_lock() {
             match &inner.stage {
-                Stage::Waiting(object) | Stage::Decoding(Decoding { iterator: object, .. }) => {
+                Stage::Waiting(object, _) | Stage::Decoding(Decoding { iterator: object, .. }) => {
                     visit.call(object)?;
                 }
                 Stage::Fresh | Stage::Running | Stage::Done => {}
@@ -187,9 +187,9 @@ impl Operation {
             }
             Stage::Decoding(decoding) => this.decoding(py, decoding, None),
             Stage::Fresh => Self::look(slf, false),
-            Stage::Waiting(future) => {
+            Stage::Waiting(_, ticket) => {
                 // Woken by the future, or by somebody who drives coroutines by hand: both look.
-                let came = this.arrive(&future);
+                let came = this.arrive(ticket);
                 Self::look(slf, came)
             }
         };
@@ -233,8 +233,8 @@ impl Operation {
             return;
         }
         match stage {
-            Stage::Waiting(future) => {
-                if self.arrive(&future) {
+            Stage::Waiting(_, ticket) => {
+                if self.arrive(ticket) {
                     self.hand_on();
                 }
             }
@@ -260,7 +260,7 @@ impl Drop for Operation {
             let _ = Python::try_attach(warning::never_awaited);
         }
         // A coroutine that nobody will resume is closed; else it would be called out of its line, and never come.
-        if matches!(inner.stage, Stage::Waiting(_) | Stage::Decoding(_)) {
+        if matches!(inner.stage, Stage::Waiting(..) | Stage::Decoding(_)) {
             let _ = Python::try_attach(|py| self.cancel(py));
         }
     }

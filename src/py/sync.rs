@@ -67,11 +67,13 @@ impl SyncConnection {
     #[pyo3(signature = (*, on_result, on_error, on_timings, on_state_change))]
     fn set_callbacks(
         &self,
+        py: Python<'_>,
         on_result: Option<Py<PyAny>>,
         on_error: Option<Py<PyAny>>,
         on_timings: Option<Py<PyAny>>,
         on_state_change: Option<Py<PyAny>>,
-    ) {
+    ) -> PyResult<()> {
+        raised(py, self.shared.half.net.check_process())?;
         self.shared.half.set_callbacks(Callbacks {
             result: on_result,
             error: on_error,
@@ -79,6 +81,7 @@ impl SyncConnection {
             state_change: on_state_change,
         });
         self.shared.bell.wake_all();
+        Ok(())
     }
 
     fn send_nowait(&self, py: Python<'_>, input: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -204,7 +207,8 @@ impl SyncConnection {
 }
 
 impl SyncConnection {
-    /// Waits for room and offers the message; false when the time is over.
+    /// Waits for room and offers the message; false when the time is over. When the request that it is fails before
+    /// there is room, it is as good as sent: its answer says so.
     fn offer(
         &self,
         py: Python<'_>,
@@ -212,9 +216,14 @@ impl SyncConnection {
         lane: Lane,
         deadline: &Deadline,
     ) -> PyResult<bool> {
-        let accepted = self.shared.wait(py, Interest::ROOM, deadline, |py| {
+        let net = &self.shared.half.net;
+        let accepted = self.shared.wait(py, Interest::ROOM.and(Interest::ANSWERS), deadline, |py| {
+            let request = message.as_ref().and_then(|message| message.request);
+            if request.is_some_and(|key| net.has_failed(key)) {
+                return Ok(Some(()));
+            }
             let Some(offered) = message.take() else { return Ok(Some(())) };
-            match raised(py, self.shared.half.net.offer(offered, lane))? {
+            match raised(py, net.offer(offered, lane))? {
                 Offered::Accepted => Ok(Some(())),
                 Offered::Full(back) => {
                     *message = Some(back);

@@ -1,7 +1,8 @@
 //! A Python callable as a source of tokens: plain functions run in a thread of their own, coroutine functions on
 //! the connection's event loop, both in the contextvars of `connect`.
 //!
-//! The I/O thread itself never takes the GIL: what needs it is handed to a blocking thread.
+//! The I/O thread itself never takes the GIL: starting and cancelling, which need it for a moment, are handed to a
+//! blocking thread. Of those there are few, so nothing waits in one: whoever has the token completes the call.
 
 use std::{
     future::Future,
@@ -14,9 +15,8 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use pyo3::{exceptions::PyTypeError, intern, prelude::*, types::PyString};
-use pyo3_async_runtimes::TaskLocals;
-use tokio::sync::oneshot;
+use pyo3::{exceptions::PyTypeError, intern, prelude::*};
+use tokio::{runtime::Handle, sync::oneshot};
 
 use super::wake::weak_reference;
 use crate::{
@@ -72,9 +72,8 @@ impl TokenSource for PythonSource {
         // The source may be gone before the blocking thread runs, and cloning the reference here needs the GIL.
         let provider = Arc::clone(&self.provider);
         Box::pin(async move {
-            let fetched = tokio::task::spawn_blocking(move || start(&provider, &argument));
-            match fetched.await {
-                Ok(Ok(token)) => token.await.unwrap_or_else(|_| Err(abandoned())),
+            match tokio::task::spawn_blocking(move || start(&provider, &argument)).await {
+                Ok(Ok(call)) => call.token().await,
                 Ok(Err(error)) => Err(error),
                 Err(_) => Err(abandoned()),
             }
@@ -87,24 +86,49 @@ impl TokenSource for PythonSource {
 }
 
 /// Starts the provider, if it still has a connection.
-fn start(provider: &Py<PyAny>, argument: &str) -> Result<oneshot::Receiver<Outcome>> {
-    let started = super::attach(|py| -> PyResult<Option<Started>> {
+fn start(provider: &Py<PyAny>, argument: &str) -> Result<Call> {
+    let started = super::attach(|py| -> PyResult<Option<Call>> {
         let provider = provider.bind(py).call0()?;
         let Ok(provider) = provider.cast::<Provider>() else { return Ok(None) };
         provider.get().start(py, argument).map(Some)
     });
     match started {
-        Some(Ok(Some(Started::InThread(told)))) => Ok(told),
-        Some(Ok(Some(Started::OnLoop(future, call)))) => Ok(await_it(future, call)),
+        Some(Ok(Some(call))) => Ok(call),
         Some(Err(error)) => Err(failed(&error)),
         Some(Ok(None)) | None => Err(abandoned()),
     }
 }
 
-enum Started {
-    InThread(oneshot::Receiver<Outcome>),
-    /// With what cancels it.
-    OnLoop(Pin<Box<dyn Future<Output = PyResult<Py<PyAny>>> + Send>>, Py<PyAny>),
+/// A call of a provider under way. Dropped before there is a token, it is cancelled, if it runs on a loop.
+struct Call {
+    told: oneshot::Receiver<Outcome>,
+    on_loop: Option<OnLoop>,
+}
+
+struct OnLoop {
+    call: Py<PyAny>,
+    runtime: Handle,
+}
+
+impl Call {
+    async fn token(mut self) -> Outcome {
+        let outcome = (&mut self.told).await;
+        self.on_loop = None;
+        outcome.unwrap_or_else(|_| Err(abandoned()))
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let Some(OnLoop { call, runtime }) = self.on_loop.take() else { return };
+        runtime.spawn_blocking(move || {
+            super::attach(|py| {
+                if let Err(error) = call.call_method0(py, intern!(py, "cancel")) {
+                    error.write_unraisable(py, Some(call.bind(py)));
+                }
+            })
+        });
+    }
 }
 
 impl Provider {
@@ -180,68 +204,21 @@ impl Provider {
         resting.ok_or_else(super::raise::no_running_loop)
     }
 
-    /// Starts a plain function in a thread of its own, a coroutine function on an event loop.
-    fn start(&self, py: Python<'_>, argument: &str) -> PyResult<Started> {
+    /// Starts a plain function in a thread of its own, a coroutine function on an event loop. Called on a thread of
+    /// the runtime.
+    fn start(&self, py: Python<'_>, argument: &str) -> PyResult<Call> {
+        let (tell, told) = oneshot::channel();
+        let completer = Completer(Mutex::new(Some(tell)));
+        let module = py.import("fal_realtime._provider")?;
         if !self.is_async {
-            let (tell, told) = oneshot::channel();
-            let completer = Completer(Mutex::new(Some(tell)));
-            let call = py.import("fal_realtime._provider")?.getattr("call_in_thread")?;
+            let call = module.getattr("call_in_thread")?;
             call.call1((&self.function, argument, &self.context, completer))?;
-            return Ok(Started::InThread(told));
+            return Ok(Call { told, on_loop: None });
         }
         let event_loop = self.event_loop(py)?;
-        let context = self.context.bind(py);
-        let coroutine = context.call_method1("run", (&self.function, argument))?;
-        let call = py
-            .import("fal_realtime._provider")?
-            .getattr("CancellableCall")?
-            .call1((coroutine, &event_loop))?;
-        let locals = TaskLocals::new(event_loop).with_context(context.clone());
-        let future = pyo3_async_runtimes::into_future_with_locals(&locals, call.call_method0("run")?)?;
-        Ok(Started::OnLoop(Box::pin(future), call.unbind()))
-    }
-}
-
-/// Waits for a coroutine function's outcome in a blocking thread of its own, so that neither waiting nor reading the
-/// outcome needs the I/O thread.
-fn await_it(
-    future: impl Future<Output = PyResult<Py<PyAny>>> + Send + 'static,
-    call: Py<PyAny>,
-) -> oneshot::Receiver<Outcome> {
-    let (tell, told) = oneshot::channel();
-    let runtime = tokio::runtime::Handle::current();
-    tokio::task::spawn_blocking(move || {
-        let outcome = runtime.block_on(async move {
-            let mut tell = tell;
-            tokio::select! {
-                outcome = future => Some((tell, outcome)),
-                // Nobody waits any more.
-                () = tell.closed() => None,
-            }
-        });
-        let Some((tell, outcome)) = outcome else {
-            let _ = super::attach(|py| {
-                if let Err(error) = call.call_method0(py, "cancel") {
-                    error.write_unraisable(py, Some(call.bind(py)));
-                }
-            });
-            return;
-        };
-        let token = super::attach(|py| {
-            outcome.and_then(|token| checked(token.bind(py))).map_err(|error| failed(&error))
-        });
-        let _ = tell.send(token.unwrap_or_else(|| Err(abandoned())));
-    });
-    told
-}
-
-fn checked(token: &Bound<'_, PyAny>) -> PyResult<String> {
-    match token.cast::<PyString>() {
-        Ok(token) => Ok(token.to_str()?.to_owned()),
-        Err(_) => Err(pyo3::exceptions::PyTypeError::new_err(format!(
-            "token_provider must return a str, not {}",
-            token.get_type().name()?
-        ))),
+        let call = module.getattr("CallOnLoop")?.call1((&self.function, argument, event_loop, completer))?;
+        call.call_method1("start", (&self.context,))?;
+        Ok(Call { told, on_loop: Some(OnLoop { call: call.unbind(), runtime: Handle::current() }) })
     }
 }
 
@@ -260,7 +237,7 @@ fn abandoned() -> Error {
     Error::new(ErrorKind::Authentication, "the token provider was abandoned before it gave a token")
 }
 
-/// Takes the outcome of a plain function from its thread.
+/// Takes the outcome of a provider from wherever it runs.
 #[pyclass(frozen, module = "fal_realtime._core")]
 struct Completer(Mutex<Option<oneshot::Sender<Outcome>>>);
 

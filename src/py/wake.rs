@@ -34,6 +34,15 @@ enum Bell {
 }
 
 impl Queue {
+    /// Puts numbers before those that have come since they were taken.
+    fn put_back(&self, numbers: impl ExactSizeIterator<Item = u64>) {
+        if numbers.len() == 0 {
+            return;
+        }
+        self.ready.lock().splice(..0, numbers);
+        self.ring();
+    }
+
     fn ring(&self) {
         // Until it is heard, it need not be rung again.
         if self.rung.swap(true, Ordering::AcqRel) {
@@ -75,22 +84,26 @@ pub(super) struct Dispatcher {
 
 #[pymethods]
 impl Dispatcher {
-    /// Lets every connection that has something hand it out. Called by the loop.
-    fn drain(&self, py: Python<'_>) {
+    /// Lets every connection that has something hand it out. Called by the loop, out of which an error is raised.
+    fn drain(&self, py: Python<'_>) -> PyResult<()> {
         lent::let_go(py);
         if let Bell::Signal(signal) = &self.queue.bell {
             signal.clear();
         }
         // Whatever was noted before a ring that this silences is in the list by now.
         self.queue.rung.store(false, Ordering::Release);
-        let ready = std::mem::take(&mut *self.queue.ready.lock());
-        for number in ready {
+        let mut ready = std::mem::take(&mut *self.queue.ready.lock()).into_iter();
+        while let Some(number) = ready.next() {
             let weak = self.connections.lock().get(&number).map(|weak| weak.clone_ref(py));
             let Some(connection) = weak.and_then(|weak| weak.bind(py).call0().ok()) else { continue };
-            if let Ok(connection) = connection.cast::<Connection>() {
-                Connection::hand_out(connection);
+            let Ok(connection) = connection.cast::<Connection>() else { continue };
+            if let Err(exit) = Connection::hand_out(connection) {
+                // The others have their turn if the loop runs again, as it does when it shuts down.
+                self.queue.put_back(ready);
+                return Err(exit);
             }
         }
+        Ok(())
     }
 }
 

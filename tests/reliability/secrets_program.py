@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import msgpack
 from faultproxy import FaultProxy, http_answer
@@ -117,6 +117,16 @@ def opened(*pieces: bytes | Callable[[str], bytes], leave: bool = False) -> Scri
     return script
 
 
+def app_error(secret: str) -> dict[str, Any]:
+    """An in-band error that repeats the secret, also as it was in the address."""
+    return {
+        "type": "x-fal-error",
+        "error": "E",
+        "reason": f"you said {secret}",
+        "told": [secret, quote(secret, safe="")],
+    }
+
+
 def closing(code: int, reason: str) -> bytes:
     return frame(struct.pack(">H", code) + reason.encode(), first=0x88)
 
@@ -179,6 +189,11 @@ async def handshakes() -> None:
         ),
         "close 1008": opened(lambda secret: closing(1008, f"you said {secret}")),
         "close 1011": opened(lambda secret: closing(1011, f"you said {secret}")),
+        "app error": opened(lambda secret: frame(json.dumps(app_error(secret)).encode(), first=0x81)),
+        "app error in msgpack": opened(lambda secret: frame(msgpack.packb(app_error(secret)))),
+        "unknown action": opened(
+            lambda secret: frame(json.dumps({"type": "x-fal-message", "action": secret}).encode(), first=0x81)
+        ),
         "request times out": opened(),
     }
     for label, script in scripts.items():

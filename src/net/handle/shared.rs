@@ -10,7 +10,7 @@ use crate::{
         session::State,
     },
     error::{Error, ErrorKind},
-    net::{runtime::Io, settings::Settings, wakes::Notify},
+    net::{redact::Told, runtime::Io, settings::Settings, wakes::Notify},
 };
 
 /// What the caller's side waits for; a set of flags.
@@ -59,6 +59,7 @@ pub(in crate::net) struct Inner {
     /// The actor sleeps and is to be woken with this.
     pub(in crate::net) parked: Option<Waker>,
     pub(in crate::net) routes: Routes,
+    pub(in crate::net) told: Told,
     pub(super) io: Option<Io>,
     interest: Interest,
     pub(super) notify: Option<Arc<dyn Notify>>,
@@ -95,6 +96,7 @@ impl Inner {
             commands: Commands::default(),
             parked: None,
             routes: Routes::default(),
+            told: Told::new(&settings.headers),
             io: None,
             interest: Interest::NONE,
             notify: None,

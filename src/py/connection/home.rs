@@ -65,6 +65,10 @@ impl Connection {
 
     /// Lets the loop call [`Connection::hand_out`].
     pub(in crate::py) fn look_again(&self) {
+        if self.half.net.check_process().is_err() {
+            // The queue's lock may be one that the parent's I/O thread held at the fork, for ever.
+            return;
+        }
         let place = self.home.lock().as_ref().map(|bound| bound.place.clone());
         if let Some(place) = place {
             place.note();

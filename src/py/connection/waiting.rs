@@ -8,7 +8,7 @@ use super::Connection;
 use crate::{
     core::{inbox::RequestKey, session::State},
     net::handle::Interest,
-    py::line::Line,
+    py::line::{Crowd, Line},
 };
 
 /// Who waits for what. Never locked while Python code runs.
@@ -17,9 +17,9 @@ pub(in crate::py) struct Waiting {
     pub(in crate::py) senders: Line,
     pub(in crate::py) requests: HashMap<RequestKey, Py<PyAny>>,
     /// They wait for a state, or for nothing to be pending; each looks for itself.
-    pub(in crate::py) openers: Vec<Py<PyAny>>,
-    pub(in crate::py) closers: Vec<Py<PyAny>>,
-    pub(in crate::py) drainers: Vec<Py<PyAny>>,
+    pub(in crate::py) openers: Crowd,
+    pub(in crate::py) closers: Crowd,
+    pub(in crate::py) drainers: Crowd,
     /// The asynchronous callback that is running; delivery goes on after it.
     pub(in crate::py) running: Option<Py<PyAny>>,
     /// The state that was last seen.
@@ -31,12 +31,12 @@ pub(in crate::py) struct Waiting {
 impl Waiting {
     pub(super) fn new() -> Self {
         Self {
-            receivers: Line::default(),
-            senders: Line::default(),
+            receivers: Line::new(),
+            senders: Line::new(),
             requests: HashMap::new(),
-            openers: Vec::new(),
-            closers: Vec::new(),
-            drainers: Vec::new(),
+            openers: Crowd::new(),
+            closers: Crowd::new(),
+            drainers: Crowd::new(),
             running: None,
             seen: State::Idle,
             seen_openings: 0,

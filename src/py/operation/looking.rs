@@ -89,7 +89,8 @@ impl Operation {
                     let seconds = timeout.unwrap_or_default();
                     return Err(to_py(py, &request_timeout(seconds)));
                 }
-                if message.is_some() {
+                let has_failed = key.is_some_and(|key| net.has_failed(key));
+                if message.is_some() && !has_failed {
                     Connection::bind(connection, true)?;
                     if key.is_none() {
                         let fresh = raised(py, net.add_request(id))?;
@@ -105,7 +106,7 @@ impl Operation {
                 }
                 let Some(key) = *key else { return Err(PyRuntimeError::new_err("the request was lost")) };
                 match net.take_answer(key) {
-                    None => Ok(Looked::Wait(Place::Request(key))),
+                    None => Ok(Looked::Wait(Place::Request)),
                     Some(Err(error)) => Err(to_py(py, &error)),
                     Some(Ok(item)) => this.decode(connection, item, false).map(Looked::Step),
                 }

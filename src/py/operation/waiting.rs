@@ -5,7 +5,10 @@ use pyo3::{intern, prelude::*};
 use super::{Kind, Operation, Stage, Step};
 use crate::{
     core::inbox::RequestKey,
-    py::{connection::Connection, line::Line},
+    py::{
+        connection::Connection,
+        line::{Line, Ticket},
+    },
 };
 
 /// The place where an operation waits.
@@ -13,7 +16,7 @@ use crate::{
 pub(super) enum Place {
     Receivers,
     Senders,
-    Request(RequestKey),
+    Request,
     Openers,
     Closers,
     Drainers,
@@ -29,19 +32,21 @@ impl Operation {
         // What `await future` would do before it hands the future to the task.
         future.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
         let future = future.unbind();
-        {
+        let request = this.request();
+        let ticket = {
             let mut waiting = native.waiting.lock();
+            if let Some(key) = request {
+                waiting.requests.insert(key, future.clone_ref(py));
+            }
             let waits = future.clone_ref(py);
-            match place {
+            let ticket = match place {
                 Place::Receivers => waiting.receivers.join(waits, returning),
                 Place::Senders => waiting.senders.join(waits, returning),
-                Place::Request(key) => {
-                    waiting.requests.insert(key, waits);
-                }
-                Place::Openers => waiting.openers.push(waits),
-                Place::Closers => waiting.closers.push(waits),
-                Place::Drainers => waiting.drainers.push(waits),
-            }
+                Place::Request => 0, // its key is its ticket
+                Place::Openers => waiting.openers.join(waits),
+                Place::Closers => waiting.closers.join(waits),
+                Place::Drainers => waiting.drainers.join(waits),
+            };
             if returning {
                 match place {
                     Place::Receivers => waiting.receivers.hand_on(),
@@ -49,8 +54,9 @@ impl Operation {
                     _ => {}
                 }
             }
-        }
-        this.inner.lock().stage = Stage::Waiting(future.clone_ref(py));
+            ticket
+        };
+        this.inner.lock().stage = Stage::Waiting(future.clone_ref(py), ticket);
         native.rearm();
         if place == Place::Openers && this.was_opened() {
             // Open and idle again before this was armed: no state has changed since then.
@@ -65,11 +71,19 @@ impl Operation {
         matches!(self.inner.lock().kind, Kind::Open { openings_before: Some(before) } if openings > before)
     }
 
+    /// The request that this operation is: it may fail wherever it waits.
+    fn request(&self) -> Option<RequestKey> {
+        match self.inner.lock().kind {
+            Kind::Request { key, .. } => key,
+            _ => None,
+        }
+    }
+
     /// Where this operation waits now.
     fn place(&self) -> Place {
         match &self.inner.lock().kind {
             Kind::Receive { .. } => Place::Receivers,
-            Kind::Request { message: None, key: Some(key), .. } => Place::Request(*key),
+            Kind::Request { message: None, key: Some(_), .. } => Place::Request,
             Kind::Send(_) | Kind::Request { .. } => Place::Senders,
             Kind::Open { .. } => Place::Openers,
             Kind::Drain { .. } => Place::Drainers,
@@ -88,32 +102,23 @@ impl Operation {
     }
 
     /// Leaves the place where it waited. True when it had been called out of a line: the turn is its own.
-    pub(super) fn arrive(&self, future: &Py<PyAny>) -> bool {
+    pub(super) fn arrive(&self, ticket: Ticket) -> bool {
         let native = self.connection.get();
-        let place = self.place();
+        let (place, request) = (self.place(), self.request());
         let mut waiting = native.waiting.lock();
-        let out_of = |line: &mut Line| !line.leave(future);
-        let remove = |list: &mut Vec<Py<PyAny>>| list.retain(|other| !other.is(future));
-        match place {
-            Place::Receivers => out_of(&mut waiting.receivers),
-            Place::Senders => out_of(&mut waiting.senders),
-            Place::Request(key) => {
-                waiting.requests.remove(&key);
-                false
-            }
-            Place::Openers => {
-                remove(&mut waiting.openers);
-                false
-            }
-            Place::Closers => {
-                remove(&mut waiting.closers);
-                false
-            }
-            Place::Drainers => {
-                remove(&mut waiting.drainers);
-                false
-            }
+        if let Some(key) = request {
+            waiting.requests.remove(&key);
         }
+        let out_of = |line: &mut Line| !line.leave(ticket);
+        match place {
+            Place::Receivers => return out_of(&mut waiting.receivers),
+            Place::Senders => return out_of(&mut waiting.senders),
+            Place::Request => {}
+            Place::Openers => waiting.openers.leave(ticket),
+            Place::Closers => waiting.closers.leave(ticket),
+            Place::Drainers => waiting.drainers.leave(ticket),
+        }
+        false
     }
 }
 

@@ -228,8 +228,10 @@ BLOCKING_CALLS = {
 }
 
 INTERRUPTED = """
-    import sys, time
+    import signal, sys, time
     from fal_realtime import BufferFullError, SyncRealtimeClient
+    # What a shell starts in the background ignores it, and so would this program.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     def connect(url, **options):
         client = SyncRealtimeClient("id:secret", base_url=url, trust_env=False)
         return client.connect("local/echo", use_jwt=False, throttle_interval=0, **options)

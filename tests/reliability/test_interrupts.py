@@ -33,6 +33,7 @@ BLOCKING_CALLS = {
     "iteration": "live.open(); list(live)",
     "drain": "held.send({'n': 1}); held.drain()",
     "close": "mute.open(); mute.close()",
+    "leaving": "mute.__enter__(); mute.__exit__(None, None, None)",
 }
 
 INTERRUPTED = """

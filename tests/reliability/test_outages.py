@@ -114,8 +114,8 @@ async def test_a_server_that_is_down_is_not_hammered(
     assert min(counts) >= 1
     assert max(counts) <= 20
     if down == "resetting":
-        # What the connection calls an attempt is one for the server, and there are no others.
-        assert sum(counts) - TOGETHER <= len(proxy.attempts) - accepted <= sum(counts)
+        # What a connection calls an attempt is one for the server, and there are no others; some may be under way.
+        assert abs(len(proxy.attempts) - accepted - sum(counts)) <= TOGETHER
     for connection in connections:
         assert connection.state in ("waiting", "connecting")
         stats = accounted(connection)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import gc
 import json
 import platform
 import sys
@@ -19,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from soak_baseline import settled_resources, warm_up
 from soak_report import MIB, Sample, as_json, descriptors, resident, svg, threads, trends
 
 from fal_realtime import (
@@ -217,29 +217,6 @@ class Soak:
             await asyncio.to_thread(blocking.close)
 
 
-def warm_up(server: LocalServer) -> tuple[int, int]:
-    """Descriptors and threads that stay when every connection is closed: the baseline for the end."""
-
-    async def once() -> None:
-        async with server.client().connect("local/echo", **OPTIONS) as connection:
-            await connection.request({"x": 1})
-        await asyncio.to_thread(lambda: None)
-
-    asyncio.run(once())
-    return settled_resources(server, (0, 0))
-
-
-def settled_resources(server: LocalServer, wanted: tuple[int, int]) -> tuple[int, int]:
-    """Descriptors and threads, as soon as they are what is wanted; after ten seconds what they are."""
-    gc.collect()
-    deadline = time.monotonic() + 10
-    while (server.connections or (descriptors(), threads()) > wanted) and time.monotonic() < deadline:
-        time.sleep(0.05)
-        if wanted == (0, 0) and not server.connections and time.monotonic() > deadline - 4:
-            break
-    return descriptors(), threads()
-
-
 def main() -> int:
     """Run, report, and say by the status whether all was well."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -253,7 +230,7 @@ def main() -> int:
     seconds = given.seconds or (given.minutes or 0) * 60 or (given.hours or 0) * 3600 or 600.0
 
     with LocalServer() as server:
-        before = warm_up(server)
+        before = warm_up(server, OPTIONS)
         soak = Soak(seconds, server)
 
         async def work() -> None:

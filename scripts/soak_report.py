@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
+from statistics import fmean, median
 from typing import Any
 
 MIB = 1024 * 1024
@@ -54,7 +55,7 @@ def slope(times: Sequence[float], values: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Trend:
-    """How one of the measured values grew, by a line through its samples."""
+    """How one of the measured values grew, by a line through the medians of its samples."""
 
     name: str
     unit: str
@@ -82,14 +83,21 @@ WARM_UP = 0.2
 """The part of the run that does not count: caches and arenas fill."""
 
 
+PARTS = 10
+"""So many medians the line goes through: a sample in the middle of a drop, when sockets are missing, bends none."""
+
+
 def trends(samples: Sequence[Sample]) -> list[Trend]:
     """How memory, descriptors and threads grew after the warm-up."""
     counted = samples[int(len(samples) * WARM_UP) :]
-    times = [sample.seconds for sample in counted]
+    size = -(-len(counted) // PARTS)
+    parts = [counted[at : at + size] for at in range(0, len(counted), size)]
+    times = [fmean(sample.seconds for sample in part) for part in parts]
     found = []
-    for field, (name, unit, size, bound) in BOUNDS.items():
-        values = [getattr(sample, field) / size for sample in counted]
-        growth = slope(times, values) * (times[-1] - times[0])
+    for field, (name, unit, scale, bound) in BOUNDS.items():
+        medians = [median(getattr(sample, field) / scale for sample in part) for part in parts]
+        growth = slope(times, medians) * (counted[-1].seconds - counted[0].seconds)
+        values = [getattr(sample, field) / scale for sample in counted]
         found.append(Trend(name, unit, round(growth, 3), bound, round(min(values), 2), round(max(values), 2)))
     return found
 

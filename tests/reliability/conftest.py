@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,9 @@ from echo import EchoServer
 from faultproxy import FaultProxy
 
 _FIGURES = pytest.StashKey[list[str]]()
+
+# What scripts/test_tools fetched, after what the machine has.
+os.environ["PATH"] += f"{os.pathsep}{Path(__file__).parents[2] / '.tools' / 'bin'}"
 
 if not sys.platform.startswith("linux"):
     collect_ignore_glob = ["test_*.py"]

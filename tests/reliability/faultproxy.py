@@ -176,6 +176,7 @@ class FaultProxy:
             elif isinstance(answer, bytes):
                 await reader.read(_CHUNK)
                 await asyncio.sleep(self.faults.answer_delay)
+                await self._until_thawed()
                 writer.write(answer)
                 await writer.drain()
             else:

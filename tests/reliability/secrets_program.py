@@ -7,15 +7,15 @@ objects of the package. What is logged goes to standard error. Run by test_secre
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import copy
+import datetime as dt
 import json
 import logging
 import pickle
 import re
+import ssl
 import struct
 import sys
-import traceback
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,57 +23,13 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import msgpack
+import trustme
+from echo import EchoServer
 from faultproxy import FaultProxy, http_answer
 from scripted import Raw, Script, ScriptedServer, frame
+from secrets_shown import KEY, PASSWORD, SECRET, TOKEN, classes, show_error, show_object, told
 
 from fal_realtime import InsecureForLocalTests, RealtimeClient, ReconnectPolicy, SyncRealtimeClient
-
-KEY_ID, SECRET = "canaryid0123", "canarysecret4567"
-KEY = f"{KEY_ID}:{SECRET}"
-TOKEN = "canarytoken8901+/=x"
-PASSWORD = "canarypassword2345"
-
-seen: set[str] = set()
-classes: dict[str, str] = {}
-told = {"key": 0, "token": 0, "password": 0}
-"""How often a server was told each secret: without that the absence of the canary would prove nothing."""
-
-
-def show(label: str, thing: object) -> None:
-    print(f"[{label}] {thing!r} {thing!s}")
-
-
-def show_error(label: str, error: BaseException) -> None:
-    """Everything that hangs on an exception."""
-    classes[label] = type(error).__name__
-    print(f"[{label}] {''.join(traceback.format_exception(error))}")
-    todo: list[BaseException] = [error]
-    while todo:
-        current = todo.pop()
-        show(label, current)
-        show(label, current.args)
-        for name in dir(current):
-            if not name.startswith("__") or name in ("__notes__", "__dict__"):
-                with contextlib.suppress(Exception):
-                    show(f"{label}.{name}", getattr(current, name))
-        with contextlib.suppress(Exception):
-            show(f"{label} pickled", pickle.dumps(current))
-        # The frames of a traceback are the caller's own; the message, cause and context are ours.
-        todo += [linked for linked in (current.__cause__, current.__context__) if linked is not None]
-
-
-def show_object(label: str, thing: Any) -> None:
-    """Every attribute of an object, and what pickling and copying it gives."""
-    show(label, thing)
-    print(format(thing))
-    for name in dir(thing):
-        with contextlib.suppress(Exception):
-            show(f"{label}.{name}", getattr(thing, name))
-    for work in (pickle.dumps, copy.copy, copy.deepcopy, json.dumps):
-        try:
-            show(f"{label} {work.__name__}", work(thing))
-        except Exception as error:  # noqa: BLE001, PERF203 - whatever it is, it is shown
-            show(f"{label} {work.__name__}", error)
 
 
 def listen(raw: Raw) -> str:
@@ -187,6 +143,12 @@ async def handshakes() -> None:
         "internal error": opened(
             frame(b'{"type":"x-fal-error","error":"INTERNAL_ERROR","reason":"no"}', first=0x81), closing(1000, "")
         ),
+        "endless headers": lambda raw: (
+            raw.say(f"HTTP/1.1 101 Yes\r\nx-said: {told_in(listen(raw))}\r\n".encode()),
+            raw.flood(b"x-more: 1\r\n"),
+        ),
+        "deep json": opened(lambda secret: frame(b'{"a":' + b"[" * 1000 + json.dumps(secret).encode(), first=0x81)),
+        "deep msgpack": opened(lambda secret: frame(b"\x91" * 1000 + msgpack.packb(secret))),
         "close 1008": opened(lambda secret: closing(1008, f"you said {secret}")),
         "close 1011": opened(lambda secret: closing(1011, f"you said {secret}")),
         "app error": opened(lambda secret: frame(json.dumps(app_error(secret)).encode(), first=0x81)),
@@ -234,6 +196,34 @@ async def openings() -> None:
     for label, token in {"empty": "", "control": f"{TOKEN}\r\nX: y", "bytes": TOKEN.encode(), "none": None}.items():
         client = RealtimeClient(base_url="ws://127.0.0.1:1", trust_env=False)
         await use(f"token {label}", client, token_provider=lambda _, token=token: token)
+
+
+async def certificates() -> None:
+    """Servers that cannot show who they are: nothing may be told to them, and nothing shown of what would be."""
+    now, day = dt.datetime.now(dt.timezone.utc), dt.timedelta(days=1)
+    authority = trustme.CA()
+    wrong: dict[str, tuple[str, dict[str, Any]]] = {
+        "unknown authority": ("127.0.0.1", {}),
+        "other host": ("elsewhere.example", {}),
+        "expired": ("127.0.0.1", {"not_before": now - 9 * day, "not_after": now - day}),
+        "not yet valid": ("127.0.0.1", {"not_before": now + day, "not_after": now + 9 * day}),
+    }
+    with tempfile.NamedTemporaryFile(suffix=".pem") as trusted:
+        authority.cert_pem.write_to_path(trusted.name)
+        for label, (name, validity) in wrong.items():
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            authority.issue_cert(name, **validity).configure_cert(context)
+            with EchoServer(ssl=context) as server:
+                trust = None if label == "unknown authority" else trusted.name
+                with_key = RealtimeClient(KEY, base_url=server.url, trust_env=False, ssl=trust)
+                await use(f"{label}, key", with_key, use_jwt=False)
+                with_token = RealtimeClient(base_url=server.url, trust_env=False, ssl=trust)
+                await use(f"{label}, token", with_token, token_provider=provider)
+                rest_url = server.url.replace("wss", "https")
+                minting = RealtimeClient(
+                    KEY, base_url="ws://127.0.0.1:1", rest_url=rest_url, trust_env=False, ssl=trust
+                )
+                await use(f"{label}, mint", minting)
 
 
 async def mints() -> None:
@@ -289,6 +279,11 @@ async def reconnecting() -> None:
         policy = ReconnectPolicy(initial_delay=0.01, max_delay=0.02, max_attempts=5, stable_after=60)
         client = RealtimeClient(base_url=server.url, trust_env=False)
         await use("given up", client, ask, token_provider=provider, reconnect=policy)
+    with ScriptedServer(opened(), timeout=3) as server:
+        # It reads, and answers no ping.
+        heartbeat = {"ping_interval": 0.1, "ping_timeout": 0.1}
+        client = RealtimeClient(base_url=server.url, trust_env=False)
+        await use("half-open", client, token_provider=provider, **heartbeat)
 
 
 def blocking() -> None:
@@ -307,6 +302,7 @@ async def main() -> None:
     asyncio.get_running_loop().set_debug(True)
     await handshakes()
     await openings()
+    await certificates()
     await mints()
     await reconnecting()
 

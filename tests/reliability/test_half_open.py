@@ -117,7 +117,7 @@ def cable() -> Iterator[Cable]:
 @pytest.fixture
 def packet_filter(cable: Cable) -> Cable:
     if shutil.which("nft") is None:
-        pytest.skip("NOT TESTED with dropped packets: `nft` is missing (apt-get install nftables)")
+        pytest.skip("NOT TESTED with dropped packets: `nft` is missing (scripts/test_tools fetches it on Debian)")
     return cable
 
 

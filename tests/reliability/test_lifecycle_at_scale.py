@@ -1,7 +1,6 @@
-"""Leaving, forking, interrupting, closing loops and cancelling: often, and at random.
+"""Closing loops and cancelling: often, and at random.
 
-FAL_REALTIME_SCALE=5 makes it 200 exits, FAL_REALTIME_SCALE=10 makes it 10,000 random schedules; FAL_REALTIME_SEED
-repeats them.
+FAL_REALTIME_SCALE=10 makes it 10,000 random schedules; FAL_REALTIME_SEED repeats them.
 """
 
 from __future__ import annotations
@@ -9,26 +8,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import http.client
-import json
-import os
 import random
-import signal
-import socket
-import subprocess
-import sys
-import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
-from checks import accounted, descriptors, once_and_in_order, percentile, threads, until
+from checks import accounted, descriptors, once_and_in_order, threads, until
 from scale import SCALE, SEED, scaled
-from support_lifecycle import Peer
 
 from fal_realtime import ConnectionClosedError, FalRealtimeError, RealtimeConnection
 from fal_realtime.testing import LocalServer
@@ -42,281 +30,6 @@ OPTIONS: dict[str, Any] = {"use_jwt": False, "throttle_interval": 0}
 def server() -> Iterator[LocalServer]:
     with LocalServer() as running:
         yield running
-
-
-# --- leaving the interpreter ---
-
-EXITS = scaled(40)
-EXIT_LIMIT = 2.0
-
-EVERYTHING_AT_ONCE = """
-    import asyncio, random, sys, threading, time
-    from fal_realtime import RealtimeClient, SyncRealtimeClient
-    rng = random.Random({seed})
-    options = dict(base_url="{url}", rest_url="{url}".replace("ws", "http"), trust_env=False)
-    client, sync = RealtimeClient("{key}", **options), SyncRealtimeClient("{key}", **options)
-    plain = dict(use_jwt=False, throttle_interval=0)
-    kept = []
-    def take(value): kept.append(value)
-    async def take_async(value): await asyncio.sleep(0.0001)
-
-    # A blocking connection with callbacks, and one in which a daemon thread waits.
-    with_callbacks = sync.connect("local/stream", on_result=take, on_state_change=take, **plain)
-    with_callbacks.send({{"count": 1000000, "delay": 0.0001}})
-    blocking = sync.connect("local/echo", **plain)
-    blocking.open()
-    threading.Thread(target=blocking.recv, daemon=True).start()
-
-    async def main():
-        for callback in (take, take_async):
-            streaming = client.connect("local/stream", on_result=callback, on_timings=callback, **plain)
-            await streaming.send({{"count": 1000000, "delay": 0.0001}})
-            kept.append(streaming)
-        echo = await client.connect("local/echo", throttle_interval=50)
-        unopened = client.connect("local/echo")
-        unopened.send_nowait({{"n": 1}})
-        slow = echo.request({{"delay": 100}})
-        tasks = [asyncio.ensure_future(work) for work in (echo.recv(), slow, echo.drain(), unopened.drain())]
-        # asyncio reports tasks that nobody cancels, which is right: but it is the program's fault, not ours.
-        for task in tasks: task._log_destroy_pending = False
-        kept.extend([echo, unopened, *tasks])
-        await asyncio.sleep(rng.random() / 50)
-        if rng.random() < 0.5:
-            print(time.monotonic(), flush=True)
-            sys.exit(0)
-    if rng.random() < 0.5:
-        asyncio.run(main())
-    else:
-        loop = asyncio.new_event_loop()
-        loop.run_until_complete(main())
-    print(time.monotonic(), flush=True)
-"""
-
-
-def test_interpreters_leave_in_silence_with_everything_live_at_once(server: LocalServer, figure: Any) -> None:
-    def leave(seed: int) -> float:
-        program = textwrap.dedent(EVERYTHING_AT_ONCE).format(seed=seed, url=server.base_url, key=server.key)
-        ran = subprocess.run(
-            [sys.executable, "-X", "faulthandler", "-c", program],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-        end = time.monotonic()
-        assert (ran.returncode, ran.stderr) == (0, ""), f"{seed=}"
-        return end - float(ran.stdout.split()[0])
-
-    seeds = [SEED + n for n in range(EXITS)]
-    with ThreadPoolExecutor(2) as pool:
-        took = list(pool.map(leave, seeds))
-    figure(
-        f"{EXITS} exits from seed {SEED}: p50 {percentile(took, 50) * 1000:.0f} ms, slowest {max(took) * 1000:.0f} ms"
-    )
-    assert max(took) < EXIT_LIMIT
-    assert server._server.wait_for_connections(0, 10)
-
-
-# --- a preloading gunicorn ---
-
-SERVICE = """
-    import json, os
-    from fal_realtime import ForkedProcessError, RealtimeClient, SyncRealtimeClient
-
-    options = dict(base_url=os.environ["PEER"], trust_env=False)
-    client = RealtimeClient(os.environ["PEER_KEY"], **options)
-    master = os.getpid()
-    parents = SyncRealtimeClient(os.environ["PEER_KEY"], **options).connect("local/echo", use_jwt=False)
-    if os.environ["USED_IN_MASTER"]:
-        # The native threads run when the workers are forked, and a connection is open.
-        assert parents.request({"x": 1}, timeout=5) is not None
-
-    async def app(scope, receive, send):
-        if scope["type"] == "lifespan":
-            while (message := await receive())["type"] != "lifespan.shutdown":
-                await send({"type": "lifespan.startup.complete"})
-            await send({"type": "lifespan.shutdown.complete"})
-            return
-        connection = client.connect("local/echo", connection_key="one", use_jwt=False, throttle_interval=0)
-        answer = await connection.request({"path": scope["path"]}, timeout=5)
-        try:
-            state = parents.state
-        except ForkedProcessError:
-            state = "forked"
-        body = {"worker": os.getpid(), "preloaded": os.getpid() != master, "parents": state, "path": answer["path"]}
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": json.dumps(body).encode()})
-"""
-
-WORKERS = 2
-REQUESTS = 200
-
-
-def ask(port: int, path: str) -> dict[str, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        assert response.status == 200
-        answer: dict[str, Any] = json.loads(response.read())
-        return answer
-    finally:
-        connection.close()
-
-
-@pytest.mark.parametrize("used_in_master", [False, True], ids=["made in the master", "used in the master"])
-def test_a_preloading_gunicorn_with_uvicorn_workers(
-    used_in_master: bool, server: LocalServer, tmp_path: Path, figure: Any
-) -> None:
-    pytest.importorskip("gunicorn")
-    (tmp_path / "service.py").write_text(textwrap.dedent(SERVICE), encoding="utf-8")
-    environment = {**os.environ, "PEER": server.base_url, "PEER_KEY": server.key}
-    environment["USED_IN_MASTER"] = "yes" if used_in_master else ""
-    # uvicorn announces that its worker class moves to another package.
-    environment["PYTHONWARNINGS"] = "ignore::DeprecationWarning"
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        command = [sys.executable, "-m", "gunicorn", "--preload", "--workers", str(WORKERS), "--log-level", "warning"]
-        command += ["--worker-class", "uvicorn.workers.UvicornWorker", "--bind", f"fd://{listener.fileno()}"]
-        process = subprocess.Popen(
-            [*command, "service:app"],
-            cwd=tmp_path,
-            env=environment,
-            pass_fds=[listener.fileno()],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    try:
-        workers: Counter[int] = Counter()
-        # Many at a time, so that every worker gets some; the first ones wait for the workers to start.
-        with ThreadPoolExecutor(8) as pool:
-            for number, answer in enumerate(pool.map(lambda n: ask(port, f"/{n}"), range(REQUESTS))):
-                assert answer["path"] == f"/{number}"
-                assert answer["preloaded"]
-                assert answer["parents"] == "forked" if used_in_master else answer["parents"] in ("idle", "forked")
-                workers[answer["worker"]] += 1
-        assert process.pid not in workers
-        stop = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        output, errors = process.communicate(timeout=15)
-        took = time.monotonic() - stop
-    finally:
-        process.kill()
-        process.wait()
-    figure(f"{REQUESTS} requests by workers {sorted(workers.values())}, stopped in {took:.2f} s")
-    assert (process.returncode, output, errors) == (0, "", "")
-    assert server._server.wait_for_connections(0, 5)
-
-
-# --- Ctrl-C ---
-
-INTERRUPT_LIMIT = 0.2
-INTERRUPTS = scaled(3)
-
-BLOCKING_CALLS = {
-    "open": "held.open()",
-    "entering": "held.__enter__()",
-    "send": "fill(held); held.send({'n': 1})",
-    "request": "live.open(); live.request({'silent': True})",
-    "request before the opening": "held.request({'n': 1})",
-    "recv": "live.open(); live.recv()",
-    "recv with a timeout": "live.open(); live.recv(timeout=100)",
-    "iteration": "live.open(); list(live)",
-    "drain": "held.send({'n': 1}); held.drain()",
-    "close": "mute.open(); mute.close()",
-}
-
-INTERRUPTED = """
-    import sys, time
-    from fal_realtime import BufferFullError, SyncRealtimeClient
-    def connect(url, **options):
-        client = SyncRealtimeClient("id:secret", base_url=url, trust_env=False)
-        return client.connect("local/echo", use_jwt=False, throttle_interval=0, **options)
-    def fill(connection):
-        try:
-            while True: connection.send_nowait({{"n": 0}})
-        except BufferFullError: pass
-    kept = []
-    for _ in range({times}):
-        live, held, mute = connect("{peer}"), connect("{held}"), connect("{mute}", close_timeout=100)
-        kept.append((live, held, mute))
-        sys.stdin.readline()
-        try:
-            {before}
-            print("ready", flush=True)
-            sys.stdin.readline()
-            {call}
-        except KeyboardInterrupt:
-            print(time.monotonic(), flush=True)
-"""
-
-
-@pytest.fixture(scope="module")
-def live() -> Iterator[Peer]:
-    with Peer() as peer:
-        yield peer
-
-
-@pytest.fixture(scope="module")
-def held() -> Iterator[Peer]:
-    """Answers no handshake."""
-    with Peer() as peer:
-        peer.hold()
-        yield peer
-
-
-@pytest.fixture
-def mute() -> Iterator[LocalServer]:
-    """Reads nothing while the test pauses it."""
-    with LocalServer(key="id:secret") as running:
-        yield running
-
-
-@pytest.mark.parametrize("call", BLOCKING_CALLS)
-def test_ctrl_c_interrupts_within_200_ms(call: str, live: Peer, held: Peer, mute: LocalServer, figure: Any) -> None:
-    *before, last = BLOCKING_CALLS[call].split("; ")
-    source = textwrap.dedent(INTERRUPTED).format(
-        times=INTERRUPTS,
-        peer=live.url,
-        held=held.url,
-        mute=mute.base_url,
-        before="; ".join(before) or "pass",
-        call=last,
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", source],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    rng = random.Random(SEED)
-    took = []
-    try:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        for _ in range(INTERRUPTS):
-            mute.resume()
-            process.stdin.write("go\n")
-            process.stdin.flush()
-            assert process.stdout.readline() == "ready\n"
-            mute.pause()
-            process.stdin.write("call\n")
-            process.stdin.flush()
-            # There is no way to see from outside that the call has begun to wait.
-            time.sleep(0.05 + rng.random() / 10)
-            sent = time.monotonic()
-            process.send_signal(signal.SIGINT)
-            took.append(float(process.stdout.readline()) - sent)
-        output, errors = process.communicate(timeout=10)
-    finally:
-        process.kill()
-        process.wait()
-        mute.resume()
-    assert (process.returncode, output, errors) == (0, "", "")
-    figure(f"slowest of {INTERRUPTS}: {max(took) * 1000:.0f} ms")
-    assert max(took) < INTERRUPT_LIMIT
 
 
 # --- a loop that is closed with work pending ---
@@ -491,8 +204,11 @@ class Schedule:
             assert stats["failed"] == 0
 
 
-def of_ours() -> Counter[str]:
+async def left_behind() -> Counter[str]:
     """What a schedule may leave behind: tasks, futures and connections that are alive."""
+    # While a task runs, its loop holds the future that woke it; after this turn that is none. Likewise no thread is
+    # used by this test: it would go on holding the future of its work until it gets the GIL.
+    await asyncio.sleep(0)
     gc.collect()
     # By the type, not by isinstance: that asks the object, and the referent of a weak proxy may be gone.
     kinds = (asyncio.Future, RealtimeConnection, FalRealtimeError)
@@ -518,16 +234,16 @@ async def test_random_schedules_of_cancellation_lose_and_leak_nothing(server: Lo
         )
 
     await batch(-TOGETHER, TOGETHER)  # threads and caches that stay
-    assert await asyncio.to_thread(server._server.wait_for_connections, 0, 10)
-    before, resources = of_ours(), (descriptors(), threads())
+    await until(lambda: server.connections == 0, "no connection")
+    before, resources = await left_behind(), (descriptors(), threads())
     totals = [await batch(first, min(TOGETHER, SCHEDULES - first)) for first in range(0, SCHEDULES, TOGETHER)]
     assert asyncio.all_tasks() == {asyncio.current_task()}
-    assert await asyncio.to_thread(server._server.wait_for_connections, 0, 10)
+    await until(lambda: server.connections == 0, "no connection")
     await until(lambda: (descriptors(), threads()) <= resources, "descriptors and threads as before", 5)
     cancelled, sent, delivered = (sum(column) for column in zip(*totals, strict=True))
     figure(f"{SCHEDULES} schedules from seed {SEED}: {cancelled} cancelled, {sent} sent, {delivered} delivered")
     # Fewer is no leak: what earlier tests left may be gone by now.
-    assert not of_ours() - before
+    assert not await left_behind() - before
     # Some of each, or this tests nothing. How much is cancelled in time depends on how busy the machine is.
     assert cancelled > SCHEDULES / 2
     assert delivered > SCHEDULES / 2

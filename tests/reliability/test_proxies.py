@@ -1,6 +1,6 @@
 """HTTP CONNECT and SOCKS5 proxies, explicit and from the environment, against proxies that others wrote.
 
-`proxy.py` comes from PyPI; tinyproxy, microsocks and danted from the system, where they are installed. Each stands
+`proxy.py` comes from PyPI; tinyproxy, microsocks and danted from the system or from scripts/test_tools. Each stands
 behind a recorder, which proves that the connection went through it.
 """
 
@@ -97,9 +97,7 @@ def recorded(tmp_path: Path) -> Iterator[Callable[..., FaultProxy]]:
             port = free_port()
             arguments = command(port, tmp_path, login)
             if shutil.which(arguments[0]) is None:
-                pytest.skip(
-                    f"NOT TESTED: {arguments[0]} is not installed (apt-get install tinyproxy microsocks dante-server)"
-                )
+                pytest.skip(f"NOT TESTED: there is no {arguments[0]} (scripts/test_tools fetches it on Debian)")
             stack.enter_context(process(*arguments, port=port))
             return stack.enter_context(FaultProxy(port))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from secrets_program import KEY, KEY_ID, PASSWORD, SECRET
+from secrets_shown import KEY, KEY_ID, PASSWORD, SECRET
 
 TOKEN_WORDS = ("canarytoken8901",)
 CANARIES = (

@@ -190,7 +190,8 @@ impl Provider {
             return Ok(Started::InThread(told));
         }
         let event_loop = self.event_loop(py)?;
-        let context = self.context.bind(py);
+        // A context can be entered once at a time, and one provider may be asked for several apps at once.
+        let context = self.context.bind(py).call_method0(intern!(py, "copy"))?;
         let coroutine = context.call_method1("run", (&self.function, argument))?;
         let call = py
             .import("fal_realtime._provider")?
@@ -237,6 +238,9 @@ fn await_it(
 
 fn checked(token: &Bound<'_, PyAny>) -> PyResult<String> {
     match token.cast::<PyString>() {
+        Ok(token) if token.is_empty()? => {
+            Err(pyo3::exceptions::PyValueError::new_err("token_provider must not return an empty str"))
+        }
         Ok(token) => Ok(token.to_str()?.to_owned()),
         Err(_) => Err(pyo3::exceptions::PyTypeError::new_err(format!(
             "token_provider must return a str, not {}",

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ._connection import RealtimeConnection
+from ._exceptions import EncodeError
 from ._types import ErrorCallback
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class AsyncEncodedConnection(RealtimeConnection):
         """As everywhere; the error callback also takes what fails after `send_nowait` returned."""
         super().set_callbacks(**callbacks)
         self._on_error = callbacks["on_error"]
+        self._context = copy_context()
 
     def send_nowait(self, input: Any) -> None:
         """Schedule the encoding, then the sending; what fails then goes to `on_error`.
@@ -83,11 +85,15 @@ class AsyncEncodedConnection(RealtimeConnection):
     async def request(self, input: Any, *, timeout: float | None = None) -> Any:
         """Encode, then send and wait for the answer like everywhere; the timeout begins after the encoding."""
         if not isinstance(input, Mapping):
-            explanation = f"request needs a mapping, to put a request_id into it, not {type(input).__name__}"
-            raise TypeError(explanation)
+            kind = type(input).__name__
+            explanation = f"request needs a mapping, to put a request_id into it, not an object of type '{kind}'"
+            raise EncodeError(explanation)
         request_id = input.get("request_id")
         if request_id is None:
             request_id = uuid.uuid4().hex
+        elif not isinstance(request_id, str):
+            explanation = f"input.request_id: it must be a str, not an object of type '{type(request_id).__name__}'"
+            raise EncodeError(explanation)
         message = {**input, "request_id": request_id}
         with self._turns.take() as turn:
             answer = self._request_encoded(await self._encoded(turn, message), request_id, timeout)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -25,9 +25,11 @@ class RealtimeConnection(_core.Connection):
             async for result in connection:
                 ...
 
-    Sending, receiving, `request`, `drain`, `state`, `stats` and `close` are the native ones: no Python frame stands
-    between the caller and them.
+    Sending, receiving, `request`, `drain`, `state` and `stats` are the native ones: no Python frame stands between the
+    caller and them.
     """
+
+    _forget: Callable[[], None] | None = None
 
     def __await__(self) -> Generator[Any, None, Self]:
         """Open, and give the connection itself; raises what the opening raised."""
@@ -45,6 +47,13 @@ class RealtimeConnection(_core.Connection):
     ) -> None:
         """Close, and wait until it is done; what has not been written by then fails (see `drain`)."""
         await self.aclose()
+
+    def close(self) -> None:
+        """Begin to close with code 1000, from any state; what is not written fails. Calling it again does nothing."""
+        super().close()
+        if self._forget is not None:
+            self._forget()
+            self._forget = None
 
     async def aclose(self) -> None:
         """Close, and wait until it is done: at most `close_timeout` seconds."""

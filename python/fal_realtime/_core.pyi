@@ -88,7 +88,7 @@ class Connection:
         on_timings: Callable[[Any], object] | None,
         on_state_change: Callable[[Any], object] | None,
     ) -> None:
-        """Replace all four callbacks, for what comes from now on."""
+        """Replace all four callbacks, from the next event on; they run in the contextvars of this call."""
 
     def send_nowait(self, input: Any) -> None:
         """Accept an input without waiting, from any thread; the first one opens the connection.
@@ -127,7 +127,9 @@ class Connection:
             RequestTimeoutError: No answer came in time.
             RealtimeError: The server reported an error meanwhile.
             ConnectionClosedError: The connection was closed meanwhile.
-            TypeError: The input is not a mapping.
+            EncodeError: The input cannot be encoded, or not carry a `request_id`: it is no mapping, dataclass or model
+                (with `encode_message`: no mapping), or its own `request_id` is no str.
+            ValueError: Another request with this `request_id` is pending.
         """
 
     def recv(self) -> Awaitable[Any]:
@@ -166,6 +168,9 @@ class Connection:
 
     def close(self) -> None:
         """Begin to close with code 1000, from any state; what is not written fails. Calling it again does nothing."""
+
+    def _is_stranded(self) -> bool:
+        """Whether its event loop is closed, so that it cannot be used any more."""
 
     def wait_closed(self) -> Awaitable[None]:
         """Wait until the connection is closed and its socket is gone."""

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use pyo3::{
     intern,
     prelude::*,
+    sync::PyOnceLock,
     types::{PyDict, PyString},
 };
 
@@ -18,10 +19,7 @@ use super::{
     warning,
 };
 use crate::{
-    core::{
-        outbox::{Lane, Outgoing},
-        session::State,
-    },
+    core::outbox::{Lane, Outgoing},
     net::handle::Offered,
 };
 
@@ -37,7 +35,6 @@ pub(super) struct Connection {
     pub(super) half: Half,
     pub(super) waiting: Mutex<Waiting>,
     home: Mutex<Option<Home>>,
-    context: Py<PyAny>,
 }
 
 #[pymethods]
@@ -46,10 +43,8 @@ impl Connection {
     #[pyo3(signature = (client, **options))]
     fn new(py: Python<'_>, client: &Client, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let empty = PyDict::new(py);
-        let half = Half::new(py, client, options.unwrap_or(&empty))?;
-        let context =
-            py.import(intern!(py, "contextvars"))?.call_method0(intern!(py, "copy_context"))?.unbind();
-        Ok(Self { half, waiting: Mutex::new(Waiting::new()), home: Mutex::new(None), context })
+        let half = Half::new(py, client, options.unwrap_or(&empty), Some(current_context(py)?))?;
+        Ok(Self { half, waiting: Mutex::new(Waiting::new()), home: Mutex::new(None) })
     }
 
     #[getter]
@@ -74,15 +69,17 @@ impl Connection {
         on_error: Option<Py<PyAny>>,
         on_timings: Option<Py<PyAny>>,
         on_state_change: Option<Py<PyAny>>,
-    ) {
+    ) -> PyResult<()> {
         let this = slf.get();
         this.half.set_callbacks(Callbacks {
             result: on_result,
             error: on_error,
             timings: on_timings,
             state_change: on_state_change,
+            context: Some(current_context(slf.py())?),
         });
         this.rearm();
+        Ok(())
     }
 
     fn send_nowait(slf: &Bound<'_, Self>, input: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -132,6 +129,14 @@ impl Connection {
         Operation::new(slf, Kind::Closed)
     }
 
+    /// Whether it belongs to a loop that is closed, so that nobody can use it any more.
+    fn _is_stranded(&self, py: Python<'_>) -> PyResult<bool> {
+        match self.event_loop(py) {
+            Ok(event_loop) => event_loop.call_method0(intern!(py, "is_closed"))?.is_truthy(),
+            Err(_) => Ok(false), // not bound yet
+        }
+    }
+
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         raised(py, self.half.net.check_process())?;
         self.half.net.close();
@@ -174,7 +179,6 @@ impl Connection {
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         self.half.visit(&visit)?;
-        visit.call(&self.context)?;
         if let Some(waiting) = self.waiting.try_lock() {
             let lines = waiting.receivers.iter().chain(waiting.senders.iter());
             let others = waiting.requests.values().chain(&waiting.openers).chain(&waiting.closers);
@@ -197,11 +201,6 @@ impl Connection {
 }
 
 impl Connection {
-    /// The contextvars of `connect`.
-    pub(super) fn context<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
-        self.context.bind(py)
-    }
-
     fn offer_now(slf: &Bound<'_, Self>, message: Outgoing) -> PyResult<()> {
         let (this, py) = (slf.get(), slf.py());
         Self::bind(slf, false)?;
@@ -224,19 +223,25 @@ impl Connection {
     }
 }
 
+/// A copy of the caller's contextvars.
+fn current_context(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    Ok(FUNCTION.import(py, "contextvars", "copy_context")?.call0()?.unbind())
+}
+
 impl Drop for Connection {
     /// The connection was abandoned: its socket would stay open, and billed.
     fn drop(&mut self) {
         if self.half.net.check_process().is_err() {
             return;
         }
-        let state = self.half.state();
+        let is_in_use = self.half.is_in_use();
         self.half.net.close();
         let _ = Python::try_attach(|py| {
             if let Some(bound) = self.home.get_mut() {
                 bound.dispatcher.get().remove(&bound.place);
             }
-            if !matches!(state, State::Idle | State::Closed | State::Closing) {
+            if is_in_use {
                 warning::abandoned(py, &self.half.app);
             }
         });

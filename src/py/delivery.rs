@@ -82,12 +82,15 @@ fn wake_waiters(connection: &Bound<'_, Connection>) {
 
 fn call_back(connection: &Bound<'_, Connection>, budget: &mut usize) {
     let (this, py) = (connection.get(), connection.py());
+    let replacements = this.half.replacements();
     let callbacks = this.half.callbacks(py);
     if callbacks.result.is_none() && !callbacks.any_notice() {
         return;
     }
-    let entered = Entered::new(py, this.context(py));
-    while *budget > 0 && this.waiting.lock().running.is_none() {
+    let entered = callbacks.context.as_ref().map(|context| Entered::new(py, context.bind(py)));
+    // A callback may give the connection new ones: the next event is theirs.
+    let are_current = || this.half.replacements() == replacements;
+    while *budget > 0 && are_current() && this.waiting.lock().running.is_none() {
         let next = if callbacks.result.is_some() {
             this.half.net.pop_any()
         } else {
@@ -107,7 +110,7 @@ fn call_back(connection: &Bound<'_, Connection>, budget: &mut usize) {
         };
         match outcome {
             Ok(None) => {}
-            Ok(Some(awaitable)) => run(connection, &awaitable),
+            Ok(Some(awaitable)) => run(connection, &callbacks, &awaitable),
             Err(error) => report(connection, &error),
         }
     }
@@ -165,7 +168,7 @@ fn on_error<'py>(
 }
 
 /// Runs what an asynchronous callback returned; delivery goes on when it is done.
-fn run(connection: &Bound<'_, Connection>, awaitable: &Bound<'_, PyAny>) {
+fn run(connection: &Bound<'_, Connection>, callbacks: &Callbacks, awaitable: &Bound<'_, PyAny>) {
     let (this, py) = (connection.get(), connection.py());
     let started = || -> PyResult<()> {
         let running = py.import("fal_realtime._delivery")?.getattr("Running")?.call1((awaitable,))?;
@@ -173,7 +176,7 @@ fn run(connection: &Bound<'_, Connection>, awaitable: &Bound<'_, PyAny>) {
         this.waiting.lock().running = Some(task.clone().unbind());
         let done = connection.getattr(intern!(py, "_callback_done"))?;
         let keywords = PyDict::new(py);
-        keywords.set_item(intern!(py, "context"), this.context(py))?;
+        keywords.set_item(intern!(py, "context"), &callbacks.context)?;
         task.call_method(intern!(py, "add_done_callback"), (done,), Some(&keywords))?;
         Ok(())
     };

@@ -51,9 +51,9 @@ class RealtimeConnection(_core.Connection):
     def close(self) -> None:
         """Begin to close with code 1000, from any state; what is not written fails. Calling it again does nothing."""
         super().close()
-        if self._forget is not None:
-            self._forget()
-            self._forget = None
+        forget, self._forget = self._forget, None
+        if forget is not None:
+            forget()
 
     async def aclose(self) -> None:
         """Close, and wait until it is done: at most `close_timeout` seconds."""

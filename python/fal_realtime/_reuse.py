@@ -51,7 +51,8 @@ class ConnectionCache(Generic[ConnectionT]):
     def __init__(self) -> None:
         self._entries: dict[tuple[str, str], tuple[ConnectionT, ConnectOptions]] = {}
         self._look_through_at = _ROOM
-        self._lock = threading.Lock()
+        # Reentrant: making a connection may run the garbage collector, and with it a finalizer that closes another.
+        self._lock = threading.RLock()
 
     def get_or_make(self, app: str, key: str, options: ConnectOptions, make: Callable[[], ConnectionT]) -> ConnectionT:
         """The connection of this app and key with the callbacks of `options`, or a new one."""
@@ -81,7 +82,7 @@ class ConnectionCache(Generic[ConnectionT]):
         """
         if len(self._entries) < self._look_through_at:
             return
-        self._entries = {place: entry for place, entry in self._entries.items() if _is_usable(entry[0])}
+        self._entries = {place: entry for place, entry in list(self._entries.items()) if _is_usable(entry[0])}
         self._look_through_at = max(_ROOM, 2 * len(self._entries))
 
 

@@ -58,9 +58,9 @@ class SyncRealtimeConnection(_core.SyncConnection):
 
     def close(self) -> None:
         """Close with code 1000 and wait until it is done: at most `close_timeout` seconds."""
-        if self._forget is not None:
-            self._forget()
-            self._forget = None
+        forget, self._forget = self._forget, None
+        if forget is not None:
+            forget()
         super().close()
 
     def _is_stranded(self) -> bool:

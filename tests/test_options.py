@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fal_realtime import (
+    ConnectionClosedError,
     InsecureForLocalTests,
     NoopConnection,
     RealtimeClient,
@@ -319,6 +320,11 @@ class TestClientOnly:
             await entered.send({"prompt": "a cat"})
             await entered.drain()
             assert [result async for result in entered] == []
+            for receive in (entered.recv, lambda: entered.request({"prompt": "a cat"}, timeout=5)):
+                with pytest.raises(ConnectionClosedError, match="client_only=True"):
+                    await receive()
+            assert entered.state == "idle"
+        assert connection.state == "closed"
         assert connection.stats()["accepted"] == 0
 
     def test_the_blocking_twin_does_nothing_either(self):
@@ -329,6 +335,11 @@ class TestClientOnly:
             entered.send({"prompt": "a cat"})
             entered.drain()
             assert list(entered) == []
+            for receive in (entered.recv, lambda: entered.request({"prompt": "a cat"}, timeout=5)):
+                with pytest.raises(ConnectionClosedError, match="client_only=True"):
+                    receive()
+            assert entered.state == "idle"
+        assert connection.state == "closed"
         assert connection.stats()["accepted"] == 0
 
     @pytest.mark.parametrize("side", ["client", None])

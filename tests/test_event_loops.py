@@ -178,6 +178,18 @@ def test_without_a_running_loop_the_error_names_the_blocking_client(peer: Peer) 
     assert connection.stats()["accepted"] == 0
 
 
+def test_an_async_encoder_without_a_running_loop_is_an_error_that_names_the_blocking_client(peer: Peer) -> None:
+    async def encode(message: Any) -> bytes:
+        pytest.fail("it ran")
+
+    connection = peer.connect(encode_message=encode)
+    with pytest.raises(RuntimeError, match=r"async encode_message.*SyncRealtimeClient"):
+        connection.send_nowait({"n": 1})
+    for operation in (connection.send, connection.request):
+        with pytest.raises(RuntimeError, match=r"async encode_message.*SyncRealtimeClient"):
+            step(operation({"n": 1}))
+
+
 def test_under_trio_every_operation_raises_what_names_the_blocking_client(peer: Peer) -> None:
     connection = peer.connect()
 

@@ -309,6 +309,14 @@ class TestConnectionKey:
         with pytest.raises(ValueError, match=r"throttle_interval=64, which cannot become 32"):
             client.connect(APP, connection_key="a", throttle_interval=32)
 
+    def test_what_may_hold_a_secret_is_not_shown_when_it_cannot_change(self):
+        client = RealtimeClient("key")
+        first = client.connect(APP, connection_key="a", token_body={"password": "hidden"})
+        with pytest.raises(ValueError, match="with another token_body, which cannot change") as raised:
+            client.connect(APP, connection_key="a", token_body={"password": "hidden too"})
+        assert "hidden" not in str(raised.value)
+        first.close()
+
 
 class TestClientOnly:
     async def test_on_the_server_side_it_gives_a_connection_that_does_nothing(self):

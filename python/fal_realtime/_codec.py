@@ -64,11 +64,6 @@ class AsyncEncodedConnection(RealtimeConnection):
 
         Unlike elsewhere this needs the running loop, since the encoder runs on it.
         """
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            explanation = "send_nowait with an async encode_message must be called on the event loop that runs it"
-            raise RuntimeError(explanation) from None
         turn = self._turns.take()
         task = asyncio.ensure_future(self._encode_then(turn, input, self._send_encoded_nowait))
         self._tasks.add(task)
@@ -138,7 +133,15 @@ class _Turns:
         self._last: asyncio.Future[None] | None = None
 
     def take(self) -> _Turn:
-        turn = _Turn(self._last)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            explanation = (
+                "with an async encode_message, sending needs the running asyncio event loop, which runs the encoder; "
+                "without one, use fal_realtime.SyncRealtimeClient"
+            )
+            raise RuntimeError(explanation) from None
+        turn = _Turn(self._last, loop.create_future())
         self._last = turn.released
         return turn
 
@@ -146,9 +149,9 @@ class _Turns:
 class _Turn:
     """One place in the line; as a context manager it is given up at the end of the block."""
 
-    def __init__(self, previous: asyncio.Future[None] | None) -> None:
+    def __init__(self, previous: asyncio.Future[None] | None, released: asyncio.Future[None]) -> None:
         self._previous = previous
-        self.released: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.released = released
 
     async def come(self) -> None:
         """Wait for all earlier turns to be released."""

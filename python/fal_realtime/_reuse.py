@@ -107,8 +107,11 @@ def _check_compatible(app: str, key: str, old: ConnectOptions, new: ConnectOptio
         before, after = getattr(old, entry.name), getattr(new, entry.name)
         if entry.name in _REPLACED or callable(after) or after in (entry.default, before):
             continue
+        values = f"{entry.name}={before!r}, which cannot become {after!r}"
+        if not entry.repr:  # it may hold a secret
+            values = f"another {entry.name}, which cannot change"
         message = (
-            f"connection_key {key!r} is in use for {app!r} with {entry.name}={before!r}, which cannot become {after!r} "
-            "while it is open: close that connection, or use another key"
+            f"connection_key {key!r} is in use for {app!r} with {values} while it is open: close that connection, or "
+            "use another key"
         )
         raise ValueError(message)

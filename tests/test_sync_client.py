@@ -120,6 +120,15 @@ def test_a_decoder_that_must_be_awaited_is_a_decode_error(peer: Peer) -> None:
             connection.request({"n": 2}, timeout=5)
 
 
+def test_the_end_is_told_although_nobody_holds_the_connection_after_it(peer: Peer) -> None:
+    states: list[str] = []
+    for count in range(1, 21):
+        with peer.connect_sync(on_state_change=states.append):
+            pass
+        until_sync(lambda wanted=count: len(states) == 4 * wanted, "all four states")
+        assert states[-2:] == ["closing", "closed"]
+
+
 def test_a_callback_that_must_be_awaited_is_reported(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     reported: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", lambda args: reported.append(args.exc_value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -56,9 +57,12 @@ class RealtimeConnection(_core.Connection):
             forget()
 
     async def aclose(self) -> None:
-        """Close, and wait until it is done: at most `close_timeout` seconds."""
+        """Close, and wait until it is done, at most `close_timeout` seconds, and the callbacks have heard of it."""
         self.close()
         await self.wait_closed()
+        # The caller may let go of the connection now, and with it of what the callbacks have not been told yet.
+        while self._deliver():  # noqa: ASYNC110 - it delivers, and lets others have their turn
+            await asyncio.sleep(0)
 
     async def _open_or_close(self) -> Self:
         try:

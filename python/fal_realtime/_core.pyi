@@ -169,6 +169,9 @@ class Connection:
     def close(self) -> None:
         """Begin to close with code 1000, from any state; what is not written fails. Calling it again does nothing."""
 
+    def _deliver(self) -> bool:
+        """Call the callbacks with what is there, a bounded number; whether there is more."""
+
     def _is_stranded(self) -> bool:
         """Whether its event loop is closed, so that it cannot be used any more."""
 

@@ -61,6 +61,8 @@ class SyncRealtimeConnection(_core.SyncConnection):
         forget, self._forget = self._forget, None
         if forget is not None:
             forget()
+        if self._dispatcher is not None:
+            self._dispatcher.finish()
         super().close()
 
     def _is_stranded(self) -> bool:
@@ -144,6 +146,10 @@ class SyncRealtimeClient(BaseClient[SyncRealtimeConnection]):
                 raise TypeError(message)
 
 
+_FINISHING: set[_Dispatcher] = set()
+"""Those of connections that are being closed, until all is delivered."""
+
+
 class _Dispatcher:
     """Calls the callbacks of one connection, in the order of its events.
 
@@ -161,6 +167,10 @@ class _Dispatcher:
         # The decoder runs in the contextvars of the first `connect`, the callbacks in those of theirs.
         arguments = (_call_back, weakref.ref(self), events)
         threading.Thread(target=contextvars.copy_context().run, args=arguments, name=name, daemon=True).start()
+
+    def finish(self) -> None:
+        """Deliver what is left although nobody may hold the connection any more: it is being closed."""
+        _FINISHING.add(self)
 
     def deliver(self, kind: str, value: Any) -> None:
         callbacks, context = self._callbacks
@@ -190,3 +200,5 @@ def _call_back(reference: weakref.ref[_Dispatcher], events: Iterable[tuple[str, 
         dispatcher.deliver(kind, value)
         # While it waits for the next event it holds on to nothing.
         del dispatcher, value
+    if (dispatcher := reference()) is not None:
+        _FINISHING.discard(dispatcher)

@@ -19,7 +19,10 @@ use super::{
     warning,
 };
 use crate::{
-    core::outbox::{Lane, Outgoing},
+    core::{
+        outbox::{Lane, Outgoing},
+        session::State,
+    },
     net::handle::Offered,
 };
 
@@ -173,8 +176,18 @@ impl Connection {
         let running = this.waiting.lock().running.take();
         drop(running);
         super::delivery::report_task(slf, task)?;
-        this.look_again();
+        if this.half.state() == State::Closed {
+            // At once: a turn of the loop later nobody may hold the connection any more.
+            super::delivery::hand_out(slf);
+        } else {
+            this.look_again();
+        }
         Ok(())
+    }
+
+    /// Hands out what is there; answers whether there is more. What waits for an asynchronous callback does not count.
+    fn _deliver(slf: &Bound<'_, Self>) -> bool {
+        super::delivery::hand_out(slf)
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {

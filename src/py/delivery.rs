@@ -16,22 +16,22 @@ use crate::core::{
 /// Callbacks in one turn of the loop, so that others have their turn.
 const BUDGET: usize = 128;
 
-/// Hands out what is there, and asks to be called again when there is more.
-pub(super) fn hand_out(connection: &Bound<'_, Connection>) {
+/// Hands out what is there, and asks to be called again when there is more; answers whether there is.
+pub(super) fn hand_out(connection: &Bound<'_, Connection>) -> bool {
     let this = connection.get();
     if this.half.net.check_process().is_err() {
-        return;
+        return false;
     }
     let mut budget = BUDGET;
     loop {
         wake_waiters(connection);
         call_back(connection, &mut budget);
         if !this.arm() {
-            return;
+            return false;
         }
         if budget == 0 {
             this.look_again();
-            return;
+            return true;
         }
     }
 }

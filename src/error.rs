@@ -15,6 +15,8 @@ pub enum ErrorKind {
         status: u16,
         /// The body of the answer, at most a few kilobytes of it.
         body: String,
+        /// fal's id of the request, by which it can be asked about; empty when the answer named none.
+        request_id: String,
     },
     /// The WebSocket could not be opened: DNS, TCP, TLS, proxy or HTTP upgrade (`HandshakeError`).
     Handshake {

@@ -13,6 +13,7 @@ import pytest
 from support_lifecycle.peer import PeerProcess
 
 from fal_realtime import RealtimeConnection
+from fal_realtime.testing import LocalServer
 
 EVERY = 0.01
 
@@ -78,6 +79,22 @@ async def test_pings_are_answered_and_results_arrive_while_python_is_busy(
         results = [first] + [await connection.recv() for _ in range(count - 1)]
         assert [result["n"] for result in results] == list(range(count))
         await answers(connection)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="usleep is POSIX")
+@pytest.mark.parametrize(("block", "seconds"), WAYS)
+async def test_tokens_are_renewed_and_pings_are_sent_while_python_is_busy(
+    block: Callable[[float], None], seconds: float
+) -> None:
+    with LocalServer() as server:
+        options = {"token_expiration_seconds": 1, "ping_interval": 0.2}
+        async with server.client().connect("local/echo", **options) as connection:
+            tokens, pings = server.tokens_minted, server.pings_received
+            block(seconds)
+            # Before the loop has had a turn: one token in 0.9 s, one ping in 0.2 s.
+            assert server.tokens_minted - tokens >= int(seconds / 0.9) - 1
+            assert server.pings_received - pings > 0.5 * seconds / 0.2
+            await answers(connection)
 
 
 async def answers(connection: RealtimeConnection) -> None:

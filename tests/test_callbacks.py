@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import logging
 import threading
+import time
+import weakref
 from functools import partial
 
 import pytest
@@ -434,6 +437,53 @@ async def test_an_async_callback_may_await_a_request():
             connection.send_nowait({"number": number})
         assert await seen.has(3) == [0, 1, 2]
         await connection.aclose()
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+async def test_the_end_is_told_although_nobody_holds_the_connection_after_it(is_async):
+    states = Log()
+
+    async def note_async(state):
+        await asyncio.sleep(0)
+        states(state)
+
+    with Peer() as peer:
+        connection = peer.client().connect(APP, on_state_change=note_async if is_async else states, use_jwt=False)
+        await connection
+        connection.close()
+        while connection.state != "closed":
+            time.sleep(0.001)  # noqa: ASYNC251 - the loop stands still, so that nobody has been told yet
+        await connection.aclose()
+        gone = weakref.ref(connection)
+        del connection
+        if is_async:
+            await states.has(4)
+        assert states == ["connecting", "active", "closing", "closed"]
+        for _ in range(5):  # the loop lets go of the last callback's task
+            await asyncio.sleep(0)
+        gc.collect()
+        assert gone() is None
+
+
+async def test_closing_tells_the_callback_all_results_that_came(reported):
+    results = Log()
+    all_read = threading.Event()
+
+    def send_many(session: Session) -> None:
+        session.recv()
+        for number in range(1000):
+            session.send(number)
+        session.fence()
+        all_read.set()
+        session.wait_closed()
+
+    with Peer(send_many) as peer:
+        connection = peer.client().connect(APP, on_result=results)
+        connection.send_nowait("go")
+        assert all_read.wait(LIMIT)  # the loop stands still
+        await connection.aclose()
+        assert results == list(range(1000))
+    assert reported == []
 
 
 async def test_an_error_of_the_end_reaches_on_error_once():

@@ -11,7 +11,7 @@ import pytest
 from support import LIMIT, Log, Peer, Session, gather, result_of
 from support_lifecycle import until
 
-from fal_realtime import ConnectionClosedError, DecodeError, MessageTooLargeError
+from fal_realtime import ConnectionClosedError, DecodeError, EncodeError, MessageTooLargeError
 
 APP = "fal-ai/fast-lcm-diffusion"
 
@@ -154,12 +154,41 @@ async def test_an_encoder_gives_bytes_for_a_binary_and_str_for_a_text_message(en
         assert message == (encoded if isinstance(encoded, str) else bytes(encoded))
 
 
-@pytest.mark.parametrize("encoded", [None, 7, {"a": 1}], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("encoded", [None, 7, {"a": 1}, [1, 2], (1, 2), {1, 2}], ids=lambda e: type(e).__name__)
 async def test_an_encoder_that_gives_something_else_is_a_type_error(encoded):
     with Peer() as peer:
         connection = peer.client().connect(APP, encode_message=lambda _: encoded)
         with pytest.raises(TypeError, match=f"must return bytes .* or str .*, not {type(encoded).__name__}"):
             connection.send_nowait({"prompt": "a cat"})
+        assert connection.stats()["accepted"] == 0
+        connection.close()
+
+
+async def test_an_encoder_that_gives_a_lone_surrogate_is_an_encode_error():
+    with Peer() as peer:
+        connection = peer.client().connect(APP, encode_message=lambda _: "\ud800")
+        with pytest.raises(EncodeError, match="what encode_message returned is a str that holds a lone surrogate"):
+            connection.send_nowait({"prompt": "a cat"})
+        connection.close()
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize(
+    ("message", "why"),
+    [
+        ({"request_id": 7}, r"input\.request_id: it must be a str, not an object of type 'int'"),
+        (["a cat"], "needs a mapping, to put a request_id into it, not an object of type 'list'"),
+    ],
+    ids=["number", "list"],
+)
+async def test_a_request_that_cannot_carry_its_id_is_an_encode_error_with_a_custom_encoder_too(message, why, is_async):
+    async def encode(message):
+        return json.dumps(message)
+
+    with Peer() as peer:
+        connection = peer.client().connect(APP, encode_message=encode if is_async else json.dumps)
+        with pytest.raises(EncodeError, match=why):
+            await connection.request(message)
         assert connection.stats()["accepted"] == 0
         connection.close()
 

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import trio
 from support_lifecycle import LOOPS, Peer, run_in, until, until_sync
 from support_lifecycle.peer import OPTIONS
 
@@ -162,7 +163,6 @@ async def opened(peer: Peer, **options: Any) -> Any:
 
 
 def test_without_a_running_loop_the_error_names_the_blocking_client(peer: Peer) -> None:
-    """Also under trio, which has no running asyncio loop."""
     connection = peer.connect()
     with pytest.raises(RuntimeError, match="SyncRealtimeClient"):
         connection.send_nowait({"n": 1})
@@ -175,6 +175,37 @@ def test_without_a_running_loop_the_error_names_the_blocking_client(peer: Peer) 
         with pytest.raises(RuntimeError, match="SyncRealtimeClient"):
             step(operation())
     assert connection.state == "idle"
+    assert connection.stats()["accepted"] == 0
+
+
+def test_an_async_encoder_without_a_running_loop_is_an_error_that_names_the_blocking_client(peer: Peer) -> None:
+    async def encode(message: Any) -> bytes:
+        pytest.fail("it ran")
+
+    connection = peer.connect(encode_message=encode)
+    with pytest.raises(RuntimeError, match=r"async encode_message.*SyncRealtimeClient"):
+        connection.send_nowait({"n": 1})
+    for operation in (connection.send, connection.request):
+        with pytest.raises(RuntimeError, match=r"async encode_message.*SyncRealtimeClient"):
+            step(operation({"n": 1}))
+
+
+def test_under_trio_every_operation_raises_what_names_the_blocking_client(peer: Peer) -> None:
+    connection = peer.connect()
+
+    async def enter() -> None:
+        async with connection:
+            pytest.fail("it opened")
+
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match=r"trio is not supported.*SyncRealtimeClient"):
+            connection.send_nowait({"n": 1})
+        for operation in (connection.recv, enter, lambda: connection.send({"n": 1}), lambda: connection.request({})):
+            with pytest.raises(RuntimeError, match=r"trio is not supported.*SyncRealtimeClient"):
+                await operation()
+
+    trio.run(main)
+    assert connection.state == "closed"  # `async with` gave it up
     assert connection.stats()["accepted"] == 0
 
 

@@ -159,6 +159,26 @@ def test_a_child_makes_its_own_client(peer: Peer) -> None:
     )
 
 
+def test_a_child_that_connects_with_its_parent_s_client_and_key_gets_a_connection_of_its_own(peer: Peer) -> None:
+    run(
+        peer,
+        """
+        client = make(SyncRealtimeClient)
+        def connect():
+            return client.connect("local/echo", connection_key="key", **plain)
+        connect().open()
+        def child():
+            assert connect().request({"n": 1}, timeout=10)["n"] == 1
+            connect().close()
+        for _ in range(5):
+            assert in_child(child) == 0
+        assert connect().request({"n": 2}, timeout=10)["n"] == 2
+        assert connect().stats()["accepted"] == 1
+        connect().close()
+        """,
+    )
+
+
 def test_a_child_collects_what_its_parent_left_without_hanging(peer: Peer) -> None:
     """It drops pending operations and connections, whose locks the parent's network thread may have held."""
     run(

@@ -144,6 +144,19 @@ async def test_a_connection_that_was_never_opened_is_collected_without_a_warning
     assert dead() is None
 
 
+async def test_an_unsent_message_that_goes_with_its_connection_is_reported(peer: Peer) -> None:
+    """Sent the way that only works with a `connection_key`: nobody holds the connection."""
+    with pytest.warns(ResourceWarning, match=NEVER_CLOSED):
+        peer.connect().send_nowait({"n": 1})
+        gc.collect()
+
+
+def test_an_unsent_message_that_goes_with_its_blocking_connection_is_reported(peer: Peer) -> None:
+    with pytest.warns(ResourceWarning, match=NEVER_CLOSED):
+        peer.connect_sync().send_nowait({"n": 1})
+        gc.collect()
+
+
 async def test_a_finished_request_leaves_nothing_behind(peer: Peer) -> None:
     async with peer.connect() as connection:
         await connection.request({"n": 0}, timeout=5)

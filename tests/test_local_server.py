@@ -544,6 +544,9 @@ class TestFaults:
             lambda server: server.serve_builtin("local/x", "nothing"),
             lambda server: server.app("local/x", buffering=0)(handle),
             lambda server: server.app("local/x", kind="neither")(handle),
+            lambda server: server.app("no-owner")(handle),
+            lambda server: server.mint_failures(-1),
+            lambda server: server.serve_builtin("local/x", "echo", buffering=-1),
         ],
     )
     def test_a_wrong_argument_is_a_value_error(self, server: LocalServer, misuse: Any) -> None:
@@ -809,11 +812,27 @@ class TestLifecycle:
             LocalServer(port=server.port).start()
 
     @pytest.mark.parametrize(
-        "options", [{"host": "localhost"}, {"token_form": "x"}, {"session_timeout": -1.0}, {"buffering": 0}]
+        ("name", "value", "error"),
+        [
+            ("key", "", ValueError),
+            ("key", b"key", TypeError),
+            ("tls", 1, TypeError),
+            ("host", "localhost", ValueError),
+            ("port", 65536, ValueError),
+            ("port", "80", TypeError),
+            ("session_timeout", -1.0, ValueError),
+            ("session_timeout", "1", TypeError),
+            ("buffering", 0, ValueError),
+            ("buffering", -1, ValueError),
+            ("emit_timings", None, TypeError),
+            ("token_form", "x", ValueError),
+            ("refuse_in_band", "no", TypeError),
+            ("max_message_size", 0, ValueError),
+        ],
     )
-    def test_a_wrong_option_is_a_value_error(self, options: Any) -> None:
-        with pytest.raises(ValueError, match="must be"):
-            LocalServer(**options).start()
+    def test_a_wrong_option_is_refused_by_name(self, name: str, value: Any, error: type[Exception]) -> None:
+        with pytest.raises(error, match=f"^{name} must"):
+            LocalServer(**{name: value}).start()
 
     def test_the_key_is_shown_nowhere(self) -> None:
         with LocalServer(key="a-secret") as server:

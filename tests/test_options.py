@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fal_realtime import (
+    ConnectionClosedError,
     InsecureForLocalTests,
     NoopConnection,
     RealtimeClient,
@@ -66,6 +67,7 @@ NOT_SECONDS = [
     (True, TypeError, "must be a number of seconds"),
     (NAN, ValueError, "must be finite"),
     (INFINITE, ValueError, "must be finite"),
+    (10**400, ValueError, "must be a number of seconds"),
 ]
 NOT_POSITIVE = [*NOT_SECONDS, (0, ValueError, "must be greater than 0"), (-1, ValueError, "must be greater than 0")]
 
@@ -74,7 +76,11 @@ REFUSED = {
     "on_error": NOT_CALLABLE,
     "on_timings": NOT_CALLABLE,
     "on_state_change": NOT_CALLABLE,
-    "connection_key": [(1, TypeError, "must be a str, not int"), ("", ValueError, "must not be empty")],
+    "connection_key": [
+        (1, TypeError, "must be a str, not int"),
+        ("", ValueError, "must not be empty"),
+        ("\ud800", ValueError, "must not hold a lone surrogate"),
+    ],
     "client_only": NOT_BOOL,
     "throttle_interval": [
         ("128", TypeError, "must be a number of milliseconds or a timedelta, not str"),
@@ -83,6 +89,7 @@ REFUSED = {
         (-1, ValueError, "must not be negative"),
         (timedelta(seconds=-1), ValueError, "must not be negative"),
         (NAN, ValueError, "must be finite"),
+        (10**400, ValueError, "must be a number of milliseconds or a timedelta of at most"),
     ],
     "max_buffering": [
         (0, ValueError, "must be from 1 to 60, not 0"),
@@ -90,7 +97,10 @@ REFUSED = {
         (True, TypeError, "must be an int, not bool"),
         (2.0, TypeError, "must be an int, not float"),
     ],
-    "path": [(Path("/realtime"), TypeError, "must be a str")],
+    "path": [
+        (Path("/realtime"), TypeError, "must be a str"),
+        ("/\ud800", ValueError, "must not hold a lone surrogate"),
+    ],
     "encode_message": NOT_CALLABLE,
     "decode_message": NOT_CALLABLE,
     "token_provider": [("the token itself", TypeError, "must be callable or None, not str")],
@@ -110,7 +120,11 @@ REFUSED = {
     "ping_interval": NOT_POSITIVE,
     "ping_timeout": NOT_POSITIVE,
     "close_timeout": [*NOT_SECONDS, (-1, ValueError, "must not be negative")],
-    "max_message_size": [(0, ValueError, "must be at least 1"), (1.5, TypeError, "must be an int")],
+    "max_message_size": [
+        (0, ValueError, "must be from 1 to"),
+        (10**30, ValueError, "must be from 1 to"),
+        (1.5, TypeError, "must be an int"),
+    ],
 }
 
 
@@ -147,9 +161,9 @@ def test_a_refused_option_raises_in_connect_and_names_itself(name, value, error,
         assert str(raised.value).startswith(name)
 
 
-@pytest.mark.parametrize("app", [None, 1, b"a/b", "", "no-owner/", "a/../b", "a b/c"])
+@pytest.mark.parametrize("app", [None, 1, b"a/b", "", "no-owner/", "a/../b", "a b/c", "a/\ud800"])
 def test_an_app_id_that_cannot_be_one_is_refused(app):
-    with pytest.raises((TypeError, ValueError)):
+    with pytest.raises((TypeError, ValueError), match="app"):
         RealtimeClient("key").connect(app)
 
 
@@ -211,6 +225,11 @@ def test_a_reconnect_policy_that_makes_no_sense_is_refused(options, error):
         ReconnectPolicy(**options)
 
 
+def test_more_reconnects_than_can_be_counted_are_as_good_as_unlimited():
+    policy = ReconnectPolicy(max_attempts=10**12)
+    assert RealtimeClient("key").connect(APP, reconnect=policy).state == "idle"
+
+
 def test_a_handler_takes_the_names_of_both_languages():
     handler = {"onResult": function, "throttleInterval": 64, "max_buffering": 2, "tokenExpirationSeconds": 60}
     options = ConnectOptions().merged_with(handler)
@@ -245,6 +264,20 @@ def test_an_option_of_the_handler_is_checked_like_any_other():
         RealtimeClient("key").connect(APP, {"maxBuffering": 61})
 
 
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("rest_url", "http://localhost:hidden"),
+        ("proxy_url", "http://localhost:hidden/api"),
+        ("proxy_url", "http://user:hidden@localhost/api"),
+    ],
+)
+def test_an_address_that_cannot_be_dialled_is_refused_in_connect_by_name(name, url):
+    with pytest.raises(ValueError, match=f"^{name}: the address") as raised:
+        RealtimeClient("key", **{name: url}).connect(APP)
+    assert "hidden" not in str(raised.value)
+
+
 class TestConnectionKey:
     def test_the_same_app_and_key_give_the_same_connection(self):
         client = RealtimeClient("key")
@@ -276,6 +309,14 @@ class TestConnectionKey:
         with pytest.raises(ValueError, match=r"throttle_interval=64, which cannot become 32"):
             client.connect(APP, connection_key="a", throttle_interval=32)
 
+    def test_what_may_hold_a_secret_is_not_shown_when_it_cannot_change(self):
+        client = RealtimeClient("key")
+        first = client.connect(APP, connection_key="a", token_body={"password": "hidden"})
+        with pytest.raises(ValueError, match="with another token_body, which cannot change") as raised:
+            client.connect(APP, connection_key="a", token_body={"password": "hidden too"})
+        assert "hidden" not in str(raised.value)
+        first.close()
+
 
 class TestClientOnly:
     async def test_on_the_server_side_it_gives_a_connection_that_does_nothing(self):
@@ -287,6 +328,11 @@ class TestClientOnly:
             await entered.send({"prompt": "a cat"})
             await entered.drain()
             assert [result async for result in entered] == []
+            for receive in (entered.recv, lambda: entered.request({"prompt": "a cat"}, timeout=5)):
+                with pytest.raises(ConnectionClosedError, match="client_only=True"):
+                    await receive()
+            assert entered.state == "idle"
+        assert connection.state == "closed"
         assert connection.stats()["accepted"] == 0
 
     def test_the_blocking_twin_does_nothing_either(self):
@@ -297,6 +343,11 @@ class TestClientOnly:
             entered.send({"prompt": "a cat"})
             entered.drain()
             assert list(entered) == []
+            for receive in (entered.recv, lambda: entered.request({"prompt": "a cat"}, timeout=5)):
+                with pytest.raises(ConnectionClosedError, match="client_only=True"):
+                    receive()
+            assert entered.state == "idle"
+        assert connection.state == "closed"
         assert connection.stats()["accepted"] == 0
 
     @pytest.mark.parametrize("side", ["client", None])
@@ -327,13 +378,20 @@ CLIENT_REFUSED = {
         ("https://fal.run", ValueError, "starts with ws:// or wss://"),
         ("wss://", ValueError, "starts with ws:// or wss://"),
         ("wss://user:hidden@fal.run", ValueError, "neither credentials nor a query"),
+        ("wss://[hidden", ValueError, "starts with ws:// or wss://"),
         (1, TypeError, "must be a str"),
     ],
     "rest_url": [("wss://fal.run", ValueError, "starts with http:// or https://"), (None, TypeError, "must be a str")],
     "token_path": [("tokens", ValueError, "must start with '/'"), (None, TypeError, "must be a str")],
     "proxy": [("localhost", ValueError, "must be an absolute URL"), (3128, TypeError, "must be an absolute URL")],
     "trust_env": NOT_BOOL,
-    "proxy_url": [("/api/proxy", ValueError, "must be an absolute URL"), ({}, TypeError, "must be an absolute URL")],
+    "proxy_url": [
+        ("/api/proxy", ValueError, "must be an absolute URL"),
+        ("ftp://hidden/api", ValueError, "must be an absolute URL that starts with http:// or https://"),
+        ("http://", ValueError, "names a host"),
+        ("http://[hidden", ValueError, "names a host"),
+        ({}, TypeError, "must be an absolute URL"),
+    ],
     "ssl": [
         (False, TypeError, "InsecureForLocalTests"),
         (InsecureForLocalTests, TypeError, "InsecureForLocalTests"),

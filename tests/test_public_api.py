@@ -209,7 +209,7 @@ def test_no_secret_is_shown_by_a_client_its_options_or_its_errors(monkeypatch):
     client = RealtimeClient(
         "hidden-key:hidden-secret",
         proxy="http://user:hidden-password@localhost:3128",
-        proxy_url="http://user:hidden-password@localhost/proxy",
+        proxy_url="http://localhost/proxy?key=hidden-password",
     )
     connection = client.connect("fal-ai/app", token_provider=lambda _: "hidden-token")
     shown = [repr(thing) + str(thing) for thing in (client, connection, client._options)]

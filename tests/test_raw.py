@@ -72,7 +72,7 @@ async def test_other_bytes_like_objects_are_binary():
         assert [await connection.recv(), await connection.recv()] == [b"one", b"two"]
 
 
-@pytest.mark.parametrize("message", [{"prompt": "a cat"}, 3, None, ["x"]])
+@pytest.mark.parametrize("message", [{"prompt": "a cat"}, 3, None, ["x"], [1, 2]])
 async def test_what_is_no_message_is_refused(message):
     connection = RealtimeClient().connect_raw("ws://127.0.0.1:1/")
     with pytest.raises(TypeError, match=r"a raw connection takes bytes .* or str .*, not"):

@@ -14,16 +14,19 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import pytest
 from support_lifecycle import Peer, until_sync
+from support_lifecycle.peer import OPTIONS
 from websockets.server import ServerProtocol
 
 import fal_realtime
 from fal_realtime import (
     BufferFullError,
     ConnectionClosedError,
+    DecodeError,
     EncodeError,
     RequestTimeoutError,
     SyncRealtimeClient,
@@ -92,6 +95,48 @@ def test_iteration_ends_when_the_connection_is_closed(peer: Peer) -> None:
         until_sync(lambda: connection.stats()["delivered"] == 5, "all five")
         connection.close()
         assert results.result(5) == [{"n": n} for n in range(5)]
+
+
+def test_a_coroutine_function_is_refused_for_a_connection_that_is_found_by_its_key_too(peer: Peer) -> None:
+    async def on_result(result: Any) -> None: ...
+
+    client = peer.sync_client()
+    connection = client.connect("local/echo", connection_key="key", **OPTIONS)
+    with pytest.raises(TypeError, match=r"on_result is a coroutine function.*use RealtimeClient"):
+        client.connect("local/echo", connection_key="key", on_result=on_result)
+    connection.close()
+
+
+async def answer_late(value: Any) -> Any:
+    return value
+
+
+def test_a_decoder_that_must_be_awaited_is_a_decode_error(peer: Peer) -> None:
+    with peer.connect_sync(decode_message=lambda message: partial(answer_late, message)()) as connection:
+        connection.send({"n": 1})
+        with pytest.raises(DecodeError, match=r"something to await.*use RealtimeClient"):
+            connection.recv(timeout=5)
+        with pytest.raises(DecodeError, match="something to await"):
+            connection.request({"n": 2}, timeout=5)
+
+
+def test_the_end_is_told_although_nobody_holds_the_connection_after_it(peer: Peer) -> None:
+    states: list[str] = []
+    for count in range(1, 21):
+        with peer.connect_sync(on_state_change=states.append):
+            pass
+        until_sync(lambda wanted=count: len(states) == 4 * wanted, "all four states")
+        assert states[-2:] == ["closing", "closed"]
+
+
+def test_a_callback_that_must_be_awaited_is_reported(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    reported: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: reported.append(args.exc_value))
+    with peer.connect_sync(on_result=lambda result: partial(answer_late, result)()) as connection:
+        connection.send({"n": 1})
+        until_sync(lambda: reported, "the report")
+    assert isinstance(reported[0], TypeError)
+    assert "on_result returned a coroutine" in str(reported[0])
 
 
 def test_an_error_leaves_the_with_block_and_closes(peer: Peer) -> None:

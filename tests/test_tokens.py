@@ -148,6 +148,22 @@ async def test_with_a_proxy_url_the_token_request_goes_there_and_names_the_real_
         assert (peer.mints, front.sessions) == ([], [])
 
 
+async def test_a_proxy_that_adds_the_key_needs_none_from_here():
+    with Peer() as peer, Peer() as front:
+        client = peer.client(credentials=None, proxy_url=f"{front.rest_url}/api/fal/proxy")
+        assert await tokens_of(peer, client.connect(APP)) == ["token-1"]
+        [mint] = front.mints
+        assert "authorization" not in mint.headers
+
+
+async def test_an_api_error_holds_the_id_by_which_fal_knows_the_request():
+    refusal = Answer(404, {"detail": "no such app"}, headers=(("x-fal-request-id", "7f3c-request"),))
+    with Peer(tokens=(refusal,)) as peer:
+        with pytest.raises(ApiError) as raised:
+            await opened(peer.client().connect(APP))
+        assert raised.value.request_id == "7f3c-request"
+
+
 # --- doing without ---
 
 
@@ -172,6 +188,13 @@ async def test_without_jwt_a_refused_key_is_an_authentication_error_at_once():
         with pytest.raises(AuthenticationError):
             await opened(peer.client().connect(APP, use_jwt=False))
         assert len(peer.sessions) == 1
+
+
+async def test_without_jwt_and_without_a_key_connect_says_what_is_missing(monkeypatch):
+    for name in ("FAL_KEY", "FAL_KEY_ID", "FAL_KEY_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    with Peer() as peer, pytest.raises(AuthenticationError, match=r"use_jwt=False .* set FAL_KEY"):
+        peer.client(credentials=None).connect(APP, use_jwt=False)
 
 
 # --- providers ---
@@ -239,6 +262,36 @@ async def test_a_provider_that_returns_no_str_is_an_authentication_error_that_sa
         with pytest.raises(AuthenticationError, match=f"must return a str, not {type(returned).__name__}"):
             await opened(peer.client().connect(APP, token_provider=provider))
         assert peer.accepted == 0
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+async def test_a_provider_that_returns_nothing_is_an_authentication_error_and_no_socket(is_async):
+    async def provide_async(_):
+        return ""
+
+    with Peer() as peer:
+        with pytest.raises(AuthenticationError, match="must not return an empty str"):
+            await opened(peer.client().connect(APP, token_provider=provide_async if is_async else lambda _: ""))
+        assert peer.accepted == 0
+
+
+async def test_one_plain_provider_is_asked_for_two_apps_at_once():
+    together = threading.Barrier(2)
+
+    def provide(app_path):
+        together.wait(LIMIT)
+        return f"{CALLER.get()} for {app_path}"
+
+    with Peer() as peer:
+        CALLER.set("user 9")
+        client = peer.client()
+        connections = [client.connect(app, token_provider=provide) for app in (APP, "fal-ai/other")]
+        await gather(*connections)
+        assert {session.token for session in peer.sessions} == {
+            "user 9 for fal-ai/fast-lcm-diffusion/realtime",
+            "user 9 for fal-ai/other/realtime",
+        }
+        await gather(*(connection.aclose() for connection in connections))
 
 
 async def test_an_async_provider_that_raises_is_an_authentication_error_with_its_message():

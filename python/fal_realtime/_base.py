@@ -121,7 +121,8 @@ class BaseClient(ABC, Generic[ConnectionT]):
             on_result: Takes each result; then `recv` and iteration are not available.
             on_error: Takes each error that no call raised.
             connection_key: Connecting again to the same app with the same key gives the same connection, with the new
-                callbacks. The client holds it weakly, and forgets it once it is closed.
+                callbacks (in the contextvars of that `connect`), until it is closed. The client keeps it: close it when
+                it is done.
             client_only: On the server side (see `side`), give a connection that does nothing.
             throttle_interval: Milliseconds (or a `timedelta`) between two sends; of the inputs in between the latest
                 is sent. 0 sends all.
@@ -173,9 +174,10 @@ class BaseClient(ABC, Generic[ConnectionT]):
             close_timeout=close_timeout,
             max_message_size=max_message_size,
         )
-        check.instance("app", app, str, "a str such as 'fal-ai/fast-lcm-diffusion'")
+        check.text("app", app, "a str such as 'fal-ai/fast-lcm-diffusion'", may_be_empty=True)
         if handler is not None:
             options = options.merged_with(handler)
+        self._check(options)
         noop = options.client_only and self._side == "server"
         client = self._native_client()
         if noop or options.connection_key is None:
@@ -235,7 +237,11 @@ class BaseClient(ABC, Generic[ConnectionT]):
             close_timeout=close_timeout,
             max_message_size=max_message_size,
         )
+        self._check(options)
         return self._make(self._native_client(), "raw", options, url=url)
+
+    def _check(self, options: ConnectOptions) -> None:
+        """Refuse what this kind of client cannot do."""
 
     @abstractmethod
     def _make(

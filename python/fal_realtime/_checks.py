@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from urllib.parse import urlsplit
 
 
@@ -27,10 +28,15 @@ def number(name: str, value: object, expected: str = "a number") -> float:
     """A finite int or float; True and False are none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise wrong_type(name, expected, value)
-    if not math.isfinite(value):
+    try:
+        converted = float(value)
+    except OverflowError:
+        message = f"{name} must be {expected} of at most {sys.float_info.max}"
+        raise ValueError(message) from None
+    if not math.isfinite(converted):
         message = f"{name} must be finite, not {value!r}"
         raise ValueError(message)
-    return float(value)
+    return converted
 
 
 def positive(name: str, value: object, *, or_none: bool = False) -> float:
@@ -62,10 +68,13 @@ def integer(name: str, value: object, *, at_least: int, at_most: int | None = No
         raise ValueError(message)
 
 
-def text(name: str, value: object, *, may_be_empty: bool = False) -> str:
-    """A str."""
+def text(name: str, value: object, expected: str = "a str", *, may_be_empty: bool = False) -> str:
+    """A str, and one that can be written as UTF-8."""
     if not isinstance(value, str):
-        raise wrong_type(name, "a str", value)
+        raise wrong_type(name, expected, value)
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        message = f"{name} must not hold a lone surrogate"
+        raise ValueError(message)
     if not value and not may_be_empty:
         message = f"{name} must not be empty"
         raise ValueError(message)
@@ -87,6 +96,16 @@ def secret(name: str, value: object, expected: str, *, contains: str = "") -> No
         raise ValueError(message)
 
 
+def secret_url(name: str, value: object, *schemes: str) -> None:
+    """An absolute URL that no error message may repeat."""
+    accepted = " or ".join(f"{scheme}://" for scheme in schemes)
+    secret(name, value, f"an absolute URL that starts with {accepted}", contains="://")
+    scheme, host = _scheme_and_host(str(value))
+    if scheme not in schemes or not host:
+        message = f"{name} must be an absolute URL that starts with {accepted} and names a host"
+        raise ValueError(message)
+
+
 def callable_or_none(name: str, value: object) -> None:
     """A callable or None."""
     if value is not None and not callable(value):
@@ -95,14 +114,25 @@ def callable_or_none(name: str, value: object) -> None:
 
 def url(name: str, value: object, *schemes: str, query: bool = False) -> None:
     """An absolute URL without credentials and fragment, and without a query unless that is allowed."""
-    parts = urlsplit(text(name, value))
+    address = text(name, value)
     accepted = " or ".join(f"{scheme}://" for scheme in schemes)
-    if parts.scheme not in schemes or not parts.hostname:
-        message = f"{name} must be an address that starts with {accepted}, not {parts.scheme}://{parts.hostname or ''}"
+    scheme, host = _scheme_and_host(address)
+    if scheme not in schemes or not host:
+        message = f"{name} must be an address that starts with {accepted}, not {scheme}://{host}"
         raise ValueError(message)
+    parts = urlsplit(address)
     if parts.username or parts.password or parts.fragment or (parts.query and not query):
         message = f"{name} must hold neither credentials nor a {'fragment' if query else 'query'}"
         raise ValueError(message)
+
+
+def _scheme_and_host(address: str) -> tuple[str, str]:
+    """Those of a URL; empty where it has none, or is none."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # its message would repeat the address
+        return "", ""
+    return parts.scheme, parts.hostname or ""
 
 
 def header_value(name: str, value: object) -> None:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ._connection import RealtimeConnection
+from ._exceptions import EncodeError
 from ._types import ErrorCallback
 
 if TYPE_CHECKING:
@@ -56,17 +57,13 @@ class AsyncEncodedConnection(RealtimeConnection):
         """As everywhere; the error callback also takes what fails after `send_nowait` returned."""
         super().set_callbacks(**callbacks)
         self._on_error = callbacks["on_error"]
+        self._context = copy_context()
 
     def send_nowait(self, input: Any) -> None:
         """Schedule the encoding, then the sending; what fails then goes to `on_error`.
 
         Unlike elsewhere this needs the running loop, since the encoder runs on it.
         """
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            explanation = "send_nowait with an async encode_message must be called on the event loop that runs it"
-            raise RuntimeError(explanation) from None
         turn = self._turns.take()
         task = asyncio.ensure_future(self._encode_then(turn, input, self._send_encoded_nowait))
         self._tasks.add(task)
@@ -83,11 +80,15 @@ class AsyncEncodedConnection(RealtimeConnection):
     async def request(self, input: Any, *, timeout: float | None = None) -> Any:
         """Encode, then send and wait for the answer like everywhere; the timeout begins after the encoding."""
         if not isinstance(input, Mapping):
-            explanation = f"request needs a mapping, to put a request_id into it, not {type(input).__name__}"
-            raise TypeError(explanation)
+            kind = type(input).__name__
+            explanation = f"request needs a mapping, to put a request_id into it, not an object of type '{kind}'"
+            raise EncodeError(explanation)
         request_id = input.get("request_id")
         if request_id is None:
             request_id = uuid.uuid4().hex
+        elif not isinstance(request_id, str):
+            explanation = f"input.request_id: it must be a str, not an object of type '{type(request_id).__name__}'"
+            raise EncodeError(explanation)
         message = {**input, "request_id": request_id}
         with self._turns.take() as turn:
             answer = self._request_encoded(await self._encoded(turn, message), request_id, timeout)
@@ -132,7 +133,15 @@ class _Turns:
         self._last: asyncio.Future[None] | None = None
 
     def take(self) -> _Turn:
-        turn = _Turn(self._last)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            explanation = (
+                "with an async encode_message, sending needs the running asyncio event loop, which runs the encoder; "
+                "without one, use fal_realtime.SyncRealtimeClient"
+            )
+            raise RuntimeError(explanation) from None
+        turn = _Turn(self._last, loop.create_future())
         self._last = turn.released
         return turn
 
@@ -140,9 +149,9 @@ class _Turns:
 class _Turn:
     """One place in the line; as a context manager it is given up at the end of the block."""
 
-    def __init__(self, previous: asyncio.Future[None] | None) -> None:
+    def __init__(self, previous: asyncio.Future[None] | None, released: asyncio.Future[None]) -> None:
         self._previous = previous
-        self.released: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.released = released
 
     async def come(self) -> None:
         """Wait for all earlier turns to be released."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import asyncio
+from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -25,9 +26,11 @@ class RealtimeConnection(_core.Connection):
             async for result in connection:
                 ...
 
-    Sending, receiving, `request`, `drain`, `state`, `stats` and `close` are the native ones: no Python frame stands
-    between the caller and them.
+    Sending, receiving, `request`, `drain`, `state` and `stats` are the native ones: no Python frame stands between the
+    caller and them.
     """
+
+    _forget: Callable[[], None] | None = None
 
     def __await__(self) -> Generator[Any, None, Self]:
         """Open, and give the connection itself; raises what the opening raised."""
@@ -46,10 +49,20 @@ class RealtimeConnection(_core.Connection):
         """Close, and wait until it is done; what has not been written by then fails (see `drain`)."""
         await self.aclose()
 
+    def close(self) -> None:
+        """Begin to close with code 1000, from any state; what is not written fails. Calling it again does nothing."""
+        super().close()
+        forget, self._forget = self._forget, None
+        if forget is not None:
+            forget()
+
     async def aclose(self) -> None:
-        """Close, and wait until it is done: at most `close_timeout` seconds."""
+        """Close, and wait until it is done, at most `close_timeout` seconds, and the callbacks have heard of it."""
         self.close()
         await self.wait_closed()
+        # The caller may let go of the connection now, and with it of what the callbacks have not been told yet.
+        while self._deliver():  # noqa: ASYNC110 - it delivers, and lets others have their turn
+            await asyncio.sleep(0)
 
     async def _open_or_close(self) -> Self:
         try:

@@ -1,6 +1,6 @@
 """The native half. Private: what users need of it is exported by `fal_realtime`."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, ClassVar, Literal, final
 
 from typing_extensions import Self, disjoint_base
@@ -88,7 +88,7 @@ class Connection:
         on_timings: Callable[[Any], object] | None,
         on_state_change: Callable[[Any], object] | None,
     ) -> None:
-        """Replace all four callbacks, for what comes from now on."""
+        """Replace all four callbacks, from the next event on; they run in the contextvars of this call."""
 
     def send_nowait(self, input: Any) -> None:
         """Accept an input without waiting, from any thread; the first one opens the connection.
@@ -104,7 +104,7 @@ class Connection:
             RuntimeError: It would open here, and no event loop runs.
         """
 
-    def send(self, input: Any) -> Awaitable[None]:
+    def send(self, input: Any) -> Coroutine[Any, Any, None]:
         """Accept an input, waiting for room in the outgoing queue; the first one opens the connection.
 
         Done when the input is accepted, not when it is written (see `drain`). Nothing is lost but what the throttle
@@ -117,7 +117,7 @@ class Connection:
             ForkedProcessError: It belongs to the parent process.
         """
 
-    def request(self, input: Any, *, timeout: float | None = None) -> Awaitable[Any]:
+    def request(self, input: Any, *, timeout: float | None = None) -> Coroutine[Any, Any, Any]:
         """Send an input past the throttle and give its result, matched by `request_id`.
 
         The `request_id` is added unless the input has one; the app must copy it into its result. Nobody else gets this
@@ -127,10 +127,12 @@ class Connection:
             RequestTimeoutError: No answer came in time.
             RealtimeError: The server reported an error meanwhile.
             ConnectionClosedError: The connection was closed meanwhile.
-            TypeError: The input is not a mapping.
+            EncodeError: The input cannot be encoded, or not carry a `request_id`: it is no mapping, dataclass or model
+                (with `encode_message`: no mapping), or its own `request_id` is no str.
+            ValueError: Another request with this `request_id` is pending.
         """
 
-    def recv(self) -> Awaitable[Any]:
+    def recv(self) -> Coroutine[Any, Any, Any]:
         """Give the next result. Cancelling it loses nothing.
 
         Raises:
@@ -143,10 +145,10 @@ class Connection:
     def __aiter__(self) -> Self:
         """Iterate over the results, until the connection or (with `streaming`) the stream ends normally."""
 
-    def __anext__(self) -> Awaitable[Any]:
+    def __anext__(self) -> Coroutine[Any, Any, Any]:
         """Give the next result, like `recv`."""
 
-    def open(self) -> Awaitable[None]:
+    def open(self) -> Coroutine[Any, Any, None]:
         """Open now, not with the first send; at most `open_timeout` seconds.
 
         Raises:
@@ -157,7 +159,7 @@ class Connection:
             ConnectionClosedError: The connection is closed.
         """
 
-    def drain(self) -> Awaitable[None]:
+    def drain(self) -> Coroutine[Any, Any, None]:
         """Wait until everything accepted so far is written.
 
         Raises:
@@ -167,16 +169,24 @@ class Connection:
     def close(self) -> None:
         """Begin to close with code 1000, from any state; what is not written fails. Calling it again does nothing."""
 
-    def wait_closed(self) -> Awaitable[None]:
+    def _deliver(self) -> bool:
+        """Call the callbacks with what is there, a bounded number; whether there is more."""
+
+    def _is_stranded(self) -> bool:
+        """Whether its event loop is closed, so that it cannot be used any more."""
+
+    def wait_closed(self) -> Coroutine[Any, Any, None]:
         """Wait until the connection is closed and its socket is gone."""
 
     def _send_encoded_nowait(self, payload: bytes | str) -> None:
         """`send_nowait` of an encoded message: bytes as binary, str as text."""
 
-    def _send_encoded(self, payload: bytes | str) -> Awaitable[None]:
+    def _send_encoded(self, payload: bytes | str) -> Coroutine[Any, Any, None]:
         """`send` of an encoded message."""
 
-    def _request_encoded(self, payload: bytes | str, request_id: str, timeout: float | None) -> Awaitable[Any]:
+    def _request_encoded(
+        self, payload: bytes | str, request_id: str, timeout: float | None
+    ) -> Coroutine[Any, Any, Any]:
         """`request` of an encoded message that holds this `request_id`."""
 
 @disjoint_base

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
@@ -38,6 +39,9 @@ DEFAULT_TOKEN_EXPIRATION = 120.0
 """Seconds; what the default token request asks for."""
 
 _DEFAULT_RUN_HOST = "fal.run"
+
+_MANY = 2**32 - 1
+"""As many attempts as the native half can count, which nobody will live to see."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class ReconnectPolicy:
             float(self.max_delay),
             float(self.factor),
             float(self.stable_after),
-            self.max_attempts,
+            None if self.max_attempts is None else min(self.max_attempts, _MANY),
         )
 
 
@@ -141,7 +145,7 @@ class ConnectOptions(Callbacks):
         self._throttle_seconds()
         if self.max_buffering is not None:
             check.integer("max_buffering", self.max_buffering, at_least=1, at_most=60)
-        check.integer("max_message_size", self.max_message_size, at_least=1)
+        check.integer("max_message_size", self.max_message_size, at_least=1, at_most=sys.maxsize)
         check.positive("open_timeout", self.open_timeout)
         check.not_negative("close_timeout", self.close_timeout)
         for name in ("token_expiration_seconds", "ping_interval", "ping_timeout"):
@@ -263,9 +267,10 @@ class ClientOptions:
         if not check.text("token_path", self.token_path).startswith("/"):
             message = f"token_path must start with '/', as in '/tokens/', not {self.token_path!r}"
             raise ValueError(message)
-        for name in ("proxy", "proxy_url"):
-            if getattr(self, name) is not None:
-                check.secret(name, getattr(self, name), "an absolute URL", contains="://")
+        if self.proxy is not None:
+            check.secret("proxy", self.proxy, "an absolute URL", contains="://")
+        if self.proxy_url is not None:
+            check.secret_url("proxy_url", self.proxy_url, "http", "https")
         check.boolean("trust_env", self.trust_env)
         self._ca_file()
         check.header_value("user_agent", self.user_agent)

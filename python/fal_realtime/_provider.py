@@ -30,7 +30,8 @@ def call_in_thread(provider: Callable[[str], Any], argument: str, context: Conte
 
     def run() -> None:
         try:
-            completer.set_result(_checked(context.run(provider, argument)))
+            # A copy: a context can be entered once at a time, and one provider may be asked for several apps at once.
+            completer.set_result(_checked(context.copy().run(provider, argument)))
         except BaseException as error:  # noqa: BLE001 - whatever it is, the waiting connection must hear of it
             completer.set_error(error)
 
@@ -85,6 +86,9 @@ class CallOnLoop:
 
 def _checked(token: object) -> str:
     if isinstance(token, str):
+        if not token:
+            message = "token_provider must not return an empty str"
+            raise ValueError(message)
         return token
     if inspect.iscoroutine(token):
         token.close()

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, Generic, Protocol, TypeVar
 
+from ._exceptions import ForkedProcessError
 from ._options import Callbacks, ConnectOptions
 from ._types import ConnectionState
+
+_ROOM = 16
+"""Entries that a cache may have before it first looks for those of closed connections."""
 
 
 class Reusable(Protocol):
     """What the cache needs of a connection."""
+
+    _forget: Callable[[], None] | None
+    """Called by the connection's `close`."""
 
     @property
     def state(self) -> ConnectionState:
@@ -29,29 +35,63 @@ class Reusable(Protocol):
     ) -> None:
         """Replace all callbacks."""
 
+    def _is_stranded(self) -> bool:
+        """Whether its event loop is closed."""
+
 
 ConnectionT = TypeVar("ConnectionT", bound=Reusable)
 
 
 class ConnectionCache(Generic[ConnectionT]):
-    """Finds a connection by its app and key as long as somebody holds it and it is not closed."""
+    """Finds a connection by its app and key, until it is closed.
+
+    It keeps the connection: code that connects for each input, which is what a key is for, need not hold on to it.
+    """
 
     def __init__(self) -> None:
-        self._connections: weakref.WeakValueDictionary[tuple[str, str], ConnectionT] = weakref.WeakValueDictionary()
-        self._options: weakref.WeakKeyDictionary[ConnectionT, ConnectOptions] = weakref.WeakKeyDictionary()
-        self._lock = threading.Lock()
+        self._entries: dict[tuple[str, str], tuple[ConnectionT, ConnectOptions]] = {}
+        self._look_through_at = _ROOM
+        # Reentrant: making a connection may run the garbage collector, and with it a finalizer that closes another.
+        self._lock = threading.RLock()
 
     def get_or_make(self, app: str, key: str, options: ConnectOptions, make: Callable[[], ConnectionT]) -> ConnectionT:
         """The connection of this app and key with the callbacks of `options`, or a new one."""
         with self._lock:
-            connection = self._connections.get((app, key))
-            if connection is None or connection.state in ("closing", "closed"):
-                connection = self._connections[app, key] = make()
-                self._options[connection] = options
+            entry = self._entries.get((app, key))
+            if entry is None or not _is_usable(entry[0]):
+                self._make_room()
+                connection = make()
+                connection._forget = lambda: self._forget((app, key), connection)  # noqa: SLF001 - the protocol's
+                self._entries[app, key] = connection, options
                 return connection
-            _check_compatible(app, key, self._options[connection], options)
+            connection, first_options = entry
+            _check_compatible(app, key, first_options, options)
         connection.set_callbacks(**options.callbacks())
         return connection
+
+    def _forget(self, place: tuple[str, str], connection: ConnectionT) -> None:
+        with self._lock:
+            entry = self._entries.get(place)
+            if entry is not None and entry[0] is connection:
+                del self._entries[place]
+
+    def _make_room(self) -> None:
+        """Drop those that were closed by other means than their `close`.
+
+        Only when the entries have doubled, so that many connections do not make connecting slow.
+        """
+        if len(self._entries) < self._look_through_at:
+            return
+        self._entries = {place: entry for place, entry in list(self._entries.items()) if _is_usable(entry[0])}
+        self._look_through_at = max(_ROOM, 2 * len(self._entries))
+
+
+def _is_usable(connection: Reusable) -> bool:
+    try:
+        state = connection.state
+    except ForkedProcessError:  # the parent's
+        return False
+    return state not in ("closing", "closed") and not connection._is_stranded()  # noqa: SLF001 - the protocol's
 
 
 _REPLACED = {entry.name for entry in fields(Callbacks)}
@@ -67,8 +107,11 @@ def _check_compatible(app: str, key: str, old: ConnectOptions, new: ConnectOptio
         before, after = getattr(old, entry.name), getattr(new, entry.name)
         if entry.name in _REPLACED or callable(after) or after in (entry.default, before):
             continue
+        values = f"{entry.name}={before!r}, which cannot become {after!r}"
+        if not entry.repr:  # it may hold a secret
+            values = f"another {entry.name}, which cannot change"
         message = (
-            f"connection_key {key!r} is in use for {app!r} with {entry.name}={before!r}, which cannot become {after!r} "
-            "while it is open: close that connection, or use another key"
+            f"connection_key {key!r} is in use for {app!r} with {values} while it is open: close that connection, or "
+            "use another key"
         )
         raise ValueError(message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import inspect
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -41,18 +42,31 @@ class SyncRealtimeConnection(_core.SyncConnection):
     """
 
     _dispatcher: _Dispatcher | None = None
+    _forget: Callable[[], None] | None = None
 
     def set_callbacks(self, **callbacks: Callable[[Any], object] | None) -> None:
-        """Replace all four callbacks."""
+        """Replace all four callbacks, from the next event on; they run in the contextvars of this call."""
         super().set_callbacks(**callbacks)
         self._dispatch(callbacks)
 
     def _dispatch(self, callbacks: dict[str, Callable[[Any], object] | None]) -> None:
         if self._dispatcher is not None:
-            self._dispatcher.callbacks = callbacks
+            self._dispatcher.replace(callbacks)
         elif any(callback is not None for callback in callbacks.values()):
             self._dispatcher = _Dispatcher(callbacks)
             self._dispatcher.start(self._events(), f"fal-realtime-callbacks {self.app}")
+
+    def close(self) -> None:
+        """Close with code 1000 and wait until it is done: at most `close_timeout` seconds."""
+        forget, self._forget = self._forget, None
+        if forget is not None:
+            forget()
+        if self._dispatcher is not None:
+            self._dispatcher.finish()
+        super().close()
+
+    def _is_stranded(self) -> bool:
+        return False
 
     def __enter__(self) -> Self:
         """Open; raises what the opening raised."""
@@ -118,16 +132,22 @@ class SyncRealtimeClient(BaseClient[SyncRealtimeConnection]):
     def _make(
         self, client: _core.Client, app: str, options: ConnectOptions, *, noop: bool = False, url: str | None = None
     ) -> SyncRealtimeConnection:
-        for name in _PLAIN_ONLY:
-            if is_async(getattr(options, name)):
-                message = f"{name} is a coroutine function, which SyncRealtimeClient cannot await: use RealtimeClient"
-                raise TypeError(message)
         arguments = {"app": app, "url": url, **options.as_native()}
         if noop:
             return SyncNoopConnection(client, **arguments)
         connection = SyncRealtimeConnection(client, **arguments)
         connection._dispatch(options.callbacks())  # noqa: SLF001 - its own module
         return connection
+
+    def _check(self, options: ConnectOptions) -> None:
+        for name in _PLAIN_ONLY:
+            if is_async(getattr(options, name)):
+                message = f"{name} is a coroutine function, which SyncRealtimeClient cannot await: use RealtimeClient"
+                raise TypeError(message)
+
+
+_FINISHING: set[_Dispatcher] = set()
+"""Those of connections that are being closed, until all is delivered."""
 
 
 class _Dispatcher:
@@ -137,23 +157,39 @@ class _Dispatcher:
     """
 
     def __init__(self, callbacks: dict[str, Callable[[Any], object] | None]) -> None:
-        self.callbacks = callbacks
+        self.replace(callbacks)
+
+    def replace(self, callbacks: dict[str, Callable[[Any], object] | None]) -> None:
+        # Together, in one assignment: the thread takes both.
+        self._callbacks = callbacks, contextvars.copy_context()
 
     def start(self, events: Iterable[tuple[str, Any]], name: str) -> None:
-        # The contextvars of `connect`.
-        context = contextvars.copy_context()
+        # The decoder runs in the contextvars of the first `connect`, the callbacks in those of theirs.
         arguments = (_call_back, weakref.ref(self), events)
-        threading.Thread(target=context.run, args=arguments, name=name, daemon=True).start()
+        threading.Thread(target=contextvars.copy_context().run, args=arguments, name=name, daemon=True).start()
+
+    def finish(self) -> None:
+        """Deliver what is left although nobody may hold the connection any more: it is being closed."""
+        _FINISHING.add(self)
 
     def deliver(self, kind: str, value: Any) -> None:
-        callback = self.callbacks[f"on_{kind}"]
+        callbacks, context = self._callbacks
+        callback = callbacks[f"on_{kind}"]
         if callback is None:
             return
         try:
-            callback(value)
+            outcome = context.run(callback, value)
+            if inspect.iscoroutine(outcome):
+                outcome.close()
+                _refuse_coroutine(f"on_{kind}")
         except Exception as error:  # noqa: BLE001 - reported with its traceback, and delivery goes on
             args = (type(error), error, error.__traceback__, threading.current_thread())
             threading.excepthook(threading.ExceptHookArgs(args))
+
+
+def _refuse_coroutine(name: str) -> NoReturn:
+    message = f"{name} returned a coroutine, which SyncRealtimeClient cannot await: use RealtimeClient"
+    raise TypeError(message)
 
 
 def _call_back(reference: weakref.ref[_Dispatcher], events: Iterable[tuple[str, Any]]) -> None:
@@ -164,3 +200,5 @@ def _call_back(reference: weakref.ref[_Dispatcher], events: Iterable[tuple[str, 
         dispatcher.deliver(kind, value)
         # While it waits for the next event it holds on to nothing.
         del dispatcher, value
+    if (dispatcher := reference()) is not None:
+        _FINISHING.discard(dispatcher)

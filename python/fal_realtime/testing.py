@@ -19,12 +19,13 @@ from __future__ import annotations
 import asyncio
 import atexit
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
-from . import _core
+from . import _checks as check, _core
 from ._client import RealtimeClient
 from ._local_handlers import App, AppKind, HandlerThread, kind_of
 from ._sync import SyncRealtimeClient
@@ -102,6 +103,10 @@ class LocalServer:
         refuse_in_band: Refuse bad credentials inside an accepted WebSocket (`{"status": "error", "error":
             "Unauthorized"}`, then close code 1008) instead of with HTTP 401.
         max_message_size: The largest message that is taken, in bytes; a larger one is answered with close code 1009.
+
+    Raises:
+        ValueError: An option has a value that is not accepted.
+        TypeError: An option is of the wrong type.
     """
 
     def __init__(
@@ -118,6 +123,13 @@ class LocalServer:
         refuse_in_band: bool = False,
         max_message_size: int = 64 * 1024 * 1024,
     ) -> None:
+        check.secret("key", key, "a str of printable ASCII, such as 'test-key'")
+        check.boolean("tls", tls)
+        check.text("host", host)
+        check.integer("port", port, at_least=0, at_most=65535)
+        check.boolean("refuse_in_band", refuse_in_band)
+        check.integer("max_message_size", max_message_size, at_least=1, at_most=sys.maxsize)
+        _check_app_options(session_timeout, buffering, emit_timings)
         self._key = key
         self._tls = tls
         self._host = host
@@ -258,7 +270,16 @@ class LocalServer:
             session_timeout: End the session when no input came for so many seconds; None never does.
             buffering: How many unary inputs wait at most while one is processed, the oldest dropped silently.
             emit_timings: Send the time that the app took after each result (unary) or stream (server streaming).
+
+        Raises:
+            ValueError: The name or an option has a value that is not accepted.
+            TypeError: The name or an option is of the wrong type.
         """
+        _check_name(name)
+        _check_app_options(session_timeout, buffering, emit_timings)
+        if kind is not None and kind not in (accepted := get_args(AppKind)):
+            message = f"kind must be one of {', '.join(accepted)}, not {kind!r}"
+            raise ValueError(message)
 
         def register(handler: _Handler) -> _Handler:
             app = App(handler, kind or kind_of(handler), session_timeout, buffering, emit_timings)
@@ -279,6 +300,11 @@ class LocalServer:
         emit_timings: bool = False,
     ) -> None:
         """Serve a built-in app under another name, with options of its own (see `app`)."""
+        _check_name(name)
+        _check_app_options(session_timeout, buffering, emit_timings)
+        if builtin not in (accepted := get_args(BuiltinApp)):
+            message = f"builtin must be one of {', '.join(accepted)}, not {builtin!r}"
+            raise ValueError(message)
         options: dict[str, Any] = {
             "session_timeout": session_timeout,
             "buffering": buffering,
@@ -298,12 +324,13 @@ class LocalServer:
         """Send every connection a close frame."""
         self._server.close_all(code, reason)
 
-    def send(self, data: bytes | str) -> None:
+    def send(self, data: bytes | bytearray | memoryview | str) -> None:
         """Send every connection a message as it is: bytes as a binary one, a str as a text one."""
+        check.instance("data", data, (bytes, bytearray, memoryview, str), "bytes or a str")
         if isinstance(data, str):
             self._server.send_text(data)
         else:
-            self._server.send_binary(data)
+            self._server.send_binary(bytes(data))
 
     def refuse(self, status: int | None) -> None:
         """Refuse handshakes with this HTTP status (300 to 599) from now on; None refuses no more."""
@@ -323,6 +350,7 @@ class LocalServer:
 
     def mint_failures(self, count: int, status: int | None = 503) -> None:
         """Fail the next `count` token requests with this HTTP status; None closes their connections unanswered."""
+        check.integer("count", count, at_least=0, at_most=sys.maxsize)
         self._server.mint_failures(count, status)
 
     def mint_delay(self, seconds: float) -> None:
@@ -440,6 +468,20 @@ class LocalServer:
         if self._handlers is None:
             self._handlers = HandlerThread(self._server)
         self._handlers.add(name, app)
+
+
+def _check_name(name: object) -> None:
+    if "/" not in check.text("name", name, "an app id such as 'owner/alias'"):
+        message = f"name must be an app id such as 'owner/alias', not {name!r}"
+        raise ValueError(message)
+
+
+def _check_app_options(session_timeout: float | None, buffering: int | None, emit_timings: bool) -> None:
+    if session_timeout is not None:
+        check.not_negative("session_timeout", session_timeout, "a number of seconds or None")
+    if buffering is not None:
+        check.integer("buffering", buffering, at_least=1, at_most=sys.maxsize)
+    check.boolean("emit_timings", emit_timings)
 
 
 def _json_or_text(body: str) -> Any:

@@ -3,7 +3,7 @@
 use std::{future::Future, pin::pin, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -17,7 +17,18 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest body that is accepted.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// Posts a JSON body and returns the status and the body of the answer, whatever the status.
+/// The answer to a request.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status, which may be that of a failure.
+    pub status: u16,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, whole.
+    pub body: Bytes,
+}
+
+/// Posts a JSON body and returns the answer, whatever its status.
 ///
 /// Redirects are not followed: they are answers like any other. The time limit holds for everything, DNS
 /// included. Fails with [`ErrorKind::Handshake`] if the connection cannot be made, with [`ErrorKind::Api`] of
@@ -29,7 +40,7 @@ pub async fn post_json(
     body: Bytes,
     config: &TransportConfig,
     timeout: Duration,
-) -> Result<(u16, Bytes)> {
+) -> Result<Answer> {
     match tokio::time::timeout(timeout, exchange(target, headers, body, config)).await {
         Ok(answer) => answer,
         Err(_) => Err(no_answer(format!("{} did not answer within {timeout:?}", target.host)).transient()),
@@ -41,7 +52,7 @@ async fn exchange(
     headers: &[(HeaderName, HeaderValue)],
     body: Bytes,
     config: &TransportConfig,
-) -> Result<(u16, Bytes)> {
+) -> Result<Answer> {
     let mut request = Request::post(target.path_and_query.as_str())
         .header(header::HOST, target.authority.as_str())
         .header(header::CONTENT_TYPE, "application/json")
@@ -68,15 +79,15 @@ async fn exchange(
         .map_err(broken)?;
     let answer = async {
         let answer = sender.send_request(request).await.map_err(broken)?;
-        let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), MAX_BODY_BYTES).collect().await.map_err(|error| {
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
                 no_answer(format!("the answer of {host} is larger than {MAX_BODY_BYTES} bytes"))
             } else {
                 no_answer(format!("the answer of {host} broke off: {error}")).transient()
             }
         })?;
-        Ok((status, body.to_bytes()))
+        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: body.to_bytes() })
     };
     drive(connection, answer).await
 }
@@ -95,7 +106,7 @@ async fn drive<T>(connection: impl Future<Output = hyper::Result<()>>, answer: i
 }
 
 fn no_answer(message: String) -> Error {
-    Error::new(ErrorKind::Api { status: 0, body: String::new() }, message)
+    Error::new(ErrorKind::Api { status: 0, body: String::new(), request_id: String::new() }, message)
 }
 
 #[cfg(test)]

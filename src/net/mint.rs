@@ -12,7 +12,7 @@ use crate::{
 };
 
 use super::{
-    http::{DEFAULT_TIMEOUT, post_json},
+    http::{Answer, DEFAULT_TIMEOUT, post_json},
     redact::quote,
     token_store::TokenSource,
     transport::{Target, TransportConfig},
@@ -23,8 +23,12 @@ pub const DEFAULT_URL: &str = "https://rest.fal.ai/tokens/";
 /// How long a token of the default mint lives.
 pub const DEFAULT_EXPIRATION: Duration = Duration::from_secs(120);
 const TARGET_URL: HeaderName = HeaderName::from_static("x-fal-target-url");
+/// Holds fal's id of a request, in its answer.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-fal-request-id");
 /// How much of an error's body is kept.
 const EXCERPT_BYTES: usize = 2048;
+/// How much of a request's id is kept; a real one is a UUID.
+const REQUEST_ID_BYTES: usize = 128;
 
 /// How tokens are minted.
 #[derive(Debug, Clone)]
@@ -33,8 +37,8 @@ pub struct MintConfig {
     pub url: String,
     /// Where the request is sent instead, with the endpoint in the header `x-fal-target-url`.
     pub proxy_url: Option<String>,
-    /// What goes behind `Authorization: Key`.
-    pub credentials: Secret,
+    /// What goes behind `Authorization: Key`; `None` where `proxy_url` adds it.
+    pub credentials: Option<Secret>,
     /// The `User-Agent` header.
     pub user_agent: String,
     /// The body of the request in place of `{"allowed_apps": ["{alias}"], "token_expiration":
@@ -51,11 +55,11 @@ pub struct MintConfig {
 
 impl MintConfig {
     /// The defaults, with these credentials.
-    pub fn new(credentials: impl Into<Secret>, user_agent: impl Into<String>) -> Self {
+    pub fn new(credentials: Option<Secret>, user_agent: impl Into<String>) -> Self {
         Self {
             url: DEFAULT_URL.to_owned(),
             proxy_url: None,
-            credentials: credentials.into(),
+            credentials,
             user_agent: user_agent.into(),
             body: None,
             retry: RetryPolicy::default(),
@@ -145,12 +149,12 @@ impl Prepared {
                 Error::new(ErrorKind::InvalidOption, message)
             })
         };
-        let mut authorization = value("the credentials", &format!("Key {}", config.credentials.expose()))?;
-        authorization.set_sensitive(true);
-        let mut headers = vec![
-            (header::AUTHORIZATION, authorization),
-            (header::USER_AGENT, value("the user agent", &config.user_agent)?),
-        ];
+        let mut headers = vec![(header::USER_AGENT, value("the user agent", &config.user_agent)?)];
+        if let Some(credentials) = &config.credentials {
+            let mut authorization = value("the credentials", &format!("Key {}", credentials.expose()))?;
+            authorization.set_sensitive(true);
+            headers.push((header::AUTHORIZATION, authorization));
+        }
         let target = Target::parse(config.proxy_url.as_ref().unwrap_or(&config.url))?;
         if config.proxy_url.is_some() {
             Target::parse(&config.url)?;
@@ -163,17 +167,19 @@ impl Prepared {
     async fn attempt(&self, config: &MintConfig, transport: &TransportConfig) -> Result<String> {
         let answer =
             post_json(&self.target, &self.headers, self.body.clone(), transport, config.timeout).await;
-        let (status, body) = answer.map_err(no_answer)?;
-        if (200..300).contains(&status)
-            && let Some(token) = token_in(&body)
+        let answer = answer.map_err(no_answer)?;
+        if (200..300).contains(&answer.status)
+            && let Some(token) = token_in(&answer.body)
         {
             return Ok(token);
         }
-        Err(self.refused(config, status, &body))
+        Err(self.refused(config, &answer))
     }
 
-    fn refused(&self, config: &MintConfig, status: u16, body: &[u8]) -> Error {
-        let host = &self.target.host;
+    fn refused(&self, config: &MintConfig, answer: &Answer) -> Error {
+        let (host, status) = (&self.target.host, answer.status);
+        let key = config.credentials.as_ref().map_or("", Secret::expose);
+        let without_key = |text: &str, limit| quote(text, std::iter::once(key).chain(key.split(':')), limit);
         if matches!(status, 401 | 403) {
             let message = format!("{host} refused the credentials with status {status}");
             return Error::new(ErrorKind::Authentication, message);
@@ -185,13 +191,13 @@ impl Prepared {
                 format!("the answer of {host} to the token request holds no token (status {status})"),
             )
         } else {
-            let key = config.credentials.expose();
-            let secrets = std::iter::once(key).chain(key.split(':'));
-            let text = quote(&String::from_utf8_lossy(body), secrets, EXCERPT_BYTES);
+            let text = without_key(&String::from_utf8_lossy(&answer.body), EXCERPT_BYTES);
             let redirect = if (300..400).contains(&status) { "; redirects are not followed" } else { "" };
             (text, format!("{host} refused the token request with status {status}{redirect}"))
         };
-        let error = Error::new(ErrorKind::Api { status, body }, message);
+        let request_id = answer.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
+        let request_id = without_key(request_id, REQUEST_ID_BYTES);
+        let error = Error::new(ErrorKind::Api { status, body, request_id }, message);
         if status == 429 || status >= 500 { error.transient() } else { error }
     }
 }
@@ -199,7 +205,7 @@ impl Prepared {
 /// The failure of the transport, as the failure of the API that it is to the caller.
 fn no_answer(mut error: Error) -> Error {
     if matches!(error.kind, ErrorKind::Handshake { .. }) {
-        error.kind = ErrorKind::Api { status: 0, body: String::new() };
+        error.kind = ErrorKind::Api { status: 0, body: String::new(), request_id: String::new() };
     }
     error
 }

@@ -73,8 +73,8 @@ impl Client {
             Ok(Self {
                 credentials: credentials.map(Secret::from),
                 base_url: validate_base_url(base_url, &["ws", "wss"])?,
-                token_url: validate_url(token_url)?,
-                proxy_url,
+                token_url: validate_url("rest_url", token_url)?,
+                proxy_url: proxy_url.map(|url| validate_url("proxy_url", &url)).transpose()?,
                 user_agent,
                 transport: Arc::new(TransportConfig { tls, proxy }),
                 tokens: TokenStore::new(),
@@ -93,10 +93,12 @@ impl Client {
     }
 }
 
-/// A URL with a path, such as the token endpoint's.
-fn validate_url(url: &str) -> Result<String> {
-    crate::net::transport::Target::parse(url)?;
-    Ok(url.to_owned())
+/// A URL with a path, such as the token endpoint's; `name` is what the caller knows it by.
+fn validate_url(name: &str, url: &str) -> Result<String> {
+    match crate::net::transport::Target::parse(url) {
+        Ok(_) => Ok(url.to_owned()),
+        Err(error) => Err(Error::new(error.kind, format!("{name}: {}", error.message))),
+    }
 }
 
 impl Client {
@@ -127,7 +129,7 @@ impl Client {
             // Neither key nor token: this goes to whom the caller names.
             (None, url) => {
                 let url = url.as_deref().unwrap_or(&options.app);
-                (Address::Url(raised(py, validate_url(url))?), Dialect::Raw)
+                (Address::Url(raised(py, validate_url("url", url))?), Dialect::Raw)
             }
         };
         let settings = Settings {
@@ -149,7 +151,11 @@ impl Client {
     }
 
     fn authorization(&self) -> Result<(HeaderName, HeaderValue)> {
-        let credentials = self.credentials.as_ref().ok_or_else(no_credentials)?;
+        let credentials = self.credentials.as_ref().ok_or_else(|| {
+            let message =
+                "there are no credentials, which use_jwt=False is to send: set FAL_KEY, or pass credentials";
+            Error::new(ErrorKind::Authentication, message)
+        })?;
         let mut value = HeaderValue::from_str(&format!("Key {}", credentials.expose())).map_err(|_| {
             Error::new(ErrorKind::InvalidOption, "the credentials hold characters that no header may hold")
         })?;
@@ -185,10 +191,10 @@ impl Client {
             body: options.token_body.clone(),
         };
         let request = MintRequest { alias: endpoint.alias().to_owned(), app_path, expiration };
-        let Some(credentials) = &self.credentials else {
+        if self.credentials.is_none() && self.proxy_url.is_none() {
             return Ok(SharedToken::new(Arc::new(NoCredentials(expiration))));
-        };
-        let mut config = MintConfig::new(credentials.clone(), self.user_agent.clone());
+        }
+        let mut config = MintConfig::new(self.credentials.clone(), self.user_agent.clone());
         config.url.clone_from(&self.token_url);
         config.proxy_url.clone_from(&self.proxy_url);
         config.body = body;
@@ -211,7 +217,7 @@ fn header_value(name: &str, value: &str) -> PyResult<HeaderValue> {
 fn no_credentials() -> Error {
     Error::new(
         ErrorKind::Authentication,
-        "there are no credentials; set FAL_KEY, or pass credentials or a token_provider",
+        "there are no credentials; set FAL_KEY, or pass credentials, a token_provider or a proxy_url",
     )
 }
 

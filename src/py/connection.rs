@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use pyo3::{
     intern,
     prelude::*,
+    sync::PyOnceLock,
     types::{PyDict, PyString},
 };
 
@@ -37,7 +38,6 @@ pub(super) struct Connection {
     pub(super) half: Half,
     pub(super) waiting: Mutex<Waiting>,
     home: Mutex<Option<Home>>,
-    context: Py<PyAny>,
 }
 
 #[pymethods]
@@ -46,10 +46,8 @@ impl Connection {
     #[pyo3(signature = (client, **options))]
     fn new(py: Python<'_>, client: &Client, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let empty = PyDict::new(py);
-        let half = Half::new(py, client, options.unwrap_or(&empty))?;
-        let context =
-            py.import(intern!(py, "contextvars"))?.call_method0(intern!(py, "copy_context"))?.unbind();
-        Ok(Self { half, waiting: Mutex::new(Waiting::new()), home: Mutex::new(None), context })
+        let half = Half::new(py, client, options.unwrap_or(&empty), Some(current_context(py)?))?;
+        Ok(Self { half, waiting: Mutex::new(Waiting::new()), home: Mutex::new(None) })
     }
 
     #[getter]
@@ -82,6 +80,7 @@ impl Connection {
             error: on_error,
             timings: on_timings,
             state_change: on_state_change,
+            context: Some(current_context(slf.py())?),
         });
         this.rearm();
         Ok(())
@@ -134,6 +133,14 @@ impl Connection {
         Operation::new(slf, Kind::Closed)
     }
 
+    /// Whether it belongs to a loop that is closed, so that nobody can use it any more.
+    fn _is_stranded(&self, py: Python<'_>) -> PyResult<bool> {
+        match self.event_loop(py) {
+            Ok(event_loop) => event_loop.call_method0(intern!(py, "is_closed"))?.is_truthy(),
+            Err(_) => Ok(false), // not bound yet
+        }
+    }
+
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         raised(py, self.half.net.check_process())?;
         self.half.net.close();
@@ -170,13 +177,22 @@ impl Connection {
         let running = this.waiting.lock().running.take();
         drop(running);
         let reported = super::delivery::report_task(slf, task);
-        this.look_again();
+        if this.half.state() == State::Closed {
+            // At once: a turn of the loop later nobody may hold the connection any more.
+            super::delivery::hand_out(slf)?;
+        } else {
+            this.look_again();
+        }
         reported
+    }
+
+    /// Hands out what is there; answers whether there is more. What waits for an asynchronous callback does not count.
+    fn _deliver(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        super::delivery::hand_out(slf)
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         self.half.visit(&visit)?;
-        visit.call(&self.context)?;
         if let Some(waiting) = self.waiting.try_lock() {
             let lines = waiting.receivers.iter().chain(waiting.senders.iter());
             let crowds = waiting.openers.iter().chain(waiting.closers.iter()).chain(waiting.drainers.iter());
@@ -200,11 +216,6 @@ impl Connection {
 }
 
 impl Connection {
-    /// The contextvars of `connect`.
-    pub(super) fn context<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
-        self.context.bind(py)
-    }
-
     fn offer_now(slf: &Bound<'_, Self>, message: Outgoing) -> PyResult<()> {
         let (this, py) = (slf.get(), slf.py());
         Self::bind(slf, false)?;
@@ -223,8 +234,14 @@ impl Connection {
 
     /// Hands out what is there. Called on the loop, by its dispatcher.
     pub(super) fn hand_out(slf: &Bound<'_, Self>) -> PyResult<()> {
-        super::delivery::hand_out(slf)
+        super::delivery::hand_out(slf).map(drop)
     }
+}
+
+/// A copy of the caller's contextvars.
+fn current_context(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    Ok(FUNCTION.import(py, "contextvars", "copy_context")?.call0()?.unbind())
 }
 
 impl Drop for Connection {
@@ -233,13 +250,13 @@ impl Drop for Connection {
         if self.half.net.check_process().is_err() {
             return;
         }
-        let state = self.half.state();
+        let is_in_use = self.half.is_in_use();
         self.half.net.close();
         let _ = Python::try_attach(|py| {
             if let Some(bound) = self.home.get_mut() {
                 bound.dispatcher.get().remove(&bound.place);
             }
-            if !matches!(state, State::Idle | State::Closed | State::Closing) {
+            if is_in_use {
                 warning::abandoned(py, &self.half.app);
             }
         });

@@ -22,13 +22,13 @@ use crate::core::{
 /// Callbacks in one turn of the loop, so that others have their turn.
 const BUDGET: usize = 128;
 
-/// Hands out what is there, and asks to be called again when there is more.
+/// Hands out what is there, and asks to be called again when there is more; answers whether there is.
 ///
 /// An error is one that is to end the loop (see [`ends_the_loop`]); should the loop run again, delivery goes on.
-pub(super) fn hand_out(connection: &Bound<'_, Connection>) -> PyResult<()> {
+pub(super) fn hand_out(connection: &Bound<'_, Connection>) -> PyResult<bool> {
     let this = connection.get();
     if this.half.net.check_process().is_err() {
-        return Ok(());
+        return Ok(false);
     }
     let mut budget = BUDGET;
     loop {
@@ -37,11 +37,11 @@ pub(super) fn hand_out(connection: &Bound<'_, Connection>) -> PyResult<()> {
             return Err(exit);
         }
         if !this.arm() {
-            return Ok(());
+            return Ok(false);
         }
         if budget == 0 {
             this.look_again();
-            return Ok(());
+            return Ok(true);
         }
     }
 }
@@ -97,13 +97,16 @@ fn wake_waiters(connection: &Bound<'_, Connection>) -> PyResult<()> {
 
 fn call_back(connection: &Bound<'_, Connection>, budget: &mut usize) -> PyResult<()> {
     let (this, py) = (connection.get(), connection.py());
+    let replacements = this.half.replacements();
     let callbacks = this.half.callbacks(py);
     if callbacks.result.is_none() && !callbacks.any_notice() {
         return Ok(());
     }
     // Left again however this ends.
-    let _entered = Entered::new(py, this.context(py));
-    while *budget > 0 && this.waiting.lock().running.is_none() {
+    let _entered = callbacks.context.as_ref().map(|context| Entered::new(py, context.bind(py)));
+    // A callback may give the connection new ones: the next event is theirs.
+    let are_current = || this.half.replacements() == replacements;
+    while *budget > 0 && are_current() && this.waiting.lock().running.is_none() {
         let next = if callbacks.result.is_some() {
             this.half.net.pop_any()
         } else {
@@ -123,7 +126,7 @@ fn call_back(connection: &Bound<'_, Connection>, budget: &mut usize) -> PyResult
         };
         match outcome {
             Ok(None) => {}
-            Ok(Some(awaitable)) => run(connection, &awaitable)?,
+            Ok(Some(awaitable)) => run(connection, &callbacks, &awaitable)?,
             Err(error) => report(connection, error)?,
         }
     }
@@ -181,7 +184,11 @@ fn on_error<'py>(
 }
 
 /// Runs what an asynchronous callback returned; delivery goes on when it is done.
-fn run(connection: &Bound<'_, Connection>, awaitable: &Bound<'_, PyAny>) -> PyResult<()> {
+fn run(
+    connection: &Bound<'_, Connection>,
+    callbacks: &Callbacks,
+    awaitable: &Bound<'_, PyAny>,
+) -> PyResult<()> {
     let (this, py) = (connection.get(), connection.py());
     let started = || -> PyResult<()> {
         let running = py.import("fal_realtime._delivery")?.getattr("Running")?.call1((awaitable,))?;
@@ -189,7 +196,7 @@ fn run(connection: &Bound<'_, Connection>, awaitable: &Bound<'_, PyAny>) -> PyRe
         this.waiting.lock().running = Some(task.clone().unbind());
         let done = connection.getattr(intern!(py, "_callback_done"))?;
         let keywords = PyDict::new(py);
-        keywords.set_item(intern!(py, "context"), this.context(py))?;
+        keywords.set_item(intern!(py, "context"), &callbacks.context)?;
         task.call_method(intern!(py, "add_done_callback"), (done,), Some(&keywords))?;
         Ok(())
     };

@@ -7,28 +7,29 @@ use std::sync::{
 
 use parking_lot::Mutex;
 use pyo3::{
-    exceptions::{PyRuntimeError, PyTypeError},
+    exceptions::PyRuntimeError,
     intern,
     prelude::*,
-    types::{PyBytes, PyDict, PyMapping, PyString},
+    types::{PyBytes, PyDict, PyString},
 };
 
 use super::{
     client::Client,
-    decode, encode,
-    lent::{self, LENT},
+    decode,
     options::Options,
     raise::{raised, to_py},
     token_source::Provider,
 };
 use crate::{
-    core::{frame::Kind, inbox::Received, outbox::Outgoing, payload::Payload, session::State},
+    core::{frame::Kind, inbox::Received, session::State},
     error::{Error, ErrorKind},
     net::{
         handle::{Connection, Routes},
         settings::{Address, Dialect},
     },
 };
+
+mod encoding;
 
 /// The callbacks of a connection.
 #[derive(Default)]
@@ -37,6 +38,8 @@ pub(super) struct Callbacks {
     pub(super) error: Option<Py<PyAny>>,
     pub(super) timings: Option<Py<PyAny>>,
     pub(super) state_change: Option<Py<PyAny>>,
+    /// The contextvars of the `connect` that gave them; `None` where whoever calls them knows it.
+    pub(super) context: Option<Py<PyAny>>,
 }
 
 impl Callbacks {
@@ -59,12 +62,14 @@ impl Callbacks {
             error: copy(&self.error),
             timings: copy(&self.timings),
             state_change: copy(&self.state_change),
+            context: copy(&self.context),
         }
     }
 
     pub(super) fn visit(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        for callback in [&self.result, &self.error, &self.timings, &self.state_change].into_iter().flatten() {
-            visit.call(callback)?;
+        let callbacks = [&self.result, &self.error, &self.timings, &self.state_change];
+        for object in callbacks.into_iter().chain([&self.context]).flatten() {
+            visit.call(object)?;
         }
         Ok(())
     }
@@ -78,13 +83,21 @@ pub(super) struct Half {
     encoder: Option<Py<PyAny>>,
     decoder: Option<Py<PyAny>>,
     callbacks: Mutex<Callbacks>,
+    /// How often they were replaced.
+    replacements: AtomicU64,
     next_request: AtomicU64,
     /// Tells this connection's request ids from those of others.
     salt: u32,
 }
 
 impl Half {
-    pub(super) fn new(py: Python<'_>, client: &Client, keywords: &Bound<'_, PyDict>) -> PyResult<Self> {
+    /// `context`: the contextvars for the callbacks, see [`Callbacks`].
+    pub(super) fn new(
+        py: Python<'_>,
+        client: &Client,
+        keywords: &Bound<'_, PyDict>,
+        context: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
         let options = Options::from_keywords(keywords)?;
         let (settings, provider) = client.settings(py, &options)?;
         let app = match &settings.address {
@@ -99,6 +112,7 @@ impl Half {
             encoder: options.encode_message,
             decoder: options.decode_message,
             callbacks: Mutex::default(),
+            replacements: AtomicU64::new(0),
             next_request: AtomicU64::new(0),
             salt: fastrand::u32(..),
         };
@@ -107,6 +121,7 @@ impl Half {
             error: options.on_error,
             timings: options.on_timings,
             state_change: options.on_state_change,
+            context,
         });
         Ok(half)
     }
@@ -116,12 +131,18 @@ impl Half {
             self.net.set_routes(callbacks.routes());
         }
         let old = std::mem::replace(&mut *self.callbacks.lock(), callbacks);
+        self.replacements.fetch_add(1, Ordering::Release);
         // Dropped outside of the lock: this may run Python code.
         drop(old);
     }
 
     pub(super) fn callbacks(&self, py: Python<'_>) -> Callbacks {
         self.callbacks.lock().clone_ref(py)
+    }
+
+    /// How often the callbacks were replaced so far: whether those of a moment ago are still the right ones.
+    pub(super) fn replacements(&self) -> u64 {
+        self.replacements.load(Ordering::Acquire)
     }
 
     pub(super) fn has_on_result(&self) -> bool {
@@ -147,88 +168,6 @@ impl Half {
         self.net.settings().dialect == Dialect::Raw
     }
 
-    // --- encoding ---
-
-    /// The message for an input.
-    pub(super) fn encode(&self, py: Python<'_>, input: &Bound<'_, PyAny>) -> PyResult<Outgoing> {
-        lent::let_go(py);
-        match &self.encoder {
-            None if self.is_raw() => self.encoded(py, input),
-            None => self.sized(py, encode::encode(py, input)?, Kind::Binary),
-            Some(encoder) => self.encoded(py, &encoder.bind(py).call1((input,))?),
-        }
-    }
-
-    /// The message for an input of a request, and the id that it holds.
-    pub(super) fn encode_request(
-        &self,
-        py: Python<'_>,
-        input: &Bound<'_, PyAny>,
-    ) -> PyResult<(Outgoing, String)> {
-        if self.is_raw() {
-            return Err(PyRuntimeError::new_err(
-                "a raw connection cannot match answers to requests: use send and recv",
-            ));
-        }
-        let fresh = format!("{:08x}-{:x}", self.salt, self.next_request.fetch_add(1, Ordering::Relaxed));
-        let Some(encoder) = &self.encoder else {
-            let (payload, id) = encode::encode_with_request_id(py, input, &fresh)?;
-            return Ok((self.sized(py, payload, Kind::Binary)?, id));
-        };
-        let Ok(mapping) = input.cast::<PyMapping>() else {
-            return Err(PyTypeError::new_err(format!(
-                "request needs a mapping, to put a request_id into it, not {}",
-                input.get_type().name()?
-            )));
-        };
-        let copy = PyDict::new(py);
-        copy.update(mapping)?;
-        let id = match copy.get_item(intern!(py, "request_id"))? {
-            Some(id) if !id.is_none() => id.cast_into::<PyString>()?.to_str()?.to_owned(),
-            _ => {
-                copy.set_item(intern!(py, "request_id"), fresh.as_str())?;
-                fresh
-            }
-        };
-        Ok((self.encoded(py, &encoder.bind(py).call1((copy,))?)?, id))
-    }
-
-    /// The message for what an encoder gave: bytes go as binary, a str as text.
-    pub(super) fn encoded(&self, py: Python<'_>, payload: &Bound<'_, PyAny>) -> PyResult<Outgoing> {
-        let (payload, kind) = if let Ok(text) = payload.cast::<PyString>() {
-            (text.to_str()?.as_bytes().to_vec().into(), Kind::Text)
-        } else if let Ok(bytes) = payload.cast_exact::<PyBytes>()
-            && bytes.as_bytes().len() >= LENT
-        {
-            (Payload::new(Vec::new(), vec![(0, lent::lend(bytes))]), Kind::Binary)
-        } else if let Ok(bytes) = payload.cast::<PyBytes>() {
-            (bytes.as_bytes().to_vec().into(), Kind::Binary)
-        } else if let Ok(bytes) = payload.extract::<Vec<u8>>().or_else(|_| {
-            // Other bytes-like objects, such as bytearray and memoryview.
-            py.get_type::<PyBytes>().call1((payload,)).and_then(|bytes| bytes.extract())
-        }) && !payload.is_instance_of::<pyo3::types::PyInt>()
-        {
-            (bytes.into(), Kind::Binary)
-        } else {
-            let who = if self.is_raw() { "a raw connection takes" } else { "encode_message must return" };
-            return Err(PyTypeError::new_err(format!(
-                "{who} bytes (sent as binary) or str (sent as text), not {}",
-                payload.get_type().name()?
-            )));
-        };
-        self.sized(py, payload, kind)
-    }
-
-    fn sized(&self, py: Python<'_>, payload: Payload, kind: Kind) -> PyResult<Outgoing> {
-        let message = Outgoing { payload, kind, request: None };
-        let (size, limit) = (message.payload.len(), self.net.settings().limits.max_message_size);
-        if size > limit {
-            let text = format!("the message has {size} bytes; max_message_size is {limit}");
-            return Err(to_py(py, &Error::new(ErrorKind::TooLarge, text)));
-        }
-        Ok(message)
-    }
-
     // --- decoding ---
 
     /// The object for a result. `true` beside it: the decoder is asynchronous, and the object must be awaited.
@@ -252,6 +191,15 @@ impl Half {
     }
 
     // --- the rest ---
+
+    /// Whether there is a socket, or a message that is to open one.
+    pub(super) fn is_in_use(&self) -> bool {
+        match self.state() {
+            State::Closed | State::Closing => false,
+            State::Idle => self.net.stats().pending > 0,
+            State::Authenticating | State::Connecting | State::Active | State::Waiting => true,
+        }
+    }
 
     pub(super) fn state(&self) -> State {
         self.net.state()

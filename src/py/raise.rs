@@ -75,11 +75,11 @@ fn try_to_py(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     let value = match &error.kind {
         ErrorKind::InvalidOption => return Ok(PyValueError::new_err(error.message.clone())),
         ErrorKind::Authentication => classes.authentication.bind(py).call1((message,))?,
-        ErrorKind::Api { status, body } => {
+        ErrorKind::Api { status, body, request_id } => {
             let class = if *status == 422 { &classes.validation } else { &classes.api };
             let decoded = super::decode::decode_json(py, body).ok();
             let body = decoded.unwrap_or_else(|| PyString::new(py, body).into_any().unbind());
-            class.bind(py).call1((message, *status, body))?
+            class.bind(py).call1((message, *status, body, request_id.as_str()))?
         }
         ErrorKind::Handshake { status } => classes.handshake.bind(py).call1((message, *status))?,
         ErrorKind::Closed { code, reason } => {

@@ -43,7 +43,7 @@ impl SyncConnection {
     #[pyo3(signature = (client, **options))]
     fn new(py: Python<'_>, client: &Client, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let empty = PyDict::new(py);
-        let half = Half::new(py, client, options.unwrap_or(&empty))?;
+        let half = Half::new(py, client, options.unwrap_or(&empty), None)?;
         let bell = Arc::new(Bell::default());
         half.net.set_notify(bell.clone());
         Ok(Self { shared: Arc::new(Shared { half, bell }) })
@@ -79,6 +79,7 @@ impl SyncConnection {
             error: on_error,
             timings: on_timings,
             state_change: on_state_change,
+            context: None, // its own thread calls them, which runs in one
         });
         self.shared.bell.wake_all();
         Ok(())
@@ -126,7 +127,7 @@ impl SyncConnection {
             None => Err(to_py(py, &request_timeout(timeout.unwrap_or_default()))),
             Some(Err(error)) => Err(to_py(py, &error)),
             Some(Ok(item)) => match &item.what {
-                Item::Result(received) => half.decode(py, received).map(|(object, _)| object),
+                Item::Result(received) => self.shared.decode(py, received),
                 Item::Error(error) | Item::End(error) => Err(to_py(py, error)),
             },
         }
@@ -242,9 +243,9 @@ impl Drop for SyncConnection {
         if half.net.check_process().is_err() {
             return;
         }
-        let state = half.state();
+        let is_in_use = half.is_in_use();
         half.net.close();
-        if !matches!(state, State::Idle | State::Closed | State::Closing) {
+        if is_in_use {
             let _ = Python::try_attach(|py| warning::abandoned(py, &half.app));
         }
     }

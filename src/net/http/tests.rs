@@ -3,7 +3,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::*;
 use crate::net::testing::{direct, header as field, read_request, serve};
 
-async fn post(answer: &'static str, timeout: Duration) -> Result<(u16, Bytes)> {
+async fn post(answer: &'static str, timeout: Duration) -> Result<Answer> {
     let address = serve(move |mut stream, _| async move {
         let (head, body) = read_request(&mut stream).await;
         assert!(head.starts_with("POST /tokens/?a=b HTTP/1.1\r\n"), "{head}");
@@ -29,14 +29,15 @@ async fn answers_come_whatever_their_status_and_framing() {
         ("HTTP/1.1 302 X\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", 302, ""),
         ("HTTP/1.1 200 OK\r\n\r\nto the end", 200, "to the end"),
     ] {
-        assert_eq!(post(answer, DEFAULT_TIMEOUT).await.unwrap(), (status, Bytes::from(body)));
+        let answer = post(answer, DEFAULT_TIMEOUT).await.unwrap();
+        assert_eq!((answer.status, answer.body), (status, Bytes::from(body)));
     }
 }
 
 #[tokio::test]
 async fn silence_is_bounded() {
     let error = post("", Duration::from_millis(30)).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Api { status: 0, body: String::new() });
+    assert!(matches!(error.kind, ErrorKind::Api { status: 0, .. }));
     assert!(error.transient && error.message.contains("within 30ms"), "{error}");
 }
 
@@ -48,7 +49,7 @@ async fn broken_and_malformed_answers_are_told_apart() {
         ("SSH-2.0-OpenSSH\r\n\r\n", false),
     ] {
         let error = post(answer, DEFAULT_TIMEOUT).await.unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Api { status: 0, body: String::new() });
+        assert!(matches!(error.kind, ErrorKind::Api { status: 0, .. }));
         assert_eq!(error.transient, passes, "{answer:?}: {error}");
     }
 }

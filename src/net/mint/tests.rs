@@ -15,7 +15,11 @@ fn request() -> MintRequest {
 
 fn config(url: String) -> MintConfig {
     let retry = RetryPolicy { base: Duration::from_millis(1), ..RetryPolicy::default() };
-    MintConfig { url, retry, ..MintConfig::new("id:s3cr3t-key", "tests/1") }
+    MintConfig { url, retry, ..MintConfig::new(Some("id:s3cr3t-key".into()), "tests/1") }
+}
+
+fn api(status: u16, body: &str) -> ErrorKind {
+    ErrorKind::Api { status, body: body.into(), request_id: String::new() }
 }
 
 /// A token endpoint that gives `answers` in turn (the last one again and again), as (status, body); 0 closes
@@ -68,7 +72,7 @@ async fn other_answers_hold_none_and_are_not_shown() {
     ] {
         let (token, count) = minted(answers).await;
         let error = token.unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Api { status: 200, body: String::new() });
+        assert_eq!(error.kind, api(200, ""));
         assert!(error.message.contains("holds no token") && !error.message.contains("abc"), "{error}");
         assert_eq!(count, 1);
     }
@@ -88,7 +92,7 @@ async fn passing_failures_are_retried_three_times() {
     assert_eq!((token.unwrap().as_str(), count), ("t", 4));
     let (token, count) = minted(&[(502, ""), (504, "busy")]).await;
     let error = token.unwrap_err();
-    assert_eq!((error.kind, count), (ErrorKind::Api { status: 504, body: "busy".into() }, 4));
+    assert_eq!((error.kind, count), (api(504, "busy"), 4));
     assert!(error.transient);
 }
 
@@ -96,7 +100,7 @@ async fn passing_failures_are_retried_three_times() {
 async fn lasting_failures_are_not_retried_and_hide_the_credentials() {
     let (token, count) = minted(&[(422, "bad key id:s3cr3t-key"), (200, "\"t\"")]).await;
     let error = token.unwrap_err();
-    assert_eq!((&error.kind, count), (&ErrorKind::Api { status: 422, body: "bad key ***".into() }, 1));
+    assert_eq!((&error.kind, count), (&api(422, "bad key ***"), 1));
     assert!(!error.transient && !format!("{error:?}").contains("s3cr3t"));
     let (token, count) = minted(&[(307, "")]).await;
     assert!(token.unwrap_err().message.contains("redirects are not followed"));
@@ -107,7 +111,7 @@ async fn lasting_failures_are_not_retried_and_hide_the_credentials() {
 async fn a_dead_endpoint_is_an_api_error_without_status() {
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let error = mint(&config(format!("http://{closed}/")), &direct(), &request()).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Api { status: 0, body: String::new() });
+    assert_eq!(error.kind, api(0, ""));
     assert!(error.transient);
 }
 
@@ -151,6 +155,31 @@ async fn a_proxy_url_gets_the_request_and_the_real_address() {
 }
 
 #[tokio::test]
+async fn a_proxy_url_is_asked_without_a_key_where_there_is_none() {
+    let (head, _) = sent(|config, proxy| {
+        config.credentials = None;
+        config.proxy_url = Some(proxy);
+    })
+    .await;
+    assert_eq!(field(&head, "authorization"), None);
+}
+
+#[tokio::test]
+async fn a_refusal_keeps_the_id_of_the_request() {
+    let address = serve(|mut stream, _| async move {
+        read_request(&mut stream).await;
+        let answer = b"HTTP/1.1 404 X\r\nX-Fal-Request-Id: id-7 s3cr3t-key\r\nContent-Length: 0\r\n\r\n";
+        stream.write_all(answer).await.unwrap();
+    })
+    .await;
+    let error = mint(&config(format!("http://{address}/")), &direct(), &request()).await.unwrap_err();
+    assert!(
+        matches!(&error.kind, ErrorKind::Api { request_id, .. } if request_id == "id-7 ***"),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_body_of_ones_own_is_filled_in() {
     let Value::Object(template) = json!({
         "allowed_apps": ["{app_path}", "x/{alias}"],
@@ -171,7 +200,7 @@ async fn a_body_of_ones_own_is_filled_in() {
 #[tokio::test]
 async fn bad_options_are_reported_without_their_value() {
     let mut bad = config("http://127.0.0.1:1/".into());
-    bad.credentials = "id:s3cr3t\n".into();
+    bad.credentials = Some("id:s3cr3t\n".into());
     let error = mint(&bad, &direct(), &request()).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::InvalidOption);
     assert!(!format!("{error:?} {bad:?}").contains("s3cr3t"));

@@ -70,8 +70,8 @@ impl Events {
                     ("state_change", state.name().into_pyobject(py)?.into_any().unbind())
                 }
                 Some(Next::Item(item)) => match item.what {
-                    Item::Result(received) => match half.decode(py, &received) {
-                        Ok((object, _)) => ("result", object),
+                    Item::Result(received) => match self.shared.decode(py, &received) {
+                        Ok(object) => ("result", object),
                         Err(error) => ("error", error.into_value(py).into_any()),
                     },
                     Item::Error(error) => ("error", to_py(py, &error).into_value(py).into_any()),

@@ -5,11 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pyo3::prelude::*;
+use pyo3::{intern, prelude::*};
 
 use super::bell::Bell;
 use crate::{
-    core::{inbox::Item, session::State},
+    core::{
+        inbox::{Item, Received},
+        session::State,
+    },
     error::{Error, ErrorKind},
     net::handle::Interest,
     py::{
@@ -102,12 +105,24 @@ impl Shared {
         }
     }
 
+    /// The object for a result; a decoder's coroutine is refused, since nothing here could await it.
+    pub(super) fn decode(&self, py: Python<'_>, received: &Received) -> PyResult<Py<PyAny>> {
+        let (object, is_async) = self.half.decode(py, received)?;
+        if !is_async {
+            return Ok(object);
+        }
+        let _ = object.call_method0(py, intern!(py, "close")); // else Python reports that it was never awaited
+        let why =
+            "decode_message returned something to await, which SyncRealtimeClient cannot: use RealtimeClient";
+        Err(to_py(py, &Error::new(ErrorKind::Decode, why)))
+    }
+
     pub(super) fn receive(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let Some(item) = self.half.net.pop() else {
             return self.half.net.end().map_or(Ok(None), |error| Err(to_py(py, &error)));
         };
         match &item.what {
-            Item::Result(received) => self.half.decode(py, received).map(|(object, _)| Some(object)),
+            Item::Result(received) => self.decode(py, received).map(Some),
             Item::Error(error) | Item::End(error) => Err(to_py(py, error)),
         }
     }

@@ -1,0 +1,128 @@
+//! What goes out: objects become messages, by the codec or by the caller's encoder.
+
+use std::sync::atomic::Ordering;
+
+use pyo3::{
+    exceptions::{PyRuntimeError, PyTypeError},
+    intern,
+    prelude::*,
+    types::{PyBytes, PyDict, PyMapping, PyMemoryView, PyString},
+};
+
+use super::Half;
+use crate::{
+    core::{frame::Kind, outbox::Outgoing, payload::Payload},
+    error::{Error, ErrorKind},
+    py::{
+        encode,
+        lent::{self, LENT},
+        raise::to_py,
+    },
+};
+
+impl Half {
+    /// The message for an input.
+    pub(in crate::py) fn encode(&self, py: Python<'_>, input: &Bound<'_, PyAny>) -> PyResult<Outgoing> {
+        lent::let_go(py);
+        match &self.encoder {
+            None if self.is_raw() => self.encoded(py, input),
+            None => self.sized(py, encode::encode(py, input)?, Kind::Binary),
+            Some(encoder) => self.encoded(py, &encoder.bind(py).call1((input,))?),
+        }
+    }
+
+    /// The message for an input of a request, and the id that it holds.
+    pub(in crate::py) fn encode_request(
+        &self,
+        py: Python<'_>,
+        input: &Bound<'_, PyAny>,
+    ) -> PyResult<(Outgoing, String)> {
+        if self.is_raw() {
+            return Err(PyRuntimeError::new_err(
+                "a raw connection cannot match answers to requests: use send and recv",
+            ));
+        }
+        let fresh = format!("{:08x}-{:x}", self.salt, self.next_request.fetch_add(1, Ordering::Relaxed));
+        let Some(encoder) = &self.encoder else {
+            let (payload, id) = encode::encode_with_request_id(py, input, &fresh)?;
+            return Ok((self.sized(py, payload, Kind::Binary)?, id));
+        };
+        let Ok(mapping) = input.cast::<PyMapping>() else {
+            let kind = kind_of(input);
+            let why = format!(
+                "request needs a mapping, to put a request_id into it, not an object of type '{kind}'"
+            );
+            return Err(encode_error(py, why));
+        };
+        let copy = PyDict::new(py);
+        copy.update(mapping)?;
+        let id = match copy.get_item(intern!(py, "request_id"))? {
+            Some(id) if !id.is_none() => id.extract().map_err(|_| {
+                let kind = kind_of(&id);
+                encode_error(
+                    py,
+                    format!("input.request_id: it must be a str, not an object of type '{kind}'"),
+                )
+            })?,
+            _ => {
+                copy.set_item(intern!(py, "request_id"), fresh.as_str())?;
+                fresh
+            }
+        };
+        Ok((self.encoded(py, &encoder.bind(py).call1((copy,))?)?, id))
+    }
+
+    /// The message for what an encoder gave: bytes go as binary, a str as text.
+    pub(in crate::py) fn encoded(&self, py: Python<'_>, payload: &Bound<'_, PyAny>) -> PyResult<Outgoing> {
+        if let Ok(text) = payload.cast::<PyString>() {
+            let Ok(text) = text.to_str() else {
+                let what = if self.is_raw() { "the message" } else { "what encode_message returned" };
+                return Err(encode_error(py, format!("{what} is a str that holds a lone surrogate")));
+            };
+            return self.sized(py, text.as_bytes().to_vec().into(), Kind::Text);
+        }
+        if let Ok(bytes) = payload.cast::<PyBytes>() {
+            return self.sized(py, copied_or_lent(bytes), Kind::Binary);
+        }
+        // Whatever has the buffer protocol, such as bytearray and memoryview. Not what `bytes()` would take beyond that:
+        // a list of numbers is a message that somebody forgot to encode.
+        let view = PyMemoryView::from(payload).map_err(|error| {
+            if !error.is_instance_of::<PyTypeError>(py) {
+                return error; // such as the ValueError of a released memoryview
+            }
+            let who = if self.is_raw() { "a raw connection takes" } else { "encode_message must return" };
+            let kind = kind_of(payload);
+            PyTypeError::new_err(format!("{who} bytes (sent as binary) or str (sent as text), not {kind}"))
+        })?;
+        let bytes = view.call_method0(intern!(py, "tobytes"))?.cast_into::<PyBytes>()?;
+        self.sized(py, copied_or_lent(&bytes), Kind::Binary)
+    }
+
+    fn sized(&self, py: Python<'_>, payload: Payload, kind: Kind) -> PyResult<Outgoing> {
+        let message = Outgoing { payload, kind, request: None };
+        let (size, limit) = (message.payload.len(), self.net.settings().limits.max_message_size);
+        if size > limit {
+            let text = format!("the message has {size} bytes; max_message_size is {limit}");
+            return Err(to_py(py, &Error::new(ErrorKind::TooLarge, text)));
+        }
+        Ok(message)
+    }
+}
+
+/// The name of an object's type, for an error message.
+fn kind_of(object: &Bound<'_, PyAny>) -> String {
+    object.get_type().name().map_or_else(|_| "something else".to_owned(), |name| name.to_string())
+}
+
+fn encode_error(py: Python<'_>, why: String) -> PyErr {
+    to_py(py, &Error::new(ErrorKind::Encode, why))
+}
+
+fn copied_or_lent(bytes: &Bound<'_, PyBytes>) -> Payload {
+    let contents = bytes.as_bytes();
+    if contents.len() < LENT {
+        contents.to_vec().into()
+    } else {
+        Payload::new(Vec::new(), vec![(0, lent::lend(bytes))])
+    }
+}

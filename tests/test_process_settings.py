@@ -1,0 +1,63 @@
+"""The settings of the process, which the environment holds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+    import os
+    from pathlib import Path
+    from fal_realtime.testing import LocalServer
+
+    with LocalServer() as server:
+        client = server.sync_client()
+        connections = [client.connect("local/echo", use_jwt=False) for _ in range(6)]
+        for n, connection in enumerate(connections):
+            assert connection.request({"n": n}, timeout=10)["n"] == n
+        tasks = Path("/proc/self/task")
+        names = [(task / "comm").read_text().strip() for task in tasks.iterdir()]
+        numbers = [name.removeprefix("fal-realtime-") for name in names if name.startswith("fal-realtime-")]
+        print(len([number for number in numbers if number.isdigit()]))
+        for connection in connections:
+            connection.close()
+"""
+
+
+def io_threads(**environment: str) -> int:
+    """How many I/O threads six connections have."""
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(PROGRAM)],
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=True,
+        env={**os.environ, **environment},
+    )
+    return int(ran.stdout)
+
+
+linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the names of threads are read from /proc")
+
+
+@linux
+@pytest.mark.parametrize(("setting", "threads"), [("1", 1), ("3", 3), ("0", 1), ("many", 1)])
+def test_the_connections_are_spread_over_as_many_io_threads_as_asked_for(setting, threads):
+    assert io_threads(FAL_REALTIME_IO_THREADS=setting) == threads
+
+
+@linux
+def test_one_io_thread_serves_all_connections_by_default():
+    environment = dict.fromkeys(("FAL_REALTIME_IO_THREADS", "FAL_REALTIME_SPIN_US"), "")
+    assert io_threads(**environment) == 1
+
+
+@linux
+@pytest.mark.parametrize("setting", ["200", "-1", "fast"])
+def test_a_thread_that_polls_before_it_sleeps_does_the_same_work(setting):
+    assert io_threads(FAL_REALTIME_SPIN_US=setting) == 1

@@ -104,6 +104,11 @@ impl Outbox {
         self.has_room(self.refused)
     }
 
+    /// Whoever was refused last has given up. Who waits behind it may want less room.
+    pub fn forget_refused(&mut self) {
+        self.refused = 0;
+    }
+
     /// Takes a message, or gives it back when there is no room.
     pub fn accept(&mut self, now: Instant, message: Outgoing, lane: Lane) -> Result<Accepted, Outgoing> {
         if !self.has_room(message.weight()) {

@@ -200,6 +200,11 @@ impl Connection {
         }
     }
 
+    /// Somebody who waited for room has given up.
+    pub fn forget_refused(&self) {
+        self.inner.lock().outbox.forget_refused();
+    }
+
     /// Nobody waits for this request any more.
     pub fn forget_request(&self, key: RequestKey) {
         let mut inner = self.inner.lock();

@@ -234,8 +234,15 @@ impl Operation {
         }
         match stage {
             Stage::Waiting(_, ticket) => {
-                if self.arrive(ticket) {
+                let was_called = self.arrive(ticket);
+                let waited_for_room = self.waits_for_room();
+                if waited_for_room {
+                    native.half.net.forget_refused();
+                }
+                if was_called {
                     self.hand_on();
+                } else if waited_for_room {
+                    native.rearm();
                 }
             }
             Stage::Decoding(decoding) => {

@@ -91,6 +91,11 @@ impl Operation {
         }
     }
 
+    /// It waits, or waited, for room in the outgoing queue.
+    pub(super) fn waits_for_room(&self) -> bool {
+        self.place() == Place::Senders
+    }
+
     /// Whoever is next in the line of this one gets the turn.
     pub(super) fn hand_on(&self) {
         let native = self.connection.get();

@@ -101,6 +101,24 @@ async fn closing_with_reading_paused_sends_what_is_queued_first() {
 }
 
 #[tokio::test]
+async fn what_is_sent_when_the_session_is_known_to_be_over_goes_to_the_next() {
+    let server = Server::new().await;
+    let mut settings = server.settings_without_reconnect();
+    settings.dialect = Dialect::Fal;
+    let client = Client::new(settings);
+    client.send(b"\x80");
+    let mut first = server.accept().await;
+    assert_eq!(next_data(&mut first).await.unwrap(), b"\x80");
+    client.drained().await;
+    // Neither wakes the actor: it reads the end and finds the message in one turn.
+    first.get_mut().try_write(&frame(0x81, TIMEOUT.as_bytes())).unwrap();
+    client.put(b"\x81");
+    let mut second = server.accept().await;
+    assert_eq!(next_data(&mut second).await.unwrap(), b"\x81");
+    client.connection.close();
+}
+
+#[tokio::test]
 async fn a_timeout_leads_to_idle_and_the_next_message_opens_again() {
     let server = Server::new().await;
     let mut settings = server.settings_without_reconnect();

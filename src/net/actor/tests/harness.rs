@@ -94,6 +94,12 @@ impl Client {
         assert!(self.try_send(payload).is_none(), "no room");
     }
 
+    /// Puts a message into the queue without waking the actor.
+    pub(super) fn put(&self, payload: &[u8]) {
+        let mut inner = self.connection.shared().lock();
+        inner.outbox.accept(std::time::Instant::now(), message(payload, None), Lane::Direct).unwrap();
+    }
+
     /// A message is no longer accepted.
     pub(super) fn is_refused(&self) -> bool {
         self.connection.offer(message(b"late", None), Lane::Direct).is_err()

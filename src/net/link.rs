@@ -81,6 +81,8 @@ pub(super) struct Link {
     sleep: Pin<Box<Sleep>>,
     wake_at: Option<Instant>,
     leftover: Bytes,
+    /// The last message was large.
+    expects_large: bool,
     written: Written,
     ending: Ending,
     /// When the ending must be over.
@@ -108,6 +110,7 @@ impl Link {
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             wake_at: None,
             leftover,
+            expects_large: false,
             written: Written::default(),
             ending: Ending::None,
             ends_by: None,

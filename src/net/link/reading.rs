@@ -22,6 +22,11 @@ use crate::{
 
 /// What is read at once. One buffer a thread: a connection that waits for bytes holds none.
 const CHUNK: usize = 64 << 10;
+/// What is read at once after a large message: the next one is probably large too, and but for its beginning it is read
+/// straight into its place.
+const BEGINNING: usize = 4 << 10;
+/// A message that is large in this sense.
+const LARGE: usize = CHUNK / 2;
 /// Reads in one turn, so that one busy socket does not starve the others of its thread.
 const READS: usize = 8;
 
@@ -79,7 +84,8 @@ impl Link {
 
     fn read_chunk(&mut self, context: &mut Context<'_>) -> Result<Poll<io::Result<usize>>, Loss> {
         CHUNK_BUFFER.with_borrow_mut(|chunk| {
-            let mut buffer = ReadBuf::new(chunk);
+            let size = if self.expects_large { BEGINNING } else { CHUNK };
+            let mut buffer = ReadBuf::new(chunk.get_mut(..size).unwrap_or_default());
             match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
                 Poll::Ready(Ok(())) => {
                     let bytes = buffer.filled();
@@ -101,6 +107,7 @@ impl Link {
                 Ok(None) => return Ok(()),
                 Ok(Some(Message::Data { .. })) if self.discarding => {}
                 Ok(Some(Message::Data { kind, payload })) => {
+                    self.expects_large = payload.len() >= LARGE;
                     let verdict = self.intake.take(kind, payload);
                     if self.verdict == Verdict::Nothing {
                         self.verdict = verdict;

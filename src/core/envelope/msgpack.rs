@@ -38,6 +38,27 @@ struct Reader<'a> {
     rest: &'a [u8],
 }
 
+/// For each marker how many bytes its value takes, marker included, where the marker alone says so; else 0.
+const SIZES: [u8; 256] = {
+    let mut sizes = [0; 256];
+    let mut marker = 0;
+    while marker < 256 {
+        sizes[marker] = match marker {
+            0x00..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff => 1,
+            0xa0..=0xbf => 1 + (marker as u8 & 0x1f),
+            0xcc | 0xd0 => 2,
+            0xcd | 0xd1 => 3,
+            0xca | 0xce | 0xd2 => 5,
+            0xcb | 0xcf | 0xd3 => 9,
+            // An extension has one byte more, its type.
+            0xd4..=0xd8 => 2 + (1 << (marker - 0xd4)),
+            _ => 0,
+        };
+        marker += 1;
+    }
+    sizes
+};
+
 impl<'a> Reader<'a> {
     fn classify(&mut self) -> Walk<Inbound<'a>> {
         let Head::Map(pairs) = self.head()? else {
@@ -56,8 +77,14 @@ impl<'a> Reader<'a> {
         Ok(keys.decide())
     }
 
+    #[inline]
     fn key(&mut self) -> Walk<Option<Key>> {
         let start = self.rest;
+        // Nearly every key.
+        if let Some((&marker @ 0xa0..=0xbf, rest)) = start.split_first() {
+            self.rest = rest;
+            return Ok(Key::parse(self.take(usize::from(marker & 0x1f))?));
+        }
         if let Head::Text(length) = self.head()? {
             return Ok(Key::parse(self.take(length)?));
         }
@@ -107,7 +134,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Skips one value with all that is in it.
+    #[inline]
     fn skip(&mut self) -> Walk<()> {
+        let size = self.rest.first().map_or(0, |marker| SIZES[usize::from(*marker)]);
+        if size > 0 { self.take(usize::from(size)).map(drop) } else { self.skip_any() }
+    }
+
+    fn skip_any(&mut self) -> Walk<()> {
         let mut pending: u64 = 1;
         while pending > 0 {
             pending -= 1;

@@ -72,33 +72,66 @@ def with_perf(spec: Spec, event: str, directory: str) -> None:
                 print(f"  {share:>8} {int(period) / spec.counts[-1]:>10,.0f}  {name}")
 
 
-def callgrind_totals(spec: Spec, directory: str) -> dict[str, int]:
-    """Instructions of each thread, and the output files for `callgrind_annotate`."""
+LAYERS = (
+    ("encoding", r"py::encode|py::half::encoding|py::lent"),
+    ("decoding", r"py::decode|py::codec"),
+    ("callbacks, waiting, wakes of the loop", r"fal_realtime::py::"),
+    ("framing and masking", r"core::frame|core::payload|net::writer|net::mask_keys"),
+    ("what a message is", r"core::envelope"),
+    ("queues and the lock", r"net::handle|core::(outbox|inbox|ring|throttle|requests|stats)|parking_lot"),
+    ("reading, meeting, waking the I/O thread", r"fal_realtime::"),
+    ("tokio", r"tokio|mio::"),
+    ("allocating and copying", r"malloc|calloc|realloc|free|mem(move|cpy|set|cmp)|alloc::"),
+    ("uvloop", r"uvloop|libuv|uv__"),
+    ("CPython, the callback included", r"python|ceval|/Objects/|/Python/"),
+)
+"""What a function belongs to: the first pattern that is found in its name. What none is found in is `other`."""
+
+
+def layer_of(function: str) -> str:
+    """The layer of a function."""
+    return next((layer for layer, pattern in LAYERS if re.search(pattern, function)), "other")
+
+
+def callgrind_functions(spec: Spec, directory: str) -> dict[str, dict[str, int]]:
+    """Instructions of each thread by function, start-up included."""
     name = str(Path(directory, f"callgrind.{spec.counts[-1]}"))
     tool = ["valgrind", "--tool=callgrind", "--separate-threads=yes", f"--callgrind-out-file={name}"]
     finished = run([*tool, *worker(spec)], spec)
     if finished.returncode != 0:
         sys.exit(finished.stderr)
-    totals = {}
-    for file in Path(directory).glob(f"callgrind.{spec.counts[-1]}-*"):
-        found = re.search(r"^(?:totals|summary): (\d+)", file.read_text(), re.MULTILINE)
-        totals[file.name.rpartition("-")[2]] = int(found.group(1)) if found else 0
-    return totals
+    threads = {}
+    for file in sorted(Path(directory).glob(f"callgrind.{spec.counts[-1]}-*")):
+        functions: dict[str, int] = {}
+        for line in run(["callgrind_annotate", "--threshold=100", str(file)], spec).stdout.splitlines():
+            found = re.match(r"\s*([\d,]+) \(.*?%\)\s+(\S.*)", line)
+            if found and "PROGRAM" not in line:
+                function = found[2]
+                functions[function] = functions.get(function, 0) + int(found[1].replace(",", ""))
+        threads[file.name.rpartition("-")[2]] = functions
+    return threads
 
 
 def with_callgrind(few: Spec, many: Spec, directory: str) -> None:
     """Two runs, and their difference. Threads take turns under valgrind, so batches are not what they are outside."""
-    before, after = callgrind_totals(few, directory), callgrind_totals(many, directory)
+    before, after = callgrind_functions(few, directory), callgrind_functions(many, directory)
     messages = many.counts[-1] - few.counts[-1]
-    print("\nby thread: instructions a message, without start-up")
-    for thread, total in sorted(after.items()):
-        each = (total - before.get(thread, 0)) / messages
-        print(f"  thread {thread} {each:>12,.0f}" + ("  (the event loop)" if thread == "01" else ""))
-    files = sorted(str(file) for file in Path(directory).glob(f"callgrind.{many.counts[-1]}-*"))
-    for file in files:
-        print(f"\nthread {file.rpartition('-')[2]}, by function, start-up included:")
-        output = run(["callgrind_annotate", "--threshold=90", file], many).stdout.splitlines()
-        print("\n".join(line for line in output if re.match(r"\s*[\d,]+ \(", line) and "PROGRAM" not in line))
+    for thread, functions in after.items():
+        base = before.get(thread, {})
+        each = {name: (count - base.get(name, 0)) / messages for name, count in functions.items()}
+        total = sum(each.values())
+        if total < 1:
+            continue
+        who = "the event loop" if thread == "01" else "an I/O thread"
+        print(f"\nthread {thread} ({who}): {total:,.0f} instructions a message, without start-up")
+        layers: dict[str, float] = {}
+        for name, count in each.items():
+            layers[layer_of(name)] = layers.get(layer_of(name), 0.0) + count
+        for title, figures, limit in (("by layer", layers, 1.0), ("by function", each, total / 100)):
+            print(f"  {title}:")
+            for name, count in sorted(figures.items(), key=lambda item: -item[1]):
+                if count >= limit:
+                    print(f"  {count:>9,.0f}  {name}")
 
 
 def main() -> None:

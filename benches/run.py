@@ -184,6 +184,7 @@ def main() -> None:
         else:
             print(f"skipped {entry.name}: {reason}")
 
+    settings = {"rounds": rounds, "seconds": seconds, "server_threads": options.server_threads}
     measured: dict[str, dict[str, list[Result]]] = {}
     with echo_server(options.server_threads) as server:
         for cell in todo:
@@ -192,20 +193,18 @@ def main() -> None:
                 continue
             measured[cell.id] = run_cell(cell, who, server, rounds, seconds)
             print(*table(cell, measured[cell.id], options.baseline), sep="\n", flush=True)
+            # After each cell: a run that is interrupted keeps what it has measured.
+            report = {"environment": about, "settings": settings, "baseline": options.baseline, "cells": measured}
+            save({**report, "targets": targets.evaluate(measured)}, options.json, options.svg)
+    print("", *targets.lines(targets.evaluate(measured)), sep="\n")
 
-    verdicts = targets.evaluate(measured)
-    print("", *targets.lines(verdicts), sep="\n")
-    report = {
-        "environment": about,
-        "settings": {"rounds": rounds, "seconds": seconds, "server_threads": options.server_threads},
-        "baseline": options.baseline,
-        "cells": measured,
-        "targets": verdicts,
-    }
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
-    if options.svg:
-        options.svg.write_text(plot.draw(report))
+
+def save(report: Mapping[str, Any], to_json: Path | None, to_svg: Path | None) -> None:
+    """Write the report, as far as it goes, where it is wanted."""
+    if to_json:
+        to_json.write_text(json.dumps(report, indent=1) + "\n")
+    if to_svg:
+        to_svg.write_text(plot.draw(report))
 
 
 if __name__ == "__main__":

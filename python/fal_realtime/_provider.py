@@ -30,8 +30,7 @@ def call_in_thread(provider: Callable[[str], Any], argument: str, context: Conte
 
     def run() -> None:
         try:
-            # A copy: a context can be entered once at a time, and one provider may be asked for several apps at once.
-            completer.set_result(_checked(context.copy().run(provider, argument)))
+            completer.set_result(_checked(context.run(provider, argument)))
         except BaseException as error:  # noqa: BLE001 - whatever it is, the waiting connection must hear of it
             completer.set_error(error)
 

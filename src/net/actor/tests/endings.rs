@@ -113,6 +113,9 @@ async fn what_is_sent_when_the_session_is_known_to_be_over_goes_to_the_next() {
     // Neither wakes the actor: it reads the end and finds the message in one turn.
     first.get_mut().try_write(&frame(0x81, TIMEOUT.as_bytes())).unwrap();
     client.put(b"\x81");
+    // Enough for it to do so. (Together with the close frame the end would be another case.)
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    send(&mut first, normal()).await;
     let mut second = server.accept().await;
     assert_eq!(next_data(&mut second).await.unwrap(), b"\x81");
     client.connection.close();

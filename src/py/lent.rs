@@ -14,7 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 use pyo3::{prelude::*, pybacked::PyBackedBytes, types::PyBytes};
 
 /// From this size on a `bytes` object is lent to a message: what that costs, copying it costs too.
-pub(super) const LENT: usize = 4 << 10;
+pub(super) const LENT: usize = 16 << 10;
 /// How often the lock is tried. It is held for nanoseconds, except in a forked child, where it may be held for ever.
 const TRIES: u32 = 1000;
 

@@ -77,7 +77,7 @@ LAYERS = (
     ("decoding", r"py::decode|py::codec"),
     ("callbacks, waiting, wakes of the loop", r"fal_realtime::py::"),
     ("framing and masking", r"core::frame|core::payload|net::writer|net::mask_keys"),
-    ("what a message is", r"core::envelope"),
+    ("what a message is", r"core::envelope|core::str"),
     ("queues and the lock", r"net::handle|core::(outbox|inbox|ring|throttle|requests|stats)|parking_lot"),
     ("reading, meeting, waking the I/O thread", r"fal_realtime::"),
     ("tokio", r"tokio|mio::"),
@@ -90,7 +90,8 @@ LAYERS = (
 
 def layer_of(function: str) -> str:
     """The layer of a function."""
-    return next((layer for layer, pattern in LAYERS if re.search(pattern, function)), "other")
+    name = function.partition(" [")[0]  # without the file that it is in
+    return next((layer for layer, pattern in LAYERS if re.search(pattern, name)), "other")
 
 
 def callgrind_functions(spec: Spec, directory: str) -> dict[str, dict[str, int]]:

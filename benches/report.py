@@ -1,6 +1,7 @@
-"""Writes the figures of a run into a page: `python benches/report.py RUN.json PAGE.md`.
+"""Writes runs into a page, and their data and picture beside it: `python benches/report.py PAGE.md RUN.json…`.
 
-What stands between the two marks in the page is replaced; everything else, the words about the figures, stays.
+What stands between the two marks in the page is replaced; everything else, the words about the figures, stays. Several
+runs, each of other cells, are put together.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import plot
 import run
 import targets
 from cells import METRICS, Cell, cells
@@ -63,15 +65,26 @@ def figures(report: Mapping[str, Any]) -> Iterator[str]:
             yield from cell_table(cell, report["cells"][cell.id], report["baseline"])
 
 
-def main(source: Path, page: Path) -> None:
-    """Replace the figures in `page` by those of `source`."""
+def put_together(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One report of all: the cells of each run as they were measured, the rest from the first."""
+    measured = {name: results for report in reports for name, results in report["cells"].items()}
+    order = [cell.id for cell in cells(quick=False) if cell.id in measured]
+    merged = {name: measured[name] for name in order}
+    return {**reports[0], "cells": merged, "targets": targets.evaluate(merged)}
+
+
+def main(page: Path, sources: Sequence[Path]) -> None:
+    """Replace the figures in `page`, and the files beside it, by those of the runs."""
     before, _, rest = page.read_text().partition(BEGIN)
     _, found, after = rest.partition(END)
     if not found:
         sys.exit(f"{page} has no lines '{BEGIN}' and '{END}'")
-    text = "\n".join(figures(json.loads(source.read_text())))
+    report = put_together([json.loads(source.read_text()) for source in sources])
+    text = "\n".join(figures(report))
     page.write_text(f"{before}{BEGIN}\n{text}\n\n{END}{after}")
+    page.with_suffix(".json").write_text(json.dumps(report) + "\n")
+    page.with_suffix(".svg").write_text(plot.draw(report))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), [Path(argument) for argument in sys.argv[2:]])

@@ -15,12 +15,15 @@ use std::{
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
+use self::large::{Large, stage};
 use super::mask_keys;
 use crate::core::{
-    frame::{Control, MAX_HEADER, close_payload, extend_masked, rotate, write_control, write_header},
+    frame::{Control, MAX_HEADER, close_payload, write_control, write_header},
     outbox::Outgoing,
     payload::Cursor,
 };
+
+mod large;
 
 /// From this size on a message is framed piece by piece: 16 KiB.
 const LARGE: usize = 16 << 10;
@@ -28,8 +31,6 @@ const LARGE: usize = 16 << 10;
 const LARGE_PULLED: usize = usize::MAX / 2;
 /// The staging buffer is filled up to this.
 const STAGING: usize = 64 << 10;
-/// Of a large message so much is staged at a time.
-const PIECE: usize = 256 << 10;
 /// Spare staging buffers that a thread keeps. Connections that write at the same time are few; connections are many.
 const SPARE: usize = 4;
 
@@ -42,16 +43,6 @@ struct Staged {
     message: Outgoing,
     start: usize,
     end: usize,
-}
-
-/// A large message on its way through the staging buffer, which it has for itself.
-struct Large {
-    message: Outgoing,
-    mask: [u8; 4],
-    /// What has been staged.
-    cursor: Cursor,
-    /// Its first byte is with the operating system.
-    begun: bool,
 }
 
 /// What became of the messages of a lost socket.
@@ -142,18 +133,18 @@ impl Writer {
             self.aside.extend(self.staged.drain(first..).map(|staged| staged.message));
             self.release(&mut Written::default());
         }
-        if let Some(large) = self.large.take_if(|large| !large.begun) {
-            self.aside.push(large.message);
+        if let Some(large) = self.large.take_if(|large| !large.has_begun()) {
+            self.aside.push(large.into_message());
         }
     }
 
     /// Takes a large message out of the staging buffer again, if none of it has been written.
     fn unstage(&mut self) {
         if let Some(large) = &mut self.large
-            && !large.begun
-            && large.cursor.passed() > 0
+            && !large.has_begun()
+            && large.is_staged()
         {
-            large.cursor = Cursor::default();
+            large.start_over();
             self.staging.clear();
         }
     }
@@ -163,7 +154,7 @@ impl Writer {
         let mask = mask_keys::next();
         let len = message.payload.len();
         if len >= LARGE {
-            self.large = Some(Large { message, mask, cursor: Cursor::default(), begun: false });
+            self.large = Some(Large::new(message, mask));
             return;
         }
         self.borrow_buffer();
@@ -180,7 +171,7 @@ impl Writer {
             self.ping_waits = true;
         }
         self.unstage();
-        let out = if self.large.as_ref().is_some_and(|large| large.begun) {
+        let out = if self.large.as_ref().is_some_and(Large::has_begun) {
             &mut self.behind
         } else {
             self.borrow_buffer();
@@ -242,27 +233,18 @@ impl Writer {
     fn stage_large(&mut self, written: &mut Written) {
         self.borrow_buffer();
         let Some(large) = &mut self.large else { return };
-        let Large { message, mask, cursor, .. } = large;
-        let len = message.payload.len();
-        if cursor.passed() == len {
+        if !large.stage(&mut self.staging) {
             written.messages += 1;
-            written.bytes += len;
+            written.bytes += large.len();
             self.large = None;
             self.staging.append(&mut self.behind);
-            return;
         }
-        if cursor.passed() == 0 {
-            write_header(&mut self.staging, message.kind, len, *mask);
-        }
-        stage(&mut self.staging, message, cursor, *mask, PIECE);
     }
 
     /// Counts what is written whole.
     fn release(&mut self, written: &mut Written) {
-        if let Some(large) = &mut self.large
-            && large.cursor.passed() > 0
-        {
-            large.begun = true;
+        if let Some(large) = &mut self.large {
+            large.begin();
         }
         while self.staged.front().is_some_and(|staged| staged.end <= self.at) {
             if let Some(staged) = self.staged.pop_front() {
@@ -310,24 +292,14 @@ impl Writer {
             }
         }
         if let Some(large) = self.large {
-            if large.begun {
+            if large.has_begun() {
                 leftover.torn += 1;
             } else {
-                leftover.untouched.push(large.message);
+                leftover.untouched.push(large.into_message());
             }
         }
         leftover.untouched.extend(self.pulled);
         leftover
-    }
-}
-
-/// Appends the next bytes of a message, masked: `most` at most, and no fewer unless it ends.
-fn stage(out: &mut Vec<u8>, message: &Outgoing, cursor: &mut Cursor, mask: [u8; 4], most: usize) {
-    let end = cursor.passed() + most;
-    while cursor.passed() < end {
-        let passed = cursor.passed();
-        let Some(bytes) = cursor.advance(&message.payload, end - passed) else { return };
-        extend_masked(out, bytes, rotate(mask, passed));
     }
 }
 

@@ -54,7 +54,7 @@ class CallOnLoop:
         self._task: asyncio.Task[None] | None = None
 
     def start(self, context: Context) -> None:
-        """Let the loop make the call, within a copy of `context`."""
+        """Let the loop make the call, within a copy of `context`: one can be entered once at a time."""
         self._loop.call_soon_threadsafe(self._start, context=context.copy())
 
     def cancel(self) -> None:

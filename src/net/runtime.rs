@@ -25,8 +25,8 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Result};
 
-/// So many turns of busy connections pass before the others' sockets are looked at. A turn reads up to 512 KiB: with
-/// tokio's own 61 a connection would wait for tens of megabytes of another's.
+/// So many polls of busy connections pass before the others' sockets are looked at. A poll reads up to 2 MiB: with tokio's
+/// own 61 a connection could wait for a hundred megabytes of another's.
 const EVENT_INTERVAL: u32 = 8;
 
 /// How many I/O threads share the connections: `FAL_REALTIME_IO_THREADS`, 1 by default.

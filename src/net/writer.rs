@@ -183,7 +183,8 @@ impl Writer {
     /// Answers a ping. While the peer does not take what is staged, only the newest of its pings will be answered (RFC
     /// 6455, section 5.5.3): a peer that pings and does not read would make the answers pile up.
     pub(super) fn push_pong(&mut self, payload: Bytes) {
-        if self.staging.len() < STAGING && self.large.is_none() {
+        self.unstage();
+        if self.staging.len() < STAGING && !self.large.as_ref().is_some_and(Large::has_begun) {
             self.push_control(Control::Pong, &payload);
         } else {
             self.pong = Some(payload);

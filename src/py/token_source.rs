@@ -216,10 +216,8 @@ impl Provider {
             return Ok(Call { told, on_loop: None });
         }
         let event_loop = self.event_loop(py)?;
-        // A copy: a context can be entered once at a time, and one provider may be asked for several apps at once.
-        let context = self.context.bind(py).call_method0(intern!(py, "copy"))?;
         let call = module.getattr("CallOnLoop")?.call1((&self.function, argument, event_loop, completer))?;
-        call.call_method1("start", (context,))?;
+        call.call_method1("start", (&self.context,))?;
         Ok(Call { told, on_loop: Some(OnLoop { call: call.unbind(), runtime: Handle::current() }) })
     }
 }

@@ -106,10 +106,16 @@ fn a_large_message_is_untouched_until_its_first_byte_and_torn_from_then_on() {
 
 #[test]
 fn a_control_frame_goes_before_a_large_message_or_behind_it_but_never_into_it() {
-    for (begun, order) in [(0, [b'O', 0]), (10, [0, b'O'])] {
+    for (begun, answering, order) in
+        [(0, false, [b'O', 0]), (0, true, [b'O', 0]), (10, false, [0, b'O']), (10, true, [0, b'O'])]
+    {
         let (mut writer, mut pipe) = (writer_with(&[1 << 20]), Pipe { room: 0, bytes: Vec::new() });
         write(&mut writer, &mut pipe, begun);
-        writer.push_control(Control::Pong, b"x");
+        if answering {
+            writer.push_pong(Bytes::from_static(b"x"));
+        } else {
+            writer.push_control(Control::Pong, b"x");
+        }
         let (done, written) = write(&mut writer, &mut pipe, usize::MAX);
         assert!(done && written.messages == 1);
         assert_eq!(read(&pipe), order);

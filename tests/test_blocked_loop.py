@@ -115,6 +115,25 @@ async def test_callbacks_come_in_order_after_the_loop_was_blocked(pinging_peer: 
         assert came == list(range(500))
 
 
+async def test_what_callbacks_have_sent_leaves_though_the_last_of_them_blocks(pinging_peer: PeerProcess) -> None:
+    came: list[int] = []
+    while_blocked: list[int] = []
+
+    def on_result(result: dict[str, int]) -> None:
+        came.append(result["n"])
+        if len(came) % 5:
+            connection.send_nowait({"count": 0})
+            return
+        time.sleep(0.3)
+        while_blocked.append(connection.stats()["pending"])
+
+    async with pinging_peer.connect(on_result=on_result, max_buffering=None) as connection:
+        await connection.send({"count": 20})
+        while len(came) < 20:
+            await asyncio.sleep(0.01)
+    assert while_blocked == [0] * 4
+
+
 def test_the_blocking_client_s_peer_is_answered_while_nobody_calls_it(pinging_peer: PeerProcess) -> None:
     with pinging_peer.connect_sync(reconnect=None) as connection:
         connection.send({"count": 100, "every": 0.02})

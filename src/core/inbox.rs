@@ -3,6 +3,8 @@
 //!
 //! Everything carries the number of its arrival, so that whoever takes from both queues can keep the order.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 
 use super::{
@@ -104,7 +106,7 @@ pub enum Placed {
 #[derive(Debug)]
 pub struct Inbox {
     ring: Ring<Numbered<Item>>,
-    notices: std::collections::VecDeque<Numbered<Notice>>,
+    notices: VecDeque<Numbered<Notice>>,
     /// The requests that wait for an answer.
     pub requests: Requests,
     lossless: bool,
@@ -127,7 +129,7 @@ impl Inbox {
         };
         Self {
             ring,
-            notices: std::collections::VecDeque::new(),
+            notices: VecDeque::new(),
             requests: Requests::default(),
             lossless: max_buffering.is_none(),
             paused: false,
@@ -179,6 +181,28 @@ impl Inbox {
         }
         self.push(Item::Result(received));
         Placed::Queued
+    }
+
+    /// Takes results that answer no request, in their order; their numbers are given here. Leaves `results` empty.
+    pub fn push_results(&mut self, results: &mut VecDeque<Numbered<Item>>) {
+        if !self.lossless {
+            for result in results.drain(..) {
+                if let Item::Result(received) = result.what {
+                    self.push_result(received, None);
+                }
+            }
+            return;
+        }
+        for result in &mut *results {
+            self.next_number += 1;
+            result.number = self.next_number;
+            if let Item::Result(received) = &result.what {
+                self.bytes += received.payload.len() as u64;
+            }
+        }
+        self.received += results.len() as u64;
+        self.pending += results.len() as u64;
+        self.ring.push_all(results);
     }
 
     /// Takes an error that is raised in its place between the results.

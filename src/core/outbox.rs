@@ -3,9 +3,13 @@
 //! Every accepted message ends as exactly one of written, coalesced, dropped or failed; until then it is
 //! pending. The counters live beside the queues, so that the sum holds whenever somebody looks.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use super::{
+    cork::Cork,
     frame::Kind,
     inbox::RequestKey,
     payload::Payload,
@@ -62,6 +66,7 @@ pub struct Outbox {
     /// The ring makes room by dropping the oldest.
     fresh: bool,
     in_flight: usize,
+    cork: Cork,
     /// The weight of the message that was refused last: whoever waits for room waits for this much.
     refused: usize,
     accepted: u64,
@@ -84,6 +89,7 @@ impl Outbox {
             ring,
             fresh: max_buffering.is_some(),
             in_flight: 0,
+            cork: Cork::default(),
             refused: 0,
             accepted: 0,
             written: 0,
@@ -153,6 +159,22 @@ impl Outbox {
         }
     }
 
+    /// A message has just come into the ring. `more`: others will follow at once, or [`Outbox::uncork`] will be called.
+    pub fn cork(&mut self, now: Instant, more: bool) {
+        let bytes = self.ring.back().map_or(0, Weigh::weight);
+        self.cork.queued(now, bytes, self.ring.len() == 1, more);
+    }
+
+    /// What is in the ring waits no longer for more.
+    pub fn uncork(&mut self) {
+        self.cork.pull();
+    }
+
+    /// Until when what is in the ring waits for more; `None`: it is to be written.
+    pub fn corked_until(&self, now: Instant) -> Option<Instant> {
+        self.cork.until(now).filter(|_| self.is_queued())
+    }
+
     /// Moves a held message whose time has come into the ring. Returns the requests displaced by it.
     pub fn tick(&mut self, now: Instant) -> Vec<RequestKey> {
         if !self.throttle.peek_due(now) || !self.has_room(0) {
@@ -183,6 +205,22 @@ impl Outbox {
         let message = self.ring.pop()?;
         self.in_flight += 1;
         Some(message)
+    }
+
+    /// Like [`Outbox::take`] for everything at once, into `to`, which is empty: the time that this takes does not depend
+    /// on how many messages there are. False, and nothing is taken, if they have more than `most` bytes of payload.
+    pub fn take_all(&mut self, most: usize, to: &mut VecDeque<Outgoing>) -> bool {
+        if self.ring.is_empty() || self.ring.weight() > most {
+            return false;
+        }
+        self.in_flight += self.ring.len();
+        self.ring.take_all(to);
+        true
+    }
+
+    /// How many messages [`Outbox::take`] has.
+    pub fn queued(&self) -> usize {
+        self.ring.len()
     }
 
     /// Whether [`Outbox::take`] has something.

@@ -1,6 +1,6 @@
 //! A bounded queue that counts items and bytes and hands back whatever it does not keep.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem};
 
 #[cfg(test)]
 mod tests;
@@ -92,6 +92,28 @@ impl<T: Weigh> Ring<T> {
         }
     }
 
+    /// Appends all of `items`, whatever the limits are, and leaves it empty. When the ring is empty they exchange their
+    /// storage: the time that this takes does not depend on how many items there are.
+    pub fn push_all(&mut self, items: &mut VecDeque<T>) {
+        for item in &*items {
+            self.weight = self.weight.saturating_add(item.weight());
+            self.taken += usize::from(item.takes_slot());
+        }
+        if self.items.is_empty() {
+            mem::swap(&mut self.items, items);
+        } else {
+            self.items.append(items);
+        }
+    }
+
+    /// Takes all items at once into `to`, which is empty and whose storage the ring goes on with.
+    pub fn take_all(&mut self, to: &mut VecDeque<T>) {
+        debug_assert!(to.is_empty());
+        self.weight = 0;
+        self.taken = 0;
+        mem::swap(&mut self.items, to);
+    }
+
     /// Returns an item to the front. It was accepted before, so no limit applies to it.
     pub fn push_front(&mut self, item: T) {
         self.weight = self.weight.saturating_add(item.weight());
@@ -120,6 +142,11 @@ impl<T: Weigh> Ring<T> {
     /// The oldest item.
     pub fn front(&self) -> Option<&T> {
         self.items.front()
+    }
+
+    /// The newest item.
+    pub fn back(&self) -> Option<&T> {
+        self.items.back()
     }
 
     /// How many items there are.
@@ -152,7 +179,7 @@ impl<T: Weigh> Ring<T> {
     pub fn drain(&mut self) -> impl Iterator<Item = T> + use<T> {
         self.weight = 0;
         self.taken = 0;
-        std::mem::take(&mut self.items).into_iter()
+        mem::take(&mut self.items).into_iter()
     }
 
     fn append(&mut self, item: T, weight: usize) {

@@ -134,6 +134,15 @@ impl Connection {
 
     /// Takes a message on its way. The first one opens the connection.
     pub fn offer(self: &Arc<Self>, message: Outgoing, lane: Lane) -> Result<Offered> {
+        self.take_on(message, lane, false)
+    }
+
+    /// Takes a message that others follow at once, for which it may wait, or else [`Connection::uncork`].
+    pub fn offer_more(self: &Arc<Self>, message: Outgoing, lane: Lane) -> Result<Offered> {
+        self.take_on(message, lane, true)
+    }
+
+    fn take_on(self: &Arc<Self>, message: Outgoing, lane: Lane, more: bool) -> Result<Offered> {
         let now = Instant::now();
         let mut inner = self.inner.lock();
         if inner.state == State::Closed || inner.commands.close {
@@ -143,10 +152,16 @@ impl Connection {
             Err(message) => return Ok(Offered::Full(message)),
             Ok(Accepted::Held) => self.wake_to_open(&mut inner, false),
             Ok(Accepted::Queued(displaced)) => {
+                let more = more && inner.looks_again();
+                inner.outbox.cork(now, more);
                 for key in displaced {
                     inner.inbox.requests.fail(key, displaced_error());
                 }
-                self.wake_to_open(&mut inner, false)
+                if inner.state == State::Active && inner.outbox.corked_until(now).is_some() {
+                    Ok(None)
+                } else {
+                    self.wake_to_open(&mut inner, false)
+                }
             }
         };
         let told = inner.inbox.requests.any_settled().then(|| inner.tell(Interest::ANSWERS)).flatten();
@@ -156,6 +171,16 @@ impl Connection {
         }
         run_kick(kick?);
         Ok(Offered::Accepted)
+    }
+
+    /// Nothing follows that the messages of the last moment should wait for.
+    pub fn uncork(&self) {
+        let mut inner = self.inner.lock();
+        let waits = inner.outbox.corked_until(Instant::now()).is_some();
+        inner.outbox.uncork();
+        let kick = if waits { inner.unpark() } else { None };
+        drop(inner);
+        run_kick(kick);
     }
 
     /// Registers a request, to be followed by [`Connection::offer`] of its message.
@@ -259,6 +284,7 @@ impl Connection {
             return;
         }
         inner.commands.close = true;
+        inner.outbox.uncork();
         inner.outbox.cancel_throttled();
         let kind = if inner.state == State::Active {
             let kind = inner.set_state(State::Closing);

@@ -1,5 +1,7 @@
 //! What the messages of one read mean, gathered without any lock, to be handed over in one go.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 
 use super::{
@@ -10,13 +12,16 @@ use crate::{
     core::{
         envelope::{Inbound, classify_binary, classify_text, control_text},
         frame::Kind,
-        inbox::{Notice, Placed, Received},
+        inbox::{Item, Notice, Numbered, Placed, Received},
     },
     error::{Error, ErrorKind},
 };
 
 /// The error codes after which the server ends its session.
 const FATAL: &str = "INTERNAL_ERROR";
+
+/// An idle connection keeps room for so many messages.
+const KEPT: usize = 16;
 
 /// One message, understood.
 enum Arrival {
@@ -50,23 +55,27 @@ fn object_text(text: &str) -> Inbound<'_> {
 /// The arrivals of one read.
 pub(super) struct Intake {
     dialect: Dialect,
+    /// Results that answer no request, before anything else came.
+    plain: VecDeque<Numbered<Item>>,
     arrivals: Vec<Arrival>,
+    /// How many plain results came last time: so many will probably come again.
+    expected: usize,
     /// A request waits: request ids are of interest.
     pub(super) expects_answers: bool,
 }
 
 impl Intake {
     pub(super) fn new(dialect: Dialect) -> Self {
-        Self { dialect, arrivals: Vec::new(), expects_answers: false }
+        Self { dialect, plain: VecDeque::new(), arrivals: Vec::new(), expected: 0, expects_answers: false }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.arrivals.is_empty()
+        self.plain.is_empty() && self.arrivals.is_empty()
     }
 
     /// Whether there is a result among the arrivals.
     pub(super) fn has_result(&self) -> bool {
-        self.arrivals.iter().any(|arrival| matches!(arrival, Arrival::Result(..)))
+        !self.plain.is_empty() || self.arrivals.iter().any(|arrival| matches!(arrival, Arrival::Result(..)))
     }
 
     /// Takes a data message.
@@ -86,6 +95,14 @@ impl Intake {
         let (arrival, verdict) = match inbound {
             Inbound::Result { request_id } => {
                 let id = request_id.filter(|_| self.expects_answers).map(std::borrow::Cow::into_owned);
+                if id.is_none() && self.arrivals.is_empty() {
+                    if self.plain.capacity() == 0 {
+                        self.plain.reserve(self.expected);
+                    }
+                    self.plain
+                        .push_back(Numbered { number: 0, what: Item::Result(Received { kind, payload }) });
+                    return Verdict::Nothing;
+                }
                 (Arrival::Result(Received { kind, payload }, id), Verdict::Nothing)
             }
             Inbound::Error { error, reason } => {
@@ -139,6 +156,14 @@ impl Intake {
     /// Hands everything over, in order. Answers what is there now.
     pub(super) fn deliver(&mut self, inner: &mut Inner) -> Interest {
         let mut kind = Interest::NONE;
+        if !self.plain.is_empty() {
+            self.expected = self.plain.len();
+            inner.inbox.push_results(&mut self.plain);
+            if self.plain.capacity() > KEPT {
+                self.plain = VecDeque::new();
+            }
+            kind = Interest::ITEMS;
+        }
         for arrival in self.arrivals.drain(..) {
             // An app, or whoever is between it and us, may repeat what it was told.
             let arrival = match arrival {
@@ -171,7 +196,7 @@ impl Intake {
             };
             kind = kind.and(more);
         }
-        if self.arrivals.capacity() > 64 {
+        if self.arrivals.capacity() > KEPT {
             self.arrivals = Vec::new();
         }
         kind

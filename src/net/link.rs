@@ -80,6 +80,8 @@ pub(super) struct Link {
     heartbeat: Heartbeat,
     sleep: Pin<Box<Sleep>>,
     wake_at: Option<Instant>,
+    /// Messages come one right after the other: until then somebody must look whether the last of them still wait.
+    watches_until: Option<Instant>,
     leftover: Bytes,
     /// The last message was large.
     expects_large: bool,
@@ -109,6 +111,7 @@ impl Link {
             heartbeat,
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             wake_at: None,
+            watches_until: None,
             leftover,
             expects_large: false,
             written: Written::default(),

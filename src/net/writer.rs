@@ -33,6 +33,8 @@ const LARGE_PULLED: usize = usize::MAX / 2;
 const STAGING: usize = 64 << 10;
 /// Spare staging buffers that a thread keeps. Connections that write at the same time are few; connections are many.
 const SPARE: usize = 4;
+/// An idle connection keeps room for so many messages.
+const KEPT: usize = 16;
 
 thread_local! {
     static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
@@ -72,7 +74,7 @@ pub(super) struct Writer {
     behind: Vec<u8>,
     unflushed: bool,
     /// Messages taken under the lock, to be framed outside of it.
-    pulled: Vec<Outgoing>,
+    pulled: VecDeque<Outgoing>,
     pulled_bytes: usize,
     /// A close frame is to follow everything else.
     closing: bool,
@@ -102,7 +104,15 @@ impl Writer {
     pub(super) fn pull(&mut self, message: Outgoing) {
         let size = message.payload.len();
         self.pulled_bytes += if size < LARGE { size + MAX_HEADER } else { LARGE_PULLED };
-        self.pulled.push(message);
+        self.pulled.push_back(message);
+    }
+
+    /// Where messages that are small together go, all at once, and how many bytes there is room for; `None` while that is
+    /// no question of bytes alone.
+    pub(super) fn pull_all(&mut self) -> Option<(&mut VecDeque<Outgoing>, usize)> {
+        let is_free =
+            self.large.is_none() && self.at == 0 && self.pulled.is_empty() && self.staging.is_empty();
+        is_free.then_some((&mut self.pulled, LARGE))
     }
 
     /// Frames what was pulled.
@@ -276,8 +286,11 @@ impl Writer {
                 }
             });
         }
-        if self.staged.is_empty() && self.staged.capacity() > 16 {
+        if self.staged.is_empty() && self.staged.capacity() > KEPT {
             self.staged = VecDeque::new();
+        }
+        if self.pulled.is_empty() && self.pulled.capacity() > KEPT {
+            self.pulled = VecDeque::new();
         }
     }
 

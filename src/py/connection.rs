@@ -12,6 +12,7 @@ use pyo3::{
 };
 
 use super::{
+    batch,
     client::Client,
     half::{Callbacks, Half},
     operation::{Kind, Operation},
@@ -224,7 +225,16 @@ impl Connection {
         let offered = if crowded {
             Offered::Full(message)
         } else {
-            raised(py, this.half.net.offer(message, Lane::Throttled))?
+            let net = &this.half.net;
+            let in_batch = batch::is_of(net);
+            raised(
+                py,
+                if in_batch {
+                    net.offer_more(message, Lane::Throttled)
+                } else {
+                    net.offer(message, Lane::Throttled)
+                },
+            )?
         };
         match offered {
             Offered::Accepted => Ok(()),

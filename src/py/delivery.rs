@@ -9,6 +9,7 @@ use pyo3::{
 };
 
 use super::{
+    batch::Batch,
     connection::{Connection, Waiting},
     half::{Callbacks, describe},
     operation::wake,
@@ -31,6 +32,7 @@ pub(super) fn hand_out(connection: &Bound<'_, Connection>) -> PyResult<bool> {
         return Ok(false);
     }
     let mut budget = BUDGET;
+    let _batch = Batch::of(&this.half.net);
     loop {
         if let Err(exit) = wake_waiters(connection).and_then(|()| call_back(connection, &mut budget)) {
             this.rearm();

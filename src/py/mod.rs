@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 
 use crate::net::{gate, runtime};
 
+mod batch;
 mod client;
 mod codec;
 mod connection;

@@ -42,6 +42,8 @@ fn ids(inbox: &mut Inbox) -> Vec<u64> {
 #[derive(Debug, Clone)]
 enum Step {
     Result,
+    /// So many results at once.
+    Results(u64),
     /// A result with the id of one of the requests, waiting or not.
     Answer(usize),
     Error,
@@ -60,6 +62,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => Just(Step::Result),
+        2 => (0..5_u64).prop_map(Step::Results),
         4 => (0..8_usize).prop_map(Step::Answer),
         1 => Just(Step::Error),
         1 => Just(Step::End),
@@ -107,8 +110,12 @@ impl Model {
     }
 
     fn queued(&mut self, what: Option<u64>) {
+        self.queued_as(self.inbox.next_number, what);
+    }
+
+    fn queued_as(&mut self, number: u64, what: Option<u64>) {
         let mut ends = Vec::new();
-        let is_end = self.ends.contains(&self.inbox.next_number);
+        let is_end = self.ends.contains(&number);
         while !is_end
             && self.ring.keys().filter(|number| !self.ends.contains(number)).count() >= self.capacity
         {
@@ -119,7 +126,7 @@ impl Model {
                 self.dropped.extend(oldest);
             }
         }
-        self.ring.insert(self.inbox.next_number, what);
+        self.ring.insert(number, what);
         self.ring.extend(ends);
     }
 
@@ -150,6 +157,19 @@ impl Model {
                 self.next += 1;
                 assert_eq!(self.inbox.push_result(result(self.next), None), Placed::Queued);
                 self.queued(Some(self.next));
+            }
+            Step::Results(count) => {
+                let first = self.inbox.next_number + 1;
+                let mut results = (1..=count)
+                    .map(|n| Numbered { number: 0, what: Item::Result(result(self.next + n)) })
+                    .collect();
+                self.inbox.push_results(&mut results);
+                assert!(results.is_empty());
+                for number in first..first + count {
+                    self.next += 1;
+                    self.queued_as(number, Some(self.next));
+                }
+                assert_eq!(self.inbox.next_number + 1, first + count);
             }
             Step::Answer(which) => self.answered(which),
             Step::Error => {

@@ -45,6 +45,7 @@ enum Step {
     Advance(Duration),
     Tick,
     Take(usize),
+    TakeAll,
     Wrote(usize),
     /// The socket is lost: so many messages were torn.
     Lost {
@@ -67,6 +68,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..150_u64).prop_map(|ms| Step::Advance(Duration::from_millis(ms))),
         3 => Just(Step::Tick),
         4 => (1..6_usize).prop_map(Step::Take),
+        1 => Just(Step::TakeAll),
         3 => (1..6_usize).prop_map(Step::Wrote),
         1 => (0..2_usize).prop_map(|torn| Step::Lost { torn }),
         1 => Just(Step::CancelThrottled),
@@ -115,6 +117,15 @@ impl Model {
                     assert_eq!(weight, message.as_ref().map(Weigh::weight));
                     self.in_flight.extend(message);
                 }
+            }
+            Step::TakeAll => {
+                const MOST: usize = 1 << 20;
+                let (queued, weight) = (self.outbox.queued(), self.outbox.ring.weight());
+                let mut all = VecDeque::new();
+                let taken = self.outbox.take_all(MOST, &mut all);
+                assert_eq!(taken, queued > 0 && weight <= MOST);
+                assert_eq!(all.len(), if taken { queued } else { 0 });
+                self.in_flight.extend(all);
             }
             Step::Wrote(count) => {
                 let count = count.min(self.in_flight.len());

@@ -128,6 +128,8 @@ enum Op {
     PushFront(usize),
     Pop,
     Drain,
+    PushAll(Vec<usize>),
+    TakeAll,
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -136,6 +138,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => (0..12_usize).prop_map(Op::PushFront),
         3 => Just(Op::Pop),
         1 => Just(Op::Drain),
+        1 => prop::collection::vec(0..12_usize, 0..4).prop_map(Op::PushAll),
+        1 => Just(Op::TakeAll),
     ];
     prop::collection::vec(op, 0..200)
 }
@@ -196,9 +200,22 @@ proptest! {
                     taken += drained.len();
                     prop_assert_eq!(drained, model.drain(..).collect::<Vec<_>>());
                 }
+                Op::PushAll(weights) => {
+                    offered += weights.len();
+                    let mut new: VecDeque<_> = weights.into_iter().map(|weight| item(id, weight)).collect();
+                    model.extend(&new);
+                    ring.push_all(&mut new);
+                    prop_assert!(new.is_empty());
+                }
+                Op::TakeAll => {
+                    let mut all = VecDeque::new();
+                    ring.take_all(&mut all);
+                    taken += all.len();
+                    prop_assert_eq!(all, std::mem::take(&mut model));
+                }
             }
             prop_assert!(ring.iter().eq(model.iter()));
-            prop_assert_eq!(ring.front(), model.front());
+            prop_assert_eq!((ring.front(), ring.back()), (model.front(), model.back()));
             prop_assert_eq!(ring.weight(), sum(&model));
             prop_assert_eq!(ring.is_empty(), model.is_empty());
             prop_assert_eq!(offered, refused + displaced + taken + ring.len());

@@ -58,6 +58,8 @@ pub(in crate::net) struct Inner {
     pub(in crate::net) commands: Commands,
     /// The actor sleeps and is to be woken with this.
     pub(in crate::net) parked: Option<Waker>,
+    /// Though parked, it will look again within the time that messages wait for each other.
+    pub(in crate::net) watched: bool,
     pub(in crate::net) routes: Routes,
     pub(in crate::net) told: Told,
     pub(super) io: Option<Io>,
@@ -95,6 +97,7 @@ impl Inner {
             openings: 0,
             commands: Commands::default(),
             parked: None,
+            watched: false,
             routes: Routes::default(),
             told: Told::new(&settings.headers),
             io: None,
@@ -108,6 +111,11 @@ impl Inner {
     pub(super) fn unpark(&mut self) -> Option<Kick> {
         let waker = self.parked.take()?;
         Some(Kick::Wake(self.io.clone()?, waker))
+    }
+
+    /// Whether the actor comes by soon without being woken.
+    pub(super) fn looks_again(&self) -> bool {
+        self.parked.is_none() || self.watched
     }
 
     /// See [`Connection::arm`](super::Connection::arm).

@@ -4,8 +4,14 @@ use std::{task::Context, time::Instant};
 
 use super::{Ending, Event, Link};
 use crate::{
+    core::cork::PATIENCE,
     error::{Error, ErrorKind},
-    net::{handle::Interest, intake::Verdict, wakes},
+    net::{
+        handle::{Inner, Interest},
+        intake::Verdict,
+        wakes,
+        writer::Writer,
+    },
 };
 
 /// What a meeting with the caller's threads came to.
@@ -30,6 +36,7 @@ impl Link {
         let had_result = !self.accepted && self.intake.has_result();
         let mut met = Met { pulled: false, held_back: false, parked: false, had_result, event: None };
         let closing = matches!(self.ending, Ending::AwaitingPeer);
+        let now = Instant::now();
         let mut inner = self.connection.shared().lock();
         let mut kind = Interest::NONE;
         if !self.intake.is_empty() {
@@ -46,28 +53,26 @@ impl Link {
             self.close_asked = true;
             met.event = Some(Event::CloseAsked);
         }
-        if inner.outbox.deadline().is_some_and(|at| at <= Instant::now()) {
-            for key in inner.outbox.tick(Instant::now()) {
+        if inner.outbox.deadline().is_some_and(|at| at <= now) {
+            for key in inner.outbox.tick(now) {
                 inner.inbox.requests.fail(key, displaced());
                 kind = kind.and(Interest::ANSWERS);
             }
         }
+        // What is to be written before the end of the link waits for nothing.
+        let corked_until = inner.outbox.corked_until(now).filter(|_| matches!(self.ending, Ending::None));
+        self.watches_until = corked_until.or(self.watches_until.filter(|until| now < *until));
         // Once the session is over, what is queued is for the next one.
-        let may_pull = self.may_write && self.verdict == Verdict::Nothing;
+        let may_pull = self.may_write && self.verdict == Verdict::Nothing && corked_until.is_none();
         if may_pull && matches!(self.ending, Ending::None | Ending::Flushing | Ending::Condemned(_)) {
-            while let Some(next) = inner.outbox.next_weight()
-                && self.writer.wants(next)
-                && let Some(message) = inner.outbox.take()
-            {
-                if let Some(key) = message.request {
-                    inner.inbox.requests.set_sent(key, true);
-                }
-                self.writer.pull(message);
-                met.pulled = true;
-            }
+            let queued = inner.outbox.queued();
+            met.pulled = pull(&mut self.writer, &mut inner);
             met.held_back = inner.outbox.is_queued();
             if met.pulled {
                 kind = kind.and(Interest::ROOM);
+            }
+            if met.pulled && queued > 1 {
+                self.watches_until = Some(now + PATIENCE);
             }
         }
         // When the server no longer takes messages, there is nothing to flush.
@@ -99,6 +104,7 @@ impl Link {
             if !inner.parked.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
                 inner.parked = Some(context.waker().clone());
             }
+            inner.watched = self.watches_until.is_some();
             met.parked = true;
         } else {
             inner.parked = None;
@@ -107,6 +113,7 @@ impl Link {
             self.wake_at_for_throttle(inner.outbox.deadline()),
             self.heartbeat.deadline(),
             self.ends_by,
+            self.watches_until,
         ]);
         let told = inner.tell(kind);
         drop(inner);
@@ -124,6 +131,28 @@ impl Link {
     fn wake_at_for_throttle(&self, deadline: Option<Instant>) -> Option<Instant> {
         deadline.filter(|_| self.may_write)
     }
+}
+
+/// Gives the writer as many messages as it takes; whether there was one.
+fn pull(writer: &mut Writer, inner: &mut Inner) -> bool {
+    let mut pulled = false;
+    // If no request waits, nobody asks which messages are with the socket: no need to look at each under the lock.
+    if !inner.inbox.requests.any_waiting()
+        && let Some((to, most)) = writer.pull_all()
+    {
+        pulled = inner.outbox.take_all(most, to);
+    }
+    while let Some(next) = inner.outbox.next_weight()
+        && writer.wants(next)
+        && let Some(message) = inner.outbox.take()
+    {
+        if let Some(key) = message.request {
+            inner.inbox.requests.set_sent(key, true);
+        }
+        writer.pull(message);
+        pulled = true;
+    }
+    pulled
 }
 
 fn earliest<const N: usize>(times: [Option<Instant>; N]) -> Option<Instant> {

@@ -5,7 +5,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::harness::{Client, Server, echo, frame, next_data, number, numbered, send, soon, until};
+use super::harness::{
+    Client, Server, echo, frame, message, next_close, next_data, number, numbered, send, soon, until,
+};
 use crate::{
     core::{inbox::HIGH_WATER, outbox::Lane, session::State},
     error::ErrorKind,
@@ -269,4 +271,40 @@ async fn the_last_of_a_throttled_burst_arrives() {
     let s = client.stats();
     assert_eq!((s.accepted, s.written + s.coalesced), (50, 50));
     client.connection.close();
+}
+
+#[tokio::test]
+async fn messages_that_wait_for_more_leave_when_nothing_follows() {
+    let server = Server::new().await;
+    let client = Client::new(server.settings());
+    let offer =
+        |number| client.connection.offer_more(message(&numbered(number, 8), None), Lane::Throttled).unwrap();
+    client.send(&numbered(0, 8));
+    let mut socket = server.accept().await;
+    assert_eq!(number(&next_data(&mut socket).await.unwrap()), 0);
+    let mut next = 1;
+    // Without being uncorked they leave all the same, and uncorked at once.
+    for uncorks in [false, true].repeat(20) {
+        for last in [next + 1, next + 30] {
+            for number in next..=last {
+                offer(number);
+            }
+            if uncorks {
+                client.connection.uncork();
+            }
+            for expected in next..=last {
+                assert_eq!(number(&next_data(&mut socket).await.unwrap()), expected);
+            }
+            next = last + 1;
+        }
+    }
+    // As they do when the connection closes.
+    offer(next);
+    offer(next + 1);
+    client.connection.close();
+    assert_eq!(number(&next_data(&mut socket).await.unwrap()), next);
+    assert_eq!(number(&next_data(&mut socket).await.unwrap()), next + 1);
+    assert_eq!(next_close(&mut socket).await, 1000);
+    client.state(State::Closed).await;
+    assert_eq!(client.stats().written, next + 2);
 }

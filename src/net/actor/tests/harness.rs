@@ -154,7 +154,7 @@ impl Client {
     }
 }
 
-fn message(payload: &[u8], request: Option<RequestKey>) -> Outgoing {
+pub(super) fn message(payload: &[u8], request: Option<RequestKey>) -> Outgoing {
     Outgoing { payload: payload.to_vec().into(), kind: Kind::Binary, request }
 }
 

@@ -1,0 +1,135 @@
+//! Messages that follow each other at once wait for each other, so that they leave together: with small ones it is the
+//! system call that costs, on both ends of the connection.
+//!
+//! Named after TCP's `TCP_CORK`. What waits leaves when there is enough of it, when whoever sends stops or takes longer,
+//! and after [`PATIENCE`] in any case.
+
+use std::time::{Duration, Instant};
+
+/// So many messages do not wait for more. Measured with 64 in flight: 8, 12 and 16 of 200 bytes gave 1.22, 1.45 and 1.21
+/// times the throughput of sending each when it comes; fewer make more system calls, more leave the other end idle.
+const ENOUGH: usize = 12;
+/// So many bytes do not wait for more: 32 KiB.
+const ENOUGH_BYTES: usize = 32 << 10;
+/// Messages that are further apart do not wait for each other.
+const APART: Duration = Duration::from_micros(5);
+/// How long a message may wait.
+pub const PATIENCE: Duration = Duration::from_millis(1);
+
+/// Says whether the messages in a queue wait for more.
+#[derive(Debug, Default)]
+pub struct Cork {
+    /// When it was put in; `None` while it is out.
+    since: Option<Instant>,
+    /// What waits.
+    messages: usize,
+    bytes: usize,
+    /// When the last message was queued.
+    last: Option<Instant>,
+}
+
+impl Cork {
+    /// A message was queued, `first` of all that are. `more`: others will follow at once, or the cork will be pulled.
+    pub fn queued(&mut self, now: Instant, bytes: usize, first: bool, more: bool) {
+        let last = self.last.replace(now);
+        let follows = last.is_some_and(|last| now.saturating_duration_since(last) <= APART);
+        if !(more && follows) {
+            self.since = None;
+            return;
+        }
+        if first {
+            self.since = Some(now);
+            self.messages = 0;
+            self.bytes = 0;
+        }
+        self.messages += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.messages >= ENOUGH || self.bytes >= ENOUGH_BYTES {
+            self.since = None;
+        }
+    }
+
+    /// Nothing waits any longer.
+    pub fn pull(&mut self) {
+        self.since = None;
+    }
+
+    /// Until when what is queued waits, unless more comes or the cork is pulled; `None`: it does not.
+    pub fn until(&self, now: Instant) -> Option<Instant> {
+        self.since.map(|since| since + PATIENCE).filter(|until| now < *until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT_ONCE: Duration = Duration::from_micros(1);
+
+    /// Queues messages of `bytes` one after the other, `apart` from each other, behind one that has left already.
+    fn burst(count: usize, bytes: usize, apart: Duration, more: bool) -> (Cork, Instant) {
+        let (mut cork, mut now) = (Cork::default(), Instant::now());
+        cork.queued(now, bytes, true, more);
+        for number in 0..count {
+            now += apart;
+            cork.queued(now, bytes, number == 0, more);
+        }
+        (cork, now)
+    }
+
+    #[test]
+    fn a_message_alone_does_not_wait() {
+        let (cork, now) = burst(0, 100, AT_ONCE, true);
+        assert_eq!(cork.until(now), None);
+    }
+
+    #[test]
+    fn what_waits_and_what_does_not() {
+        for (count, bytes, apart, more, waits) in [
+            (1, 100, AT_ONCE, true, true),
+            (ENOUGH - 1, 100, AT_ONCE, true, true),
+            (ENOUGH, 100, AT_ONCE, true, false),
+            (1, ENOUGH_BYTES - 1, AT_ONCE, true, true),
+            (1, ENOUGH_BYTES, AT_ONCE, true, false),
+            (3, ENOUGH_BYTES / 3, AT_ONCE, true, true),
+            (4, ENOUGH_BYTES / 3, AT_ONCE, true, false),
+            (2, 100, APART, true, true),
+            (2, 100, APART + AT_ONCE, true, false),
+            (2, 100, AT_ONCE, false, false),
+        ] {
+            let (cork, now) = burst(count, bytes, apart, more);
+            assert_eq!(cork.until(now).is_some(), waits, "{count} of {bytes}, {apart:?} apart, more: {more}");
+        }
+    }
+
+    #[test]
+    fn a_sender_that_takes_longer_sends_what_waits() {
+        let (mut cork, now) = burst(2, 100, AT_ONCE, true);
+        cork.queued(now + APART * 2, 100, false, true);
+        assert_eq!(cork.until(now + APART * 2), None);
+    }
+
+    #[test]
+    fn behind_one_that_does_not_wait_none_does() {
+        let (mut cork, now) = burst(0, 100, AT_ONCE, true);
+        cork.queued(now + AT_ONCE, 100, false, true);
+        assert_eq!(cork.until(now + AT_ONCE), None);
+    }
+
+    #[test]
+    fn patience_ends() {
+        let (cork, now) = burst(1, 100, AT_ONCE, true);
+        assert_eq!(cork.until(now), Some(now + PATIENCE));
+        assert_eq!(cork.until(now + PATIENCE), None);
+    }
+
+    #[test]
+    fn a_pulled_cork_stays_out_until_the_queue_begins_anew() {
+        let (mut cork, now) = burst(2, 100, AT_ONCE, true);
+        cork.pull();
+        cork.queued(now + AT_ONCE, 100, false, true);
+        assert_eq!(cork.until(now + AT_ONCE), None);
+        cork.queued(now + AT_ONCE * 2, 100, true, true);
+        assert!(cork.until(now + AT_ONCE * 2).is_some());
+    }
+}

@@ -1,6 +1,7 @@
 //! The echo itself: frames of RFC 6455 in, the same frames unmasked out.
 
 use std::{
+    cell::RefCell,
     collections::VecDeque,
     io,
     pin::Pin,
@@ -21,6 +22,13 @@ const MAX_HEADER: usize = 14;
 const SEGMENT: usize = 256 * 1024;
 /// A frame of this size starts a segment of its own, so that it is never moved.
 const LARGE: u64 = 32 * 1024;
+
+/// So many segments that were written are kept for the next ones: a client that sends ahead must not pay for fresh memory.
+const MAX_SPARES: usize = 128;
+
+thread_local! {
+    static SPARES: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// What a binary message is answered with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +66,6 @@ pub(crate) struct Echo {
     ready: VecDeque<Vec<u8>>,
     written: usize,
     backlog: usize,
-    /// A segment that was written, for the next one.
-    spare: Vec<u8>,
     closing: bool,
 }
 
@@ -75,7 +81,6 @@ impl Echo {
             ready: VecDeque::new(),
             written: 0,
             backlog: 0,
-            spare: Vec::new(),
             closing: false,
         }
     }
@@ -175,7 +180,7 @@ impl Echo {
         if self.complete == 0 {
             return;
         }
-        let mut rest = std::mem::take(&mut self.spare);
+        let mut rest = SPARES.with_borrow_mut(Vec::pop).unwrap_or_default();
         rest.extend_from_slice(&self.output[self.complete..]);
         self.output.truncate(self.complete);
         if let Some(frame) = &mut self.frame {
@@ -201,9 +206,14 @@ impl Echo {
             return;
         }
         self.written = 0;
-        self.spare = self.ready.pop_front().unwrap_or_default();
-        self.backlog -= self.spare.len();
-        self.spare.clear();
+        let Some(mut segment) = self.ready.pop_front() else { return };
+        self.backlog -= segment.len();
+        segment.clear();
+        SPARES.with_borrow_mut(|spares| {
+            if spares.len() < MAX_SPARES {
+                spares.push(segment);
+            }
+        });
     }
 }
 

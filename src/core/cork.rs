@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// times the throughput of sending each when it comes; fewer make more system calls, more leave the other end idle.
 const ENOUGH: usize = 12;
 /// So many bytes do not wait for more: 32 KiB.
-const ENOUGH_BYTES: usize = 32 << 10;
+const ENOUGH_BYTES: usize = 16 << 10;
 /// Messages that are further apart do not wait for each other.
 const APART: Duration = Duration::from_micros(5);
 /// How long a message may wait.

@@ -74,7 +74,7 @@ pub enum Message {
     Data {
         /// Text or binary. The payload of a text message is valid UTF-8.
         kind: Kind,
-        /// The payload. Owns its memory alone: keeping it keeps nothing else.
+        /// The payload. From [`FrameReader::feed`] it owns its memory alone: keeping it keeps nothing else.
         payload: Bytes,
     },
     /// A ping; to be answered by a pong with the same payload.

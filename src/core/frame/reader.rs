@@ -61,6 +61,17 @@ impl FrameReader {
     /// The peer broke the protocol. The partial message is gone, and every later call fails alike.
     #[inline]
     pub fn feed(&mut self, input: &mut &[u8]) -> Result<Option<Message>, Violation> {
+        self.feed_kept(input, Recycled::copy)
+    }
+
+    /// Like [`feed`](Self::feed); `keep` makes the payload of a message that lies whole in the input something that lasts,
+    /// which may be a reference to the memory of the input instead of a copy.
+    #[inline]
+    pub fn feed_kept(
+        &mut self,
+        input: &mut &[u8],
+        keep: impl Fn(&[u8]) -> Bytes,
+    ) -> Result<Option<Message>, Violation> {
         match self.state {
             State::Open => {}
             State::Closed => {
@@ -69,7 +80,7 @@ impl FrameReader {
             }
             State::Failed(violation) => return Err(violation),
         }
-        let result = self.read(input);
+        let result = self.read(input, keep);
         match &result {
             Ok(Some(Message::Close { .. })) => self.end(State::Closed),
             Err(violation) => self.end(State::Failed(*violation)),
@@ -109,12 +120,16 @@ impl FrameReader {
     }
 
     #[inline]
-    fn read(&mut self, input: &mut &[u8]) -> Result<Option<Message>, Violation> {
+    fn read(
+        &mut self,
+        input: &mut &[u8],
+        keep: impl Fn(&[u8]) -> Bytes,
+    ) -> Result<Option<Message>, Violation> {
         loop {
             let Some(frame) = self.frame else {
                 let Some(header) = self.header.take(input, self.role)? else { return Ok(None) };
                 let frame = self.admit(&header)?;
-                if let Some(message) = whole(&frame, input)? {
+                if let Some(message) = whole(&frame, input, &keep)? {
                     return Ok(Some(message));
                 }
                 self.begin(frame);
@@ -188,16 +203,20 @@ impl FrameReader {
     }
 }
 
-/// The fast path: an unfragmented message, all of it in `input`. One copy, one allocation of its exact size.
+/// The fast path: an unfragmented message, all of it in `input`.
 #[inline]
-fn whole(frame: &Frame, input: &mut &[u8]) -> Result<Option<Message>, Violation> {
+fn whole(
+    frame: &Frame,
+    input: &mut &[u8],
+    keep: impl Fn(&[u8]) -> Bytes,
+) -> Result<Option<Message>, Violation> {
     if !frame.fin || frame.opcode == Opcode::Continuation {
         return Ok(None);
     }
     let Some((payload, rest)) = input.split_at_checked(frame.end) else { return Ok(None) };
     *input = rest;
     let payload = match frame.key {
-        None => Recycled::copy(payload),
+        None => keep(payload),
         Some(key) => {
             let mut payload = payload.to_vec();
             apply_mask(&mut payload, key);

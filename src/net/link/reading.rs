@@ -3,17 +3,18 @@
 use std::{
     cell::RefCell,
     io,
-    pin::Pin,
     task::{Context, Poll},
     time::Instant,
 };
 
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use bytes::{BufMut, Bytes};
+use tokio::io::AsyncReadExt;
 
 use super::{ANSWERS, Ending, Link, broken};
 use crate::{
     core::{
         frame::{Control, Message, Violation, close_payload},
+        pool::{self, Recycled},
         session::Loss,
     },
     error::{Error, ErrorKind},
@@ -22,6 +23,11 @@ use crate::{
 
 /// What is read at once. One buffer a thread: a connection that waits for bytes holds none.
 const CHUNK: usize = 64 << 10;
+/// A buffer with so much in it is handed over with the messages in it, instead of their being copied: a quarter of it, so
+/// that what waits to be taken holds no more than a few times its own size.
+const HANDED_OVER: usize = CHUNK / 4;
+/// Messages from this size on are not copied out of such a buffer. Smaller ones are: one of them must not hold all of it.
+const IN_PLACE: usize = 4 << 10;
 /// What is read at once after a large message: the next one is probably large too, and but for its beginning it is read
 /// straight into its place.
 const BEGINNING: usize = 4 << 10;
@@ -31,7 +37,7 @@ const LARGE: usize = CHUNK / 2;
 const READS: usize = 8;
 
 thread_local! {
-    static CHUNK_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into_boxed_slice());
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Link {
@@ -44,7 +50,7 @@ impl Link {
         }
         if !self.leftover.is_empty() {
             let bytes = std::mem::take(&mut self.leftover);
-            self.understand(&bytes)?;
+            self.understand(&bytes, Recycled::copy)?;
         }
         for _ in 0..READS {
             if self.verdict != Verdict::Nothing {
@@ -64,7 +70,7 @@ impl Link {
                 Some(poll) => {
                     if let Poll::Ready(Ok(1..)) = poll {
                         self.heartbeat.activity(Instant::now());
-                        self.understand(&[])?;
+                        self.understand(&[], Recycled::copy)?;
                     }
                     poll
                 }
@@ -83,27 +89,33 @@ impl Link {
     }
 
     fn read_chunk(&mut self, context: &mut Context<'_>) -> Result<Poll<io::Result<usize>>, Loss> {
-        CHUNK_BUFFER.with_borrow_mut(|chunk| {
-            let size = if self.expects_large { BEGINNING } else { CHUNK };
-            let mut buffer = ReadBuf::new(chunk.get_mut(..size).unwrap_or_default());
-            match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
-                Poll::Ready(Ok(())) => {
-                    let bytes = buffer.filled();
-                    if !bytes.is_empty() {
-                        self.heartbeat.activity(Instant::now());
-                        self.understand(bytes)?;
-                    }
-                    Ok(Poll::Ready(Ok(bytes.len())))
-                }
-                Poll::Ready(Err(error)) => Ok(Poll::Ready(Err(error))),
-                Poll::Pending => Ok(Poll::Pending),
+        let mut buffer = BUFFER.take();
+        if buffer.capacity() == 0 {
+            // Without memory, reading into it is what fails.
+            buffer = pool::take(CHUNK).unwrap_or_default();
+        }
+        let size = if self.expects_large { BEGINNING } else { CHUNK };
+        let read = std::pin::pin!(self.stream.read_buf(&mut (&mut buffer).limit(size))).poll(context);
+        let mut understood = Ok(());
+        if let Poll::Ready(Ok(1..)) = read {
+            self.heartbeat.activity(Instant::now());
+            if buffer.len() >= HANDED_OVER {
+                let shared = Recycled::bytes(std::mem::take(&mut buffer));
+                understood = self.understand(&shared, |payload| {
+                    if payload.len() < IN_PLACE { Recycled::copy(payload) } else { shared.slice_ref(payload) }
+                });
+            } else {
+                understood = self.understand(&buffer, Recycled::copy);
+                buffer.clear();
             }
-        })
+        }
+        BUFFER.set(buffer);
+        understood.map(|()| read)
     }
 
-    fn understand(&mut self, mut bytes: &[u8]) -> Result<(), Loss> {
+    fn understand(&mut self, mut bytes: &[u8], keep: impl Fn(&[u8]) -> Bytes) -> Result<(), Loss> {
         loop {
-            match self.reader.feed(&mut bytes) {
+            match self.reader.feed_kept(&mut bytes, &keep) {
                 Ok(None) => return Ok(()),
                 Ok(Some(Message::Data { .. })) if self.discarding => {}
                 Ok(Some(Message::Data { kind, payload })) => {

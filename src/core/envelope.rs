@@ -11,7 +11,7 @@ mod msgpack;
 mod tests;
 
 pub use json::{classify_text, control_text};
-pub use msgpack::classify_binary;
+pub use msgpack::{classify_binary, classify_binary_without_id};
 
 /// A message from the server, as far as the connection must know it.
 #[derive(Debug, Clone, PartialEq)]

@@ -38,15 +38,15 @@ pub struct Received {
     pub payload: Bytes,
 }
 
-/// What [`Inbox::pop`] gives.
+/// What [`Inbox::pop`] gives. Errors are boxed, so that a queue of results is a third of the size.
 #[derive(Debug)]
 pub enum Item {
     /// A result.
     Result(Received),
     /// An error that belongs between the results around it (no `on_error` took it).
-    Error(Error),
+    Error(Box<Error>),
     /// The end of a stream, or of the connection.
-    End(Error),
+    End(Box<Error>),
 }
 
 /// What callbacks other than `on_result` are told.
@@ -207,12 +207,12 @@ impl Inbox {
 
     /// Takes an error that is raised in its place between the results.
     pub fn push_error(&mut self, error: Error) {
-        self.push(Item::Error(error));
+        self.push(Item::Error(Box::new(error)));
     }
 
     /// Takes the end of a stream.
     pub fn push_end(&mut self, reason: Error) {
-        self.push(Item::End(reason));
+        self.push(Item::End(Box::new(reason)));
     }
 
     /// Takes a notice. When too many wait, the oldest goes.

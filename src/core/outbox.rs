@@ -171,8 +171,8 @@ impl Outbox {
     }
 
     /// Until when what is in the ring waits for more; `None`: it is to be written.
-    pub fn corked_until(&self, now: Instant) -> Option<Instant> {
-        self.cork.until(now).filter(|_| self.is_queued())
+    pub fn corked_until(&self) -> Option<Instant> {
+        self.cork.until().filter(|_| self.is_queued())
     }
 
     /// Moves a held message whose time has come into the ring. Returns the requests displaced by it.

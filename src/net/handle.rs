@@ -134,22 +134,24 @@ impl Connection {
 
     /// Takes a message on its way. The first one opens the connection.
     pub fn offer(self: &Arc<Self>, message: Outgoing, lane: Lane) -> Result<Offered> {
-        self.take_on(message, lane, false)
+        self.take_on(message, lane, false).map(|(offered, _)| offered)
     }
 
-    /// Takes a message that others follow at once, for which it may wait, or else [`Connection::uncork`].
-    pub fn offer_more(self: &Arc<Self>, message: Outgoing, lane: Lane) -> Result<Offered> {
+    /// Takes a message that others follow at once. Answers also whether it waits for them: if none comes,
+    /// [`Connection::uncork`] is to be called.
+    pub fn offer_more(self: &Arc<Self>, message: Outgoing, lane: Lane) -> Result<(Offered, bool)> {
         self.take_on(message, lane, true)
     }
 
-    fn take_on(self: &Arc<Self>, message: Outgoing, lane: Lane, more: bool) -> Result<Offered> {
+    fn take_on(self: &Arc<Self>, message: Outgoing, lane: Lane, more: bool) -> Result<(Offered, bool)> {
         let now = Instant::now();
         let mut inner = self.inner.lock();
         if inner.state == State::Closed || inner.commands.close {
             return Err(inner.closed_error());
         }
+        let mut waits = false;
         let kick = match inner.outbox.accept(now, message, lane) {
-            Err(message) => return Ok(Offered::Full(message)),
+            Err(message) => return Ok((Offered::Full(message), false)),
             Ok(Accepted::Held) => self.wake_to_open(&mut inner, false),
             Ok(Accepted::Queued(displaced)) => {
                 let more = more && inner.looks_again();
@@ -157,11 +159,8 @@ impl Connection {
                 for key in displaced {
                     inner.inbox.requests.fail(key, displaced_error());
                 }
-                if inner.state == State::Active && inner.outbox.corked_until(now).is_some() {
-                    Ok(None)
-                } else {
-                    self.wake_to_open(&mut inner, false)
-                }
+                waits = inner.state == State::Active && inner.outbox.corked_until().is_some();
+                if waits { Ok(None) } else { self.wake_to_open(&mut inner, false) }
             }
         };
         let told = inner.inbox.requests.any_settled().then(|| inner.tell(Interest::ANSWERS)).flatten();
@@ -170,13 +169,13 @@ impl Connection {
             wakes::notify(notify);
         }
         run_kick(kick?);
-        Ok(Offered::Accepted)
+        Ok((Offered::Accepted, waits))
     }
 
     /// Nothing follows that the messages of the last moment should wait for.
     pub fn uncork(&self) {
         let mut inner = self.inner.lock();
-        let waits = inner.outbox.corked_until(Instant::now()).is_some();
+        let waits = inner.outbox.corked_until().is_some();
         inner.outbox.uncork();
         let kick = if waits { inner.unpark() } else { None };
         drop(inner);

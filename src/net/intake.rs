@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     core::{
-        envelope::{Inbound, classify_binary, classify_text, control_text},
+        envelope::{Inbound, classify_binary, classify_binary_without_id, classify_text, control_text},
         frame::Kind,
         inbox::{Item, Notice, Numbered, Placed, Received},
     },
@@ -89,7 +89,8 @@ impl Intake {
                     _ => control_text(text).unwrap_or_else(|| self.custom(&payload)),
                 }
             }
-            (Dialect::Fal, Kind::Binary) => classify_binary(&payload),
+            (Dialect::Fal, Kind::Binary) if self.expects_answers => classify_binary(&payload),
+            (Dialect::Fal, Kind::Binary) => classify_binary_without_id(&payload),
             (_, Kind::Binary) => self.custom(&payload),
         };
         let (arrival, verdict) = match inbound {

@@ -3,34 +3,48 @@
 
 use std::{cell::Cell, ptr, sync::Arc};
 
-use crate::net::handle::Connection;
+use crate::{
+    core::outbox::{Lane, Outgoing},
+    error::Result,
+    net::handle::{Connection, Offered},
+};
 
 thread_local! {
     static CURRENT: Cell<*const Connection> = const { Cell::new(ptr::null()) };
+    /// Something that was sent waits.
+    static WAITS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The callbacks of one connection are being called, until this is dropped.
-pub(super) struct Batch {
-    connection: Arc<Connection>,
-    /// The one further up the stack.
-    outer: *const Connection,
+pub(super) struct Batch<'a> {
+    connection: &'a Arc<Connection>,
+    /// What was so further up the stack.
+    outer: (*const Connection, bool),
 }
 
-impl Batch {
-    pub(super) fn of(connection: &Arc<Connection>) -> Self {
-        let outer = CURRENT.replace(Arc::as_ptr(connection));
-        Self { connection: connection.clone(), outer }
+impl<'a> Batch<'a> {
+    pub(super) fn of(connection: &'a Arc<Connection>) -> Self {
+        Self { connection, outer: (CURRENT.replace(Arc::as_ptr(connection)), WAITS.take()) }
     }
 }
 
-impl Drop for Batch {
+impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        CURRENT.set(self.outer);
-        self.connection.uncork();
+        CURRENT.set(self.outer.0);
+        if WAITS.replace(self.outer.1) {
+            self.connection.uncork();
+        }
     }
 }
 
-/// Whether this is called by a callback of `connection`.
-pub(super) fn is_of(connection: &Arc<Connection>) -> bool {
-    CURRENT.get() == Arc::as_ptr(connection)
+/// Offers a message, which may wait for more if a callback of the connection sends it.
+pub(super) fn offer(connection: &Arc<Connection>, message: Outgoing) -> Result<Offered> {
+    if CURRENT.get() != Arc::as_ptr(connection) {
+        return connection.offer(message, Lane::Throttled);
+    }
+    let (offered, waits) = connection.offer_more(message, Lane::Throttled)?;
+    if waits {
+        WAITS.set(true);
+    }
+    Ok(offered)
 }

@@ -3,6 +3,8 @@
 //! Whoever waits does so on a plain asyncio future, which carries nothing: it only says "look again". What is
 //! there is taken by the waiting coroutine itself, so that cancelling it can lose nothing.
 
+use std::sync::OnceLock;
+
 use parking_lot::Mutex;
 use pyo3::{
     intern,
@@ -20,10 +22,7 @@ use super::{
     warning,
 };
 use crate::{
-    core::{
-        outbox::{Lane, Outgoing},
-        session::State,
-    },
+    core::{outbox::Outgoing, session::State},
     net::handle::Offered,
 };
 
@@ -38,7 +37,8 @@ pub(super) use waiting::Waiting;
 pub(super) struct Connection {
     pub(super) half: Half,
     pub(super) waiting: Mutex<Waiting>,
-    home: Mutex<Option<Home>>,
+    /// Where it is used from; set once.
+    home: OnceLock<Home>,
 }
 
 #[pymethods]
@@ -48,7 +48,7 @@ impl Connection {
     fn new(py: Python<'_>, client: &Client, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let empty = PyDict::new(py);
         let half = Half::new(py, client, options.unwrap_or(&empty), Some(current_context(py)?))?;
-        Ok(Self { half, waiting: Mutex::new(Waiting::new()), home: Mutex::new(None) })
+        Ok(Self { half, waiting: Mutex::new(Waiting::new()), home: OnceLock::new() })
     }
 
     #[getter]
@@ -202,11 +202,9 @@ impl Connection {
                 visit.call(future)?;
             }
         }
-        if let Some(bound) = self.home.try_lock()
-            && let Some(bound) = &*bound
-        {
-            visit.call(&bound.event_loop)?;
-            visit.call(&bound.dispatcher)?;
+        if let Some(home) = self.home.get() {
+            visit.call(&home.event_loop)?;
+            visit.call(&home.dispatcher)?;
         }
         Ok(())
     }
@@ -222,20 +220,8 @@ impl Connection {
         Self::bind(slf, false)?;
         // Those who wait for room come first.
         let crowded = !this.waiting.lock().senders.is_free();
-        let offered = if crowded {
-            Offered::Full(message)
-        } else {
-            let net = &this.half.net;
-            let in_batch = batch::is_of(net);
-            raised(
-                py,
-                if in_batch {
-                    net.offer_more(message, Lane::Throttled)
-                } else {
-                    net.offer(message, Lane::Throttled)
-                },
-            )?
-        };
+        let offered =
+            if crowded { Offered::Full(message) } else { raised(py, batch::offer(&this.half.net, message))? };
         match offered {
             Offered::Accepted => Ok(()),
             Offered::Full(_) => Err(to_py(py, &queue_full())),
@@ -263,8 +249,8 @@ impl Drop for Connection {
         let is_in_use = self.half.is_in_use();
         self.half.net.close();
         let _ = Python::try_attach(|py| {
-            if let Some(bound) = self.home.get_mut() {
-                bound.dispatcher.get().remove(&bound.place);
+            if let Some(home) = self.home.get() {
+                home.dispatcher.get().remove(&home.place);
             }
             if is_in_use {
                 warning::abandoned(py, &self.half.app);

@@ -13,7 +13,17 @@ const RESERVED: &str = "the msgpack message has the reserved type 0xc1";
 /// `str` values in constant time. A message that is no map is a result without id. What follows the top-level
 /// value, and what is wrong inside of skipped text, is for the decoder to judge.
 pub fn classify_binary(message: &[u8]) -> Inbound<'_> {
-    let mut reader = Reader { rest: message };
+    classify(message, true)
+}
+
+/// Like [`classify_binary`] where nobody asks for the id of a result: it is passed over.
+pub fn classify_binary_without_id(message: &[u8]) -> Inbound<'_> {
+    classify(message, false)
+}
+
+#[inline]
+fn classify(message: &[u8], wants_id: bool) -> Inbound<'_> {
+    let mut reader = Reader { rest: message, wants_id };
     match reader.classify() {
         Ok(inbound) => inbound,
         Err(why) => Inbound::Malformed { why },
@@ -36,6 +46,7 @@ enum Head {
 
 struct Reader<'a> {
     rest: &'a [u8],
+    wants_id: bool,
 }
 
 /// For each marker how many bytes its value takes, marker included, where the marker alone says so; else 0.
@@ -83,14 +94,20 @@ impl<'a> Reader<'a> {
         // Nearly every key.
         if let Some((&marker @ 0xa0..=0xbf, rest)) = start.split_first() {
             self.rest = rest;
-            return Ok(Key::parse(self.take(usize::from(marker & 0x1f))?));
+            return self.of_interest(usize::from(marker & 0x1f));
         }
         if let Head::Text(length) = self.head()? {
-            return Ok(Key::parse(self.take(length)?));
+            return self.of_interest(length);
         }
         self.rest = start;
         self.skip()?;
         Ok(None)
+    }
+
+    #[inline]
+    fn of_interest(&mut self, length: usize) -> Walk<Option<Key>> {
+        let key = Key::parse(self.take(length)?);
+        Ok(key.filter(|key| self.wants_id || *key != Key::RequestId))
     }
 
     /// Reads a value of interest, or skips it if it has no type of interest.

@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Inbound, classify_binary, classify_text, control_text};
+use super::{Inbound, classify_binary, classify_binary_without_id, classify_text, control_text};
 
 fn result(request_id: Option<&str>) -> Inbound<'_> {
     Inbound::Result { request_id: request_id.map(Cow::Borrowed) }
@@ -381,6 +381,11 @@ proptest! {
         let binary = msgpack(&value);
         prop_assert_eq!(&rmp_serde::from_slice::<Value>(&binary).unwrap(), &value);
         prop_assert_eq!(classify_binary(&binary), expected(&value));
+        let without_id = match expected(&value) {
+            Inbound::Result { .. } => Inbound::Result { request_id: None },
+            other => other,
+        };
+        prop_assert_eq!(classify_binary_without_id(&binary), without_id);
 
         for text in [serde_json::to_string(&value).unwrap(), serde_json::to_string_pretty(&value).unwrap()] {
             prop_assert_eq!(classify_text(&text), expected(&value));

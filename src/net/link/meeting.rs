@@ -36,7 +36,6 @@ impl Link {
         let had_result = !self.accepted && self.intake.has_result();
         let mut met = Met { pulled: false, held_back: false, parked: false, had_result, event: None };
         let closing = matches!(self.ending, Ending::AwaitingPeer);
-        let now = Instant::now();
         let mut inner = self.connection.shared().lock();
         let mut kind = Interest::NONE;
         if !self.intake.is_empty() {
@@ -53,15 +52,16 @@ impl Link {
             self.close_asked = true;
             met.event = Some(Event::CloseAsked);
         }
-        if inner.outbox.deadline().is_some_and(|at| at <= now) {
-            for key in inner.outbox.tick(now) {
+        if inner.outbox.deadline().is_some_and(|at| at <= Instant::now()) {
+            for key in inner.outbox.tick(Instant::now()) {
                 inner.inbox.requests.fail(key, displaced());
                 kind = kind.and(Interest::ANSWERS);
             }
         }
         // What is to be written before the end of the link waits for nothing.
-        let corked_until = inner.outbox.corked_until(now).filter(|_| matches!(self.ending, Ending::None));
-        self.watches_until = corked_until.or(self.watches_until.filter(|until| now < *until));
+        let corked_until = inner.outbox.corked_until().filter(|_| matches!(self.ending, Ending::None));
+        let corked_until = corked_until.filter(|until| Instant::now() < *until);
+        self.watches_until = corked_until.or(self.watches_until.filter(|until| Instant::now() < *until));
         // Once the session is over, what is queued is for the next one.
         let may_pull = self.may_write && self.verdict == Verdict::Nothing && corked_until.is_none();
         if may_pull && matches!(self.ending, Ending::None | Ending::Flushing | Ending::Condemned(_)) {
@@ -72,7 +72,7 @@ impl Link {
                 kind = kind.and(Interest::ROOM);
             }
             if met.pulled && queued > 1 {
-                self.watches_until = Some(now + PATIENCE);
+                self.watches_until = Some(Instant::now() + PATIENCE);
             }
         }
         // When the server no longer takes messages, there is nothing to flush.

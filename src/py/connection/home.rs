@@ -25,9 +25,8 @@ impl Connection {
     pub(in crate::py) fn bind(slf: &Bound<'_, Self>, strict: bool) -> PyResult<()> {
         let (this, py) = (slf.get(), slf.py());
         raised(py, this.half.net.check_process())?;
-        let bound = this.home.lock().as_ref().map(|bound| bound.event_loop.clone_ref(py));
-        if let Some(event_loop) = bound {
-            if strict && !running_loop(py)?.is(&event_loop) {
+        if let Some(home) = this.home.get() {
+            if strict && !running_loop(py)?.is(&home.event_loop) {
                 return Err(PyRuntimeError::new_err(
                     "the connection belongs to another event loop: it is used from the loop of its first open or \
                      send; only send_nowait, close and stats may be called from elsewhere",
@@ -44,23 +43,21 @@ impl Connection {
             provider.get().add_loop(&event_loop)?;
         }
         let place = Dispatcher::add(&dispatcher, slf)?;
-        let mut bound = this.home.lock();
-        if bound.is_some() {
-            drop(bound);
-            dispatcher.get().remove(&place);
+        let home =
+            Home { event_loop: event_loop.unbind(), dispatcher: dispatcher.unbind(), place: place.clone() };
+        if let Err(late) = this.home.set(home) {
+            // Another thread was first.
+            late.dispatcher.get().remove(&late.place);
             return Self::bind(slf, strict);
         }
-        this.half.net.set_notify(place.clone());
-        *bound = Some(Home { event_loop: event_loop.unbind(), dispatcher: dispatcher.unbind(), place });
-        drop(bound);
+        this.half.net.set_notify(place);
         this.rearm();
         Ok(())
     }
 
     /// The loop, once bound.
     pub(in crate::py) fn event_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let bound = self.home.lock();
-        bound.as_ref().map(|bound| bound.event_loop.bind(py).clone()).ok_or_else(no_running_loop)
+        self.home.get().map(|home| home.event_loop.bind(py).clone()).ok_or_else(no_running_loop)
     }
 
     /// Lets the loop call [`Connection::hand_out`].
@@ -69,10 +66,9 @@ impl Connection {
             // The queue's lock may be one that the parent's I/O thread held at the fork, for ever.
             return;
         }
-        let place = self.home.lock().as_ref().map(|bound| bound.place.clone());
-        if let Some(place) = place {
-            place.note();
-            place.ring();
+        if let Some(home) = self.home.get() {
+            home.place.note();
+            home.place.ring();
         }
     }
 }

@@ -134,6 +134,30 @@ async def test_what_callbacks_have_sent_leaves_though_the_last_of_them_blocks(pi
     assert while_blocked == [0] * 4
 
 
+async def test_what_was_sent_in_a_row_leaves_though_the_loop_is_blocked_then(pinging_peer: PeerProcess) -> None:
+    async with pinging_peer.connect(throttle_interval=0) as connection:
+        for rows in range(1, 5):
+            for _ in range(5 * rows):
+                connection.send_nowait({"count": 0})
+            time.sleep(0.3)
+            assert connection.stats()["pending"] == 0
+
+
+async def test_what_another_thread_sends_in_a_row_leaves_though_the_loop_is_blocked(pinging_peer: PeerProcess) -> None:
+    async with pinging_peer.connect(throttle_interval=0) as connection:
+
+        def send() -> None:
+            for _ in range(20):
+                connection.send_nowait({"count": 0})
+            time.sleep(0.3)
+
+        await connection.send({"count": 0})
+        thread = threading.Thread(target=send)
+        thread.start()
+        thread.join()  # the loop is blocked meanwhile
+        assert connection.stats()["pending"] == 0
+
+
 def test_the_blocking_client_s_peer_is_answered_while_nobody_calls_it(pinging_peer: PeerProcess) -> None:
     with pinging_peer.connect_sync(reconnect=None) as connection:
         connection.send({"count": 100, "every": 0.02})

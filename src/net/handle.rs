@@ -174,6 +174,9 @@ impl Connection {
 
     /// Nothing follows that the messages of the last moment should wait for.
     pub fn uncork(&self) {
+        if self.check_process().is_err() {
+            return;
+        }
         let mut inner = self.inner.lock();
         let waits = inner.outbox.corked_until().is_some();
         inner.outbox.uncork();

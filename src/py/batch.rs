@@ -3,11 +3,7 @@
 
 use std::{cell::Cell, ptr, sync::Arc};
 
-use crate::{
-    core::outbox::{Lane, Outgoing},
-    error::Result,
-    net::handle::{Connection, Offered},
-};
+use crate::net::handle::Connection;
 
 thread_local! {
     static CURRENT: Cell<*const Connection> = const { Cell::new(ptr::null()) };
@@ -37,14 +33,12 @@ impl Drop for Batch<'_> {
     }
 }
 
-/// Offers a message, which may wait for more if a callback of the connection sends it.
-pub(super) fn offer(connection: &Arc<Connection>, message: Outgoing) -> Result<Offered> {
-    if CURRENT.get() != Arc::as_ptr(connection) {
-        return connection.offer(message, Lane::Throttled);
-    }
-    let (offered, waits) = connection.offer_more(message, Lane::Throttled)?;
-    if waits {
-        WAITS.set(true);
-    }
-    Ok(offered)
+/// Whether this is called by a callback of `connection`.
+pub(super) fn is_of(connection: &Arc<Connection>) -> bool {
+    CURRENT.get() == Arc::as_ptr(connection)
+}
+
+/// Something that was sent waits.
+pub(super) fn uncork_at_the_end() {
+    WAITS.set(true);
 }

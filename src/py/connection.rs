@@ -3,7 +3,7 @@
 //! Whoever waits does so on a plain asyncio future, which carries nothing: it only says "look again". What is
 //! there is taken by the waiting coroutine itself, so that cancelling it can lose nothing.
 
-use std::sync::OnceLock;
+use std::sync::{OnceLock, atomic::AtomicBool};
 
 use parking_lot::Mutex;
 use pyo3::{
@@ -14,7 +14,6 @@ use pyo3::{
 };
 
 use super::{
-    batch,
     client::Client,
     half::{Callbacks, Half},
     operation::{Kind, Operation},
@@ -22,11 +21,15 @@ use super::{
     warning,
 };
 use crate::{
-    core::{outbox::Outgoing, session::State},
+    core::{
+        outbox::{Lane, Outgoing},
+        session::State,
+    },
     net::handle::Offered,
 };
 
 mod home;
+mod sending;
 mod waiting;
 
 use home::Home;
@@ -39,6 +42,8 @@ pub(super) struct Connection {
     pub(super) waiting: Mutex<Waiting>,
     /// Where it is used from; set once.
     home: OnceLock<Home>,
+    /// The loop will uncork.
+    corked: AtomicBool,
 }
 
 #[pymethods]
@@ -48,7 +53,12 @@ impl Connection {
     fn new(py: Python<'_>, client: &Client, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let empty = PyDict::new(py);
         let half = Half::new(py, client, options.unwrap_or(&empty), Some(current_context(py)?))?;
-        Ok(Self { half, waiting: Mutex::new(Waiting::new()), home: OnceLock::new() })
+        Ok(Self {
+            half,
+            waiting: Mutex::new(Waiting::new()),
+            home: OnceLock::new(),
+            corked: AtomicBool::new(false),
+        })
     }
 
     #[getter]
@@ -187,6 +197,11 @@ impl Connection {
         reported
     }
 
+    /// The turn of the loop is over in which messages were sent one after the other.
+    fn _uncork(&self) {
+        self.uncork();
+    }
+
     /// Hands out what is there; answers whether there is more. What waits for an asynchronous callback does not count.
     fn _deliver(slf: &Bound<'_, Self>) -> PyResult<bool> {
         super::delivery::hand_out(slf)
@@ -221,7 +236,7 @@ impl Connection {
         // Those who wait for room come first.
         let crowded = !this.waiting.lock().senders.is_free();
         let offered =
-            if crowded { Offered::Full(message) } else { raised(py, batch::offer(&this.half.net, message))? };
+            if crowded { Offered::Full(message) } else { Self::offer(slf, message, Lane::Throttled)? };
         match offered {
             Offered::Accepted => Ok(()),
             Offered::Full(_) => Err(to_py(py, &queue_full())),

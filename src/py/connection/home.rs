@@ -1,6 +1,6 @@
 //! Which event loop a connection belongs to, and how that is made to look again.
 
-use std::sync::Arc;
+use std::{ptr, sync::Arc};
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*, sync::PyOnceLock};
 
@@ -18,6 +18,8 @@ pub(super) struct Home {
     pub(super) event_loop: Py<PyAny>,
     pub(super) dispatcher: Py<Dispatcher>,
     pub(super) place: Arc<Place>,
+    /// The thread that ran the loop then.
+    thread: usize,
 }
 
 impl Connection {
@@ -43,8 +45,12 @@ impl Connection {
             provider.get().add_loop(&event_loop)?;
         }
         let place = Dispatcher::add(&dispatcher, slf)?;
-        let home =
-            Home { event_loop: event_loop.unbind(), dispatcher: dispatcher.unbind(), place: place.clone() };
+        let home = Home {
+            event_loop: event_loop.unbind(),
+            dispatcher: dispatcher.unbind(),
+            place: place.clone(),
+            thread: this_thread(),
+        };
         if let Err(late) = this.home.set(home) {
             // Another thread was first.
             late.dispatcher.get().remove(&late.place);
@@ -60,6 +66,11 @@ impl Connection {
         self.home.get().map(|home| home.event_loop.bind(py).clone()).ok_or_else(no_running_loop)
     }
 
+    /// This is probably the thread of the connection's loop.
+    pub(super) fn is_at_home(&self) -> bool {
+        self.home.get().is_some_and(|home| home.thread == this_thread())
+    }
+
     /// Lets the loop call [`Connection::hand_out`].
     pub(in crate::py) fn look_again(&self) {
         if self.half.net.check_process().is_err() {
@@ -73,8 +84,14 @@ impl Connection {
     }
 }
 
+/// Tells threads that live at the same time apart, at the cost of a register.
+fn this_thread() -> usize {
+    thread_local!(static MARK: u8 = const { 0 });
+    MARK.with(|mark| ptr::from_ref(mark).addr())
+}
+
 /// The running event loop, or None.
-fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+pub(super) fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     FUNCTION.import(py, "asyncio.events", "_get_running_loop")?.call0()
 }

@@ -186,14 +186,12 @@ impl Operation {
         lane: Lane,
         called: bool,
     ) -> PyResult<bool> {
-        let py = connection.py();
         let native = connection.get();
         if !called && !native.waiting.lock().senders.is_free() {
             return Ok(false);
         }
         let Some(offered) = message.take() else { return Ok(true) };
-        let outcome = raised(py, native.half.net.offer(offered, lane));
-        let accepted = match outcome {
+        let accepted = match Connection::offer(connection, offered, lane) {
             Ok(Offered::Accepted) => Ok(true),
             Ok(Offered::Full(back)) => {
                 *message = Some(back);

@@ -57,6 +57,9 @@ impl Operation {
             ticket
         };
         this.inner.lock().stage = Stage::Waiting(future.clone_ref(py), ticket);
+        if !matches!(place, Place::Request | Place::Openers) {
+            native.uncork_before_waiting();
+        }
         native.rearm();
         if place == Place::Openers && this.was_opened() {
             // Open and idle again before this was armed: no state has changed since then.

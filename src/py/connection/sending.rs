@@ -1,0 +1,64 @@
+//! Offers messages. Those that follow each other at once may wait for each other: until the callbacks that are being called
+//! are through, until the turn of the loop is over, or until somebody waits for what comes back.
+
+use std::sync::atomic::Ordering;
+
+use pyo3::{intern, prelude::*};
+
+use super::{Connection, home::running_loop};
+use crate::{
+    core::outbox::{Lane, Outgoing},
+    net::handle::Offered,
+    py::{batch, raise::raised},
+};
+
+impl Connection {
+    /// Offers a message.
+    pub(in crate::py) fn offer(slf: &Bound<'_, Self>, message: Outgoing, lane: Lane) -> PyResult<Offered> {
+        let (this, py) = (slf.get(), slf.py());
+        let net = &this.half.net;
+        let in_batch = batch::is_of(net);
+        // A request waits for its answer: that its message waits, too, has been measured to cost a fifth.
+        if lane == Lane::Direct || !(in_batch || this.is_at_home()) {
+            return raised(py, net.offer(message, lane));
+        }
+        let (offered, waits) = raised(py, net.offer_more(message, lane))?;
+        if waits && in_batch {
+            batch::uncork_at_the_end();
+        } else if waits && !this.corked.swap(true, Ordering::AcqRel) {
+            Self::uncork_soon(slf)?;
+        }
+        Ok(offered)
+    }
+
+    /// Lets the loop uncork when this turn is over.
+    fn uncork_soon(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (this, py) = (slf.get(), slf.py());
+        let asked = || {
+            let event_loop = this.event_loop(py)?;
+            if !running_loop(py)?.is(&event_loop) {
+                return Ok(false);
+            }
+            event_loop.call_method1(intern!(py, "call_soon"), (slf.getattr(intern!(py, "_uncork"))?,))?;
+            Ok(true)
+        };
+        let asked = asked();
+        if !matches!(asked, Ok(true)) {
+            this.uncork();
+        }
+        asked.map(drop)
+    }
+
+    /// What waits for more waits no longer.
+    pub(super) fn uncork(&self) {
+        self.corked.store(false, Ordering::Release);
+        self.half.net.uncork();
+    }
+
+    /// Somebody waits for what comes back, or for what waits to be gone.
+    pub(in crate::py) fn uncork_before_waiting(&self) {
+        if self.corked.load(Ordering::Acquire) {
+            self.half.net.uncork();
+        }
+    }
+}

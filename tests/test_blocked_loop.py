@@ -117,21 +117,23 @@ async def test_callbacks_come_in_order_after_the_loop_was_blocked(pinging_peer: 
 
 async def test_what_callbacks_have_sent_leaves_though_the_last_of_them_blocks(pinging_peer: PeerProcess) -> None:
     came: list[int] = []
-    while_blocked: list[int] = []
+    left: list[int] = []
+    done = asyncio.Event()
 
     def on_result(result: dict[str, int]) -> None:
         came.append(result["n"])
         if len(came) % 5:
             connection.send_nowait({"count": 0})
             return
-        time.sleep(0.3)
-        while_blocked.append(connection.stats()["pending"])
+        block_the_loop(0.3)
+        left.append(connection.stats()["pending"])
+        if len(came) == 20:
+            done.set()
 
-    async with pinging_peer.connect(on_result=on_result, max_buffering=None) as connection:
+    async with pinging_peer.connect(on_result=on_result, throttle_interval=0) as connection:
         await connection.send({"count": 20})
-        while len(came) < 20:
-            await asyncio.sleep(0.01)
-    assert while_blocked == [0] * 4
+        await asyncio.wait_for(done.wait(), 20)
+    assert left == [0] * 4
 
 
 async def test_what_was_sent_in_a_row_leaves_though_the_loop_is_blocked_then(pinging_peer: PeerProcess) -> None:
@@ -139,7 +141,7 @@ async def test_what_was_sent_in_a_row_leaves_though_the_loop_is_blocked_then(pin
         for rows in range(1, 5):
             for _ in range(5 * rows):
                 connection.send_nowait({"count": 0})
-            time.sleep(0.3)
+            block_the_loop(0.3)
             assert connection.stats()["pending"] == 0
 
 

@@ -160,7 +160,9 @@ impl Outbox {
     }
 
     /// A message has just come into the ring. `more`: others will follow at once, or [`Outbox::uncork`] will be called.
+    /// Where newer messages displace older ones, none waits to be displaced.
     pub fn cork(&mut self, now: Instant, more: bool) {
+        let more = more && !self.fresh;
         let bytes = self.ring.back().map_or(0, Weigh::weight);
         self.cork.queued(now, bytes, self.ring.len() == 1, more);
     }

@@ -355,3 +355,23 @@ fn failing_everything_names_the_requests_and_spares_what_is_in_flight() {
     let s = stats(&outbox);
     assert_eq!((s.written, s.failed, s.pending, s.bytes_sent), (1, 3, 0, 8));
 }
+
+#[test]
+fn messages_in_a_row_wait_for_more_but_not_where_the_newest_counts() {
+    for (max_buffering, wait) in [(None, true), (Some(3), false)] {
+        let (mut outbox, now) = (Outbox::new(Duration::ZERO, max_buffering), Instant::now());
+        let mut send = |outbox: &mut Outbox, number| {
+            outbox.accept(now, message(number, 8), Lane::Throttled).unwrap();
+            outbox.cork(now, true);
+        };
+        send(&mut outbox, 0);
+        assert_eq!(outbox.corked_until(), None, "nothing was before it");
+        assert_eq!(taken(&mut outbox), [0]);
+        send(&mut outbox, 1);
+        send(&mut outbox, 2);
+        assert_eq!(outbox.corked_until().is_some(), wait);
+        outbox.uncork();
+        assert_eq!(outbox.corked_until(), None);
+        assert_eq!(taken(&mut outbox), [1, 2]);
+    }
+}

@@ -23,11 +23,11 @@ use crate::{
 
 /// What is read at once. One buffer a thread: a connection that waits for bytes holds none.
 const CHUNK: usize = 64 << 10;
-/// A buffer with so much in it is handed over with the messages in it, instead of their being copied: a quarter of it, so
-/// that what waits to be taken holds no more than a few times its own size.
+/// A buffer with so much in it is handed over with the messages in it, instead of their being copied.
 const HANDED_OVER: usize = CHUNK / 4;
-/// Messages from this size on are not copied out of such a buffer. Smaller ones are: one of them must not hold all of it.
-const IN_PLACE: usize = 4 << 10;
+/// Messages from this size on are not copied out of such a buffer. Smaller ones are: the last of a buffer's messages that
+/// waits to be taken holds all of it, which is to be no more than sixteen times the message.
+const IN_PLACE: usize = CHUNK / 16;
 /// What is read at once after a large message: the next one is probably large too, and but for its beginning it is read
 /// straight into its place.
 const BEGINNING: usize = 4 << 10;

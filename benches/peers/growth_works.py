@@ -26,7 +26,7 @@ async def growth(spec: Spec, new_peer: NewPeer) -> Result:
 
     def tick() -> None:
         meter.count += 1
-        if meter.count == goal:
+        if meter.count >= goal and not reached.is_set():
             reached.set()
 
     steps: list[Result] = []

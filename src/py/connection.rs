@@ -3,7 +3,10 @@
 //! Whoever waits does so on a plain asyncio future, which carries nothing: it only says "look again". What is
 //! there is taken by the waiting coroutine itself, so that cancelling it can lose nothing.
 
-use std::sync::{OnceLock, atomic::AtomicBool};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicBool, AtomicU32},
+};
 
 use parking_lot::Mutex;
 use pyo3::{
@@ -44,6 +47,8 @@ pub(super) struct Connection {
     home: OnceLock<Home>,
     /// The loop will uncork.
     corked: AtomicBool,
+    /// How many operations in a row were not made to wait.
+    at_once: AtomicU32,
 }
 
 #[pymethods]
@@ -58,6 +63,7 @@ impl Connection {
             waiting: Mutex::new(Waiting::new()),
             home: OnceLock::new(),
             corked: AtomicBool::new(false),
+            at_once: AtomicU32::new(0),
         })
     }
 

@@ -186,6 +186,11 @@ impl Operation {
                 return Err(PyRuntimeError::new_err("this operation was awaited already"));
             }
             Stage::Decoding(decoding) => this.decoding(py, decoding, None),
+            Stage::Fresh if this.lets_others_run() => {
+                this.inner.lock().stage = Stage::Fresh;
+                // What `asyncio.sleep(0)` yields.
+                return Ok(py.None());
+            }
             Stage::Fresh => Self::look(slf, false),
             Stage::Waiting(_, ticket) => {
                 // Woken by the future, or by somebody who drives coroutines by hand: both look.
@@ -194,6 +199,12 @@ impl Operation {
             }
         };
         this.yielded(py, step)
+    }
+
+    /// The loop's other tasks are to have a turn before this operation begins.
+    fn lets_others_run(&self) -> bool {
+        let is_often_done_at_once = matches!(self.inner.lock().kind, Kind::Send(_) | Kind::Receive { .. });
+        is_often_done_at_once && self.connection.get().has_done_enough()
     }
 
     /// Makes a step's outcome the iterator protocol's.

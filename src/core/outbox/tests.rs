@@ -360,7 +360,7 @@ fn failing_everything_names_the_requests_and_spares_what_is_in_flight() {
 fn messages_in_a_row_wait_for_more_but_not_where_the_newest_counts() {
     for (max_buffering, wait) in [(None, true), (Some(3), false)] {
         let (mut outbox, now) = (Outbox::new(Duration::ZERO, max_buffering), Instant::now());
-        let mut send = |outbox: &mut Outbox, number| {
+        let send = |outbox: &mut Outbox, number| {
             outbox.accept(now, message(number, 8), Lane::Throttled).unwrap();
             outbox.cork(now, true);
         };

@@ -1,6 +1,6 @@
 //! Who waits for what, and what the network half is told of it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::atomic::Ordering};
 
 use pyo3::prelude::*;
 
@@ -44,7 +44,25 @@ impl Waiting {
     }
 }
 
+/// So many operations in a row need not wait; then the loop's other tasks have a turn. A peer that is as fast as the caller
+/// would else keep them from running.
+const AT_ONCE: u32 = 128;
+
 impl Connection {
+    /// Counts an operation that need not wait. True when it is the loop's turn.
+    pub(in crate::py) fn has_done_enough(&self) -> bool {
+        let enough = self.at_once.fetch_add(1, Ordering::Relaxed) >= AT_ONCE;
+        if enough {
+            self.loop_has_turn();
+        }
+        enough
+    }
+
+    /// An operation waits, so that the loop has a turn.
+    pub(in crate::py) fn loop_has_turn(&self) {
+        self.at_once.store(0, Ordering::Relaxed);
+    }
+
     /// The turn in a line goes on to the next.
     pub(in crate::py) fn hand_on(&self, line: impl FnOnce(&mut Waiting) -> &mut Line) {
         let mut waiting = self.waiting.lock();

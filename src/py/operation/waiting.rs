@@ -57,6 +57,7 @@ impl Operation {
             ticket
         };
         this.inner.lock().stage = Stage::Waiting(future.clone_ref(py), ticket);
+        native.loop_has_turn();
         if !matches!(place, Place::Request | Place::Openers) {
             native.uncork_before_waiting();
         }

@@ -13,8 +13,8 @@ from fal_realtime import RealtimeConnection
 
 COUNT = 1_000
 """Results or messages in a row: fewer than a queue holds, so that nothing has to wait."""
-TURNS = 5
-"""The least that others must get meanwhile: one turn in 128 operations would be 7."""
+TURNS = 3
+"""The least that others must get meanwhile: one turn in 256 operations makes 3."""
 
 
 @pytest.fixture(scope="module")

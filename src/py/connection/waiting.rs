@@ -46,7 +46,7 @@ impl Waiting {
 
 /// So many operations in a row need not wait; then the loop's other tasks have a turn. A peer that is as fast as the caller
 /// would else keep them from running.
-const AT_ONCE: u32 = 128;
+const AT_ONCE: u32 = 256;
 
 impl Connection {
     /// Counts an operation that need not wait. True when it is the loop's turn.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 _ENVIRONMENT = (
@@ -17,6 +19,10 @@ _ENVIRONMENT = (
     "https_proxy",
     "all_proxy",
 )
+
+# A process in the background starts with Ctrl-C ignored, and so would every program that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

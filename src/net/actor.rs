@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::time::timeout_at;
 
 use super::{
-    handle::{Connection, Interest},
+    handle::{Connection, Interest, Loan},
     link::{Event, Link},
     runtime::Io,
     settings::Address,
@@ -319,6 +319,13 @@ impl Actor {
         let mut inner = self.connection.shared().lock();
         let mut kind = Interest::NONE;
         if let Some(leftover) = leftover {
+            inner.link += 1;
+            if matches!(inner.loan, Loan::Free(_)) {
+                inner.loan = Loan::None;
+            }
+            if inner.begun.take().is_some() {
+                inner.outbox.lost(1);
+            }
             for key in leftover.untouched.iter().filter_map(|message| message.request) {
                 inner.inbox.requests.set_sent(key, false);
             }

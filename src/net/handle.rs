@@ -2,9 +2,15 @@
 //!
 //! No method waits, calls Python, or takes any other lock while it holds this one.
 
-use std::{sync::Arc, task::Waker, time::Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Waker,
+};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     actor,
@@ -15,18 +21,21 @@ use super::{
 use crate::{
     core::{
         inbox::{Inbox, Item, Next, Notice, Numbered, RequestKey},
-        outbox::{Accepted, Lane, Outgoing},
+        outbox::Outgoing,
         session::State,
         stats::Stats,
     },
     error::{Error, Result},
 };
 
+mod sending;
 mod shared;
+mod shortcut;
 
 pub(super) use shared::Inner;
 use shared::displaced_error;
 pub use shared::{Interest, Routes};
+pub(super) use shortcut::{Begun, Loan};
 
 /// What [`Connection::look`] sees.
 #[derive(Debug)]
@@ -58,6 +67,8 @@ pub enum Offered {
 pub struct Connection {
     pub(super) settings: Settings,
     inner: Mutex<Inner>,
+    /// Requests wait, as the link is to know before it reads: the message of one may have left without it.
+    pub(super) expects_answers: AtomicBool,
     process: u32,
 }
 
@@ -65,7 +76,12 @@ impl Connection {
     /// A connection in the state `idle`. Opens nothing.
     pub fn new(settings: Settings) -> Arc<Self> {
         let inner = Mutex::new(Inner::new(&settings));
-        Arc::new(Self { settings, inner, process: runtime::process() })
+        Arc::new(Self {
+            settings,
+            inner,
+            expects_answers: AtomicBool::new(false),
+            process: runtime::process(),
+        })
     }
 
     /// What it was made with.
@@ -132,59 +148,6 @@ impl Connection {
         Ok(Some(Kick::Start(io, self.clone())))
     }
 
-    /// Takes a message on its way. The first one opens the connection.
-    pub fn offer(self: &Arc<Self>, message: Outgoing, lane: Lane) -> Result<Offered> {
-        self.take_on(message, lane, false).map(|(offered, _)| offered)
-    }
-
-    /// Takes a message that others follow at once. Answers also whether it waits for them: if none comes,
-    /// [`Connection::uncork`] is to be called.
-    pub fn offer_more(self: &Arc<Self>, message: Outgoing, lane: Lane) -> Result<(Offered, bool)> {
-        self.take_on(message, lane, true)
-    }
-
-    fn take_on(self: &Arc<Self>, message: Outgoing, lane: Lane, more: bool) -> Result<(Offered, bool)> {
-        let now = Instant::now();
-        let mut inner = self.inner.lock();
-        if inner.state == State::Closed || inner.commands.close {
-            return Err(inner.closed_error());
-        }
-        let mut waits = false;
-        let kick = match inner.outbox.accept(now, message, lane) {
-            Err(message) => return Ok((Offered::Full(message), false)),
-            Ok(Accepted::Held) => self.wake_to_open(&mut inner, false),
-            Ok(Accepted::Queued(displaced)) => {
-                let more = more && inner.looks_again();
-                inner.outbox.cork(now, more);
-                for key in displaced {
-                    inner.inbox.requests.fail(key, displaced_error());
-                }
-                waits = inner.state == State::Active && inner.outbox.corked_until().is_some();
-                if waits { Ok(None) } else { self.wake_to_open(&mut inner, false) }
-            }
-        };
-        let told = inner.inbox.requests.any_settled().then(|| inner.tell(Interest::ANSWERS)).flatten();
-        drop(inner);
-        if let Some(notify) = told {
-            wakes::notify(notify);
-        }
-        run_kick(kick?);
-        Ok((Offered::Accepted, waits))
-    }
-
-    /// Nothing follows that the messages of the last moment should wait for.
-    pub fn uncork(&self) {
-        if self.check_process().is_err() {
-            return;
-        }
-        let mut inner = self.inner.lock();
-        let waits = inner.outbox.corked_until().is_some();
-        inner.outbox.uncork();
-        let kick = if waits { inner.unpark() } else { None };
-        drop(inner);
-        run_kick(kick);
-    }
-
     /// Registers a request, to be followed by [`Connection::offer`] of its message.
     pub fn add_request(&self, id: &str) -> Result<RequestKey> {
         let mut inner = self.inner.lock();
@@ -192,6 +155,7 @@ impl Connection {
             return Err(inner.closed_error());
         }
         let added = inner.inbox.requests.add(id);
+        self.expects_answers.store(true, Ordering::Release);
         // For a request reading goes on, or fails it: its message may have to wait for room in the outbox, which a
         // server that writes may not make before it is read from.
         let kick = if inner.inbox.is_paused() { inner.unpark() } else { None };
@@ -296,13 +260,8 @@ impl Connection {
             // Nothing is open, so there is nothing to wait for; the actor, if there is one, follows.
             inner.finish(None)
         };
-        let told = inner.tell(kind);
         let kick = inner.unpark();
-        drop(inner);
-        if let Some(notify) = told {
-            wakes::notify(notify);
-        }
-        run_kick(kick);
+        tell_and_kick(inner, kind, kick);
     }
 
     /// Where it stands.
@@ -358,6 +317,16 @@ impl Connection {
 enum Kick {
     Wake(Io, Waker),
     Start(Io, Arc<Connection>),
+}
+
+/// Releases the lock, and then does what was found out under it.
+fn tell_and_kick(mut inner: MutexGuard<'_, Inner>, kind: Interest, kick: Option<Kick>) {
+    let told = inner.tell(kind);
+    drop(inner);
+    if let Some(notify) = told {
+        wakes::notify(notify);
+    }
+    run_kick(kick);
 }
 
 fn run_kick(kick: Option<Kick>) {

@@ -30,7 +30,10 @@ use crate::core::{
 
 mod meeting;
 mod reading;
+mod socket;
 mod timing;
+
+use socket::Socket;
 
 /// Turns before the others of the thread come first.
 const TURNS: usize = 4;
@@ -73,7 +76,7 @@ enum Ending {
 
 pub(super) struct Link {
     connection: Arc<Connection>,
-    stream: Stream,
+    socket: Socket,
     reader: FrameReader,
     writer: Writer,
     intake: Intake,
@@ -123,7 +126,7 @@ impl Link {
             paused: false,
             discarding: false,
             verdict: Verdict::Nothing,
-            stream,
+            socket: stream.into(),
             connection,
         }
     }
@@ -242,10 +245,11 @@ impl Link {
     }
 
     fn write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if matches!(self.ending, Ending::Hearing(_)) {
+        // What is lent comes back, or its return wakes.
+        if matches!(self.ending, Ending::Hearing(_)) || !self.socket.can_write() {
             return Poll::Pending;
         }
-        self.writer.poll_write(context, &mut self.stream, &mut self.written)
+        self.writer.poll_write(context, &mut self.socket, &mut self.written)
     }
 
     /// Nothing can be written any more. Answers how the link ends, if that is known already.

@@ -13,7 +13,7 @@ use std::{
     },
     task::{Poll, Waker},
     thread::{JoinHandle, ThreadId},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -95,6 +95,16 @@ impl Io {
     /// Wakes a task of the thread.
     pub fn kick(&self, task: Waker) {
         self.kicks.kick(task);
+    }
+
+    /// Whether a sender may do the thread's work, because rousing it costs more. See [`Kicks::may_be_spared`].
+    pub fn may_be_spared(&self, now: Instant) -> bool {
+        self.kicks.may_be_spared(now)
+    }
+
+    /// A sender has done so.
+    pub fn was_spared(&self, now: Instant) {
+        self.kicks.was_spared(now);
     }
 }
 
@@ -246,9 +256,9 @@ pub fn shutdown(patience: Duration) {
     for thread in &threads {
         thread.stop.ask();
     }
-    let until = std::time::Instant::now() + patience;
+    let until = Instant::now() + patience;
     for thread in threads {
-        while !thread.join.is_finished() && std::time::Instant::now() < until {
+        while !thread.join.is_finished() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(1));
         }
         if thread.join.is_finished() {

@@ -1,6 +1,6 @@
 //! Scripted servers on loopback for the tests of this layer.
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{ConfigBuilder, RootCertStore, ServerConfig, WantsVerifier, server::WebPkiClientVerifier};
@@ -14,9 +14,11 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{
     proxy::ProxyConfig,
+    settings::{Address, Dialect, Settings},
     tls::{Trust, client_config},
     transport::{Target, TransportConfig},
 };
+use crate::core::{backoff::BackoffPolicy, frame::Limits, session::SessionConfig};
 
 /// Runs `handler` for every connection, with its number.
 pub(crate) async fn serve<F, Fut>(handler: F) -> SocketAddr
@@ -140,4 +142,38 @@ impl Authority {
 fn server_config() -> ConfigBuilder<ServerConfig, WantsVerifier> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap()
+}
+
+/// What the client of a server is made with: raw, no token, no throttle, quick to come back.
+pub(crate) fn settings(address: SocketAddr) -> Settings {
+    let patience = Duration::from_secs(20);
+    let policy = BackoffPolicy {
+        initial: Duration::from_millis(5),
+        cap: Duration::from_millis(20),
+        ..BackoffPolicy::default()
+    };
+    Settings {
+        address: Address::Url(format!("ws://{address}/")),
+        transport: Arc::new(TransportConfig {
+            tls: client_config(&Trust::Insecure).unwrap(),
+            proxy: ProxyConfig::None,
+        }),
+        headers: Vec::new(),
+        token: None,
+        session: SessionConfig {
+            use_token: false,
+            streaming: false,
+            reconnect: Some(policy),
+            open_timeout: patience,
+            raw: false,
+        },
+        throttle_interval: Duration::ZERO,
+        max_buffering: None,
+        open_timeout: patience,
+        ping_interval: None,
+        ping_timeout: None,
+        close_timeout: patience,
+        limits: Limits::default(),
+        dialect: Dialect::Raw,
+    }
 }

@@ -9,9 +9,10 @@ use std::{
     cell::{Cell, OnceCell, RefCell},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Waker,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -30,11 +31,32 @@ const MANY: usize = 32;
 /// Polls of connections after which the bell is rung in any case.
 const LONG: u32 = 8;
 
+/// How long after it was spared a message the thread is roused for the next one: whoever sends many, on one connection or
+/// on many, is not to write them one by one.
+const SPARED: Duration = Duration::from_micros(20);
+
 /// The way into one I/O thread.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Kicks {
     pending: Mutex<Pending>,
     any: AtomicBool,
+    /// As [`Pending::asleep`], for those who only want to know.
+    asleep: AtomicBool,
+    since: Instant,
+    /// Until when it is not spared another message, in nanoseconds from `since`.
+    spared_until: AtomicU64,
+}
+
+impl Default for Kicks {
+    fn default() -> Self {
+        Self {
+            pending: Mutex::default(),
+            any: AtomicBool::new(false),
+            asleep: AtomicBool::new(false),
+            since: Instant::now(),
+            spared_until: AtomicU64::new(0),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -53,12 +75,27 @@ impl Kicks {
         pending.tasks.push(task);
         self.any.store(true, Ordering::Release);
         if std::mem::take(&mut pending.asleep) {
+            self.asleep.store(false, Ordering::Relaxed);
             let rouse = pending.rouse.clone();
             drop(pending);
             if let Some(rouse) = rouse {
                 rouse.wake();
             }
         }
+    }
+
+    /// Whether the thread sleeps and was not spared a message just now.
+    pub(super) fn may_be_spared(&self, now: Instant) -> bool {
+        self.asleep.load(Ordering::Relaxed) && self.nanos(now) >= self.spared_until.load(Ordering::Relaxed)
+    }
+
+    /// Somebody has just done the thread's work.
+    pub(super) fn was_spared(&self, now: Instant) {
+        self.spared_until.store(self.nanos(now + SPARED), Ordering::Relaxed);
+    }
+
+    fn nanos(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.since).as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Says how the thread is roused.
@@ -73,6 +110,7 @@ impl Kicks {
             let mut pending = self.pending.lock();
             self.any.store(false, Ordering::Release);
             pending.asleep = before_sleep;
+            self.asleep.store(before_sleep, Ordering::Relaxed);
             std::mem::take(&mut pending.tasks)
         };
         for task in tasks {
@@ -191,5 +229,21 @@ mod tests {
         assert!(!rouse.0.load(Ordering::Acquire), "it has been roused");
         kicks.pass_on(false);
         assert!(task.0.load(Ordering::Acquire));
+    }
+    #[test]
+    fn a_thread_is_spared_a_message_while_it_sleeps_and_not_another_one_at_once() {
+        let (kicks, now) = (Kicks::default(), Instant::now());
+        let task = Waker::from(Arc::new(Rung::default()));
+        assert!(!kicks.may_be_spared(now), "it is awake");
+        kicks.pass_on(true);
+        assert!(kicks.may_be_spared(now));
+        kicks.was_spared(now);
+        assert!(!kicks.may_be_spared(now + SPARED / 2), "one is followed by another");
+        assert!(kicks.may_be_spared(now + SPARED));
+        kicks.kick(task);
+        assert!(!kicks.may_be_spared(now + SPARED), "it was roused");
+        kicks.pass_on(true);
+        kicks.pass_on(false);
+        assert!(!kicks.may_be_spared(now + SPARED), "it has woken by itself");
     }
 }

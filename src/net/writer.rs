@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
 use self::large::{Large, stage};
-use super::mask_keys;
+use super::{handle::Begun, mask_keys};
 use crate::core::{
     frame::{Control, MAX_HEADER, close_payload, write_control, write_header},
     outbox::Outgoing,
@@ -115,6 +115,26 @@ impl Writer {
         is_free.then_some((&mut self.pulled, LARGE))
     }
 
+    /// There is nothing to be written.
+    pub(super) fn is_idle(&self) -> bool {
+        self.staging.is_empty()
+            && self.large.is_none()
+            && self.pulled.is_empty()
+            && self.pong.is_none()
+            && !self.closing
+            && !self.unflushed
+    }
+
+    /// Goes on with a frame that somebody else has begun. What is staged, which can only be control frames, follows it.
+    pub(super) fn go_on(&mut self, begun: Begun) {
+        let Begun { frame, at, message } = begun;
+        let controls = std::mem::replace(&mut self.staging, frame);
+        self.staged.push_front(Staged { message, start: 0, end: self.staging.len() });
+        self.staging.extend_from_slice(&controls);
+        self.at = at;
+        self.unflushed = true;
+    }
+
     /// Frames what was pulled.
     pub(super) fn frame(&mut self) {
         let mut pulled = std::mem::take(&mut self.pulled);
@@ -169,8 +189,7 @@ impl Writer {
         }
         self.borrow_buffer();
         let start = self.staging.len();
-        write_header(&mut self.staging, message.kind, len, mask);
-        stage(&mut self.staging, &message, &mut Cursor::default(), mask, len);
+        frame(&mut self.staging, &message, mask);
         self.staged.push_back(Staged { message, start, end: self.staging.len() });
     }
 
@@ -315,6 +334,13 @@ impl Writer {
         leftover.untouched.extend(self.pulled);
         leftover
     }
+}
+
+/// Appends the whole frame of a message.
+pub(super) fn frame(out: &mut Vec<u8>, message: &Outgoing, mask: [u8; 4]) {
+    let len = message.payload.len();
+    write_header(out, message.kind, len, mask);
+    stage(out, message, &mut Cursor::default(), mask, len);
 }
 
 #[cfg(test)]

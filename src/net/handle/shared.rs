@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, task::Waker};
 
-use super::Kick;
+use super::{Begun, Kick, Loan};
 use crate::{
     core::{
         inbox::{Inbox, Notice},
@@ -60,6 +60,11 @@ pub(in crate::net) struct Inner {
     pub(in crate::net) parked: Option<Waker>,
     /// Though parked, it will look again within the time that messages wait for each other.
     pub(in crate::net) watched: bool,
+    /// Counts the links: what was taken from one is not given to another.
+    pub(in crate::net) link: u64,
+    pub(in crate::net) loan: Loan,
+    /// What a sender has begun to write, for the link to go on with.
+    pub(in crate::net) begun: Option<Begun>,
     pub(in crate::net) routes: Routes,
     pub(in crate::net) told: Told,
     pub(super) io: Option<Io>,
@@ -98,6 +103,9 @@ impl Inner {
             commands: Commands::default(),
             parked: None,
             watched: false,
+            link: 0,
+            loan: Loan::None,
+            begun: None,
             routes: Routes::default(),
             told: Told::new(&settings.headers),
             io: None,

@@ -1,13 +1,13 @@
 //! The meeting with the caller's threads, once a turn.
 
-use std::{task::Context, time::Instant};
+use std::{sync::atomic::Ordering, task::Context, time::Instant};
 
-use super::{Ending, Event, Link};
+use super::{Ending, Event, Link, socket::Socket};
 use crate::{
     core::cork::PATIENCE,
     error::{Error, ErrorKind},
     net::{
-        handle::{Inner, Interest},
+        handle::{Inner, Interest, Loan},
         intake::Verdict,
         wakes,
         writer::Writer,
@@ -37,6 +37,7 @@ impl Link {
         let mut met = Met { pulled: false, held_back: false, parked: false, had_result, event: None };
         let closing = matches!(self.ending, Ending::AwaitingPeer);
         let mut inner = self.connection.shared().lock();
+        take_back(&mut self.socket, &mut self.writer, &mut inner);
         let mut kind = Interest::NONE;
         if !self.intake.is_empty() {
             kind = self.intake.deliver(&mut inner);
@@ -63,7 +64,9 @@ impl Link {
         let corked_until = corked_until.filter(|until| Instant::now() < *until);
         self.watches_until = corked_until.or(self.watches_until.filter(|until| Instant::now() < *until));
         // Once the session is over, what is queued is for the next one.
-        let may_pull = self.may_write && self.verdict == Verdict::Nothing && corked_until.is_none();
+        // While a sender writes, what is queued comes behind.
+        let taken = matches!(inner.loan, Loan::Taken { .. });
+        let may_pull = self.may_write && self.verdict == Verdict::Nothing && corked_until.is_none() && !taken;
         if may_pull && matches!(self.ending, Ending::None | Ending::Flushing | Ending::Condemned(_)) {
             let queued = inner.outbox.queued();
             met.pulled = pull(&mut self.writer, &mut inner);
@@ -76,11 +79,13 @@ impl Link {
             }
         }
         // When the server no longer takes messages, there is nothing to flush.
-        if matches!(self.ending, Ending::Flushing) && !(self.may_write && inner.outbox.is_queued()) {
+        if matches!(self.ending, Ending::Flushing) && !(self.may_write && (inner.outbox.is_queued() || taken))
+        {
             self.ending = Ending::AwaitingPeer;
             met.pulled = true;
         }
         self.intake.expects_answers = inner.inbox.requests.any_waiting();
+        self.connection.expects_answers.store(self.intake.expects_answers, Ordering::Release);
         let paused = inner.inbox.should_pause();
         if inner.inbox.requests.any_settled() {
             // Among them those that fail because reading pauses.
@@ -106,6 +111,9 @@ impl Link {
             }
             inner.watched = self.watches_until.is_some();
             met.parked = true;
+            if self.may_write && matches!(self.ending, Ending::None) && self.writer.is_idle() {
+                lend(&mut self.socket, &mut inner);
+            }
         } else {
             inner.parked = None;
         }
@@ -130,6 +138,27 @@ impl Link {
     /// While nothing may be written, the throttle's deadline is of no interest.
     fn wake_at_for_throttle(&self, deadline: Option<Instant>) -> Option<Instant> {
         deadline.filter(|_| self.may_write)
+    }
+}
+
+/// Lets a sender write in the I/O thread's place.
+fn lend(socket: &mut Socket, inner: &mut Inner) {
+    if matches!(inner.loan, Loan::None)
+        && let Some(half) = socket.lend()
+    {
+        inner.loan = Loan::Free(half);
+    }
+}
+
+/// Takes back what was lent, and goes on with what a sender has begun; or asks for it.
+fn take_back(socket: &mut Socket, writer: &mut Writer, inner: &mut Inner) {
+    match std::mem::take(&mut inner.loan) {
+        Loan::None => {}
+        Loan::Free(half) => socket.take_back(half),
+        Loan::Taken { .. } => inner.loan = Loan::Taken { wanted: true },
+    }
+    if let Some(begun) = inner.begun.take() {
+        writer.go_on(begun);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     io,
+    sync::atomic::Ordering,
     task::{Context, Poll},
     time::Instant,
 };
@@ -48,6 +49,7 @@ impl Link {
         if (self.paused && !self.discarding) || self.hears_no_more() {
             return Ok(false);
         }
+        self.intake.expects_answers |= self.connection.expects_answers.load(Ordering::Acquire);
         if !self.leftover.is_empty() {
             let bytes = std::mem::take(&mut self.leftover);
             self.understand(&bytes, Recycled::copy)?;
@@ -61,7 +63,7 @@ impl Link {
             }
             let direct = match self.reader.direct() {
                 Some(mut room) => {
-                    let read = std::pin::pin!(self.stream.read_buf(&mut room));
+                    let read = std::pin::pin!(self.socket.read_buf(&mut room));
                     Some(read.poll(context))
                 }
                 None => None,
@@ -95,7 +97,7 @@ impl Link {
             buffer = pool::take(CHUNK).unwrap_or_default();
         }
         let size = if self.expects_large { BEGINNING } else { CHUNK };
-        let read = std::pin::pin!(self.stream.read_buf(&mut (&mut buffer).limit(size))).poll(context);
+        let read = std::pin::pin!(self.socket.read_buf(&mut (&mut buffer).limit(size))).poll(context);
         let mut understood = Ok(());
         if let Poll::Ready(Ok(1..)) = read {
             self.heartbeat.activity(Instant::now());

@@ -91,6 +91,32 @@ fn what_was_not_begun_can_be_sent_again_in_its_order_and_unmasked() {
 }
 
 #[test]
+fn what_a_sender_has_begun_is_gone_on_with_before_everything_else() {
+    for (staged, torn, order) in [(false, 0, &[7, 0][..]), (true, 0, &[7, b'O', 0]), (true, 1, &[])] {
+        let (mut writer, mut pipe) = (Writer::default(), Pipe { room: 0, bytes: Vec::new() });
+        assert!(writer.is_idle());
+        let (mut bytes, message) = (Vec::new(), message(7, 100));
+        frame(&mut bytes, &message, [1, 2, 3, 4]);
+        pipe.bytes.extend_from_slice(&bytes[..40]);
+        if staged {
+            writer.push_control(Control::Pong, b"x");
+        }
+        writer.go_on(Begun { frame: bytes, at: 40, message });
+        assert!(!writer.is_idle() && !writer.wants(1));
+        if torn > 0 {
+            assert_eq!(writer.abandon(Written::default()).torn, torn);
+            continue;
+        }
+        let (done, written) = write(&mut writer, &mut pipe, usize::MAX);
+        assert!(done && written.messages == 1 && written.bytes == 100 && writer.is_idle());
+        writer.pull(super::tests::message(0, 10));
+        writer.frame();
+        assert!(write(&mut writer, &mut pipe, usize::MAX).0);
+        assert_eq!(read(&pipe), order);
+    }
+}
+
+#[test]
 fn a_large_message_is_untouched_until_its_first_byte_and_torn_from_then_on() {
     const SIZE: usize = 1 << 20;
     for (room, torn) in [(0, 0), (1, 1), (SIZE, 1)] {

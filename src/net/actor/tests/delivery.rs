@@ -66,18 +66,29 @@ async fn messages_accepted_before_the_socket_opens_arrive_in_order() {
 
 #[tokio::test]
 async fn a_server_that_drops_mid_traffic_costs_only_what_was_being_written() {
-    const COUNT: u64 = 6_000;
+    drop_mid_traffic(6_000, Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn so_does_one_that_drops_while_messages_come_one_by_one() {
+    drop_mid_traffic(1_500, Duration::from_micros(100)).await;
+}
+
+async fn drop_mid_traffic(count: u64, pause: Duration) {
     let server = Server::new().await;
     let client = Client::new(server.settings());
     let sending = async {
         let mut sent = 0;
-        while sent < COUNT {
+        while sent < count {
             if client.try_send(&numbered(sent, 2_000)).is_none() {
                 sent += 1;
             } else {
                 client.wait_for(Interest::ROOM).await;
             }
             client.stats();
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
         }
     };
     let serving = async {
@@ -85,10 +96,10 @@ async fn a_server_that_drops_mid_traffic_costs_only_what_was_being_written() {
         for life in 0..4_u64 {
             let mut socket = server.accept().await;
             // The last one stays.
-            for _ in 0..if life == 3 { u64::MAX } else { 700 } {
+            for _ in 0..if life == 3 { u64::MAX } else { count / 9 } {
                 let Some(payload) = next_data(&mut socket).await else { break };
                 arrived.push(number(&payload));
-                if arrived.last() == Some(&(COUNT - 1)) {
+                if arrived.last() == Some(&(count - 1)) {
                     return arrived;
                 }
             }
@@ -97,13 +108,39 @@ async fn a_server_that_drops_mid_traffic_costs_only_what_was_being_written() {
     };
     let ((), arrived) = tokio::join!(sending, serving);
     assert!(arrived.windows(2).all(|pair| pair[0] < pair[1]), "twice, or out of order");
-    assert_eq!(arrived.last(), Some(&(COUNT - 1)));
+    assert_eq!(arrived.last(), Some(&(count - 1)));
     client.drained().await;
     let s = client.stats();
     assert_eq!(s.reconnects, 3);
     assert!(s.failed <= 3, "at most one message a socket was torn: {s:?}");
     assert!(s.written >= arrived.len() as u64);
-    assert_eq!(s.written + s.failed, COUNT);
+    assert_eq!(s.written + s.failed, count);
+    client.connection.close();
+}
+
+/// Messages that are alone are written by their sender, as long as the operating system takes them; what it does not take
+/// is left to the link, which also answers pings meanwhile.
+#[tokio::test]
+async fn what_is_sent_one_by_one_arrives_in_order_though_the_server_reads_late_and_pings() {
+    const COUNT: u64 = 700;
+    let server = Server::new().await;
+    let client = Client::new(server.settings());
+    client.connection.open(false).unwrap();
+    let mut socket = server.accept().await;
+    client.state(State::Active).await;
+    for i in 0..COUNT {
+        client.send(&numbered(i, 15_000));
+        if i % 20 == 0 {
+            send(&mut socket, Message::Ping(vec![7].into())).await;
+        }
+        tokio::time::sleep(Duration::from_micros(100)).await;
+    }
+    assert!(client.stats().pending > 0, "the buffers on the way took everything");
+    for i in 0..COUNT {
+        assert_eq!(number(&next_data(&mut socket).await.unwrap()), i);
+    }
+    client.drained().await;
+    assert_eq!(client.stats().written, COUNT);
     client.connection.close();
 }
 

@@ -14,20 +14,17 @@ use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite::Message};
 
 use crate::{
     core::{
-        backoff::BackoffPolicy,
-        frame::{Kind, Limits},
+        frame::Kind,
         inbox::{Item, RequestKey},
         outbox::{Lane, Outgoing},
-        session::{SessionConfig, State},
+        session::State,
         stats::Stats,
     },
     error::ErrorKind,
     net::{
         handle::{Connection, Interest, Offered},
-        proxy::ProxyConfig,
-        settings::{Address, Dialect, Settings},
-        tls::{Trust, client_config},
-        transport::TransportConfig,
+        settings::Settings,
+        testing::settings,
         wakes::Notify,
     },
 };
@@ -169,34 +166,12 @@ impl Server {
         Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
     }
 
-    /// What a client of this server is made with: raw, no token, no throttle, quick to come back.
+    /// What a client of this server is made with.
     pub(super) fn settings(&self) -> Settings {
-        let tls = client_config(&Trust::Insecure).unwrap();
-        let policy = BackoffPolicy {
-            initial: Duration::from_millis(5),
-            cap: Duration::from_millis(20),
-            ..BackoffPolicy::default()
-        };
         Settings {
-            address: Address::Url(format!("ws://{}/", self.listener.local_addr().unwrap())),
-            transport: Arc::new(TransportConfig { tls, proxy: ProxyConfig::None }),
-            headers: Vec::new(),
-            token: None,
-            session: SessionConfig {
-                use_token: false,
-                streaming: false,
-                reconnect: Some(policy),
-                open_timeout: PATIENCE,
-                raw: false,
-            },
-            throttle_interval: Duration::ZERO,
-            max_buffering: None,
             open_timeout: PATIENCE,
-            ping_interval: None,
-            ping_timeout: None,
             close_timeout: PATIENCE,
-            limits: Limits::default(),
-            dialect: Dialect::Raw,
+            ..settings(self.listener.local_addr().unwrap())
         }
     }
 

@@ -1,0 +1,76 @@
+//! Messages on their way out, as the callers' threads give them.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{Connection, Interest, Offered, displaced_error, run_kick, tell_and_kick};
+use crate::{
+    core::{
+        outbox::{Accepted, Lane, Outgoing},
+        session::State,
+    },
+    error::Result,
+    net::wakes,
+};
+
+impl Connection {
+    /// Takes a message on its way. The first one opens the connection.
+    pub fn offer(self: &Arc<Self>, message: Outgoing, lane: Lane) -> Result<Offered> {
+        self.take_on(message, lane, false).map(|(offered, _)| offered)
+    }
+
+    /// Takes a message that others follow at once. Answers also whether it waits for them: if none comes,
+    /// [`Connection::uncork`] is to be called.
+    pub fn offer_more(self: &Arc<Self>, message: Outgoing, lane: Lane) -> Result<(Offered, bool)> {
+        self.take_on(message, lane, true)
+    }
+
+    fn take_on(self: &Arc<Self>, message: Outgoing, lane: Lane, more: bool) -> Result<(Offered, bool)> {
+        let now = Instant::now();
+        let mut inner = self.inner.lock();
+        if inner.state == State::Closed || inner.commands.close {
+            return Err(inner.closed_error());
+        }
+        let mut waits = false;
+        let mut taken = None;
+        let kick = match inner.outbox.accept(now, message, lane) {
+            Err(message) => return Ok((Offered::Full(message), false)),
+            Ok(Accepted::Held) => self.wake_to_open(&mut inner, false),
+            Ok(Accepted::Queued(displaced)) => {
+                let more = more && inner.looks_again();
+                inner.outbox.cork(now, more);
+                for key in displaced {
+                    inner.inbox.requests.fail(key, displaced_error());
+                }
+                waits = inner.state == State::Active && inner.outbox.corked_until().is_some();
+                taken = if waits { None } else { inner.take_shortcut(now) };
+                if waits || taken.is_some() { Ok(None) } else { self.wake_to_open(&mut inner, false) }
+            }
+        };
+        let told = inner.inbox.requests.any_settled().then(|| inner.tell(Interest::ANSWERS)).flatten();
+        drop(inner);
+        if let Some(notify) = told {
+            wakes::notify(notify);
+        }
+        run_kick(kick?);
+        if let Some(taken) = taken {
+            let (half, link, outcome) = taken.write();
+            let mut inner = self.inner.lock();
+            let (kind, kick) = inner.settle_shortcut(half, link, outcome);
+            tell_and_kick(inner, kind, kick);
+        }
+        Ok((Offered::Accepted, waits))
+    }
+
+    /// Nothing follows that the messages of the last moment should wait for.
+    pub fn uncork(&self) {
+        if self.check_process().is_err() {
+            return;
+        }
+        let mut inner = self.inner.lock();
+        let waits = inner.outbox.corked_until().is_some();
+        inner.outbox.uncork();
+        let kick = if waits { inner.unpark() } else { None };
+        drop(inner);
+        run_kick(kick);
+    }
+}

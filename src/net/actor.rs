@@ -11,8 +11,9 @@ use bytes::Bytes;
 use tokio::time::timeout_at;
 
 use super::{
-    handle::{Connection, Interest, Loan},
+    handle::{Connection, Interest},
     link::{Event, Link},
+    loan::{Loan, Unfinished},
     runtime::Io,
     settings::Address,
     token_store::Lease,
@@ -323,7 +324,7 @@ impl Actor {
             if matches!(inner.loan, Loan::Free(_)) {
                 inner.loan = Loan::None;
             }
-            if inner.begun.take().is_some() {
+            if let Some(Unfinished::Frame { .. }) = inner.unfinished.take() {
                 inner.outbox.lost(1);
             }
             for key in leftover.untouched.iter().filter_map(|message| message.request) {

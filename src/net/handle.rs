@@ -35,7 +35,6 @@ mod shortcut;
 pub(super) use shared::Inner;
 use shared::displaced_error;
 pub use shared::{Interest, Routes};
-pub(super) use shortcut::{Begun, Loan};
 
 /// What [`Connection::look`] sees.
 #[derive(Debug)]

@@ -17,6 +17,7 @@ use tokio::time::Sleep;
 use super::{
     handle::Connection,
     intake::{Intake, Verdict},
+    socket::Socket,
     spin,
     transport::Stream,
     wakes,
@@ -30,10 +31,7 @@ use crate::core::{
 
 mod meeting;
 mod reading;
-mod socket;
 mod timing;
-
-use socket::Socket;
 
 /// Turns before the others of the thread come first.
 const TURNS: usize = 4;
@@ -167,6 +165,9 @@ impl Link {
         for _ in 0..TURNS {
             if let Some(event) = self.take_verdict() {
                 return Poll::Ready(event);
+            }
+            if !self.regain(context) {
+                return Poll::Pending;
             }
             let more = match self.read(context) {
                 Ok(more) => more,

@@ -7,12 +7,14 @@ mod head;
 pub mod http;
 mod intake;
 mod link;
+mod loan;
 mod mask_keys;
 pub mod mint;
 pub mod proxy;
 mod redact;
 pub mod runtime;
 pub mod settings;
+mod socket;
 mod spin;
 #[cfg(test)]
 mod testing;

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
 use self::large::{Large, stage};
-use super::{handle::Begun, mask_keys};
+use super::{loan::Unfinished, mask_keys};
 use crate::core::{
     frame::{Control, MAX_HEADER, close_payload, write_control, write_header},
     outbox::Outgoing,
@@ -125,14 +125,15 @@ impl Writer {
             && !self.unflushed
     }
 
-    /// Goes on with a frame that somebody else has begun. What is staged, which can only be control frames, follows it.
-    pub(super) fn go_on(&mut self, begun: Begun) {
-        let Begun { frame, at, message } = begun;
-        let controls = std::mem::replace(&mut self.staging, frame);
-        self.staged.push_front(Staged { message, start: 0, end: self.staging.len() });
-        self.staging.extend_from_slice(&controls);
-        self.at = at;
+    /// Goes on with what a sender has left. Nothing is staged but control frames, which follow it.
+    pub(super) fn go_on(&mut self, unfinished: Unfinished) {
         self.unflushed = true;
+        if let Unfinished::Frame { frame, at, message } = unfinished {
+            let controls = std::mem::replace(&mut self.staging, frame);
+            self.staged.push_front(Staged { message, start: 0, end: self.staging.len() });
+            self.staging.extend_from_slice(&controls);
+            self.at = at;
+        }
     }
 
     /// Frames what was pulled.
@@ -181,15 +182,13 @@ impl Writer {
 
     /// Frames a message.
     fn push(&mut self, message: Outgoing) {
-        let mask = mask_keys::next();
-        let len = message.payload.len();
-        if len >= LARGE {
-            self.large = Some(Large::new(message, mask));
+        if message.payload.len() >= LARGE {
+            self.large = Some(Large::new(message, mask_keys::next()));
             return;
         }
         self.borrow_buffer();
         let start = self.staging.len();
-        frame(&mut self.staging, &message, mask);
+        frame(&mut self.staging, &message);
         self.staged.push_back(Staged { message, start, end: self.staging.len() });
     }
 
@@ -337,8 +336,8 @@ impl Writer {
 }
 
 /// Appends the whole frame of a message.
-pub(super) fn frame(out: &mut Vec<u8>, message: &Outgoing, mask: [u8; 4]) {
-    let len = message.payload.len();
+pub(super) fn frame(out: &mut Vec<u8>, message: &Outgoing) {
+    let (mask, len) = (mask_keys::next(), message.payload.len());
     write_header(out, message.kind, len, mask);
     stage(out, message, &mut Cursor::default(), mask, len);
 }

@@ -53,9 +53,9 @@ impl Connection {
         }
         run_kick(kick?);
         if let Some(taken) = taken {
-            let (half, link, outcome) = taken.write();
+            let outcome = taken.write();
             let mut inner = self.inner.lock();
-            let (kind, kick) = inner.settle_shortcut(half, link, outcome);
+            let (kind, kick) = inner.settle_shortcut(outcome);
             tell_and_kick(inner, kind, kick);
         }
         Ok((Offered::Accepted, waits))

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, task::Waker};
 
-use super::{Begun, Kick, Loan};
+use super::Kick;
 use crate::{
     core::{
         inbox::{Inbox, Notice},
@@ -10,7 +10,13 @@ use crate::{
         session::State,
     },
     error::{Error, ErrorKind},
-    net::{redact::Told, runtime::Io, settings::Settings, wakes::Notify},
+    net::{
+        loan::{Loan, Unfinished},
+        redact::Told,
+        runtime::Io,
+        settings::Settings,
+        wakes::Notify,
+    },
 };
 
 /// What the caller's side waits for; a set of flags.
@@ -63,8 +69,8 @@ pub(in crate::net) struct Inner {
     /// Counts the links: what was taken from one is not given to another.
     pub(in crate::net) link: u64,
     pub(in crate::net) loan: Loan,
-    /// What a sender has begun to write, for the link to go on with.
-    pub(in crate::net) begun: Option<Begun>,
+    /// What a sender has left to the link.
+    pub(in crate::net) unfinished: Option<Unfinished>,
     pub(in crate::net) routes: Routes,
     pub(in crate::net) told: Told,
     pub(super) io: Option<Io>,
@@ -105,7 +111,7 @@ impl Inner {
             watched: false,
             link: 0,
             loan: Loan::None,
-            begun: None,
+            unfinished: None,
             routes: Routes::default(),
             told: Told::new(&settings.headers),
             io: None,

@@ -1,8 +1,8 @@
 //! The short way of a message that is alone: while the I/O thread sleeps, the sender's thread writes it itself.
 //!
 //! Rousing a thread on another core costs more than the system call that it is roused for. So a link that has nothing to
-//! write leaves the half of its socket that writes where a sender finds it. Whoever takes it writes one frame, without the
-//! lock, and puts it back; until then the link reads on, but pulls and writes nothing, so that the order is kept.
+//! write leaves the pen of its socket where a sender finds it. Whoever takes it writes one frame, without the lock, and puts
+//! it back; until then the link pulls and writes nothing, so that the order is kept.
 
 use std::{
     cell::RefCell,
@@ -12,72 +12,59 @@ use std::{
     time::Instant,
 };
 
-use tokio::{io::AsyncWrite, net::tcp::OwnedWriteHalf};
+use tokio::io::AsyncWrite;
 
 use super::{Inner, Interest, Kick};
 use crate::{
     core::{outbox::Outgoing, session::State},
     error::Error,
-    net::{mask_keys, runtime::Io, writer},
+    net::{
+        loan::{Loan, Unfinished},
+        runtime::Io,
+        socket::Pen,
+        writer,
+    },
 };
 
-/// Messages from this size on take the long way: copying and masking them is worth another thread.
+/// Messages from this size on take the long way: copying, masking and encrypting them is worth another thread.
 const LARGE: usize = 16 << 10;
-
-/// The half of the socket that writes, as far as it is not with the link.
-#[derive(Debug, Default)]
-pub(in crate::net) enum Loan {
-    /// It is with the link, if there is one.
-    #[default]
-    None,
-    /// The link has nothing to write: a sender may take it.
-    Free(OwnedWriteHalf),
-    /// A sender writes.
-    Taken {
-        /// The link waits for it.
-        wanted: bool,
-    },
-}
-
-/// A frame that the operating system has taken a part of.
-#[derive(Debug)]
-pub(in crate::net) struct Begun {
-    pub(in crate::net) frame: Vec<u8>,
-    /// How much of it was taken.
-    pub(in crate::net) at: usize,
-    pub(in crate::net) message: Outgoing,
-}
 
 /// What a sender has taken to write it.
 pub(super) struct Taken {
     message: Outgoing,
-    half: OwnedWriteHalf,
+    pen: Pen,
     /// The link that it is from.
     link: u64,
     io: Io,
 }
 
 /// What came of it.
-pub(super) enum Outcome {
+pub(super) struct Outcome {
+    pen: Pen,
+    link: u64,
+    what: What,
+}
+
+enum What {
     /// Nothing.
     Untouched(Outgoing),
     /// Some of the frame was written.
-    Begun(Begun),
+    Begun { frame: Vec<u8>, at: usize, message: Outgoing },
     /// All of it.
-    Written(Outgoing),
+    Written { message: Outgoing, flushed: bool },
 }
 
 impl Inner {
     /// Takes the message that was just queued, if it may take the short way.
     pub(super) fn take_shortcut(&mut self, now: Instant) -> Option<Taken> {
-        let may = self.state == State::Active
-            && self.outbox.queued() == 1
-            && !self.inbox.has_items()
-            && self.outbox.next_weight().is_some_and(|weight| weight < LARGE);
+        // Where results wait, more will be sent soon.
+        let is_alone = self.outbox.queued() == 1 && !self.inbox.has_items();
+        let is_small = self.outbox.next_weight().is_some_and(|weight| weight < LARGE);
+        let may = self.state == State::Active && is_alone && is_small;
         let io = self.io.as_ref().filter(|io| may && io.may_be_spared(now))?;
         match std::mem::take(&mut self.loan) {
-            Loan::Free(half) => {
-                let taken = Taken { message: self.outbox.take()?, half, link: self.link, io: io.clone() };
+            Loan::Free(pen) => {
+                let taken = Taken { message: self.outbox.take()?, pen, link: self.link, io: io.clone() };
                 self.loan = Loan::Taken { wanted: false };
                 Some(taken)
             }
@@ -89,38 +76,37 @@ impl Inner {
     }
 
     /// Puts back what was taken. Answers who is to be told, and who is to be set in motion.
-    pub(super) fn settle_shortcut(
-        &mut self,
-        half: OwnedWriteHalf,
-        link: u64,
-        outcome: Outcome,
-    ) -> (Interest, Option<Kick>) {
+    pub(super) fn settle_shortcut(&mut self, outcome: Outcome) -> (Interest, Option<Kick>) {
+        let Outcome { pen, link, what } = outcome;
         let is_there = self.link == link;
-        let wanted = matches!(self.loan, Loan::Taken { wanted: true });
-        self.loan = if is_there { Loan::Free(half) } else { Loan::None };
-        let mut kick = wanted;
-        let begun = match outcome {
-            Outcome::Untouched(message) if self.state == State::Closed => {
+        let mut kick = matches!(self.loan, Loan::Taken { wanted: true });
+        self.loan = if is_there { Loan::Free(pen) } else { Loan::None };
+        let begun = match what {
+            What::Untouched(message) if self.state == State::Closed => {
                 self.outbox.lost(1);
                 message.request
             }
-            Outcome::Untouched(message) => {
+            What::Untouched(message) => {
                 self.outbox.give_back(iter::once(message));
                 kick = true;
                 None
             }
-            Outcome::Begun(begun) if is_there => {
-                let request = begun.message.request;
-                self.begun = Some(begun);
+            What::Begun { frame, at, message } if is_there => {
+                let request = message.request;
+                self.unfinished = Some(Unfinished::Frame { frame, at, message });
                 kick = true;
                 request
             }
-            Outcome::Begun(begun) => {
+            What::Begun { message, .. } => {
                 self.outbox.lost(1);
-                begun.message.request
+                message.request
             }
-            Outcome::Written(message) => {
+            What::Written { message, flushed } => {
                 self.outbox.wrote(1, message.payload.len());
+                if is_there && !flushed {
+                    self.unfinished = Some(Unfinished::Flush);
+                    kick = true;
+                }
                 message.request
             }
         };
@@ -142,23 +128,27 @@ impl Inner {
 
 impl Taken {
     /// Writes the message, as far as the operating system takes it at once. A failure is left for the link to find.
-    pub(super) fn write(self) -> (OwnedWriteHalf, u64, Outcome) {
+    pub(super) fn write(self) -> Outcome {
         thread_local! {
             static FRAME: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
-        let Self { message, mut half, link, io } = self;
+        let Self { message, mut pen, link, io } = self;
         let mut frame = FRAME.take();
-        writer::frame(&mut frame, &message, mask_keys::next());
+        writer::frame(&mut frame, &message);
+        // Nobody is to be woken when there is room: then the link goes on.
         let mut context = Context::from_waker(Waker::noop());
-        let outcome = match Pin::new(&mut half).poll_write(&mut context, &frame) {
-            Poll::Ready(Ok(at)) if at == frame.len() => Outcome::Written(message),
-            Poll::Ready(Ok(at @ 1..)) => Outcome::Begun(Begun { frame: frame.clone(), at, message }),
-            _ => Outcome::Untouched(message),
+        let what = match Pin::new(&mut pen).poll_write(&mut context, &frame) {
+            Poll::Ready(Ok(at)) if at == frame.len() => {
+                let flushed = Pin::new(&mut pen).poll_flush(&mut context).is_ready();
+                What::Written { message, flushed }
+            }
+            Poll::Ready(Ok(at @ 1..)) => What::Begun { frame: frame.clone(), at, message },
+            _ => What::Untouched(message),
         };
         frame.clear();
         FRAME.set(frame);
         io.was_spared(Instant::now());
-        (half, link, outcome)
+        Outcome { pen, link, what }
     }
 }
 

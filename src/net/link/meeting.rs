@@ -2,13 +2,15 @@
 
 use std::{sync::atomic::Ordering, task::Context, time::Instant};
 
-use super::{Ending, Event, Link, socket::Socket};
+use super::{Ending, Event, Link};
 use crate::{
     core::cork::PATIENCE,
     error::{Error, ErrorKind},
     net::{
-        handle::{Inner, Interest, Loan},
+        handle::{Inner, Interest},
         intake::Verdict,
+        loan::Loan,
+        socket::Socket,
         wakes,
         writer::Writer,
     },
@@ -30,7 +32,20 @@ pub(super) struct Met {
 impl Link {
     // --- meeting the caller's threads ---
 
-    /// The one place where the lock is taken in a turn: hands over what came, accounts for what was written, pulls
+    /// Takes back what is read with, if it was lent. False while a sender has it, whose return of it wakes.
+    pub(super) fn regain(&mut self, context: &Context<'_>) -> bool {
+        if self.socket.can_read() {
+            return true;
+        }
+        let mut inner = self.connection.shared().lock();
+        take_back(&mut self.socket, &mut self.writer, &mut inner);
+        if !self.socket.can_read() {
+            inner.parked = Some(context.waker().clone());
+        }
+        self.socket.can_read()
+    }
+
+    /// Where the lock is taken in a turn: hands over what came, accounts for what was written, pulls
     /// what is to be written.
     pub(super) fn meet(&mut self, context: &mut Context<'_>) -> Met {
         let had_result = !self.accepted && self.intake.has_result();
@@ -144,21 +159,21 @@ impl Link {
 /// Lets a sender write in the I/O thread's place.
 fn lend(socket: &mut Socket, inner: &mut Inner) {
     if matches!(inner.loan, Loan::None)
-        && let Some(half) = socket.lend()
+        && let Some(pen) = socket.lend()
     {
-        inner.loan = Loan::Free(half);
+        inner.loan = Loan::Free(pen);
     }
 }
 
-/// Takes back what was lent, and goes on with what a sender has begun; or asks for it.
+/// Takes back what was lent, and goes on with what a sender has left; or asks for it.
 fn take_back(socket: &mut Socket, writer: &mut Writer, inner: &mut Inner) {
     match std::mem::take(&mut inner.loan) {
         Loan::None => {}
-        Loan::Free(half) => socket.take_back(half),
+        Loan::Free(pen) => socket.take_back(pen),
         Loan::Taken { .. } => inner.loan = Loan::Taken { wanted: true },
     }
-    if let Some(begun) = inner.begun.take() {
-        writer.go_on(begun);
+    if let Some(unfinished) = inner.unfinished.take() {
+        writer.go_on(unfinished);
     }
 }
 

@@ -96,12 +96,12 @@ fn what_a_sender_has_begun_is_gone_on_with_before_everything_else() {
         let (mut writer, mut pipe) = (Writer::default(), Pipe { room: 0, bytes: Vec::new() });
         assert!(writer.is_idle());
         let (mut bytes, message) = (Vec::new(), message(7, 100));
-        frame(&mut bytes, &message, [1, 2, 3, 4]);
+        frame(&mut bytes, &message);
         pipe.bytes.extend_from_slice(&bytes[..40]);
         if staged {
             writer.push_control(Control::Pong, b"x");
         }
-        writer.go_on(Begun { frame: bytes, at: 40, message });
+        writer.go_on(Unfinished::Frame { frame: bytes, at: 40, message });
         assert!(!writer.is_idle() && !writer.wants(1));
         if torn > 0 {
             assert_eq!(writer.abandon(Written::default()).torn, torn);

@@ -24,8 +24,8 @@ async fn pair() -> (TcpStream, TcpStream) {
     (client.unwrap(), accepted.unwrap().0)
 }
 
-fn taken(half: OwnedWriteHalf, message: Outgoing) -> Taken {
-    Taken { message, half, link: 0, io: crate::net::runtime::io().unwrap() }
+fn taken(pen: Pen, message: Outgoing) -> Taken {
+    Taken { message, pen, link: 0, io: crate::net::runtime::io().unwrap() }
 }
 
 fn message(id: u8, size: usize) -> Outgoing {
@@ -58,6 +58,8 @@ async fn what_becomes_of_a_message_depends_on_how_much_left_and_on_the_link() {
     // How much of the frame left; whether its link is there, and the connection open.
     for (left, is_there, is_open, expected) in [
         ("all", true, true, (1, 0, 0, false)),
+        ("all, unflushed", true, true, (1, 0, 0, false)),
+        ("all, unflushed", false, true, (1, 0, 0, true)),
         ("all", false, true, (1, 0, 0, true)),
         ("all", false, false, (1, 0, 0, true)),
         ("some", true, true, (0, 0, 1, false)),
@@ -68,12 +70,12 @@ async fn what_becomes_of_a_message_depends_on_how_much_left_and_on_the_link() {
         ("none", false, false, (0, 1, 0, true)),
     ] {
         let ((connection, message), (client, _server)) = (connection(), pair().await);
-        let (_, half) = client.into_split();
         let request = message.request.unwrap();
-        let outcome = match left {
-            "all" => Outcome::Written(message),
-            "some" => Outcome::Begun(Begun { frame: vec![0; 106], at: 50, message }),
-            _ => Outcome::Untouched(message),
+        let what = match left {
+            "all" => What::Written { message, flushed: true },
+            "all, unflushed" => What::Written { message, flushed: false },
+            "some" => What::Begun { frame: vec![0; 106], at: 50, message },
+            _ => What::Untouched(message),
         };
         let mut inner = connection.shared().lock();
         if !is_there {
@@ -82,9 +84,10 @@ async fn what_becomes_of_a_message_depends_on_how_much_left_and_on_the_link() {
         if !is_open {
             inner.finish(None);
         }
-        inner.settle_shortcut(half, 0, outcome);
-        assert_eq!(matches!(inner.loan, Loan::Free(_)), is_there, "whose half it is");
-        assert_eq!(inner.begun.is_some(), left == "some" && is_there, "the link goes on");
+        inner.settle_shortcut(Outcome { pen: Pen::Tcp(client.into_split().1), link: 0, what });
+        assert_eq!(matches!(inner.loan, Loan::Free(_)), is_there, "whose pen it is");
+        let goes_on = is_there && ["some", "all, unflushed"].contains(&left);
+        assert_eq!(inner.unfinished.is_some(), goes_on, "the link goes on");
         assert_eq!(inner.outbox.is_queued(), left == "none" && is_open, "it is sent again");
         drop(inner);
         assert_eq!(fate(&connection, request), expected, "{left} left, {is_there}, {is_open}");
@@ -94,36 +97,40 @@ async fn what_becomes_of_a_message_depends_on_how_much_left_and_on_the_link() {
 #[tokio::test]
 async fn a_sender_writes_what_there_is_room_for() {
     let (client, server) = pair().await;
-    let (_read, mut half) = client.into_split();
-    let (mut whole, mut begun) = (0, None);
+    let (_read, half) = client.into_split();
+    let (mut pen, mut whole, mut begun) = (Pen::Tcp(half), 0, None);
     for id in 0..=u8::MAX {
-        let (back, _, outcome) = taken(half, message(id, LARGE - 1)).write();
-        half = back;
-        match outcome {
-            Outcome::Written(_) => whole += 1,
-            Outcome::Begun(rest) => begun = Some(rest),
-            // The rest of the one before fills what there is.
-            Outcome::Untouched(untouched) => {
-                assert_eq!(untouched.payload.to_vec(), vec![id; LARGE - 1], "as it was");
+        let outcome = taken(pen, message(id, LARGE - 1)).write();
+        pen = outcome.pen;
+        match outcome.what {
+            What::Written { flushed, .. } => {
+                assert!(flushed);
+                whole += 1;
+            }
+            What::Begun { frame, at, message } => {
+                begun = Some((frame, at, message));
                 break;
             }
-        }
-        if begun.is_some() {
-            break;
+            What::Untouched(_) => panic!("there was room for a part of {whole}, and for nothing of the next"),
         }
     }
-    let begun = begun.expect("the peer never reads, so some frame does not fit");
-    assert!(begun.at > 0 && begun.at < begun.frame.len());
-    assert_eq!(begun.message.payload.to_vec(), vec![whole; LARGE - 1], "as it was");
+    let (frame, at, begun) = begun.expect("the peer never reads, so some frame does not fit");
+    assert!(at > 0 && at < frame.len());
+    assert_eq!(begun.payload.to_vec(), vec![whole; LARGE - 1], "as it was");
+    let Outcome { what: What::Untouched(next), .. } = taken(pen, message(whole + 1, LARGE - 1)).write()
+    else {
+        panic!("there is no room");
+    };
+    assert_eq!(next.payload.to_vec(), vec![whole + 1; LARGE - 1], "as it was");
 
     // What follows the bytes that were taken makes the frames whole.
     let (mut reader, mut arrived) = (FrameReader::new(Limits::default(), Role::Server), Vec::new());
-    let sent = usize::from(whole) * (begun.frame.len()) + begun.at;
+    let sent = usize::from(whole) * frame.len() + at;
     while arrived.len() < sent {
         server.readable().await.unwrap();
         let _ = server.try_read_buf(&mut arrived);
     }
-    arrived.extend_from_slice(&begun.frame[begun.at..]);
+    arrived.extend_from_slice(&frame[at..]);
     let mut bytes = arrived.as_slice();
     for id in 0..=whole {
         match reader.feed(&mut bytes).unwrap() {

@@ -1,0 +1,35 @@
+//! What passes between a link and a sender that writes in its place.
+
+use super::socket::Pen;
+use crate::core::outbox::Outgoing;
+
+/// Where the pen of the socket is.
+#[derive(Debug, Default)]
+pub(super) enum Loan {
+    /// With the link, if there is one.
+    #[default]
+    None,
+    /// Here: the link has nothing to write, and a sender may take it.
+    Free(Pen),
+    /// With a sender.
+    Taken {
+        /// The link waits for it.
+        wanted: bool,
+    },
+}
+
+/// What a sender leaves to the link.
+#[derive(Debug)]
+pub(super) enum Unfinished {
+    /// A frame that the operating system has taken a part of.
+    Frame {
+        /// All of it.
+        frame: Vec<u8>,
+        /// How much of it was taken.
+        at: usize,
+        /// What is in it.
+        message: Outgoing,
+    },
+    /// Nothing but to flush.
+    Flush,
+}

@@ -8,14 +8,11 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
 };
 use tokio_rustls::client::TlsStream;
 
-use super::transport::Stream;
+use super::transport::{ReadAhead, Stream};
 
 /// What is written with.
 #[derive(Debug)]
@@ -23,7 +20,7 @@ pub(super) enum Pen {
     /// Half of a TCP connection.
     Tcp(OwnedWriteHalf),
     /// All of a TLS stream, whose two directions share their state: who has it has what is read with, too.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<ReadAhead>>),
 }
 
 /// An open socket.

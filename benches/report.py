@@ -1,11 +1,13 @@
 """Writes runs into a page, and their data and picture beside it: `python benches/report.py PAGE.md RUN.json…`.
 
 What stands between the two marks in the page is replaced; everything else, the words about the figures, stays. Several
-runs, each of other cells, are put together.
+runs, each of other cells, are put together. With `--beside OTHER.json` the table of targets has a column with what that
+report reached, as far as it measured something else.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -54,15 +56,28 @@ def figures(report: Mapping[str, Any]) -> Iterator[str]:
     )
     yield ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version != "absent") + "."
     yield "\n### Targets\n"
-    yield row(["target", "cell", "figure", "reached", "wanted", ""])
-    yield row(["---"] * 6)
+    beside = report.get("beside")
+    extra = [f"on {beside['date']}"] if beside else []
+    yield row(["target", "cell", "figure", "reached", "wanted", "", *extra])
+    yield row(["---"] * (6 + len(extra)))
     for verdict in report["targets"]:
-        yield row(targets.columns(verdict))
+        other = [beside_it(verdict, beside["targets"])] if beside else []
+        yield row([*targets.columns(verdict), *other])
     yield "\n### Tables\n"
     yield "Median [lowest..highest] of the rounds; the last column is the median of the rounds' own ratios."
     for cell in cells(quick=False):
         if cell.id in report["cells"]:
             yield from cell_table(cell, report["cells"][cell.id], report["baseline"])
+
+
+def beside_it(verdict: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> str:
+    """What another report reached of the same target; nothing if it is the same measurement."""
+    names = ("cell", "metric", "ours", "base")
+    for other in others:
+        if all(other[name] == verdict[name] for name in names) and other["median"] != verdict["median"]:
+            _, _, _, reached, _, met = targets.columns(other)
+            return f"{reached} {met}"
+    return ""
 
 
 def put_together(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -73,13 +88,16 @@ def put_together(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {**reports[0], "cells": merged, "targets": targets.evaluate(merged)}
 
 
-def main(page: Path, sources: Sequence[Path]) -> None:
+def main(page: Path, sources: Sequence[Path], beside: Path | None) -> None:
     """Replace the figures in `page`, and the files beside it, by those of the runs."""
     before, _, rest = page.read_text().partition(BEGIN)
     _, found, after = rest.partition(END)
     if not found:
         sys.exit(f"{page} has no lines '{BEGIN}' and '{END}'")
     report = put_together([json.loads(source.read_text()) for source in sources])
+    if beside is not None:
+        other = json.loads(beside.read_text())
+        report["beside"] = {"date": other["environment"]["date"], "targets": other["targets"]}
     text = "\n".join(figures(report))
     page.write_text(f"{before}{BEGIN}\n{text}\n\n{END}{after}")
     page.with_suffix(".json").write_text(json.dumps(report) + "\n")
@@ -87,4 +105,9 @@ def main(page: Path, sources: Sequence[Path]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [Path(argument) for argument in sys.argv[2:]])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("page", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--beside", type=Path, help="another report, to be shown beside")
+    arguments = parser.parse_args()
+    main(arguments.page, arguments.runs, arguments.beside)

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 import trustme
-from checks import KEY, accounted, connect, once_and_in_order, until
+from checks import KEY, LIMIT, accounted, connect, once_and_in_order, until
 from echo import EchoServer
 from faultproxy import FaultProxy
 
 from fal_realtime import SyncRealtimeClient
+from fal_realtime.testing import LocalServer
 
 TASKS = Path("/proc/self/task")
 MESSAGES = 100
@@ -139,3 +140,42 @@ async def test_threads_that_send_one_by_one_while_the_line_breaks_lose_no_more_t
     for thread in range(threads):
         once_and_in_order(m["silent"] for m in echo.received if m.get("thread") == thread)
     figure(f"{stats['reconnects']} losses, {stats['failed']} of {threads * each} torn")
+
+
+async def test_a_tls_stream_goes_to_and_fro_between_those_who_send_and_the_thread_that_reads() -> None:
+    window, each, bursts = 64, 1_500, 3
+    padding = bytes(10_000)
+    with LocalServer(tls=True) as server:
+        sent = received = 0
+        over = asyncio.Event()
+
+        def send() -> None:
+            nonlocal sent
+            if sent < each * burst:
+                connection.send_nowait({"n": sent, "padding": padding})
+                sent += 1
+
+        def show(result: dict[str, Any]) -> None:
+            nonlocal received
+            assert result["n"] == received
+            received += 1
+            send()
+            if received == sent:
+                over.set()
+
+        connection = server.client().connect("local/echo", throttle_interval=0, on_result=show)
+        async with connection:
+            for burst in range(1, bursts + 1):
+                over.clear()
+                for _ in range(window):
+                    send()
+                await asyncio.wait_for(over.wait(), LIMIT)
+                # Messages one by one, each of which goes round alone.
+                for _ in range(20):
+                    over.clear()
+                    await asyncio.sleep(BETWEEN)
+                    connection.send_nowait({"n": sent})
+                    sent += 1
+                    await asyncio.wait_for(over.wait(), LIMIT)
+            stats = accounted(connection)
+    assert stats["reconnects"] == stats["failed"] == 0

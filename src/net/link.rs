@@ -84,8 +84,10 @@ pub(super) struct Link {
     /// Messages come one right after the other: until then somebody must look whether the last of them still wait.
     watches_until: Option<Instant>,
     leftover: Bytes,
-    /// The last message was large.
-    expects_large: bool,
+    /// The size of the last message: the next one is probably like it.
+    last_size: usize,
+    /// More had come than was read at once.
+    piled_up: bool,
     written: Written,
     ending: Ending,
     /// When the ending must be over.
@@ -114,7 +116,8 @@ impl Link {
             wake_at: None,
             watches_until: None,
             leftover,
-            expects_large: false,
+            last_size: 0,
+            piled_up: false,
             written: Written::default(),
             ending: Ending::None,
             ends_by: None,

@@ -54,6 +54,11 @@ impl Socket {
         self.pen = Some(pen);
     }
 
+    /// It speaks TLS.
+    pub(super) fn is_tls(&self) -> bool {
+        self.read.is_none()
+    }
+
     /// What is read with is here.
     pub(super) fn can_read(&self) -> bool {
         self.read.is_some() || self.pen.is_some()

@@ -26,16 +26,21 @@ use crate::{
 const CHUNK: usize = 64 << 10;
 /// A buffer with so much in it is handed over with the messages in it, instead of their being copied.
 const HANDED_OVER: usize = CHUNK / 4;
-/// Messages from this size on are not copied out of such a buffer. Smaller ones are: the last of a buffer's messages that
-/// waits to be taken holds all of it, which is to be no more than sixteen times the message.
-const IN_PLACE: usize = CHUNK / 16;
+/// Messages from this part of such a buffer on are not copied out of it. Smaller ones are: the last of a buffer's messages
+/// that waits to be taken holds all of it, which is to be no more than sixteen times the message.
+const IN_PLACE: usize = 16;
 /// What is read at once after a large message: the next one is probably large too, and but for its beginning it is read
 /// straight into its place.
 const BEGINNING: usize = 4 << 10;
 /// A message that is large in this sense.
 const LARGE: usize = CHUNK / 2;
-/// Reads in one turn, so that one busy socket does not starve the others of its thread.
-const READS: usize = 8;
+/// What is read at once where large messages have piled up: of all but the last of them nothing is copied, and far fewer
+/// system calls are made.
+const PILE: usize = AT_ONCE;
+/// Messages from this size on are read into their place even then.
+const HUGE: usize = PILE / 4;
+/// What is read in one turn, so that one busy socket does not starve the others of its thread.
+const AT_ONCE: usize = 8 * CHUNK;
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -54,7 +59,8 @@ impl Link {
             let bytes = std::mem::take(&mut self.leftover);
             self.understand(&bytes, Recycled::copy)?;
         }
-        for _ in 0..READS {
+        let mut room = AT_ONCE;
+        while room > 0 {
             if self.verdict != Verdict::Nothing {
                 return Ok(true);
             }
@@ -76,42 +82,61 @@ impl Link {
                     }
                     poll
                 }
-                None => self.read_chunk(context)?,
+                None => self.read_chunk(context, room)?,
             };
             match poll {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Ok(0)) => {
                     return Err(Loss::Broken("the server ended the connection without a close frame".into()));
                 }
-                Poll::Ready(Ok(_)) => {}
+                // A small read is a system call, too.
+                Poll::Ready(Ok(count)) => room = room.saturating_sub(count.max(CHUNK)),
                 Poll::Ready(Err(error)) => return Err(broken(&error)),
             }
         }
         Ok(true)
     }
 
-    fn read_chunk(&mut self, context: &mut Context<'_>) -> Result<Poll<io::Result<usize>>, Loss> {
+    fn read_chunk(
+        &mut self,
+        context: &mut Context<'_>,
+        room: usize,
+    ) -> Result<Poll<io::Result<usize>>, Loss> {
         let mut buffer = BUFFER.take();
         if buffer.capacity() == 0 {
             // Without memory, reading into it is what fails.
             buffer = pool::take(CHUNK).unwrap_or_default();
         }
-        let size = if self.expects_large { BEGINNING } else { CHUNK };
+        let size = match self.last_size {
+            // TLS gives no more than a record at a time.
+            LARGE..HUGE if self.piled_up && room >= PILE && !self.socket.is_tls() => PILE,
+            LARGE.. => BEGINNING,
+            _ => CHUNK,
+        };
+        if size > buffer.capacity() {
+            BUFFER.set(std::mem::replace(&mut buffer, pool::take(size).unwrap_or_default()));
+        }
+        let in_place = buffer.capacity() / IN_PLACE;
         let read = std::pin::pin!(self.socket.read_buf(&mut (&mut buffer).limit(size))).poll(context);
+        self.piled_up = matches!(read, Poll::Ready(Ok(count)) if count >= size.min(HUGE));
         let mut understood = Ok(());
         if let Poll::Ready(Ok(1..)) = read {
             self.heartbeat.activity(Instant::now());
             if buffer.len() >= HANDED_OVER {
                 let shared = Recycled::bytes(std::mem::take(&mut buffer));
                 understood = self.understand(&shared, |payload| {
-                    if payload.len() < IN_PLACE { Recycled::copy(payload) } else { shared.slice_ref(payload) }
+                    if payload.len() < in_place { Recycled::copy(payload) } else { shared.slice_ref(payload) }
                 });
             } else {
                 understood = self.understand(&buffer, Recycled::copy);
                 buffer.clear();
             }
         }
-        BUFFER.set(buffer);
+        if size > CHUNK {
+            pool::give(buffer);
+        } else {
+            BUFFER.set(buffer);
+        }
         understood.map(|()| read)
     }
 
@@ -121,7 +146,7 @@ impl Link {
                 Ok(None) => return Ok(()),
                 Ok(Some(Message::Data { .. })) if self.discarding => {}
                 Ok(Some(Message::Data { kind, payload })) => {
-                    self.expects_large = payload.len() >= LARGE;
+                    self.last_size = payload.len();
                     let verdict = self.intake.take(kind, payload);
                     if self.verdict == Verdict::Nothing {
                         self.verdict = verdict;

@@ -144,6 +144,38 @@ async fn what_is_sent_one_by_one_arrives_in_order_though_the_server_reads_late_a
     client.connection.close();
 }
 
+/// How much is read at once depends on the sizes of the messages and on whether they pile up.
+#[tokio::test]
+async fn messages_of_all_sizes_that_pile_up_arrive_whole_and_in_order() {
+    const SIZES: [usize; 9] = [60_000, 60_000, 60_000, 100, 130_000, 40_000, 5_000, 1_000_000, 20_000];
+    const COUNT: u64 = 600;
+    let server = Server::new().await;
+    let client = Client::new(server.settings());
+    client.connection.open(false).unwrap();
+    let mut socket = server.accept().await;
+    let payload = |number: u64| {
+        // Nine of one size, then nine of the next: what is expected is right for a while.
+        let size = SIZES[(number / 9) as usize % SIZES.len()];
+        let mut payload = numbered(number, size);
+        let last = size - 1;
+        payload[last] = number as u8;
+        payload
+    };
+    let sending = async {
+        for number in 0..COUNT {
+            send(&mut socket, Message::binary(payload(number))).await;
+        }
+    };
+    let receiving = async {
+        for expected in 0..COUNT {
+            assert!(client.result().await == payload(expected), "message {expected}");
+        }
+    };
+    tokio::join!(sending, receiving);
+    assert_eq!(client.stats().received, COUNT);
+    client.connection.close();
+}
+
 #[tokio::test]
 async fn a_partly_written_large_message_is_not_sent_twice() {
     let server = Server::new().await;

@@ -38,7 +38,7 @@ const LARGE: usize = CHUNK / 2;
 /// system calls are made.
 const PILE: usize = AT_ONCE;
 /// Messages from this size on are read into their place even then.
-const HUGE: usize = PILE / 4;
+const HUGE: usize = PILE / 8;
 /// What is read in one turn, so that one busy socket does not starve the others of its thread.
 const AT_ONCE: usize = 8 * CHUNK;
 

@@ -78,9 +78,9 @@ impl Link {
         let corked_until = inner.outbox.corked_until().filter(|_| matches!(self.ending, Ending::None));
         let corked_until = corked_until.filter(|until| Instant::now() < *until);
         self.watches_until = corked_until.or(self.watches_until.filter(|until| Instant::now() < *until));
-        // Once the session is over, what is queued is for the next one.
         // While a sender writes, what is queued comes behind.
         let taken = matches!(inner.loan, Loan::Taken { .. });
+        // Once the session is over, what is queued is for the next one.
         let may_pull = self.may_write && self.verdict == Verdict::Nothing && corked_until.is_none() && !taken;
         if may_pull && matches!(self.ending, Ending::None | Ending::Flushing | Ending::Condemned(_)) {
             let queued = inner.outbox.queued();

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common import Result, Server, Spec, Spread, echo_server, measure
+from network import unpaced_loopback
 from peers import BY_NAME
 
 CONNECTIONS = (10, 100, 1_000, 10_000)
@@ -111,6 +112,7 @@ def main() -> None:
     options = arguments()
     rounds = 1 if options.quick else options.rounds
     limit = 3 if options.quick else 4
+    print("TCP congestion control:", unpaced_loopback())
     report: dict[str, Result] = {}
     with echo_server() as server:
         for peer in options.only.split(","):

@@ -52,7 +52,8 @@ def figures(report: Mapping[str, Any]) -> Iterator[str]:
     about, settings = report["environment"], report["settings"]
     yield (
         f"{about['date']}: {about['python']} on {about['system']}, {about['cpu']}, {about['cores']} cores; "
-        f"{settings['rounds']} rounds of {settings['seconds']:g} s; load before the run {about['load_before']:.1f}."
+        f"{settings['rounds']} rounds of {settings['seconds']:g} s; load before the run {about['load_before']:.1f}; "
+        f"TCP congestion control: {about['congestion']}."
     )
     yield ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version != "absent") + "."
     yield "\n### Targets\n"

@@ -18,6 +18,7 @@ import plot
 import targets
 from cells import METRICS, Cell, cells
 from common import Result, Server, Spec, Spread, echo_server, measure, missing
+from network import unpaced_loopback
 from peers import PEERS, WORKS, Entry
 
 MASS_PEERS = ("fal-realtime/callback", "picows/callback", "fal-client")
@@ -143,7 +144,7 @@ def version(distribution: str) -> str:
         return "absent"
 
 
-def environment() -> dict[str, Any]:
+def environment(congestion: str) -> dict[str, Any]:
     """What a reader must know of the machine and of the versions."""
     versions = {name: version(name) for name in DISTRIBUTIONS}
     model = "unknown"
@@ -157,6 +158,7 @@ def environment() -> dict[str, Any]:
         "cpu": model,
         "cores": os.cpu_count(),
         "load_before": os.getloadavg()[0],
+        "congestion": congestion,
         "versions": versions,
     }
 
@@ -171,8 +173,9 @@ def main() -> None:
         return
     rounds = options.rounds or (2 if options.quick else 5)
     seconds = options.seconds or (0.4 if options.quick else 1.0)
-    about = environment()
+    about = environment(unpaced_loopback())
     print(f"{about['python']}, {about['system']}, {about['cpu']}, {about['cores']} cores; {rounds} rounds")
+    print("TCP congestion control:", about["congestion"])
     print("versions:", ", ".join(f"{name} {version}" for name, version in about["versions"].items()))
     if about["load_before"] > 0.5:
         print(f"warning: other work is running (load {about['load_before']:.1f}); the spreads will show it")

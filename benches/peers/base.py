@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,15 +55,15 @@ class Link(ABC):
 
 
 class AwaitLink(Link):
-    """A connection that is used as `await send(…)` and `await recv()`."""
+    """A connection that is used as `await send(…)` and `await recv()`.
 
-    @abstractmethod
-    async def send(self, message: Message) -> None:
-        """Encode and send."""
+    Where a client's own method does that, it is taken itself: a function around it would be measured too.
+    """
 
-    @abstractmethod
-    async def recv(self) -> object:
-        """Receive and decode."""
+    send: Callable[[Message], Awaitable[object]]
+    """Encode and send."""
+    recv: Callable[[], Awaitable[object]]
+    """Receive and decode."""
 
     async def roundtrip(self, message: Message) -> object:
         await self.send(message)
@@ -83,6 +83,8 @@ class CallbackLink(Link):
     """A connection that calls back with each decoded result."""
 
     on_message: Callable[[object], None]
+    post: Callable[[Message], object]
+    """Encode and send, without waiting. As with `AwaitLink`, the client's own method if there is one."""
 
     def __init__(self) -> None:
         self.on_message = self.ignore
@@ -90,9 +92,15 @@ class CallbackLink(Link):
     def ignore(self, message: object) -> None:
         """Take a result that nobody waits for any more."""
 
-    @abstractmethod
-    def post(self, message: Message) -> None:
-        """Encode and send, without waiting."""
+    def step(self, message: Message, tick: Tick) -> Callable[[object], None]:
+        """What answers each result with the next message."""
+        post = self.post
+
+        def step(_: object) -> None:
+            tick()
+            post(message)
+
+        return step
 
     async def fill(self, message: Message, window: int) -> None:
         """Put the first `window` messages on their way; a client with a bounded queue waits for room here."""
@@ -109,13 +117,7 @@ class CallbackLink(Link):
             self.on_message = self.ignore
 
     async def run(self, message: Message, window: int, tick: Tick) -> None:
-        post = self.post
-
-        def step(_: object) -> None:
-            tick()
-            post(message)
-
-        self.on_message = step
+        self.on_message = self.step(message, tick)
         try:
             await self.fill(message, window)
             await asyncio.get_running_loop().create_future()
@@ -140,13 +142,10 @@ class Peer(ABC):
 class SyncLink(ABC):
     """One open connection of a blocking client."""
 
-    @abstractmethod
-    def send(self, message: Message) -> None:
-        """Encode and send."""
-
-    @abstractmethod
-    def recv(self) -> object:
-        """Receive and decode, blocking."""
+    send: Callable[[Message], object]
+    """Encode and send."""
+    recv: Callable[[], object]
+    """Receive and decode, blocking."""
 
     @abstractmethod
     def close(self) -> None:

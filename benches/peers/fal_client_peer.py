@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 import fal_client
 import fal_client.client
 
-from .base import AwaitLink, Message, Peer, SyncLink, SyncPeer, Target
+from .base import AwaitLink, Peer, SyncLink, SyncPeer, Target
 
 
 def _point_at(target: Target) -> None:
@@ -23,13 +23,8 @@ class _Link(AwaitLink):
         connection: fal_client.client.AsyncRealtimeConnection,
     ) -> None:
         self.context = context
-        self.connection = connection
-
-    async def send(self, message: Message) -> None:
-        await self.connection.send(message)
-
-    async def recv(self) -> object:
-        return await self.connection.recv()
+        self.send = connection.send
+        self.recv = connection.recv
 
     async def close(self) -> None:
         await self.context.__aexit__(None, None, None)
@@ -51,12 +46,8 @@ class FalClient(Peer):
 class _SyncLink(SyncLink):
     def __init__(self, connection: fal_client.client.RealtimeConnection) -> None:
         self.connection = connection
-
-    def send(self, message: Message) -> None:
-        self.connection.send(message)
-
-    def recv(self) -> object:
-        return self.connection.recv()
+        self.send = connection.send
+        self.recv = connection.recv
 
     def close(self) -> None:
         self.connection.close()

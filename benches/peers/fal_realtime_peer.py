@@ -18,13 +18,12 @@ def _options(target: Target) -> dict[str, Any]:
 
 
 class _CallbackLink(CallbackLink):
-    connection: Any
+    def attach(self, connection: Any) -> None:
+        self.connection = connection
+        self.post = connection.send_nowait
 
     def on_result(self, result: object) -> None:
         self.on_message(result)
-
-    def post(self, message: Message) -> None:
-        self.connection.send_nowait(message)
 
     async def fill(self, message: Message, window: int) -> None:
         for _ in range(window):
@@ -37,12 +36,8 @@ class _CallbackLink(CallbackLink):
 class _RecvLink(AwaitLink):
     def __init__(self, connection: Any) -> None:
         self.connection = connection
-
-    async def send(self, message: Message) -> None:
-        await self.connection.send(message)
-
-    async def recv(self) -> object:
-        return await self.connection.recv()
+        self.send = connection.send
+        self.recv = connection.recv
 
     async def close(self) -> None:
         await self.connection.aclose()
@@ -87,7 +82,7 @@ class Callback(_OurPeer):
 
     async def open(self) -> Link:
         link = _CallbackLink()
-        link.connection = await self.connect(on_result=link.on_result)
+        link.attach(await self.connect(on_result=link.on_result))
         return link
 
 
@@ -108,12 +103,8 @@ class Request(_OurPeer):
 class _SyncLink(SyncLink):
     def __init__(self, connection: Any) -> None:
         self.connection = connection
-
-    def send(self, message: Message) -> None:
-        self.connection.send(message)
-
-    def recv(self) -> object:
-        return self.connection.recv()
+        self.send = connection.send
+        self.recv = connection.recv
 
     def close(self) -> None:
         self.connection.close()

@@ -8,6 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use fal_realtime::core::frame::{extend_masked, rotate};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::MAX_BACKLOG;
@@ -94,9 +95,7 @@ impl Echo {
             };
             let (now, rest) =
                 input.split_at(input.len().min(usize::try_from(frame.left).unwrap_or(usize::MAX)));
-            let at = self.output.len();
-            self.output.extend_from_slice(now);
-            unmask(&mut self.output[at..], frame.key, frame.taken);
+            extend_masked(&mut self.output, now, rotate(frame.key, frame.taken));
             frame.left -= now.len() as u64;
             frame.taken += now.len();
             input = rest;
@@ -256,19 +255,6 @@ pub(crate) fn poll<S: AsyncRead + AsyncWrite + Unpin>(
         if echo.closing || !readable || (echo.backlog >= MAX_BACKLOG && !writable) {
             return Poll::Pending;
         }
-    }
-}
-
-/// RFC 6455, section 5.3, for a piece that starts `offset` bytes into the payload.
-fn unmask(data: &mut [u8], key: [u8; 4], offset: usize) {
-    let key: [u8; 8] = std::array::from_fn(|index| key[(index + offset) % 4]);
-    let word = u64::from_ne_bytes(key);
-    let (words, rest) = data.as_chunks_mut::<8>();
-    for chunk in words {
-        *chunk = (u64::from_ne_bytes(*chunk) ^ word).to_ne_bytes();
-    }
-    for (byte, key) in rest.iter_mut().zip(key) {
-        *byte ^= key;
     }
 }
 

@@ -95,6 +95,29 @@ pub(super) fn bool(py: Python<'_>, value: bool) -> Bound<'_, PyAny> {
     unsafe { Bound::from_borrowed_ptr(py, if value { ffi::Py_True() } else { ffi::Py_False() }) }
 }
 
+/// More entries than this do not fit into the `dict` that [`ffi::PyDict_New`] makes.
+const SMALL_DICT: usize = 5;
+
+unsafe extern "C" {
+    /// Like [`ffi::PyDict_New`], with room for so many entries. Not documented, but exported by every `CPython` so far;
+    /// Cython and others rely on it too.
+    fn _PyDict_NewPresized(entries: ffi::Py_ssize_t) -> *mut ffi::PyObject;
+}
+
+/// An empty `dict` for `length` entries: it does not grow while they are set.
+#[inline]
+pub(super) fn dict(py: Python<'_>, length: usize) -> Outcome<Bound<'_, PyAny>> {
+    // SAFETY: both answer a new reference or raise; a length of 32 bits fits into `Py_ssize_t`.
+    unsafe {
+        let new = if length <= SMALL_DICT {
+            ffi::PyDict_New()
+        } else {
+            _PyDict_NewPresized(length as ffi::Py_ssize_t)
+        };
+        owned(py, new)
+    }
+}
+
 /// A list that is being filled.
 pub(super) struct ListBuilder<'py> {
     list: Bound<'py, PyAny>,

@@ -74,6 +74,25 @@ fn close_payloads() {
 }
 
 #[test]
+fn large_payloads_are_masked_as_small_ones() {
+    let source = payload((16 << 10) + 100);
+    for start in 0..5 {
+        for end in source.len() - 40..source.len() {
+            let plain = &source[start..end];
+            // At the end of what is allocated, and where it must be moved to grow.
+            for room in [plain.len(), 0] {
+                let mut out = Vec::with_capacity(1 + room);
+                out.push(5);
+                extend_masked(&mut out, plain, KEY);
+                assert_eq!(out[0], 5);
+                apply_mask(&mut out[1..], KEY);
+                assert_eq!(out[1..], *plain);
+            }
+        }
+    }
+}
+
+#[test]
 fn masks_agree_with_the_definition() {
     let source = payload(300);
     for start in 0..5 {

@@ -26,6 +26,11 @@ NODE_DIRECTORY = HERE / "peers" / "node"
 
 Result = dict[str, Any]
 
+STOLEN = 0.02
+"""The share of all processors' time that a hypervisor may take during a measurement."""
+MOST_REPEATS = 4
+"""How often a measurement is made again at most."""
+
 SIZES = {"200B": 200, "10KB": 10_000, "100KB": 100_000, "1MB": 1_000_000}
 """Encoded sizes in bytes. `image` is not here: a small request that is answered with a 60 KB image result."""
 
@@ -168,8 +173,34 @@ def missing(entry: Entry, loop: str) -> str | None:
     return None
 
 
+def processor_ticks() -> tuple[int, int]:
+    """What a hypervisor gave to others while this system wanted it, and all time; both zero where nothing tells."""
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return 0, 0
+    ticks = [int(field) for field in stat.read_text().split("\n", 1)[0].split()[1:9]]
+    return ticks[7], sum(ticks)
+
+
 def measure(spec: Spec, entry: Entry, timeout: float = 120.0) -> Result:
-    """Runs one measurement in a process of its own. A failure is a result too: `{"error": …}`."""
+    """Runs one measurement, and again if the hypervisor took the processors away meanwhile.
+
+    A thread that sleeps then wakes late: whoever is on the same host would be what is measured. `stolen` is the share
+    of time that was taken, `repeated` how often the measurement was made again.
+    """
+    repeated = 0
+    while True:
+        before = processor_ticks()
+        result = _measure(spec, entry, timeout)
+        stolen, ticks = (after - start for start, after in zip(before, processor_ticks(), strict=True))
+        share = stolen / ticks if ticks else 0.0
+        if "error" in result or share <= STOLEN or repeated == MOST_REPEATS:
+            return {**result, "stolen": share, "repeated": repeated}
+        repeated += 1
+
+
+def _measure(spec: Spec, entry: Entry, timeout: float) -> Result:
+    """One measurement in a process of its own. A failure is a result too: `{"error": …}`."""
     environment = {**os.environ, **dict(entry.environment)}
     if spec.ca_file:
         # For clients without an option for it.

@@ -1,8 +1,8 @@
 """A loopback device of its own for the benchmark, where the system's sends at a pace.
 
-Some systems come with `bbr` as the TCP congestion control. It measures a bandwidth and sends in its rhythm, by timers: on
-a loopback device, which has none, that is what would be measured of large messages, of all clients alike. A new network
-namespace has its own setting, and touches nobody else's.
+Some systems come with `bbr` as the TCP congestion control. It measures a bandwidth and sends in its rhythm, by timers:
+on a loopback device, which has none, that is what would be measured of large messages, of all clients alike. A new
+network namespace has its own setting, and touches nobody else's.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _unshare(flags: int) -> None:
 
 
 def _new_namespace() -> None:
-    """Move this process into a new network namespace; without the right to, as the same user of a new user namespace."""
+    """Move this process into a new network namespace; without the right to, into a new user namespace too."""
     user, group = os.geteuid(), os.getegid()
     try:
         _unshare(CLONE_NEWNET)

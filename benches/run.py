@@ -17,7 +17,7 @@ from typing import Any
 import plot
 import targets
 from cells import METRICS, Cell, cells
-from common import Result, Server, Spec, Spread, echo_server, measure, missing
+from common import STOLEN, Result, Server, Spec, Spread, echo_server, measure, missing
 from network import unpaced_loopback
 from peers import PEERS, WORKS, Entry
 
@@ -136,6 +136,18 @@ def table(cell: Cell, results: Mapping[str, Sequence[Result]], baseline: str) ->
         yield "  ".join([f"{first.strip():<{widths[0]}}", *others]).rstrip()
 
 
+def disturbances(measured: Mapping[str, Mapping[str, Sequence[Result]]]) -> Iterator[str]:
+    """What a hypervisor did to the run."""
+    results = [one for cell in measured.values() for rounds in cell.values() for one in rounds]
+    repeats = sum(one["repeated"] for one in results)
+    disturbed = sum(one["stolen"] > STOLEN for one in results)
+    if repeats:
+        yield (
+            f"{repeats} measurements were made again because the hypervisor had taken more than {STOLEN:.0%} of the "
+            f"processors' time; {disturbed} of {len(results)} remained so"
+        )
+
+
 def version(distribution: str) -> str:
     """The installed version."""
     try:
@@ -199,6 +211,7 @@ def main() -> None:
             # After each cell: a run that is interrupted keeps what it has measured.
             report = {"environment": about, "settings": settings, "baseline": options.baseline, "cells": measured}
             save({**report, "targets": targets.evaluate(measured)}, options.json, options.svg)
+    print("", *disturbances(measured), sep="\n")
     print("", *targets.lines(targets.evaluate(measured)), sep="\n")
 
 

@@ -3,13 +3,15 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
+    future::Future,
     io,
-    pin::Pin,
-    task::{Context, Poll},
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
 };
 
-use fal_realtime::core::frame::{extend_masked, rotate};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::BufMut;
+use fal_realtime::core::frame::{apply_mask, extend_masked, rotate};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::MAX_BACKLOG;
 
@@ -23,6 +25,9 @@ const MAX_HEADER: usize = 14;
 const SEGMENT: usize = 256 * 1024;
 /// A frame of this size starts a segment of its own, so that it is never moved.
 const LARGE: u64 = 32 * 1024;
+
+/// From this much on, the rest of a frame is read to where it is answered from: it is not worth a read of its own before.
+const DIRECT: u64 = 128 * 1024;
 
 /// So many segments that were written are kept for the next ones: a client that sends ahead must not pay for fresh memory.
 const MAX_SPARES: usize = 128;
@@ -84,6 +89,31 @@ impl Echo {
             backlog: 0,
             closing: false,
         }
+    }
+
+    /// Reads once: the rest of a large frame to where it is answered from, anything else through `scratch`.
+    fn poll_read<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        scratch: &mut [u8],
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let Some(mut frame) = self.frame.take_if(|frame| frame.left >= DIRECT) else {
+            let mut buffer = ReadBuf::new(scratch);
+            ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+            self.feed(buffer.filled())?;
+            return Poll::Ready(Ok(buffer.filled().len()));
+        };
+        let at = self.output.len();
+        // Not much at a time, so that it is in the cache when it is unmasked.
+        let mut room = (&mut self.output).limit(scratch.len().min(frame.left as usize));
+        let read = pin!(stream.read_buf(&mut room)).poll(cx);
+        let now = &mut self.output[at..];
+        apply_mask(now, rotate(frame.key, frame.taken));
+        frame.left -= now.len() as u64;
+        frame.taken += now.len();
+        self.go_on(frame);
+        read
     }
 
     /// Takes what came from the client.
@@ -227,16 +257,14 @@ pub(crate) fn poll<S: AsyncRead + AsyncWrite + Unpin>(
         let mut readable = true;
         let mut taken = 0;
         while taken < scratch.len() && echo.backlog < MAX_BACKLOG && !echo.closing {
-            let mut buffer = ReadBuf::new(scratch);
-            if Pin::new(&mut *stream).poll_read(cx, &mut buffer)?.is_pending() {
+            let Poll::Ready(read) = echo.poll_read(stream, scratch, cx)? else {
                 readable = false;
                 break;
-            }
-            if buffer.filled().is_empty() {
+            };
+            if read == 0 {
                 return Poll::Ready(Ok(()));
             }
-            taken += buffer.filled().len();
-            echo.feed(buffer.filled())?;
+            taken += read;
         }
         let mut writable = true;
         while let Some(pending) = echo.pending() {

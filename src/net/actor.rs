@@ -324,7 +324,7 @@ impl Actor {
             if matches!(inner.loan, Loan::Free(_)) {
                 inner.loan = Loan::None;
             }
-            if let Some(Unfinished::Frame { .. }) = inner.unfinished.take() {
+            if let Some(Unfinished::Frame(_)) = inner.unfinished.take() {
                 inner.outbox.lost(1);
             }
             for key in leftover.untouched.iter().filter_map(|message| message.request) {

@@ -21,15 +21,18 @@ pub(super) enum Loan {
 /// What a sender leaves to the link.
 #[derive(Debug)]
 pub(super) enum Unfinished {
-    /// A frame that the operating system has taken a part of.
-    Frame {
-        /// All of it.
-        frame: Vec<u8>,
-        /// How much of it was taken.
-        at: usize,
-        /// What is in it.
-        message: Outgoing,
-    },
+    Frame(Begun),
     /// Nothing but to flush.
     Flush,
+}
+
+/// A frame that the operating system has taken a part of.
+#[derive(Debug)]
+pub(super) struct Begun {
+    /// All of it.
+    pub(super) frame: Vec<u8>,
+    /// How much of it was taken.
+    pub(super) at: usize,
+    /// What is in it.
+    pub(super) message: Outgoing,
 }

@@ -16,7 +16,10 @@ use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
 use self::large::{Large, stage};
-use super::{loan::Unfinished, mask_keys};
+use super::{
+    loan::{Begun, Unfinished},
+    mask_keys,
+};
 use crate::core::{
     frame::{Control, MAX_HEADER, close_payload, write_control, write_header},
     outbox::Outgoing,
@@ -128,7 +131,7 @@ impl Writer {
     /// Goes on with what a sender has left. Nothing is staged but control frames, which follow it.
     pub(super) fn go_on(&mut self, unfinished: Unfinished) {
         self.unflushed = true;
-        if let Unfinished::Frame { frame, at, message } = unfinished {
+        if let Unfinished::Frame(Begun { frame, at, message }) = unfinished {
             let controls = std::mem::replace(&mut self.staging, frame);
             self.staged.push_front(Staged { message, start: 0, end: self.staging.len() });
             self.staging.extend_from_slice(&controls);

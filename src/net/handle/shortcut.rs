@@ -19,7 +19,7 @@ use crate::{
     core::{outbox::Outgoing, session::State},
     error::Error,
     net::{
-        loan::{Loan, Unfinished},
+        loan::{Begun, Loan, Unfinished},
         runtime::Io,
         socket::Pen,
         writer,
@@ -49,7 +49,7 @@ enum What {
     /// Nothing.
     Untouched(Outgoing),
     /// Some of the frame was written.
-    Begun { frame: Vec<u8>, at: usize, message: Outgoing },
+    Begun(Begun),
     /// All of it.
     Written { message: Outgoing, flushed: bool },
 }
@@ -91,15 +91,15 @@ impl Inner {
                 kick = true;
                 None
             }
-            What::Begun { frame, at, message } if is_there => {
-                let request = message.request;
-                self.unfinished = Some(Unfinished::Frame { frame, at, message });
+            What::Begun(begun) if is_there => {
+                let request = begun.message.request;
+                self.unfinished = Some(Unfinished::Frame(begun));
                 kick = true;
                 request
             }
-            What::Begun { message, .. } => {
+            What::Begun(begun) => {
                 self.outbox.lost(1);
-                message.request
+                begun.message.request
             }
             What::Written { message, flushed } => {
                 self.outbox.wrote(1, message.payload.len());
@@ -142,7 +142,7 @@ impl Taken {
                 let flushed = Pin::new(&mut pen).poll_flush(&mut context).is_ready();
                 What::Written { message, flushed }
             }
-            Poll::Ready(Ok(at @ 1..)) => What::Begun { frame: frame.clone(), at, message },
+            Poll::Ready(Ok(at @ 1..)) => What::Begun(Begun { frame: frame.clone(), at, message }),
             _ => What::Untouched(message),
         };
         frame.clear();

@@ -101,7 +101,7 @@ fn what_a_sender_has_begun_is_gone_on_with_before_everything_else() {
         if staged {
             writer.push_control(Control::Pong, b"x");
         }
-        writer.go_on(Unfinished::Frame { frame: bytes, at: 40, message });
+        writer.go_on(Unfinished::Frame(Begun { frame: bytes, at: 40, message }));
         assert!(!writer.is_idle() && !writer.wants(1));
         if torn > 0 {
             assert_eq!(writer.abandon(Written::default()).torn, torn);

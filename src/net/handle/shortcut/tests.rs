@@ -74,7 +74,7 @@ async fn what_becomes_of_a_message_depends_on_how_much_left_and_on_the_link() {
         let what = match left {
             "all" => What::Written { message, flushed: true },
             "all, unflushed" => What::Written { message, flushed: false },
-            "some" => What::Begun { frame: vec![0; 106], at: 50, message },
+            "some" => What::Begun(Begun { frame: vec![0; 106], at: 50, message }),
             _ => What::Untouched(message),
         };
         let mut inner = connection.shared().lock();
@@ -107,7 +107,7 @@ async fn a_sender_writes_what_there_is_room_for() {
                 assert!(flushed);
                 whole += 1;
             }
-            What::Begun { frame, at, message } => {
+            What::Begun(Begun { frame, at, message }) => {
                 begun = Some((frame, at, message));
                 break;
             }

@@ -98,16 +98,29 @@ pub(super) fn bool(py: Python<'_>, value: bool) -> Bound<'_, PyAny> {
 /// More entries than this do not fit into the `dict` that [`ffi::PyDict_New`] makes.
 const SMALL_DICT: usize = 5;
 
+#[cfg(not(Py_3_15))]
+// SAFETY: this is its signature in CPython's `dictobject.h`, the same in 3.10 to 3.14.
 unsafe extern "C" {
-    /// Like [`ffi::PyDict_New`], with room for so many entries. Not documented, but exported by every `CPython` so far;
-    /// Cython and others rely on it too.
+    /// Like [`ffi::PyDict_New`], with room for so many entries. Not documented, but exported before 3.15; Cython and
+    /// others rely on it too.
     fn _PyDict_NewPresized(entries: ffi::Py_ssize_t) -> *mut ffi::PyObject;
 }
 
-/// An empty `dict` for `length` entries: it does not grow while they are set.
+/// # Safety
+///
+/// The GIL is held.
+#[cfg(Py_3_15)]
+#[expect(non_snake_case)]
+unsafe fn _PyDict_NewPresized(_entries: ffi::Py_ssize_t) -> *mut ffi::PyObject {
+    // SAFETY: the caller's promise.
+    unsafe { ffi::PyDict_New() }
+}
+
+/// An empty `dict` for `length` entries, no more than the message has bytes: it does not grow while they are set.
 #[inline]
 pub(super) fn dict(py: Python<'_>, length: usize) -> Outcome<Bound<'_, PyAny>> {
-    // SAFETY: both answer a new reference or raise; a length of 32 bits fits into `Py_ssize_t`.
+    // SAFETY: both answer a new reference or raise; there are no more entries than a message has bytes, which fits into
+    // `Py_ssize_t`.
     unsafe {
         let new = if length <= SMALL_DICT {
             ffi::PyDict_New()

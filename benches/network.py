@@ -60,7 +60,10 @@ def unpaced_loopback() -> str:
     """
     if sys.platform != "linux":
         return "the system's"
-    usual = SETTING.read_text().strip()
+    try:
+        usual = SETTING.read_text().strip()
+    except OSError:
+        return "unknown"
     if not usual.startswith(PACING):
         return usual
     try:
@@ -68,5 +71,5 @@ def unpaced_loopback() -> str:
         _bring_up(b"lo")
         SETTING.write_text(UNPACED)
     except OSError as error:
-        return f"{usual}, which sends at a pace (no network namespace could be had without: {error})"
+        return f"{usual}, which sends at a pace (it could not be avoided: {error})"
     return f"{UNPACED}, in a network namespace of the benchmark's own (the system's {usual} sends at a pace)"

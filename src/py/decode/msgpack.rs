@@ -1,6 +1,6 @@
 //! The msgpack reader.
 
-use pyo3::{exceptions::PyTypeError, ffi, prelude::*};
+use pyo3::{exceptions::PyTypeError, ffi, prelude::*, types::PyDict};
 
 use super::{
     budget::{self, Budget},
@@ -129,7 +129,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
         // Each key and each value takes a byte at least: a declared length that cannot be is refused here.
         self.enter(length.saturating_mul(2), depth)?;
         self.budget.spend_dict(length)?;
-        let dict = objects::dict(self.py, length)?;
+        let dict = PyDict::new(self.py);
         for _ in 0..length {
             let key = self.key(depth + 1)?;
             let value = self.value(depth + 1)?;
@@ -138,7 +138,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
                 return Err(self.not_set(&key));
             }
         }
-        Ok(dict)
+        Ok(dict.into_any())
     }
 
     /// Reads a map key: of any type, but mostly a short str.

@@ -95,42 +95,6 @@ pub(super) fn bool(py: Python<'_>, value: bool) -> Bound<'_, PyAny> {
     unsafe { Bound::from_borrowed_ptr(py, if value { ffi::Py_True() } else { ffi::Py_False() }) }
 }
 
-/// More entries than this do not fit into the `dict` that [`ffi::PyDict_New`] makes.
-const SMALL_DICT: usize = 5;
-
-#[cfg(not(Py_3_15))]
-// SAFETY: this is its signature in CPython's `dictobject.h`, the same in 3.10 to 3.14.
-unsafe extern "C" {
-    /// Like [`ffi::PyDict_New`], with room for so many entries. Not documented, but exported before 3.15; Cython and
-    /// others rely on it too.
-    fn _PyDict_NewPresized(entries: ffi::Py_ssize_t) -> *mut ffi::PyObject;
-}
-
-/// # Safety
-///
-/// The GIL is held.
-#[cfg(Py_3_15)]
-#[expect(non_snake_case)]
-unsafe fn _PyDict_NewPresized(_entries: ffi::Py_ssize_t) -> *mut ffi::PyObject {
-    // SAFETY: the caller's promise.
-    unsafe { ffi::PyDict_New() }
-}
-
-/// An empty `dict` for `length` entries, no more than the message has bytes: it does not grow while they are set.
-#[inline]
-pub(super) fn dict(py: Python<'_>, length: usize) -> Outcome<Bound<'_, PyAny>> {
-    // SAFETY: both answer a new reference or raise; there are no more entries than a message has bytes, which fits into
-    // `Py_ssize_t`.
-    unsafe {
-        let new = if length <= SMALL_DICT {
-            ffi::PyDict_New()
-        } else {
-            _PyDict_NewPresized(length as ffi::Py_ssize_t)
-        };
-        owned(py, new)
-    }
-}
-
 /// A list that is being filled.
 pub(super) struct ListBuilder<'py> {
     list: Bound<'py, PyAny>,

@@ -45,6 +45,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<client::Client>()?;
     module.add_class::<connection::Connection>()?;
     module.add_class::<sync::SyncConnection>()?;
+    operation::install_am_send(module.py())?;
     let at_exit = wrap_pyfunction!(_shutdown, module)?;
     module.py().import("atexit")?.call_method1("register", (at_exit,))?;
     Ok(())

@@ -13,10 +13,12 @@ use pyo3::{
 use super::{connection::Connection, line::Ticket, warning};
 use crate::core::{inbox::RequestKey, outbox::Outgoing};
 
+mod am_send;
 mod decoding;
 mod looking;
 mod waiting;
 
+pub(super) use am_send::install as install_am_send;
 use decoding::Decoding;
 pub(super) use looking::request_timeout;
 pub(super) use waiting::wake;
@@ -24,12 +26,8 @@ pub(super) use waiting::wake;
 /// What is wanted.
 pub(super) enum Kind {
     Send(Option<Outgoing>),
-    Request {
-        message: Option<Outgoing>,
-        id: String,
-        key: Option<RequestKey>,
-        timeout: Option<f64>,
-    },
+    /// Boxed, so that operations of the other kinds are small.
+    Request(Box<Request>),
     Receive {
         iterate: bool,
     },
@@ -44,12 +42,21 @@ pub(super) enum Kind {
     Closed,
 }
 
+/// A message that is sent, and the answer to it.
+pub(super) struct Request {
+    message: Option<Outgoing>,
+    id: String,
+    /// Since it is pending.
+    key: Option<RequestKey>,
+    timeout: Option<f64>,
+}
+
 impl Kind {
     pub(super) fn request(message: Outgoing, id: String, timeout: Option<f64>) -> PyResult<Self> {
         if timeout.is_some_and(|timeout| timeout.is_nan() || timeout < 0.0) {
             return Err(PyValueError::new_err("timeout must be a number of seconds of at least 0, or None"));
         }
-        Ok(Self::Request { message: Some(message), id, key: None, timeout })
+        Ok(Self::Request(Box::new(Request { message: Some(message), id, key: None, timeout })))
     }
 }
 
@@ -73,7 +80,7 @@ enum Stage {
     /// It waits on this future, in the place that belongs to its kind, which it leaves with this ticket.
     Waiting(Py<PyAny>, Ticket),
     /// An asynchronous decoder is running.
-    Decoding(Decoding),
+    Decoding(Box<Decoding>),
     /// A step is being taken.
     Running,
     Done,
@@ -96,11 +103,11 @@ impl Operation {
     }
 
     fn __next__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        Self::resume(slf)
+        yielded(Self::resume(slf)?)
     }
 
     fn send(slf: &Bound<'_, Self>, _value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        Self::resume(slf)
+        yielded(Self::resume(slf)?)
     }
 
     #[pyo3(signature = (kind, value = None, traceback = None))]
@@ -113,7 +120,7 @@ impl Operation {
         let py = slf.py();
         let this = slf.get();
         if let Some(step) = this.throw_into_decoder(py, (kind, value, traceback))? {
-            return this.yielded(py, Ok(step));
+            return yielded(this.ended(py, Ok(step))?);
         }
         this.cancel(py);
         let error = match value {
@@ -155,9 +162,8 @@ impl Operation {
         visit.call(&self.connection)?;
         if let Some(inner) = self.inner.try_lock() {
             match &inner.stage {
-                Stage::Waiting(object, _) | Stage::Decoding(Decoding { iterator: object, .. }) => {
-                    visit.call(object)?;
-                }
+                Stage::Waiting(future, _) => visit.call(future)?,
+                Stage::Decoding(decoding) => visit.call(&decoding.iterator)?,
                 Stage::Fresh | Stage::Running | Stage::Done => {}
             }
             if let Some(timer) = &inner.timer {
@@ -177,19 +183,25 @@ impl Operation {
         )
     }
 
-    fn resume(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+    /// Takes a step. With its end, or an error, the operation is over.
+    fn resume(slf: &Bound<'_, Self>) -> PyResult<Step> {
         let (this, py) = (slf.get(), slf.py());
-        let stage = std::mem::replace(&mut this.inner.lock().stage, Stage::Running);
+        let (stage, is_often_done_at_once) = {
+            let mut inner = this.inner.lock();
+            let stage = std::mem::replace(&mut inner.stage, Stage::Running);
+            (stage, matches!(inner.kind, Kind::Send(_) | Kind::Receive { .. }))
+        };
         let step = match stage {
             Stage::Done | Stage::Running => {
                 this.inner.lock().stage = Stage::Done;
                 return Err(PyRuntimeError::new_err("this operation was awaited already"));
             }
             Stage::Decoding(decoding) => this.decoding(py, decoding, None),
-            Stage::Fresh if this.lets_others_run() => {
+            // The loop's other tasks have a turn first.
+            Stage::Fresh if is_often_done_at_once && this.connection.get().has_done_enough() => {
                 this.inner.lock().stage = Stage::Fresh;
                 // What `asyncio.sleep(0)` yields.
-                return Ok(py.None());
+                return Ok(Step::Yield(py.None()));
             }
             Stage::Fresh => Self::look(slf, false),
             Stage::Waiting(_, ticket) => {
@@ -198,28 +210,15 @@ impl Operation {
                 Self::look(slf, came)
             }
         };
-        this.yielded(py, step)
+        this.ended(py, step)
     }
 
-    /// The loop's other tasks are to have a turn before this operation begins.
-    fn lets_others_run(&self) -> bool {
-        let is_often_done_at_once = matches!(self.inner.lock().kind, Kind::Send(_) | Kind::Receive { .. });
-        is_often_done_at_once && self.connection.get().has_done_enough()
-    }
-
-    /// Makes a step's outcome the iterator protocol's.
-    fn yielded(&self, py: Python<'_>, step: PyResult<Step>) -> PyResult<Py<PyAny>> {
-        match step {
-            Ok(Step::Yield(object)) => Ok(object),
-            Ok(Step::Done(value)) => {
-                self.end(py);
-                Err(PyStopIteration::new_err((value,)))
-            }
-            Err(error) => {
-                self.end(py);
-                Err(error)
-            }
+    /// Ends the operation, if this step does.
+    fn ended(&self, py: Python<'_>, step: PyResult<Step>) -> PyResult<Step> {
+        if !matches!(step, Ok(Step::Yield(_))) {
+            self.end(py);
         }
+        step
     }
 
     fn end(&self, py: Python<'_>) {
@@ -269,11 +268,23 @@ impl Operation {
     }
 }
 
+/// What a step is in the iterator protocol.
+fn yielded(step: Step) -> PyResult<Py<PyAny>> {
+    match step {
+        Step::Yield(object) => Ok(object),
+        Step::Done(value) => Err(PyStopIteration::new_err((value,))),
+    }
+}
+
 impl Drop for Operation {
     /// As with coroutines: a message that was never sent is a mistake that should be seen.
     fn drop(&mut self) {
         let inner = self.inner.get_mut();
-        let unsent = matches!(&inner.kind, Kind::Send(Some(_)) | Kind::Request { message: Some(_), .. });
+        let unsent = match &inner.kind {
+            Kind::Send(message) => message.is_some(),
+            Kind::Request(request) => request.message.is_some(),
+            _ => false,
+        };
         if unsent && matches!(inner.stage, Stage::Fresh) {
             let _ = Python::try_attach(warning::never_awaited);
         }

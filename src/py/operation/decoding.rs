@@ -41,14 +41,14 @@ impl Operation {
         if in_line {
             native.waiting.lock().receivers.occupy();
         }
-        self.decoding(py, Decoding { iterator, item, in_line }, None)
+        self.decoding(py, Box::new(Decoding { iterator, item, in_line }), None)
     }
 
     /// Drives an asynchronous decoder; `thrown` is what was thrown into this coroutine.
     pub(super) fn decoding(
         &self,
         py: Python<'_>,
-        decoding: Decoding,
+        decoding: Box<Decoding>,
         thrown: Option<Bound<'_, PyTuple>>,
     ) -> PyResult<Step> {
         let cancelling = thrown.is_some();

@@ -6,7 +6,7 @@ use pyo3::{
     prelude::*,
 };
 
-use super::{Kind, Operation, Step, waiting::Place};
+use super::{Kind, Operation, Request, Step, waiting::Place};
 use crate::{
     core::{
         inbox::Item,
@@ -34,9 +34,12 @@ impl Operation {
         let (this, py) = (slf.get(), slf.py());
         let connection = this.connection.bind(py);
         raised(py, connection.get().half.net.check_process())?;
-        let mut kind = std::mem::replace(&mut this.inner.lock().kind, Kind::Closed);
+        let mut kind = this.take_kind();
         let looked = Self::look_for(slf, connection, &mut kind, called);
-        this.inner.lock().kind = kind;
+        // A receiver has nothing to keep.
+        if !matches!(kind, Kind::Receive { .. }) {
+            this.inner.lock().kind = kind;
+        }
         let step = match looked {
             Ok(Looked::Found(value)) => Ok(Step::Done(value)),
             Ok(Looked::Step(step)) => Ok(step),
@@ -44,6 +47,15 @@ impl Operation {
             Err(error) => Err(error),
         };
         step.inspect_err(|_| this.give_up(called))
+    }
+
+    /// What is wanted, to work with while Python code may run. A receiver's is left where it is.
+    fn take_kind(&self) -> Kind {
+        let kind = &mut self.inner.lock().kind;
+        match kind {
+            Kind::Receive { iterate } => Kind::Receive { iterate: *iterate },
+            kind => std::mem::replace(kind, Kind::Closed),
+        }
     }
 
     /// It ends with an error: whoever is next in its line gets the turn, and a late answer is nobody's.
@@ -60,7 +72,7 @@ impl Operation {
     /// The answer to this request, should it come, is an ordinary result.
     pub(super) fn forget_request(&self) {
         let key = match &mut self.inner.lock().kind {
-            Kind::Request { key, .. } => key.take(),
+            Kind::Request(request) => request.key.take(),
             _ => None,
         };
         if let Some(key) = key {
@@ -84,7 +96,8 @@ impl Operation {
                 let accepted = Self::offer(connection, message, Lane::Throttled, called)?;
                 Ok(if accepted { Looked::Found(py.None()) } else { Looked::Wait(Place::Senders) })
             }
-            Kind::Request { message, id, key, timeout } => {
+            Kind::Request(request) => {
+                let Request { message, id, key, timeout } = &mut **request;
                 if this.inner.lock().expired {
                     let seconds = timeout.unwrap_or_default();
                     return Err(to_py(py, &request_timeout(seconds)));

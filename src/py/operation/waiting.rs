@@ -77,8 +77,8 @@ impl Operation {
 
     /// The request that this operation is: it may fail wherever it waits.
     fn request(&self) -> Option<RequestKey> {
-        match self.inner.lock().kind {
-            Kind::Request { key, .. } => key,
+        match &self.inner.lock().kind {
+            Kind::Request(request) => request.key,
             _ => None,
         }
     }
@@ -87,8 +87,8 @@ impl Operation {
     fn place(&self) -> Place {
         match &self.inner.lock().kind {
             Kind::Receive { .. } => Place::Receivers,
-            Kind::Request { message: None, key: Some(_), .. } => Place::Request,
-            Kind::Send(_) | Kind::Request { .. } => Place::Senders,
+            Kind::Request(request) if request.message.is_none() && request.key.is_some() => Place::Request,
+            Kind::Send(_) | Kind::Request(_) => Place::Senders,
             Kind::Open { .. } => Place::Openers,
             Kind::Drain { .. } => Place::Drainers,
             Kind::Closed => Place::Closers,

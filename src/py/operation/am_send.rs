@@ -1,0 +1,50 @@
+//! The slot by which CPython resumes a coroutine without an exception for what it returns.
+//!
+//! `__next__` and `send` return by raising `StopIteration`, which takes an exception object for each operation; `await` asks
+//! for this slot first. PyO3 has no way to name it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pyo3::{exceptions::PyRuntimeError, ffi, panic::PanicException, prelude::*};
+
+use super::{Operation, Step};
+
+/// Gives the type of operations the slot.
+pub(in crate::py) fn install(py: Python<'_>) -> PyResult<()> {
+    let class = py.get_type::<Operation>();
+    // SAFETY: a type made by PyO3 is a heap type, whose `tp_as_async` points into the type object itself (checked for null all
+    // the same); the GIL is held, and the type has no instances yet, nor can it have subclasses that inherited the slot.
+    unsafe {
+        let slots = (*class.as_type_ptr()).tp_as_async;
+        if slots.is_null() {
+            return Err(PyRuntimeError::new_err("this Python has no asynchronous slots"));
+        }
+        (*slots).am_send = Some(am_send);
+    }
+    Ok(())
+}
+
+/// `PyIter_Send` calls this with the GIL held. The value that is sent has no meaning, as in `Operation::send`.
+unsafe extern "C" fn am_send(
+    operation: *mut ffi::PyObject,
+    _value: *mut ffi::PyObject,
+    result: *mut *mut ffi::PyObject,
+) -> ffi::PySendResult {
+    Python::attach(|py| {
+        // SAFETY: CPython passes an object that it holds a reference to, for longer than this call.
+        let operation = unsafe { Bound::ref_from_ptr(py, &operation) };
+        let resumed = catch_unwind(AssertUnwindSafe(|| Operation::resume(operation.cast()?)));
+        let resumed = resumed.unwrap_or_else(|_| Err(PanicException::new_err("panic from Rust code")));
+        let (object, kind) = match resumed {
+            Ok(Step::Done(value)) => (value.into_ptr(), ffi::PySendResult::PYGEN_RETURN),
+            Ok(Step::Yield(object)) => (object.into_ptr(), ffi::PySendResult::PYGEN_NEXT),
+            Err(error) => {
+                error.restore(py);
+                (std::ptr::null_mut(), ffi::PySendResult::PYGEN_ERROR)
+            }
+        };
+        // SAFETY: CPython passes a place for the result, which takes over the reference.
+        unsafe { *result = object };
+        kind
+    })
+}

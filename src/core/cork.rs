@@ -13,7 +13,7 @@ const ENOUGH: usize = 12;
 /// So many bytes do not wait for more: 16 KiB.
 const ENOUGH_BYTES: usize = 16 << 10;
 /// Messages that are further apart do not wait for each other.
-const APART: Duration = Duration::from_micros(5);
+const APART: Duration = Duration::from_micros(15);
 /// How long a message may wait. Timers count milliseconds, so that it may be twice as long.
 pub const PATIENCE: Duration = Duration::from_millis(1);
 

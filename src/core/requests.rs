@@ -1,6 +1,6 @@
 //! The requests of a connection that wait for the answer with their `request_id`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::inbox::Received;
 use crate::error::{Error, ErrorKind};
@@ -28,7 +28,8 @@ struct Request {
 /// The requests of one connection.
 #[derive(Debug, Default)]
 pub struct Requests {
-    all: HashMap<RequestKey, Request>,
+    /// By keys that only grow, which need no hashing.
+    all: BTreeMap<RequestKey, Request>,
     by_id: HashMap<Box<str>, RequestKey>,
     next: u64,
     settled: Vec<RequestKey>,

@@ -61,7 +61,7 @@ fn wake_waiters(connection: &Bound<'_, Connection>) -> PyResult<()> {
             &mut *waiting;
         woken.extend(look.settled.iter().filter_map(|key| requests.remove(key)));
         if over {
-            woken.extend(requests.drain().map(|(_, future)| future));
+            woken.extend(std::mem::take(requests).into_values());
         }
         if look.has_items || over {
             woken.extend(receivers.call());

@@ -18,8 +18,7 @@ impl Connection {
         let (this, py) = (slf.get(), slf.py());
         let net = &this.half.net;
         let in_batch = batch::is_of(net);
-        // A request waits for its answer: that its message waits, too, has been measured to cost a fifth.
-        if lane == Lane::Direct || !(in_batch || this.is_at_home()) {
+        if !(in_batch || this.is_at_home()) {
             return raised(py, net.offer(message, lane));
         }
         let (offered, waits) = raised(py, net.offer_more(message, lane))?;

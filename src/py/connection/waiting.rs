@@ -1,6 +1,6 @@
 //! Who waits for what, and what the network half is told of it.
 
-use std::{collections::HashMap, sync::atomic::Ordering};
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use pyo3::prelude::*;
 
@@ -15,7 +15,7 @@ use crate::{
 pub(in crate::py) struct Waiting {
     pub(in crate::py) receivers: Line,
     pub(in crate::py) senders: Line,
-    pub(in crate::py) requests: HashMap<RequestKey, Py<PyAny>>,
+    pub(in crate::py) requests: BTreeMap<RequestKey, Py<PyAny>>,
     /// They wait for a state, or for nothing to be pending; each looks for itself.
     pub(in crate::py) openers: Crowd,
     pub(in crate::py) closers: Crowd,
@@ -33,7 +33,7 @@ impl Waiting {
         Self {
             receivers: Line::new(),
             senders: Line::new(),
-            requests: HashMap::new(),
+            requests: BTreeMap::new(),
             openers: Crowd::new(),
             closers: Crowd::new(),
             drainers: Crowd::new(),

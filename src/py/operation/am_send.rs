@@ -1,4 +1,4 @@
-//! The slot by which CPython resumes a coroutine without an exception for what it returns.
+//! The slot by which `CPython` resumes a coroutine without an exception for what it returns.
 //!
 //! `__next__` and `send` return by raising `StopIteration`, which takes an exception object for each operation; `await` asks
 //! for this slot first. PyO3 has no way to name it.
@@ -24,14 +24,19 @@ pub(in crate::py) fn install(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// `PyIter_Send` calls this with the GIL held. The value that is sent has no meaning, as in `Operation::send`.
+/// Takes a step. The value that is sent has no meaning, as in `Operation::send`.
+///
+/// # Safety
+///
+/// `operation` is an object and `result` a place for one, both valid for the time of the call, and the GIL is held; `PyIter_Send`
+/// gives it these.
 unsafe extern "C" fn am_send(
     operation: *mut ffi::PyObject,
     _value: *mut ffi::PyObject,
     result: *mut *mut ffi::PyObject,
 ) -> ffi::PySendResult {
     Python::attach(|py| {
-        // SAFETY: CPython passes an object that it holds a reference to, for longer than this call.
+        // SAFETY: the caller holds a reference to it for longer than this call.
         let operation = unsafe { Bound::ref_from_ptr(py, &operation) };
         let resumed = catch_unwind(AssertUnwindSafe(|| Operation::resume(operation.cast()?)));
         let resumed = resumed.unwrap_or_else(|_| Err(PanicException::new_err("panic from Rust code")));
@@ -43,7 +48,7 @@ unsafe extern "C" fn am_send(
                 (std::ptr::null_mut(), ffi::PySendResult::PYGEN_ERROR)
             }
         };
-        // SAFETY: CPython passes a place for the result, which takes over the reference.
+        // SAFETY: it is a place for the result, which takes over the reference.
         unsafe { *result = object };
         kind
     })

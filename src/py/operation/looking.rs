@@ -171,10 +171,7 @@ impl Operation {
         }
         let Some(item) = native.half.net.pop() else {
             return match native.half.net.end() {
-                None => {
-                    Connection::bind(connection, true)?;
-                    Ok(Looked::Wait(Place::Receivers))
-                }
+                None => Ok(Looked::Wait(Place::Receivers)),
                 Some(error) => Err(ended(py, &error, iterate)),
             };
         };

@@ -1,6 +1,6 @@
 //! Where operations wait: each on a future of its own, in the place of its kind.
 
-use pyo3::{intern, prelude::*};
+use pyo3::{intern, prelude::*, sync::PyOnceLock, types::PyType};
 
 use super::{Kind, Operation, Stage, Step};
 use crate::{
@@ -26,7 +26,10 @@ impl Operation {
     pub(super) fn wait(slf: &Bound<'_, Self>, place: Place, returning: bool) -> PyResult<Step> {
         let (this, py) = (slf.get(), slf.py());
         let connection = this.connection.bind(py);
-        Connection::bind(connection, true)?;
+        // A request did so before it sent, and who opens before it opened.
+        if !matches!(place, Place::Request | Place::Openers) {
+            Connection::bind(connection, true)?;
+        }
         let native = connection.get();
         let future = native.event_loop(py)?.call_method0(intern!(py, "create_future"))?;
         // What `await future` would do before it hands the future to the task.
@@ -133,9 +136,15 @@ impl Operation {
 
 /// Resolves a future that says "look again", unless it is done or cancelled.
 pub(in crate::py) fn wake(future: &Bound<'_, PyAny>) -> PyResult<()> {
+    static DONE_ALREADY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let py = future.py();
-    if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
-        future.call_method1(intern!(py, "set_result"), (py.None(),))?;
+    // To ask `done()` first would be one more call for each message that is waited for.
+    match future.call_method1(intern!(py, "set_result"), (py.None(),)) {
+        Err(error)
+            if error.matches(py, DONE_ALREADY.import(py, "asyncio.exceptions", "InvalidStateError")?)? =>
+        {
+            Ok(())
+        }
+        outcome => outcome.map(drop),
     }
-    Ok(())
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -215,3 +216,22 @@ def test_nothing_can_be_opened_once_the_interpreter_is_leaving(addresses: dict[s
     status, output, errors, _ = run(program)
     assert (status, errors) == (0, "")
     assert output in ("1001\n", "")  # module state may be gone by then; what matters is that it ends
+
+
+def test_a_coroutine_that_is_resumed_while_modules_are_torn_down_gets_an_error(addresses: dict[str, str]) -> None:
+    program = textwrap.dedent(PROLOGUE).format(**addresses) + textwrap.dedent("""
+        connection = client.connect("local/echo", **plain)
+        async def receive():
+            await connection.recv()
+        class Last:
+            def __init__(self, steps): self.steps = steps
+            def __del__(self, write=os.write):
+                try:
+                    self.steps.send(None)
+                except BaseException as error:
+                    write(2, f"{type(error).__name__}: {error}".encode())
+        sys.last_one = Last(receive())
+    """)
+    status, output, errors, _ = run(program)
+    assert (status, output) == (0, "")
+    assert re.fullmatch(r"\w+Error: .*", errors)  # which one depends on what is torn down already

@@ -3,7 +3,10 @@
 //! `__next__` and `send` return by raising `StopIteration`, which takes an exception object for each operation; `await` asks
 //! for this slot first. PyO3 has no way to name it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr,
+};
 
 use pyo3::{exceptions::PyRuntimeError, ffi, panic::PanicException, prelude::*};
 
@@ -35,21 +38,24 @@ unsafe extern "C" fn am_send(
     _value: *mut ffi::PyObject,
     result: *mut *mut ffi::PyObject,
 ) -> ffi::PySendResult {
-    Python::attach(|py| {
+    let take_step = |py: Python<'_>| {
         // SAFETY: the caller holds a reference to it for longer than this call.
         let operation = unsafe { Bound::ref_from_ptr(py, &operation) };
-        let resumed = catch_unwind(AssertUnwindSafe(|| Operation::resume(operation.cast()?)));
-        let resumed = resumed.unwrap_or_else(|_| Err(PanicException::new_err("panic from Rust code")));
-        let (object, kind) = match resumed {
-            Ok(Step::Done(value)) => (value.into_ptr(), ffi::PySendResult::PYGEN_RETURN),
-            Ok(Step::Yield(object)) => (object.into_ptr(), ffi::PySendResult::PYGEN_NEXT),
-            Err(error) => {
-                error.restore(py);
-                (std::ptr::null_mut(), ffi::PySendResult::PYGEN_ERROR)
-            }
-        };
+        let step = catch_unwind(AssertUnwindSafe(|| Operation::resume(operation.cast()?)));
+        let (object, kind) =
+            match step.unwrap_or_else(|_| Err(PanicException::new_err("panic from Rust code"))) {
+                Ok(Step::Done(value)) => (value.into_ptr(), ffi::PySendResult::PYGEN_RETURN),
+                Ok(Step::Yield(object)) => (object.into_ptr(), ffi::PySendResult::PYGEN_NEXT),
+                Err(error) => {
+                    error.restore(py);
+                    (ptr::null_mut(), ffi::PySendResult::PYGEN_ERROR)
+                }
+            };
         // SAFETY: it is a place for the result, which takes over the reference.
         unsafe { *result = object };
         kind
-    })
+    };
+    // An interpreter that is being torn down still resumes coroutines, though nobody may attach any more.
+    // SAFETY: the caller holds the GIL, and `take_step` ends before it lets go of it.
+    Python::try_attach(take_step).unwrap_or_else(|| take_step(unsafe { Python::assume_attached() }))
 }

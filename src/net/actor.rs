@@ -277,16 +277,17 @@ impl Actor {
     fn start(&mut self, stream: Stream, leftover: Bytes) {
         let mut inner = self.connection.shared().lock();
         inner.told.token = self.token.as_ref().map(|(token, _)| token.clone());
-        inner.reconnects += u64::from(std::mem::replace(&mut self.established, true));
         drop(inner);
         self.link = Some(Link::new(self.connection.clone(), stream, leftover));
     }
 
-    fn show(&self, state: State) {
+    fn show(&mut self, state: State) {
         let mut inner = self.connection.shared().lock();
         if state == State::Active {
             // It is open: what was asked for has been done.
             inner.commands.open = None;
+            // With the state: whoever sees the one sees the other.
+            inner.reconnects += u64::from(std::mem::replace(&mut self.established, true));
         }
         let kind = inner.set_state(state);
         let told = inner.tell(kind);

@@ -201,7 +201,7 @@ async def test_a_broken_frame_is_refused_with_its_close_code_and_the_connection_
                 await result_of(connection.recv())
             assert raised.value.code == code
             assert await result_of(connection.recv()) == LAST
-        assert peer.sessions[0].close_code == code
+        await peer.until(lambda: peer.sessions[0].close_code == code)
 
 
 async def test_a_message_beyond_max_message_size_is_refused_with_1009_and_the_connection_comes_back():
@@ -217,7 +217,7 @@ async def test_a_message_beyond_max_message_size_is_refused_with_1009_and_the_co
             assert await results.has(1) == [LAST]
             [error] = errors
             assert isinstance(error, MessageTooLargeError)
-        assert peer.sessions[0].close_code == 1009
+        await peer.until(lambda: peer.sessions[0].close_code == 1009)
 
 
 async def test_an_answer_to_the_handshake_that_is_no_http_is_a_clear_error():

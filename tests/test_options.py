@@ -309,6 +309,16 @@ class TestConnectionKey:
         with pytest.raises(ValueError, match=r"throttle_interval=64, which cannot become 32"):
             client.connect(APP, connection_key="a", throttle_interval=32)
 
+    def test_an_interval_is_the_same_as_a_timedelta_and_in_milliseconds(self):
+        client = RealtimeClient("key")
+        first = client.connect(APP, connection_key="a", throttle_interval=64)
+        assert client.connect(APP, connection_key="a", throttle_interval=timedelta(milliseconds=64)) is first
+        assert client.connect(APP, connection_key="a", throttle_interval=timedelta(milliseconds=128)) is first
+        with pytest.raises(ValueError, match=r"throttle_interval=64, which cannot become datetime.timedelta"):
+            client.connect(APP, connection_key="a", throttle_interval=timedelta(seconds=1))
+        second = client.connect(APP, connection_key="b", throttle_interval=timedelta(seconds=1))
+        assert client.connect(APP, connection_key="b", throttle_interval=1_000) is second
+
     def test_what_may_hold_a_secret_is_not_shown_when_it_cannot_change(self):
         client = RealtimeClient("key")
         first = client.connect(APP, connection_key="a", token_body={"password": "hidden"})

@@ -1,7 +1,7 @@
 //! From an address to a byte stream: DNS, TCP, proxy, TLS.
 //!
-//! Nothing here has a time limit of its own: the caller bounds the whole opening and drops the future, which
-//! closes the socket.
+//! Nothing here gives up by itself: the caller bounds the whole opening and drops the future, which closes the
+//! socket.
 
 use std::{
     fmt, io,
@@ -31,6 +31,9 @@ mod read_ahead;
 
 /// How long one address may stay silent before the next one is tried beside it (RFC 8305, section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// An address that has been silent for so long is called anew. TCP by itself repeats a call after ever longer gaps, of half a
+/// minute and more: so long could it take to notice that a network has healed.
+const CALL_ANEW: Duration = Duration::from_secs(5);
 /// A peer that vanished while nothing is sent is noticed by TCP after 30 s and then every 10 s.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -222,7 +225,7 @@ async fn connect_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut failure = None;
     loop {
         if let Some(address) = waiting.next() {
-            attempts.push(TcpStream::connect(address));
+            attempts.push(call(address));
         } else if attempts.is_empty() {
             return Err(failure.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()));
         }
@@ -232,6 +235,15 @@ async fn connect_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
                 Err(error) => { failure.get_or_insert(error); }
             },
             () = tokio::time::sleep(ATTEMPT_DELAY), if waiting.len() > 0 => {}
+        }
+    }
+}
+
+/// Connects to an address, however long it is silent.
+async fn call(address: SocketAddr) -> io::Result<TcpStream> {
+    loop {
+        if let Ok(answer) = tokio::time::timeout(CALL_ANEW, TcpStream::connect(address)).await {
+            return answer;
         }
     }
 }

@@ -203,6 +203,26 @@ async def test_after_the_network_has_healed_it_is_back_within_the_cap(packet_fil
     )
 
 
+async def test_a_connect_that_is_under_way_notices_that_the_network_has_healed(
+    packet_filter: Cable, figure: Any
+) -> None:
+    """TCP alone would call again after gaps that double: here after 1, 3, 7 and 15 s, or 1 to 5, 7, 11 and 19 s."""
+    policy = ReconnectPolicy(initial_delay=0.05, max_delay=0.3)
+    timing = {"ping_interval": 0.2, "ping_timeout": 0.2, "open_timeout": 60}
+    async with connect(packet_filter.url, reconnect=policy, **timing) as connection:
+        await connection.open()
+        packet_filter.drop()
+        try:
+            await until(lambda: connection.state == "connecting", "the attempt")
+            await asyncio.sleep(11.5)
+        finally:
+            packet_filter.heal()
+        took = await until(lambda: connection.state == "active", "the reconnect")
+        accounted(connection)
+    assert took < 3
+    figure(f"one attempt, silent for 11.5 s, came through {took:.2f} s after healing")
+
+
 async def test_a_server_whose_machine_is_gone_and_back_resets(packet_filter: Cable, figure: Any) -> None:
     """It was restarted while nothing came through; what it says afterwards is a reset."""
     async with connect(packet_filter.url, **options()) as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import sys
 import types
 from collections.abc import Awaitable, Callable, Generator, Iterator
@@ -108,4 +109,25 @@ def test_a_result_that_is_there_takes_no_turn_of_the_loop(peer: Peer) -> None:
                 next(steps)
             assert end.value.value["n"] == 1
 
+    run_in(asyncio.new_event_loop, main())
+
+
+def has_am_send(kind: type) -> bool:
+    """Whether a type has the slot by which `await` takes a result without an exception; Python code cannot ask."""
+    word = ctypes.sizeof(ctypes.c_void_p)
+    # PyVarObject, then tp_name, tp_basicsize, tp_itemsize, tp_dealloc, tp_vectorcall_offset, tp_getattr, tp_setattr.
+    tp_as_async = id(kind) + object.__basicsize__ + word + 7 * word
+    slots = ctypes.c_void_p.from_address(tp_as_async).value
+    return slots is not None and bool(ctypes.c_void_p.from_address(slots + 3 * word).value)
+
+
+def test_awaiting_takes_no_exception(peer: Peer) -> None:
+    async def main() -> None:
+        async with peer.connect() as connection:
+            operation = connection.drain()
+            assert has_am_send(type(operation))
+            await operation
+
+    assert has_am_send(types.CoroutineType)
+    assert not has_am_send(type(iter([])))
     run_in(asyncio.new_event_loop, main())

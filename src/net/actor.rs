@@ -11,14 +11,12 @@ use bytes::Bytes;
 use tokio::time::timeout_at;
 
 use super::{
-    handle::{Connection, Interest},
+    handle::{self, Connection, Interest},
     link::{Event, Link},
-    loan::{Loan, Unfinished},
     runtime::Io,
     settings::Address,
     token_store::Lease,
     transport::{Opened, Stream, Target, open_websocket},
-    wakes,
 };
 use crate::{
     core::{
@@ -246,11 +244,7 @@ impl Actor {
                 Action::EndStream => {
                     let mut inner = self.connection.shared().lock();
                     inner.inbox.push_end(Error::closed(1000, "the stream has ended"));
-                    let told = inner.tell(Interest::ITEMS);
-                    drop(inner);
-                    if let Some(notify) = told {
-                        wakes::notify(notify);
-                    }
+                    handle::tell(inner, Interest::ITEMS);
                 }
                 Action::Finish(error) => self.finish(error),
             }
@@ -290,11 +284,7 @@ impl Actor {
             inner.reconnects += u64::from(std::mem::replace(&mut self.established, true));
         }
         let kind = inner.set_state(state);
-        let told = inner.tell(kind);
-        drop(inner);
-        if let Some(notify) = told {
-            wakes::notify(notify);
-        }
+        handle::tell(inner, kind);
     }
 
     fn finish(&mut self, error: Option<Error>) {
@@ -307,11 +297,7 @@ impl Actor {
         // What the caller has closed did not fail.
         let error = error.filter(|_| !inner.commands.close);
         let kind = inner.finish(error);
-        let told = inner.tell(kind);
-        drop(inner);
-        if let Some(notify) = told {
-            wakes::notify(notify);
-        }
+        handle::tell(inner, kind);
     }
 
     /// The socket is gone: what of its messages can be sent again goes back, the rest has failed. Answers whether
@@ -319,38 +305,9 @@ impl Actor {
     fn drop_link(&mut self, loss: &Loss) -> bool {
         let leftover = self.link.take().map(Link::abandon);
         let mut inner = self.connection.shared().lock();
-        let mut kind = Interest::NONE;
-        if let Some(leftover) = leftover {
-            inner.link += 1;
-            if matches!(inner.loan, Loan::Free(_)) {
-                inner.loan = Loan::None;
-            }
-            if let Some(Unfinished::Frame(_)) = inner.unfinished.take() {
-                inner.outbox.lost(1);
-            }
-            for key in leftover.untouched.iter().filter_map(|message| message.request) {
-                inner.inbox.requests.set_sent(key, false);
-            }
-            inner.outbox.wrote(leftover.written.messages, leftover.written.bytes);
-            inner.outbox.lost(leftover.torn);
-            inner.outbox.give_back(leftover.untouched.into_iter());
-            let error = match loss {
-                Loss::Close { code, reason } => Error::closed(*code, reason.clone()),
-                Loss::Broken(reason) => Error::closed(1006, reason.clone()),
-            };
-            if inner.inbox.requests.fail_waiting(|sent| sent, &error) > 0 {
-                kind = kind.and(Interest::ANSWERS);
-            }
-            if inner.outbox.pending() == 0 {
-                kind = kind.and(Interest::DRAINED);
-            }
-        }
+        let kind = leftover.map_or(Interest::NONE, |leftover| inner.lose_link(leftover, loss));
         let unsent = inner.outbox.pending() > 0;
-        let told = inner.tell(kind);
-        drop(inner);
-        if let Some(notify) = told {
-            wakes::notify(notify);
-        }
+        handle::tell(inner, kind);
         unsent
     }
 }

@@ -28,6 +28,7 @@ use crate::{
     error::{Error, Result},
 };
 
+mod losing;
 mod sending;
 mod shared;
 mod shortcut;
@@ -199,11 +200,8 @@ impl Connection {
     pub fn forget_request(&self, key: RequestKey) {
         let mut inner = self.inner.lock();
         inner.inbox.forget_request(key);
-        let told = inner.inbox.has_items().then(|| inner.tell(Interest::ITEMS)).flatten();
-        drop(inner);
-        if let Some(notify) = told {
-            wakes::notify(notify);
-        }
+        let kind = if inner.inbox.has_items() { Interest::ITEMS } else { Interest::NONE };
+        tell(inner, kind);
     }
 
     /// The oldest result, error or end.
@@ -225,11 +223,7 @@ impl Connection {
     pub fn unpop(&self, item: Numbered<Item>) {
         let mut inner = self.inner.lock();
         inner.inbox.unpop(item);
-        let told = inner.tell(Interest::ITEMS);
-        drop(inner);
-        if let Some(notify) = told {
-            wakes::notify(notify);
-        }
+        tell(inner, Interest::ITEMS);
     }
 
     fn taking<T>(&self, take: impl FnOnce(&mut Inbox) -> T) -> T {
@@ -318,13 +312,18 @@ enum Kick {
     Start(Io, Arc<Connection>),
 }
 
-/// Releases the lock, and then does what was found out under it.
-fn tell_and_kick(mut inner: MutexGuard<'_, Inner>, kind: Interest, kick: Option<Kick>) {
+/// Releases the lock, and tells whoever waits for something of `kind`.
+pub(super) fn tell(mut inner: MutexGuard<'_, Inner>, kind: Interest) {
     let told = inner.tell(kind);
     drop(inner);
     if let Some(notify) = told {
         wakes::notify(notify);
     }
+}
+
+/// Releases the lock, and then does what was found out under it.
+fn tell_and_kick(inner: MutexGuard<'_, Inner>, kind: Interest, kick: Option<Kick>) {
+    tell(inner, kind);
     run_kick(kick);
 }
 

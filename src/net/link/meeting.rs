@@ -7,11 +7,10 @@ use crate::{
     core::cork::PATIENCE,
     error::{Error, ErrorKind},
     net::{
-        handle::{Inner, Interest},
+        handle::{self, Inner, Interest},
         intake::Verdict,
         loan::Loan,
         socket::Socket,
-        wakes,
         writer::Writer,
     },
 };
@@ -138,11 +137,7 @@ impl Link {
             self.ends_by,
             self.watches_until,
         ]);
-        let told = inner.tell(kind);
-        drop(inner);
-        if let Some(notify) = told {
-            wakes::notify(notify);
-        }
+        handle::tell(inner, kind);
         self.writer.frame();
         if matches!(self.ending, Ending::AwaitingPeer) && !closing {
             self.writer.close();

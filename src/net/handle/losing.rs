@@ -1,0 +1,43 @@
+//! What becomes of messages and requests when a socket is gone.
+
+use super::{Inner, Interest};
+use crate::{
+    core::session::Loss,
+    error::Error,
+    net::{
+        loan::{Loan, Unfinished},
+        writer::Leftover,
+    },
+};
+
+impl Inner {
+    /// The socket is gone: what of its messages can be sent again goes back, the rest has failed. Answers who is to be
+    /// told.
+    pub(in crate::net) fn lose_link(&mut self, leftover: Leftover, loss: &Loss) -> Interest {
+        self.link += 1;
+        if matches!(self.loan, Loan::Free(_)) {
+            self.loan = Loan::None;
+        }
+        if let Some(Unfinished::Frame(_)) = self.unfinished.take() {
+            self.outbox.lost(1);
+        }
+        for key in leftover.untouched.iter().filter_map(|message| message.request) {
+            self.inbox.requests.set_sent(key, false);
+        }
+        self.outbox.wrote(leftover.written.messages, leftover.written.bytes);
+        self.outbox.lost(leftover.torn);
+        self.outbox.give_back(leftover.untouched.into_iter());
+        let error = match loss {
+            Loss::Close { code, reason } => Error::closed(*code, reason.clone()),
+            Loss::Broken(reason) => Error::closed(1006, reason.clone()),
+        };
+        let mut kind = Interest::NONE;
+        if self.inbox.requests.fail_waiting(|sent| sent, &error) > 0 {
+            kind = kind.and(Interest::ANSWERS);
+        }
+        if self.outbox.pending() == 0 {
+            kind = kind.and(Interest::DRAINED);
+        }
+        kind
+    }
+}

@@ -50,10 +50,11 @@ def cell_table(cell: Cell, results: Mapping[str, Sequence[Result]], baseline: st
 def figures(report: Mapping[str, Any]) -> Iterator[str]:
     """The whole text between the marks."""
     about, settings = report["environment"], report["settings"]
+    wakes = f" A process wakes another in {about['wakes']}." if "wakes" in about else ""
     yield (
         f"{about['date']}: {about['python']} on {about['system']}, {about['cpu']}, {about['cores']} cores; "
         f"{settings['rounds']} rounds of {settings['seconds']:g} s; load before the run {about['load_before']:.1f}; "
-        f"TCP congestion control: {about['congestion']}."
+        f"TCP congestion control: {about['congestion']}.{wakes}"
     )
     yield ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version != "absent") + "."
     yield "\n### Targets\n"

@@ -16,6 +16,7 @@ from typing import Any
 
 import plot
 import targets
+import wakes
 from cells import METRICS, Cell, cells
 from common import STOLEN, Result, Server, Spec, Spread, echo_server, measure, missing
 from network import unpaced_loopback
@@ -171,6 +172,7 @@ def environment(congestion: str) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "load_before": os.getloadavg()[0],
         "congestion": congestion,
+        "wakes": wakes.measured(),
         "versions": versions,
     }
 
@@ -188,6 +190,7 @@ def main() -> None:
     about = environment(unpaced_loopback())
     print(f"{about['python']}, {about['system']}, {about['cpu']}, {about['cores']} cores; {rounds} rounds")
     print("TCP congestion control:", about["congestion"])
+    print("a process wakes another:", about["wakes"])
     print("versions:", ", ".join(f"{name} {version}" for name, version in about["versions"].items()))
     if about["load_before"] > 0.5:
         print(f"warning: other work is running (load {about['load_before']:.1f}); the spreads will show it")

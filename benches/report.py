@@ -1,8 +1,8 @@
 """Writes runs into a page, and their data and picture beside it: `python benches/report.py PAGE.md RUN.json…`.
 
 What stands between the two marks in the page is replaced; everything else, the words about the figures, stays. Several
-runs, each of other cells, are put together. With `--beside OTHER.json` the table of targets has a column with what that
-report reached, as far as it measured something else.
+runs are put together: a cell that is in more than one of them has the rounds of all. With `--beside OTHER.json` the
+table of targets has a column with what that report reached, as far as it measured something else.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def cell_table(cell: Cell, results: Mapping[str, Sequence[Result]], baseline: st
     """One cell."""
     metrics = METRICS[cell.work]
     base = "codec/msgspec" if cell.work == "codec" else baseline
-    yield f"\n**{cell.title}**\n"
+    yield f"\n**{cell.title}** ({length(results)} rounds)\n"
     yield row(["", *(title for _, title, _ in metrics), f"{metrics[0][1]} / {base}"])
     yield row(["---"] * (len(metrics) + 2))
     for name, rounds in results.items():
@@ -53,7 +53,7 @@ def figures(report: Mapping[str, Any]) -> Iterator[str]:
     wakes = f" A process wakes another in {about['wakes']}." if "wakes" in about else ""
     yield (
         f"{about['date']}: {about['python']} on {about['system']}, {about['cpu']}, {about['cores']} cores; "
-        f"{settings['rounds']} rounds of {settings['seconds']:g} s; load before the run {about['load_before']:.1f}; "
+        f"rounds of {settings['seconds']:g} s; load before the run {about['load_before']:.1f}; "
         f"TCP congestion control: {about['congestion']}.{wakes}"
     )
     yield ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version != "absent") + "."
@@ -82,11 +82,24 @@ def beside_it(verdict: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -
     return ""
 
 
+def length(rounds: targets.Rounds) -> int:
+    """How many rounds a cell has."""
+    return max(len(results) for results in rounds.values())
+
+
+def joined(runs: Sequence[targets.Rounds]) -> dict[str, list[Result]]:
+    """The rounds of all runs of a cell, each beside those measured with it: who took no part has empty ones."""
+    names = dict.fromkeys(name for rounds in runs for name in rounds)
+    return {name: [one for rounds in runs for one in rounds.get(name, [{}] * length(rounds))] for name in names}
+
+
 def put_together(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One report of all: the cells of each run as they were measured, the rest from the first."""
-    measured = {name: results for report in reports for name, results in report["cells"].items()}
-    order = [cell.id for cell in cells(quick=False) if cell.id in measured]
-    merged = {name: measured[name] for name in order}
+    """One report of all: the cells with the rounds of all runs, the rest from the first."""
+    merged = {}
+    for cell in cells(quick=False):
+        runs = [report["cells"][cell.id] for report in reports if cell.id in report["cells"]]
+        if runs:
+            merged[cell.id] = joined(runs)
     return {**reports[0], "cells": merged, "targets": targets.evaluate(merged)}
 
 

@@ -121,7 +121,7 @@ def has_am_send(kind: type) -> bool:
     return slots is not None and bool(ctypes.c_void_p.from_address(slots + 3 * word).value)
 
 
-def test_awaiting_takes_no_exception(peer: Peer) -> None:
+def test_operations_have_the_slot_that_awaiting_asks_first(peer: Peer) -> None:
     async def main() -> None:
         async with peer.connect() as connection:
             operation = connection.drain()

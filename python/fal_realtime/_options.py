@@ -142,6 +142,9 @@ class ConnectOptions(Callbacks):
             check.boolean(name, getattr(self, name))
         for name in ("encode_message", "decode_message", "token_provider"):
             check.callable_or_none(name, getattr(self, name))
+        if isinstance(self.throttle_interval, timedelta):
+            # In one unit, so that equal intervals are equal options.
+            object.__setattr__(self, "throttle_interval", self.throttle_interval / timedelta(milliseconds=1))
         self._throttle_seconds()
         if self.max_buffering is not None:
             check.integer("max_buffering", self.max_buffering, at_least=1, at_most=60)
@@ -188,8 +191,6 @@ class ConnectOptions(Callbacks):
         }
 
     def _throttle_seconds(self) -> float:
-        if isinstance(self.throttle_interval, timedelta):
-            return check.not_negative("throttle_interval", self.throttle_interval.total_seconds())
         expected = "a number of milliseconds or a timedelta"
         return check.not_negative("throttle_interval", self.throttle_interval, expected) / 1000
 

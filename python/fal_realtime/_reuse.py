@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import fields
-from datetime import timedelta
 from typing import Any, Generic, Protocol, TypeVar
 
 from ._exceptions import ForkedProcessError
@@ -95,11 +94,6 @@ def _is_usable(connection: Reusable) -> bool:
     return state not in ("closing", "closed") and not connection._is_stranded()  # noqa: SLF001 - the protocol's
 
 
-def _comparable(value: object) -> object:
-    """An interval as the milliseconds that it could be given in as well."""
-    return value / timedelta(milliseconds=1) if isinstance(value, timedelta) else value
-
-
 _REPLACED = {entry.name for entry in fields(Callbacks)}
 
 
@@ -111,8 +105,7 @@ def _check_compatible(app: str, key: str, old: ConnectOptions, new: ConnectOptio
     """
     for entry in fields(ConnectOptions):
         before, after = getattr(old, entry.name), getattr(new, entry.name)
-        is_kept = _comparable(after) in (entry.default, _comparable(before))
-        if entry.name in _REPLACED or callable(after) or is_kept:
+        if entry.name in _REPLACED or callable(after) or after in (entry.default, before):
             continue
         values = f"{entry.name}={before!r}, which cannot become {after!r}"
         if not entry.repr:  # it may hold a secret

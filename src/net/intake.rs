@@ -180,13 +180,8 @@ impl Intake {
                     Placed::Answered => Interest::ANSWERS,
                 },
                 Arrival::Realtime { error, fatal } => {
-                    // The server does not say which input failed. When it gives up the session, every request that
-                    // it has is lost, and this is why.
-                    if fatal && inner.inbox.requests.fail_waiting(|sent| sent, &error) > 0 {
-                        Interest::ANSWERS
-                    } else {
-                        inner.push_error(error)
-                    }
+                    // The server does not say which input failed.
+                    if fatal && inner.fail_sent(&error) { Interest::ANSWERS } else { inner.push_error(error) }
                 }
                 Arrival::Error(error) => inner.push_error(error),
                 Arrival::Timings(seconds) if inner.routes.timings => {

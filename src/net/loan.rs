@@ -1,7 +1,7 @@
 //! What passes between a link and a sender that writes in its place.
 
 use super::socket::Pen;
-use crate::core::outbox::Outgoing;
+use crate::core::{inbox::RequestKey, outbox::Outgoing};
 
 /// Where the pen of the socket is.
 #[derive(Debug, Default)]
@@ -15,6 +15,8 @@ pub(super) enum Loan {
     Taken {
         /// The link waits for it.
         wanted: bool,
+        /// The request that is being written: the server may have it already.
+        request: Option<RequestKey>,
     },
 }
 

@@ -11,6 +11,15 @@ use crate::{
 };
 
 impl Inner {
+    /// The server has given up the session for `error`: every request that it has is lost, also one that a sender has not
+    /// yet said to be written. Answers whether there was one.
+    pub(in crate::net) fn fail_sent(&mut self, error: &Error) -> bool {
+        if let Loan::Taken { request: Some(request), .. } = self.loan {
+            self.inbox.requests.set_sent(request, true);
+        }
+        self.inbox.requests.fail_waiting(|sent| sent, error) > 0
+    }
+
     /// The socket is gone: what of its messages can be sent again goes back, the rest has failed. Answers who is to be
     /// told.
     pub(in crate::net) fn lose_link(&mut self, leftover: Leftover, loss: &Loss) -> Interest {

@@ -64,9 +64,9 @@ impl Inner {
         let io = self.io.as_ref().filter(|io| may && io.may_be_spared(now))?;
         match std::mem::take(&mut self.loan) {
             Loan::Free(pen) => {
-                let taken = Taken { message: self.outbox.take()?, pen, link: self.link, io: io.clone() };
-                self.loan = Loan::Taken { wanted: false };
-                Some(taken)
+                let message = self.outbox.take()?;
+                self.loan = Loan::Taken { wanted: false, request: message.request };
+                Some(Taken { message, pen, link: self.link, io: io.clone() })
             }
             other => {
                 self.loan = other;
@@ -79,10 +79,13 @@ impl Inner {
     pub(super) fn settle_shortcut(&mut self, outcome: Outcome) -> (Interest, Option<Kick>) {
         let Outcome { pen, link, what } = outcome;
         let is_there = self.link == link;
-        let mut kick = matches!(self.loan, Loan::Taken { wanted: true });
+        let mut kick = matches!(self.loan, Loan::Taken { wanted: true, .. });
         self.loan = if is_there { Loan::Free(pen) } else { Loan::None };
+        let has_failed = |message: &Outgoing| {
+            message.request.is_some_and(|request| self.inbox.requests.has_failed(request))
+        };
         let begun = match what {
-            What::Untouched(message) if self.state == State::Closed => {
+            What::Untouched(message) if self.state == State::Closed || has_failed(&message) => {
                 self.outbox.lost(1);
                 message.request
             }

@@ -165,7 +165,7 @@ fn take_back(socket: &mut Socket, writer: &mut Writer, inner: &mut Inner) {
     match std::mem::take(&mut inner.loan) {
         Loan::None => {}
         Loan::Free(pen) => socket.take_back(pen),
-        Loan::Taken { .. } => inner.loan = Loan::Taken { wanted: true },
+        Loan::Taken { request, .. } => inner.loan = Loan::Taken { wanted: true, request },
     }
     if let Some(unfinished) = inner.unfinished.take() {
         writer.go_on(unfinished);

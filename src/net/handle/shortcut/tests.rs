@@ -11,7 +11,7 @@ use crate::{
         outbox::Lane,
         stats::Stats,
     },
-    net::{handle::Connection, testing::settings},
+    net::{handle::Connection, intake::Intake, settings::Dialect, testing::settings},
 };
 
 /// Both ends of a connection whose first end has little room for what is not read.
@@ -41,7 +41,7 @@ fn connection() -> (std::sync::Arc<Connection>, Outgoing) {
     let outgoing = Outgoing { request: Some(key), ..message(1, 100) };
     inner.outbox.accept(Instant::now(), outgoing, Lane::Direct).unwrap();
     let outgoing = inner.outbox.take().unwrap();
-    inner.loan = Loan::Taken { wanted: false };
+    inner.loan = Loan::Taken { wanted: false, request: Some(key) };
     drop(inner);
     (connection, outgoing)
 }
@@ -91,6 +91,29 @@ async fn what_becomes_of_a_message_depends_on_how_much_left_and_on_the_link() {
         assert_eq!(inner.outbox.is_queued(), left == "none" && is_open, "it is sent again");
         drop(inner);
         assert_eq!(fate(&connection, request), expected, "{left} left, {is_there}, {is_open}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_whose_error_comes_before_its_sender_is_back_is_failed_by_it() {
+    for is_written in [true, false] {
+        let ((connection, message), (client, _server)) = (connection(), pair().await);
+        let request = message.request.unwrap();
+        let mut intake = Intake::new(Dialect::Fal);
+        intake.take(
+            Kind::Text,
+            r#"{"type": "x-fal-error", "error": "INTERNAL_ERROR", "reason": "out of memory"}"#.into(),
+        );
+        let what =
+            if is_written { What::Written { message, flushed: true } } else { What::Untouched(message) };
+        let mut inner = connection.shared().lock();
+        assert_eq!(intake.deliver(&mut inner), Interest::ANSWERS);
+        inner.settle_shortcut(Outcome { pen: Pen::Tcp(client.into_split().1), link: 0, what });
+        drop(inner);
+        let expected = if is_written { (1, 0, 0, true) } else { (0, 1, 0, true) };
+        assert_eq!(fate(&connection, request), expected, "written: {is_written}");
+        let error = connection.take_answer(request).unwrap().unwrap_err();
+        assert_eq!(error.message, "INTERNAL_ERROR: out of memory");
     }
 }
 

@@ -16,3 +16,4 @@ pub mod session;
 pub mod stats;
 pub mod throttle;
 pub mod token;
+pub mod watchdog;

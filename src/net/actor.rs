@@ -11,10 +11,15 @@ use bytes::Bytes;
 use tokio::time::timeout_at;
 
 use super::{
-    handle::{self, Connection, Interest},
+    handle::{
+        Connection, Interest, OpenLink,
+        shared,
+    },
     link::{Event, Link},
     runtime::Io,
+    schedule,
     settings::Address,
+    socket::Socket,
     token_store::Lease,
     transport::{Opened, Stream, Target, open_websocket},
 };
@@ -47,7 +52,7 @@ struct Actor {
     work: Work,
     token: Option<(Token, u64)>,
     lease: Option<Lease>,
-    link: Option<Link>,
+    driving: Driving,
     opened: Option<Opened>,
     /// When the opening under way, token and all, must be over.
     open_by: Option<Instant>,
@@ -58,7 +63,7 @@ struct Actor {
 /// Runs a connection until it is closed. The actor exists from the call on, so that a connection whose thread stops
 /// before the first poll is told, too.
 pub(super) fn run(connection: Arc<Connection>, io: Io) -> impl Future<Output = ()> + Send {
-    let session = Session::new(connection.settings.session.clone());
+    let session = Session::new(connection.shared.settings.session.clone());
     let mut actor = Actor {
         connection,
         io,
@@ -66,7 +71,7 @@ pub(super) fn run(connection: Arc<Connection>, io: Io) -> impl Future<Output = (
         work: Work::Rest,
         token: None,
         lease: None,
-        link: None,
+        driving: Driving::default(),
         opened: None,
         open_by: None,
         established: false,
@@ -96,7 +101,7 @@ impl Actor {
             Work::Rest => self.commanded().await,
             Work::Token { fresh } => {
                 let newer_than = self.token.as_ref().filter(|_| fresh).map(|(_, generation)| *generation);
-                let token = self.connection.settings.token.clone();
+                let token = self.connection.shared.settings.token.clone();
                 let lease = match &token {
                     Some(token) if self.lease.is_none() => Some(token.lease(self.io.handle())),
                     _ => None,
@@ -147,7 +152,7 @@ impl Actor {
     where
         W: Future<Output = Result<T>>,
     {
-        let limit = self.connection.settings.open_timeout;
+        let limit = self.connection.shared.settings.open_timeout;
         let open_by = *self.open_by.get_or_insert_with(|| Instant::now() + limit);
         async move { timeout_at(open_by.into(), work).await.unwrap_or_else(|_| Err(late(what, limit))) }
     }
@@ -172,7 +177,7 @@ impl Actor {
 
     async fn commanded(&self) -> Input {
         std::future::poll_fn(|context| {
-            let mut inner = self.connection.shared().lock();
+            let mut inner = self.connection.shared.lock();
             if inner.commands.close {
                 return Poll::Ready(Input::Close);
             }
@@ -191,15 +196,12 @@ impl Actor {
 
     async fn drive(&mut self) -> Input {
         let socket = self.session.socket();
-        let Some(link) = &mut self.link else {
-            return Input::Lost { socket, loss: Loss::Broken("there is no socket".into()), unsent: false };
-        };
-        match link.next().await {
-            Event::Accepted => Input::Accepted { socket },
-            Event::Unauthorized => Input::Unauthorized { socket },
-            Event::SessionOver => Input::SessionOver { socket },
-            Event::CloseAsked => Input::Close,
-            Event::Lost(loss) => {
+        match self.driving.next(&self.connection).await {
+            driving::Heard::CloseAsked => Input::Close,
+            driving::Heard::Event(Event::Accepted) => Input::Accepted { socket },
+            driving::Heard::Event(Event::Unauthorized) => Input::Unauthorized { socket },
+            driving::Heard::Event(Event::SessionOver) => Input::SessionOver { socket },
+            driving::Heard::Event(Event::Lost(loss)) => {
                 let loss = self.without_secrets(loss);
                 let unsent = self.drop_link(&loss);
                 Input::Lost { socket, loss, unsent }
@@ -210,7 +212,7 @@ impl Actor {
     /// A server may repeat in its close reason what it was told.
     fn without_secrets(&self, loss: Loss) -> Loss {
         let Loss::Close { code, reason } = loss else { return loss };
-        Loss::Close { code, reason: self.connection.shared().lock().told.quote(&reason) }
+        Loss::Close { code, reason: self.connection.shared.lock().told.quote(&reason) }
     }
 
     // --- what follows from an input ---
@@ -232,19 +234,15 @@ impl Actor {
                     self.drop_link(&Loss::Broken("the connection was given up".into()));
                 }
                 Action::StopWriting => {
-                    if let Some(link) = &mut self.link {
-                        link.stop_writing();
-                    }
+                    self.with_link(Link::stop_writing);
                 }
                 Action::SendClose => {
-                    if let Some(link) = &mut self.link {
-                        link.close();
-                    }
+                    self.with_link(Link::close);
                 }
                 Action::EndStream => {
-                    let mut inner = self.connection.shared().lock();
+                    let mut inner = self.connection.shared.lock();
                     inner.inbox.push_end(Error::closed(1000, "the stream has ended"));
-                    handle::tell(inner, Interest::ITEMS);
+                    shared::tell(inner, Interest::ITEMS);
                 }
                 Action::Finish(error) => self.finish(error),
             }
@@ -268,15 +266,30 @@ impl Actor {
         self.show(state);
     }
 
+    fn with_link(&self, change: impl FnOnce(&mut Link)) {
+        if let Some(open) = &mut *self.connection.link.lock() {
+            change(&mut open.link);
+        }
+    }
+
     fn start(&mut self, stream: Stream, leftover: Bytes) {
-        let mut inner = self.connection.shared().lock();
+        let mut inner = self.connection.shared.lock();
         inner.told.token = self.token.as_ref().map(|(token, _)| token.clone());
         drop(inner);
-        self.link = Some(Link::new(self.connection.clone(), stream, leftover));
+        let poller = if schedule::allows_loops() {
+            self.connection.poller().cloned().or_else(|| self.io.poller())
+        } else {
+            None
+        };
+        self.driving = Driving::default();
+        let Ok(socket) = Socket::new(stream, poller.is_some()) else { return };
+        let link = Link::new(&self.connection.shared, socket, leftover);
+        let registration = poller.map(|poller| poller.register(self.connection.clone()));
+        *self.connection.link.lock() = Some(OpenLink::new(link, registration));
     }
 
     fn show(&mut self, state: State) {
-        let mut inner = self.connection.shared().lock();
+        let mut inner = self.connection.shared.lock();
         if state == State::Active {
             // It is open: what was asked for has been done.
             inner.commands.open = None;
@@ -284,36 +297,37 @@ impl Actor {
             inner.reconnects += u64::from(std::mem::replace(&mut self.established, true));
         }
         let kind = inner.set_state(state);
-        handle::tell(inner, kind);
+        shared::tell(inner, kind);
     }
 
     fn finish(&mut self, error: Option<Error>) {
         self.lease = None;
         self.drop_link(&Loss::Close { code: 1000, reason: String::new() });
-        let mut inner = self.connection.shared().lock();
+        let mut inner = self.connection.shared.lock();
         if inner.state == State::Closed {
             return;
         }
         // What the caller has closed did not fail.
         let error = error.filter(|_| !inner.commands.close);
         let kind = inner.finish(error);
-        handle::tell(inner, kind);
+        shared::tell(inner, kind);
     }
 
     /// The socket is gone: what of its messages can be sent again goes back, the rest has failed. Answers whether
     /// messages wait.
     fn drop_link(&mut self, loss: &Loss) -> bool {
-        let leftover = self.link.take().map(Link::abandon);
-        let mut inner = self.connection.shared().lock();
+        let open = self.connection.link.lock().take();
+        let leftover = open.map(|open| open.end().abandon().1);
+        let mut inner = self.connection.shared.lock();
         let kind = leftover.map_or(Interest::NONE, |leftover| inner.lose_link(leftover, loss));
         let unsent = inner.outbox.pending() > 0;
-        handle::tell(inner, kind);
+        shared::tell(inner, kind);
         unsent
     }
 }
 
 async fn dial(connection: &Connection, token: Option<&Token>) -> Result<Opened> {
-    let settings = &connection.settings;
+    let settings = &connection.shared.settings;
     let url = match &settings.address {
         Address::App { endpoint, base_url } => {
             endpoint.url(base_url, token.map(Token::expose), settings.max_buffering)
@@ -326,6 +340,10 @@ async fn dial(connection: &Connection, token: Option<&Token>) -> Result<Opened> 
 fn late(what: &str, open_timeout: Duration) -> Error {
     Error::new(ErrorKind::Timeout, format!("{what} after {open_timeout:?} (open_timeout)")).transient()
 }
+
+mod driving;
+
+use self::driving::Driving;
 
 #[cfg(test)]
 mod tests;

@@ -4,8 +4,8 @@
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     task::Waker,
 };
@@ -14,6 +14,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     actor,
+    link::Work,
+    poller::{Poller, Side},
     runtime::{self, Io},
     settings::Settings,
     wakes::{self, Notify},
@@ -28,13 +30,13 @@ use crate::{
     error::{Error, Result},
 };
 
+mod driving;
 mod losing;
 mod sending;
-mod shared;
-mod shortcut;
+pub(super) mod shared;
 
-pub(super) use shared::Inner;
-use shared::displaced_error;
+pub(super) use driving::OpenLink;
+use shared::{Inner, Shared, tell};
 pub use shared::{Interest, Routes};
 
 /// What [`Connection::look`] sees.
@@ -65,28 +67,34 @@ pub enum Offered {
 
 /// A connection.
 pub struct Connection {
-    pub(super) settings: Settings,
-    inner: Mutex<Inner>,
-    /// Requests wait, as the link is to know before it reads: the message of one may have left without it.
-    pub(super) expects_answers: AtomicBool,
+    pub(super) shared: Shared,
+    /// The open socket. Its lock comes before that of the boxes.
+    pub(super) link: Mutex<Option<OpenLink>>,
+    /// The [`Work`] that somebody wants of the link.
+    wanted: AtomicU8,
+    /// The poller of its event loop, if it belongs to one.
+    poller: OnceLock<Arc<Poller>>,
+    /// The poller will ask whether something waits for more output.
+    is_held: AtomicBool,
     process: u32,
 }
 
 impl Connection {
     /// A connection in the state `idle`. Opens nothing.
     pub fn new(settings: Settings) -> Arc<Self> {
-        let inner = Mutex::new(Inner::new(&settings));
         Arc::new(Self {
-            settings,
-            inner,
-            expects_answers: AtomicBool::new(false),
+            shared: Shared::new(settings),
+            link: Mutex::new(None),
+            wanted: AtomicU8::new(0),
+            poller: OnceLock::new(),
+            is_held: AtomicBool::new(false),
             process: runtime::process(),
         })
     }
 
     /// What it was made with.
     pub fn settings(&self) -> &Settings {
-        &self.settings
+        &self.shared.settings
     }
 
     /// The connection belongs to this process.
@@ -94,30 +102,34 @@ impl Connection {
         if self.process == runtime::process() { Ok(()) } else { Err(runtime::forked()) }
     }
 
-    /// The shared half, for the actor.
-    pub(super) fn shared(&self) -> &Mutex<Inner> {
-        &self.inner
+    /// The poller that watches the sockets of its event loop. To be said before it opens.
+    pub fn set_poller(&self, poller: Arc<Poller>) {
+        let _ = self.poller.set(poller);
+    }
+
+    pub(super) fn poller(&self) -> Option<&Arc<Poller>> {
+        self.poller.get()
     }
 
     /// Says who is to be woken.
     pub fn set_notify(&self, notify: Arc<dyn Notify>) {
-        self.inner.lock().notify = Some(notify);
+        self.shared.lock().notify = Some(notify);
     }
 
     /// Says which callbacks there are.
     pub fn set_routes(&self, routes: Routes) {
-        self.inner.lock().routes = routes;
+        self.shared.lock().routes = routes;
     }
 
     /// The wake that came has been seen; `interest` is waited for from now on. Answers whether any of `check` is
     /// there already, or the state is no longer `seen`: then there will be no wake for it.
     pub fn arm(&self, interest: Interest, check: Interest, seen: State) -> bool {
-        self.inner.lock().arm(interest, check, seen)
+        self.shared.lock().arm(interest, check, seen)
     }
 
     /// Opens, if it is not open. `eager`: somebody waits for it.
     pub fn open(self: &Arc<Self>, eager: bool) -> Result<()> {
-        let mut inner = self.inner.lock();
+        let mut inner = self.shared.lock();
         if inner.state == State::Closed || inner.commands.close {
             return Err(inner.closed_error());
         }
@@ -137,7 +149,11 @@ impl Connection {
         if inner.io.is_some() {
             return Ok(inner.unpark());
         }
-        let io = runtime::io().inspect_err(|error| {
+        let io = match self.poller.get() {
+            Some(poller) => poller.io(runtime::io),
+            None => runtime::io(),
+        };
+        let io = io.inspect_err(|error| {
             // What was accepted will not be sent, and whoever waits is to know.
             let kind = inner.finish(Some(error.clone()));
             if let Some(notify) = inner.tell(kind) {
@@ -150,23 +166,25 @@ impl Connection {
 
     /// Registers a request, to be followed by [`Connection::offer`] of its message.
     pub fn add_request(&self, id: &str) -> Result<RequestKey> {
-        let mut inner = self.inner.lock();
+        let mut inner = self.shared.lock();
         if inner.state == State::Closed || inner.commands.close {
             return Err(inner.closed_error());
         }
         let added = inner.inbox.requests.add(id);
-        self.expects_answers.store(true, Ordering::Release);
+        self.shared.expects_answers.store(true, Ordering::Release);
         // For a request reading goes on, or fails it: its message may have to wait for room in the outbox, which a
         // server that writes may not make before it is read from.
-        let kick = if inner.inbox.is_paused() { inner.unpark() } else { None };
+        let is_paused = inner.inbox.is_paused();
         drop(inner);
-        run_kick(kick);
+        if is_paused {
+            self.drive(Work::WRITE, Side::Caller);
+        }
         added
     }
 
     /// Whether it is settled that a request has no answer, though its message may still wait for room.
     pub fn has_failed(&self, key: RequestKey) -> bool {
-        self.inner.lock().inbox.requests.has_failed(key)
+        self.shared.lock().inbox.requests.has_failed(key)
     }
 
     /// Takes the outcome of a request, if it is there.
@@ -176,7 +194,7 @@ impl Connection {
 
     /// What is there for those who wait, at one instant.
     pub fn look(&self) -> Look {
-        let mut inner = self.inner.lock();
+        let mut inner = self.shared.lock();
         Look {
             state: inner.state,
             openings: inner.openings,
@@ -193,12 +211,12 @@ impl Connection {
 
     /// Somebody who waited for room has given up.
     pub fn forget_refused(&self) {
-        self.inner.lock().outbox.forget_refused();
+        self.shared.lock().outbox.forget_refused();
     }
 
     /// Nobody waits for this request any more.
     pub fn forget_request(&self, key: RequestKey) {
-        let mut inner = self.inner.lock();
+        let mut inner = self.shared.lock();
         inner.inbox.forget_request(key);
         let kind = if inner.inbox.has_items() { Interest::ITEMS } else { Interest::NONE };
         tell(inner, kind);
@@ -221,24 +239,26 @@ impl Connection {
 
     /// Takes back what [`Connection::pop`] gave.
     pub fn unpop(&self, item: Numbered<Item>) {
-        let mut inner = self.inner.lock();
+        let mut inner = self.shared.lock();
         inner.inbox.unpop(item);
         tell(inner, Interest::ITEMS);
     }
 
     fn taking<T>(&self, take: impl FnOnce(&mut Inbox) -> T) -> T {
-        let mut inner = self.inner.lock();
+        let mut inner = self.shared.lock();
         let taken = take(&mut inner.inbox);
         // The reader waits for room: this may have made it.
-        let kick = if inner.inbox.is_paused() && !inner.inbox.should_pause() { inner.unpark() } else { None };
+        let goes_on = inner.inbox.is_paused() && !inner.inbox.should_pause();
         drop(inner);
-        run_kick(kick);
+        if goes_on {
+            self.drive(Work::WRITE, Side::Caller);
+        }
         taken
     }
 
     /// Closes: sends what is queued and a close frame if the socket is open, gives up everything else. Idempotent.
     pub fn close(&self) {
-        let mut inner = self.inner.lock();
+        let mut inner = self.shared.lock();
         if inner.state == State::Closed || inner.commands.close {
             return;
         }
@@ -259,22 +279,22 @@ impl Connection {
 
     /// Where it stands.
     pub fn state(&self) -> State {
-        self.inner.lock().state
+        self.shared.lock().state
     }
 
     /// How often it has become active. Who waits for the opening must not miss it when it is over at once.
     pub fn openings(&self) -> u64 {
-        self.inner.lock().openings
+        self.shared.lock().openings
     }
 
     /// Why the connection is over; `None` while it is not, or when the caller closed it.
     pub fn failure(&self) -> Option<Error> {
-        self.inner.lock().failure.clone()
+        self.shared.lock().failure.clone()
     }
 
     /// The error for a receiver when the connection is over and everything was taken.
     pub fn end(&self) -> Option<Error> {
-        let inner = self.inner.lock();
+        let inner = self.shared.lock();
         let over = inner.state == State::Closed && !inner.inbox.has_items();
         over.then(|| inner.failure.clone().unwrap_or_else(|| Error::closed(1000, "")))
     }
@@ -282,7 +302,7 @@ impl Connection {
     /// Whether everything is written, for a waiter who began when `failed_before` messages had failed: `None` while
     /// something is pending, an error when the connection was closed before that.
     pub fn drained(&self, failed_before: u64) -> Option<Result<()>> {
-        let inner = self.inner.lock();
+        let inner = self.shared.lock();
         if inner.outbox.pending() > 0 {
             return None;
         }
@@ -293,12 +313,12 @@ impl Connection {
 
     /// How many messages have failed.
     pub fn failed(&self) -> u64 {
-        self.inner.lock().outbox.failed()
+        self.shared.lock().outbox.failed()
     }
 
     /// The counters, at one instant.
     pub fn stats(&self) -> Stats {
-        let inner = self.inner.lock();
+        let inner = self.shared.lock();
         let mut stats = Stats { reconnects: inner.reconnects, ..Stats::default() };
         inner.outbox.report(&mut stats);
         inner.inbox.report(&mut stats);
@@ -310,15 +330,6 @@ impl Connection {
 enum Kick {
     Wake(Io, Waker),
     Start(Io, Arc<Connection>),
-}
-
-/// Releases the lock, and tells whoever waits for something of `kind`.
-pub(super) fn tell(mut inner: MutexGuard<'_, Inner>, kind: Interest) {
-    let told = inner.tell(kind);
-    drop(inner);
-    if let Some(notify) = told {
-        wakes::notify(notify);
-    }
 }
 
 /// Releases the lock, and then does what was found out under it.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::{
-    handle::{Inner, Interest},
+    handle::shared::{Inner, Interest},
     settings::Dialect,
 };
 use crate::{

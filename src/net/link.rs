@@ -1,47 +1,49 @@
-//! One open socket: moves bytes between it and the boxes until it is lost.
+//! One open socket, driven by whoever has it: moves bytes between it and the boxes.
 //!
-//! A turn reads what has come, meets the caller's threads once under their lock, and writes what there is to
-//! write. It never holds the lock during a system call.
+//! A turn reads what has come, exchanges once with the caller's threads under their lock, and writes what there is to
+//! write. It never waits, and never holds the boxes' lock during a system call.
+//!
+//! ```text
+//!   open -- close() --> flushing -- queue is empty --> awaiting the peer's close frame --+
+//!    |                                                                                   +--> lost
+//!    +-- the peer closes --------------------> flushing the close frame -----------------+
+//!    +-- the peer breaks the protocol -------> failing (answers) --> flushing the close -+
+//!    +-- writing fails ----------------------> draining reads ---------------------------+
+//! ```
 
 use std::{
     io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use tokio::time::Sleep;
 
 use super::{
-    handle::Connection,
+    handle::shared::Shared,
     intake::{Intake, Verdict},
+    poller::Side,
     socket::Socket,
-    spin,
-    transport::Stream,
-    wakes,
-    writer::{Leftover, Writer, Written},
+    writer::{Leftover, Progress, Writer, Written},
 };
 use crate::core::{
-    frame::{FrameReader, Role, Violation},
-    heartbeat::Heartbeat,
+    frame::{Control, FrameReader, Role, Violation},
+    heartbeat::{Beat, Heartbeat},
     session::Loss,
 };
 
-mod meeting;
+mod exchange;
 mod reading;
-mod timing;
 
-/// Turns before the others of the thread come first.
-const TURNS: usize = 4;
+/// Rounds of a turn before other links of the thread have theirs.
+const ROUNDS: usize = 4;
 /// How long what was sent before a violation may be answered, before the connection is failed for it. A reader that takes
 /// one message at a time would not have seen the violation yet.
-const ANSWERS: Duration = Duration::from_millis(100);
+const ANSWER_TIME: Duration = Duration::from_millis(100);
 /// How long an answer to the peer's close frame may take to be written, and what it said before writing failed to be read.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const FLUSH_TIME: Duration = Duration::from_secs(1);
 
 /// What ends or turns the life of a link.
+#[derive(Debug)]
 pub(super) enum Event {
     /// The first result came.
     Accepted,
@@ -49,8 +51,6 @@ pub(super) enum Event {
     Unauthorized,
     /// The server's session is over.
     SessionOver,
-    /// The caller closes.
-    CloseAsked,
     /// The socket is gone.
     Lost(Loss),
 }
@@ -64,25 +64,65 @@ enum Ending {
     /// Our close frame is on its way; the peer's is awaited.
     AwaitingPeer,
     /// The server broke the protocol; what it sent before that may still be answered.
-    Condemned(Violation),
-    /// Last words are being written; then this is the loss.
-    LastWords(Loss),
-    /// Writing has failed, and this is how. What the server said before that is still read, and if it said goodbye, that
-    /// counts.
-    Hearing(Loss),
+    Failing(Violation),
+    /// A close frame is being written; then this is the loss.
+    FlushingClose(Loss),
+    /// Writing has failed, and this is how. What the server said before that is still read, and if it closed, that counts.
+    DrainingReads(Loss),
+}
+
+/// What is asked of a turn; a set of flags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Work(u8);
+
+impl Work {
+    /// The socket may have become readable.
+    pub(super) const READ: Self = Self(1);
+    /// There may be something to write, or to exchange.
+    pub(super) const WRITE: Self = Self(2);
+    /// The socket takes more.
+    pub(super) const WRITABLE: Self = Self(4);
+    /// All of it, and the timers.
+    pub(super) const ALL: Self = Self(15);
+
+    pub(super) const fn bits(self) -> u8 {
+        self.0
+    }
+
+    pub(super) const fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    const fn has_timers(self) -> bool {
+        self.0 & 8 != 0
+    }
+}
+
+/// What a turn came to.
+#[derive(Default)]
+pub(super) struct Turn {
+    /// The session is to hear of it. After all but `Accepted` the link stands still until it is driven again.
+    pub(super) event: Option<Event>,
+    /// There is more to read at once.
+    pub(super) more_to_read: bool,
+    /// There is more to write at once.
+    pub(super) more_to_write: bool,
+    /// What is to be done is the I/O thread's: a large message.
+    pub(super) for_io_thread: bool,
+    /// When the timers want to be looked at.
+    pub(super) deadline: Option<Instant>,
 }
 
 pub(super) struct Link {
-    connection: Arc<Connection>,
-    socket: Socket,
+    pub(super) socket: Socket,
     reader: FrameReader,
     writer: Writer,
     intake: Intake,
     heartbeat: Heartbeat,
-    sleep: Pin<Box<Sleep>>,
-    wake_at: Option<Instant>,
-    /// Messages come one right after the other: until then somebody must look whether the last of them still wait.
-    watches_until: Option<Instant>,
     leftover: Bytes,
     /// The size of the last message: the next one is probably like it.
     last_size: usize,
@@ -94,17 +134,19 @@ pub(super) struct Link {
     ends_by: Option<Instant>,
     accepted: bool,
     may_write: bool,
-    close_asked: bool,
+    /// The system has taken all it can.
+    blocked: bool,
     paused: bool,
     /// The caller has closed and takes no more: what still comes is read, so that the peer gets to our close frame, and
     /// dropped.
     discarding: bool,
     verdict: Verdict,
+    close_timeout: Duration,
 }
 
 impl Link {
-    pub(super) fn new(connection: Arc<Connection>, stream: Stream, leftover: Bytes) -> Self {
-        let settings = &connection.settings;
+    pub(super) fn new(shared: &Shared, socket: Socket, leftover: Bytes) -> Self {
+        let settings = &shared.settings;
         let mut heartbeat = Heartbeat::new(settings.ping_interval, settings.ping_timeout);
         heartbeat.start(Instant::now());
         Self {
@@ -112,9 +154,6 @@ impl Link {
             writer: Writer::default(),
             intake: Intake::new(settings.dialect),
             heartbeat,
-            sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
-            wake_at: None,
-            watches_until: None,
             leftover,
             last_size: 0,
             piled_up: false,
@@ -123,12 +162,12 @@ impl Link {
             ends_by: None,
             accepted: false,
             may_write: true,
-            close_asked: false,
+            blocked: false,
             paused: false,
             discarding: false,
             verdict: Verdict::Nothing,
-            socket: stream.into(),
-            connection,
+            close_timeout: settings.close_timeout,
+            socket,
         }
     }
 
@@ -136,14 +175,14 @@ impl Link {
     pub(super) fn stop_writing(&mut self) {
         self.may_write = false;
         self.writer.retract();
-        self.end_within(self.connection.settings.close_timeout);
+        self.end_within(self.close_timeout);
     }
 
     /// Sends what is queued, then a close frame.
     pub(super) fn close(&mut self) {
         if matches!(self.ending, Ending::None) {
             self.ending = Ending::Flushing;
-            self.end_within(self.connection.settings.close_timeout);
+            self.end_within(self.close_timeout);
         }
     }
 
@@ -153,80 +192,100 @@ impl Link {
     }
 
     /// What is left of the messages that the socket had.
-    pub(super) fn abandon(self) -> Leftover {
-        self.writer.abandon(self.written)
+    pub(super) fn abandon(self) -> (Socket, Leftover) {
+        (self.socket, self.writer.abandon(self.written))
     }
 
-    /// Works until there is an event.
-    pub(super) async fn next(&mut self) -> Event {
-        std::future::poll_fn(|context| self.poll(context)).await
+    /// What comes is to be read.
+    pub(super) fn reads(&self) -> bool {
+        (!self.paused || self.discarding) && !self.hears_no_more()
     }
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Event> {
-        spin::busy();
-        wakes::attend();
-        for _ in 0..TURNS {
-            if let Some(event) = self.take_verdict() {
-                return Poll::Ready(event);
+    /// The system has taken all it can.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// So much will probably be read at once that it is better done without the GIL.
+    pub(super) fn reads_much(&self) -> bool {
+        self.last_size >= MUCH_BYTES || self.reader.buffered() >= MUCH_BYTES
+    }
+
+    /// Does what is to be done now.
+    pub(super) fn turn(&mut self, shared: &Shared, work: Work, side: Side) -> Turn {
+        if work.has(Work::WRITABLE) {
+            self.blocked = false;
+        }
+        if work.has(Work::READ) {
+            self.socket.may_be_readable();
+        }
+        let mut turn = Turn::default();
+        let mut reads = work.has(Work::READ);
+        for _ in 0..ROUNDS {
+            turn.event = self.take_verdict();
+            if turn.event.is_some() || !self.round(shared, work, side, &mut reads, &mut turn) {
+                break;
             }
-            if !self.regain(context) {
-                return Poll::Pending;
-            }
-            let more = match self.read(context) {
+        }
+        turn.event = turn.event.or_else(|| self.take_verdict());
+        self.writer.rest();
+        turn.deadline = [turn.deadline, self.deadline()].into_iter().flatten().min();
+        turn
+    }
+
+    /// Reads, exchanges and writes once. Answers whether there is reason to go on.
+    fn round(&mut self, shared: &Shared, work: Work, side: Side, reads: &mut bool, turn: &mut Turn) -> bool {
+        turn.more_to_read = *reads
+            && match self.read(shared) {
                 Ok(more) => more,
                 Err(loss) => self.fail(loss),
             };
-            let met = self.meet(context);
-            if let Some(event) = met.event {
-                return Poll::Ready(event);
-            }
-            if !self.accepted && met.had_result {
-                self.accepted = true;
-                return Poll::Ready(Event::Accepted);
-            }
-            if self.verdict != Verdict::Nothing {
-                continue;
-            }
-            if met.pulled {
-                // Writing takes a while: let the other side look at what has come in the meantime.
-                wakes::ring();
-            }
-            let flushed = match self.write(context) {
-                Poll::Ready(Ok(())) => true,
-                Poll::Pending => false,
-                Poll::Ready(Err(error)) => match self.write_failed(broken(&error)) {
-                    None => continue,
-                    Some(loss) => {
-                        if !self.intake.is_empty() {
-                            self.meet(context);
-                        }
-                        return Poll::Ready(Event::Lost(loss));
-                    }
-                },
-            };
-            if self.writer.take_ping_moved() {
-                self.heartbeat.ping_moved(Instant::now());
-            }
-            if flushed && let Some(loss) = self.flushed() {
-                return Poll::Ready(Event::Lost(loss));
-            }
-            let progress = more || self.written.messages > 0 || (flushed && (met.pulled || met.held_back));
-            if !progress && self.verdict == Verdict::Nothing {
-                match self.tend(context) {
-                    Poll::Ready(Some(event)) => return Poll::Ready(event),
-                    // The timer had something to do, which may have made work.
-                    Poll::Ready(None) => {}
-                    Poll::Pending => {
-                        if met.parked {
-                            self.writer.rest();
-                            return Poll::Pending;
-                        }
-                    }
+        let exchanged = self.exchange(shared, side);
+        turn.for_io_thread = exchanged.for_io_thread;
+        turn.deadline = exchanged.deadline;
+        if !self.accepted && exchanged.had_result {
+            self.accepted = true;
+            turn.event = Some(Event::Accepted);
+            turn.more_to_write = true;
+            return false;
+        }
+        if self.verdict != Verdict::Nothing {
+            return true;
+        }
+        let progress = match self.write(side) {
+            Ok(progress) => progress,
+            Err(error) => {
+                turn.event = self.write_failed(broken(&error)).map(Event::Lost);
+                if turn.event.is_some() && !self.intake.is_empty() {
+                    self.exchange(shared, side);
                 }
+                // What has come is read to its end.
+                *reads = true;
+                self.socket.may_be_readable();
+                return turn.event.is_none();
+            }
+        };
+        if self.writer.take_ping_moved() {
+            self.heartbeat.ping_moved(Instant::now());
+        }
+        if progress == Progress::Done {
+            turn.event = self.flushed().map(Event::Lost);
+            if turn.event.is_some() {
+                return false;
             }
         }
-        context.waker().wake_by_ref();
-        Poll::Pending
+        turn.more_to_write = progress == Progress::More || (progress == Progress::Done && exchanged.held_back && !exchanged.for_io_thread);
+        if self.written.messages > 0 || turn.more_to_read || turn.more_to_write || self.verdict != Verdict::Nothing {
+            return true;
+        }
+        let now = Instant::now();
+        let is_due = self.deadline().is_some_and(|at| at <= now)
+            && (work.has_timers() || self.ends_by.is_some_and(|by| by <= now));
+        if is_due {
+            turn.event = self.tend(now).map(Event::Lost);
+        }
+        // A timer may have made work.
+        is_due && turn.event.is_none()
     }
 
     fn take_verdict(&mut self) -> Option<Event> {
@@ -237,10 +296,27 @@ impl Link {
         }
     }
 
+    // --- writing ---
+
+    fn write(&mut self, side: Side) -> io::Result<Progress> {
+        if matches!(self.ending, Ending::DrainingReads(_)) || self.blocked {
+            return Ok(Progress::Blocked);
+        }
+        if side == Side::Caller && self.writer.has_large() {
+            return Ok(Progress::Blocked); // the I/O thread is at it
+        }
+        if self.socket.wants_write() {
+            self.writer.flush_soon();
+        }
+        let progress = self.writer.write(&mut self.socket, &mut self.written)?;
+        self.blocked = progress == Progress::Blocked;
+        Ok(progress)
+    }
+
     /// Everything is with the operating system: was that the end?
     fn flushed(&mut self) -> Option<Loss> {
         match std::mem::replace(&mut self.ending, Ending::None) {
-            Ending::LastWords(loss) => Some(loss),
+            Ending::FlushingClose(loss) => Some(loss),
             other => {
                 self.ending = other;
                 None
@@ -248,39 +324,66 @@ impl Link {
         }
     }
 
-    fn write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // What is lent comes back, or its return wakes.
-        if matches!(self.ending, Ending::Hearing(_)) || !self.socket.can_write() {
-            return Poll::Pending;
-        }
-        self.writer.poll_write(context, &mut self.socket, &mut self.written)
-    }
-
     /// Nothing can be written any more. Answers how the link ends, if that is known already.
     fn write_failed(&mut self, failed: Loss) -> Option<Loss> {
         self.may_write = false;
         match std::mem::replace(&mut self.ending, Ending::None) {
-            Ending::LastWords(loss) => Some(loss),
-            Ending::Condemned(violation) => Some(self.condemn(violation)),
+            Ending::FlushingClose(loss) => Some(loss),
+            Ending::Failing(violation) => Some(self.violate(violation)),
             _ if self.paused && !self.discarding => Some(failed),
             _ => {
                 // That there is something to be read may not be known yet.
-                self.ending = Ending::Hearing(failed);
-                self.end_within(LAST_WORDS);
+                self.ending = Ending::DrainingReads(failed);
+                self.end_within(FLUSH_TIME);
                 None
             }
         }
     }
 
-    /// The link ends with `loss`; what is staged (an answer to a close, or a complaint) is still written.
+    /// The link ends with `loss`; what is staged (an answer to a close, or a complaint) is still written. Answers that
+    /// there is more to do.
     fn fail(&mut self, loss: Loss) -> bool {
-        if !matches!(self.ending, Ending::LastWords(_)) {
-            self.ending = Ending::LastWords(loss);
-            self.end_within(LAST_WORDS);
+        if !matches!(self.ending, Ending::FlushingClose(_)) {
+            self.ending = Ending::FlushingClose(loss);
+            self.end_within(FLUSH_TIME);
         }
         true
     }
+
+    // --- time ---
+
+    fn deadline(&self) -> Option<Instant> {
+        [self.heartbeat.deadline(), self.ends_by].into_iter().flatten().min()
+    }
+
+    /// Runs the timers, after what has come was read. Answers the loss that this comes to.
+    fn tend(&mut self, now: Instant) -> Option<Loss> {
+        if self.ends_by.is_some_and(|by| by <= now) {
+            let loss = match std::mem::replace(&mut self.ending, Ending::None) {
+                Ending::FlushingClose(loss) | Ending::DrainingReads(loss) => loss,
+                Ending::Failing(violation) => {
+                    self.ends_by = None;
+                    let loss = self.violate(violation);
+                    self.fail(loss);
+                    return None;
+                }
+                _ => Loss::Broken("the server did not close in time".into()),
+            };
+            return Some(loss);
+        }
+        match self.heartbeat.poll(now) {
+            Beat::Idle => None,
+            Beat::Ping => {
+                self.writer.push_control(Control::Ping, b"");
+                None
+            }
+            Beat::Lost => Some(Loss::Broken("the server did not answer a ping in time".into())),
+        }
+    }
 }
+
+/// From this size on messages are read without the GIL: 64 KiB.
+const MUCH_BYTES: usize = 64 << 10;
 
 fn broken(error: &io::Error) -> Loss {
     Loss::Broken(match error.kind() {

@@ -1,18 +1,20 @@
 //! The protocol on tokio: sockets, TLS, proxies, the token request, one task a connection. Knows no Python.
 
 pub mod actor;
+pub mod counters;
 pub mod gate;
 pub mod handle;
 mod head;
 pub mod http;
 mod intake;
 mod link;
-mod loan;
 mod mask_keys;
 pub mod mint;
+pub mod poller;
 pub mod proxy;
 mod redact;
 pub mod runtime;
+mod schedule;
 pub mod settings;
 mod socket;
 mod spin;

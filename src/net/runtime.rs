@@ -20,7 +20,9 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::{
-    gate, spin,
+    gate,
+    poller::Poller,
+    schedule, spin,
     wakes::{self, Kicks},
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -79,6 +81,7 @@ struct IoThread {
 pub struct Io {
     handle: Handle,
     kicks: Arc<Kicks>,
+    poller: Arc<OnceLock<Option<Arc<Poller>>>>,
 }
 
 impl Io {
@@ -97,14 +100,13 @@ impl Io {
         self.kicks.kick(task);
     }
 
-    /// Whether a sender may do the thread's work, because rousing it costs more. See [`Kicks::may_be_spared`].
-    pub fn may_be_spared(&self, now: Instant) -> bool {
-        self.kicks.may_be_spared(now)
-    }
-
-    /// A sender has done so.
-    pub fn was_spared(&self, now: Instant) {
-        self.kicks.was_spared(now);
+    /// The poller of connections that belong to no event loop, if there can be one.
+    pub(super) fn poller(&self) -> Option<Arc<Poller>> {
+        if !schedule::allows_loops() {
+            return None;
+        }
+        let made = || Poller::for_io_thread(self.clone()).ok();
+        self.poller.get_or_init(made).clone()
     }
 }
 
@@ -125,6 +127,7 @@ impl Stop {
 
 /// The I/O thread for the next connection; starts it when it is not running yet.
 pub fn io() -> Result<Io> {
+    schedule::schedule()?;
     let pool = pool();
     if pool.stopped.load(Ordering::Acquire) {
         return Err(Error::closed(1001, "the interpreter is exiting"));
@@ -216,7 +219,7 @@ fn start(index: usize) -> Result<IoThread> {
         .map_err(failed)?;
     let handle =
         started.recv().map_err(|_| failed(std::io::Error::other("the thread ended")))?.map_err(failed)?;
-    Ok(IoThread { io: Io { handle, kicks }, stop, join })
+    Ok(IoThread { io: Io { handle, kicks, poller: Arc::default() }, stop, join })
 }
 
 /// Runs until the thread is asked to stop.

@@ -1,126 +1,189 @@
-//! A link's socket, in two parts: what is written with may be lent to a sender's thread.
+//! An open socket without a waiter: reads and writes what can be read and written now, plain or through TLS.
+//!
+//! Whoever has it drives it, on whichever thread. Nothing that was read stays in it between two turns: what the session of
+//! TLS holds is read before the socket is, so that a socket that is not readable has nothing.
 
 use std::{
-    io,
-    pin::Pin,
-    task::{Context, Poll},
+    cell::RefCell,
+    io::{self, BufRead, ErrorKind, Write},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
-};
-use tokio_rustls::client::TlsStream;
+use bytes::BufMut;
+use rustls::ClientConnection;
 
-use super::transport::{ReadAhead, Stream};
+use super::transport::Stream;
 
-/// What is written with.
-#[derive(Debug)]
-pub(super) enum Pen {
-    /// Half of a TCP connection.
-    Tcp(OwnedWriteHalf),
-    /// All of a TLS stream, whose two directions share their state: who has it has what is read with, too.
-    Tls(Box<TlsStream<ReadAhead>>),
+mod tcp;
+
+pub(super) use tcp::Tcp;
+
+/// What TLS reads from the socket at once: 64 KiB. rustls itself asks for 4 KiB at a time.
+const TLS_READ_BYTES: usize = 64 << 10;
+
+thread_local! {
+    /// The buffer for TLS records of this thread, while no socket holds it.
+    static RECORDS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// An open socket.
 pub(super) struct Socket {
-    /// What is read with, if it is not the pen.
-    read: Option<OwnedReadHalf>,
-    /// `None` while it is lent.
-    pen: Option<Pen>,
+    tcp: Tcp,
+    tls: Option<Box<Tls>>,
+    /// The last read got less than it asked for: there is nothing more for now.
+    drained: bool,
 }
 
-impl From<Stream> for Socket {
-    fn from(stream: Stream) -> Self {
-        match stream {
-            Stream::Plain(tcp) => {
-                let (read, write) = tcp.into_split();
-                Self { read: Some(read), pen: Some(Pen::Tcp(write)) }
-            }
-            Stream::Tls(tls) => Self { read: None, pen: Some(Pen::Tls(tls)) },
-        }
-    }
+/// A TLS session over the socket.
+struct Tls {
+    session: ClientConnection,
+    /// Records that were read and not yet given to the session.
+    records: Vec<u8>,
+    /// How much of them was given.
+    given: usize,
 }
 
 impl Socket {
-    /// Gives the pen away, if it is here.
-    pub(super) fn lend(&mut self) -> Option<Pen> {
-        self.pen.take()
-    }
-
-    /// Takes it back.
-    pub(super) fn take_back(&mut self, pen: Pen) {
-        self.pen = Some(pen);
+    /// The socket of a stream whose handshakes are over. `polled`: a poller will watch it, else tokio does.
+    pub(super) fn new(stream: Stream, polled: bool) -> io::Result<Self> {
+        let (tcp, tls) = match stream {
+            Stream::Plain(tcp) => (tcp, None),
+            Stream::Tls(tls) => {
+                let (tcp, session) = tls.into_inner();
+                (tcp, Some(Box::new(Tls { session, records: Vec::new(), given: 0 })))
+            }
+        };
+        Ok(Self { tcp: if polled { Tcp::Polled(tcp.into_std()?) } else { Tcp::Registered(tcp) }, tls, drained: false })
     }
 
     /// It speaks TLS.
     pub(super) fn is_tls(&self) -> bool {
-        self.read.is_none()
+        self.tls.is_some()
     }
 
-    /// What is read with is here.
-    pub(super) fn can_read(&self) -> bool {
-        self.read.is_some() || self.pen.is_some()
+    /// The TCP connection below.
+    pub(super) fn tcp(&self) -> &Tcp {
+        &self.tcp
     }
 
-    /// The pen is here.
-    pub(super) fn can_write(&self) -> bool {
-        self.pen.is_some()
+    /// The socket may have become readable since it was last read.
+    pub(super) fn may_be_readable(&mut self) {
+        self.drained = false;
     }
 
-    fn pen(self: Pin<&mut Self>) -> io::Result<Pin<&mut Pen>> {
-        self.get_mut().pen.as_mut().map(Pin::new).ok_or_else(lent)
-    }
-}
-
-fn lent() -> io::Error {
-    io::Error::other("the socket is lent to a sender")
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self { read: Some(read), .. } => Pin::new(read).poll_read(cx, buf),
-            Self { pen: Some(Pen::Tls(tls)), .. } => Pin::new(tls).poll_read(cx, buf),
-            _ => Poll::Ready(Err(lent())),
-        }
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.pen()?.poll_write(cx, buf)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pen()?.poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pen()?.poll_shutdown(cx)
-    }
-}
-
-impl AsyncWrite for Pen {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(write) => Pin::new(write).poll_write(cx, buf),
-            Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+    /// Reads what is there into `buffer`; 0 at the end of the stream, `WouldBlock` when there is nothing now.
+    pub(super) fn read_into(&mut self, buffer: &mut impl BufMut) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else { return read_tcp(&self.tcp, &mut self.drained, buffer) };
+        loop {
+            match tls.session.reader().fill_buf() {
+                Ok(plain) => {
+                    let count = plain.len().min(buffer.remaining_mut());
+                    buffer.put_slice(plain.get(..count).unwrap_or_default());
+                    tls.session.reader().consume(count);
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+            if tls.records.is_empty() {
+                tls.read_records(&self.tcp, &mut self.drained)?;
+            }
+            tls.give_records(&self.tcp)?;
         }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(write) => Pin::new(write).poll_flush(cx),
-            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
+    /// Something was read from the system that has not been read from here: nobody will be called for it.
+    pub(super) fn has_unread(&mut self) -> bool {
+        self.tls.as_mut().is_some_and(|tls| {
+            !tls.records.is_empty() || tls.session.reader().fill_buf().is_ok_and(|plain| !plain.is_empty())
+        })
+    }
+
+    /// There is something to be flushed.
+    pub(super) fn wants_write(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.session.wants_write())
+    }
+}
+
+/// Reads what there is, unless the last read has shown that this is nothing.
+fn read_tcp(tcp: &Tcp, drained: &mut bool, buffer: &mut impl BufMut) -> io::Result<usize> {
+    if *drained {
+        return Err(ErrorKind::WouldBlock.into());
+    }
+    let room = buffer.remaining_mut();
+    let count = tcp.read_into(buffer)?;
+    // The end of the stream, too, comes with a readiness of its own. tokio wants to be asked until there is nothing.
+    *drained = count < room && count > 0 && matches!(tcp, Tcp::Polled(_));
+    Ok(count)
+}
+
+impl Tls {
+    /// Reads records for [`Tls::give_records`]; without any, the stream has ended.
+    fn read_records(&mut self, tcp: &Tcp, drained: &mut bool) -> io::Result<()> {
+        let mut buffer = RECORDS.take();
+        buffer.try_reserve_exact(TLS_READ_BYTES).map_err(|_| ErrorKind::OutOfMemory)?;
+        match read_tcp(tcp, drained, &mut (&mut buffer).limit(TLS_READ_BYTES)) {
+            Ok(0) => {
+                RECORDS.set(buffer);
+                // So the session learns of the end; it then knows whether it was announced.
+                self.session.read_tls(&mut io::empty()).map(drop)
+            }
+            Ok(_) => {
+                (self.records, self.given) = (buffer, 0);
+                Ok(())
+            }
+            Err(error) => {
+                RECORDS.set(buffer);
+                Err(error)
+            }
         }
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(write) => Pin::new(write).poll_shutdown(cx),
-            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+    /// Lets the session decrypt as many records as it has room for.
+    fn give_records(&mut self, tcp: &Tcp) -> io::Result<()> {
+        let mut rest = self.records.get(self.given..).unwrap_or_default();
+        while !rest.is_empty() {
+            let count = self.session.read_tls(&mut rest)?;
+            self.given += count;
+            if let Err(error) = self.session.process_new_packets() {
+                // The alert that says why, if there is room for it.
+                let _ = self.session.write_tls(&mut &*tcp);
+                return Err(io::Error::new(ErrorKind::InvalidData, error));
+            }
+            if count == 0 || self.session.reader().fill_buf().is_ok_and(|plain| !plain.is_empty()) {
+                break;
+            }
         }
+        if self.given == self.records.len() && !self.records.is_empty() {
+            self.records.clear();
+            RECORDS.set(std::mem::take(&mut self.records));
+        }
+        Ok(())
+    }
+
+    /// Writes what is encrypted, until the system takes no more.
+    fn flush(&mut self, tcp: &Tcp) -> io::Result<()> {
+        while self.session.wants_write() {
+            self.session.write_tls(&mut &*tcp)?;
+        }
+        Ok(())
     }
 }
+
+impl Write for Socket {
+    /// Writes what the system, or the session of TLS, takes now; `WouldBlock` when that is nothing.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else { return (&self.tcp).write(bytes) };
+        let taken = tls.session.writer().write(bytes)?;
+        match tls.flush(&self.tcp) {
+            // What was taken will be flushed.
+            Err(error) if error.kind() == ErrorKind::WouldBlock && taken > 0 => Ok(taken),
+            outcome => outcome.map(|()| taken),
+        }
+    }
+
+    /// Hands to the system what was written; `WouldBlock` when it takes no more for now.
+    fn flush(&mut self) -> io::Result<()> {
+        self.tls.as_mut().map_or(Ok(()), |tls| tls.flush(&self.tcp))
+    }
+}
+

@@ -24,10 +24,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::error::{Error, ErrorKind, Result};
 
-pub use self::read_ahead::ReadAhead;
 use super::{proxy::ProxyConfig, tls, tunnel, upgrade};
-
-mod read_ahead;
 
 /// How long one address may stay silent before the next one is tried beside it (RFC 8305, section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -105,7 +102,7 @@ pub enum Stream {
     /// Without TLS.
     Plain(TcpStream),
     /// With TLS.
-    Tls(Box<TlsStream<ReadAhead>>),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// How connections are made.
@@ -139,7 +136,7 @@ pub async fn connect(target: &Target, config: &TransportConfig) -> Result<Stream
     }
     let name = ServerName::try_from(target.host.clone())
         .map_err(|error| failed(format!("{} is no valid host name", target.host)).with_source(error))?;
-    match TlsConnector::from(Arc::clone(&config.tls)).connect(name, ReadAhead::from(tcp)).await {
+    match TlsConnector::from(Arc::clone(&config.tls)).connect(name, tcp).await {
         Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
         Err(error) => Err(tls::explain(&target.host, error)),
     }

@@ -9,13 +9,14 @@ use std::{
     cell::{Cell, OnceCell, RefCell},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     task::Waker,
-    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
+
+use super::counters;
 
 /// Wakes whoever takes from a connection. Called on the I/O thread: must not block and must not take the GIL.
 pub trait Notify: Send + Sync {
@@ -31,32 +32,11 @@ const MANY: usize = 32;
 /// Polls of connections after which the bell is rung in any case.
 const LONG: u32 = 8;
 
-/// How long after it was spared a message the thread is roused for the next one: whoever sends many, on one connection or
-/// on many, is not to write them one by one.
-const SPARED: Duration = Duration::from_micros(20);
-
 /// The way into one I/O thread.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Kicks {
     pending: Mutex<Pending>,
     any: AtomicBool,
-    /// As [`Pending::asleep`], for those who only want to know.
-    asleep: AtomicBool,
-    since: Instant,
-    /// Until when it is not spared another message, in nanoseconds from `since`.
-    spared_until: AtomicU64,
-}
-
-impl Default for Kicks {
-    fn default() -> Self {
-        Self {
-            pending: Mutex::default(),
-            any: AtomicBool::new(false),
-            asleep: AtomicBool::new(false),
-            since: Instant::now(),
-            spared_until: AtomicU64::new(0),
-        }
-    }
 }
 
 #[derive(Debug, Default)]
@@ -75,27 +55,12 @@ impl Kicks {
         pending.tasks.push(task);
         self.any.store(true, Ordering::Release);
         if std::mem::take(&mut pending.asleep) {
-            self.asleep.store(false, Ordering::Relaxed);
             let rouse = pending.rouse.clone();
             drop(pending);
             if let Some(rouse) = rouse {
                 rouse.wake();
             }
         }
-    }
-
-    /// Whether the thread sleeps and was not spared a message just now.
-    pub(super) fn may_be_spared(&self, now: Instant) -> bool {
-        self.asleep.load(Ordering::Relaxed) && self.nanos(now) >= self.spared_until.load(Ordering::Relaxed)
-    }
-
-    /// Somebody has just done the thread's work.
-    pub(super) fn was_spared(&self, now: Instant) {
-        self.spared_until.store(self.nanos(now + SPARED), Ordering::Relaxed);
-    }
-
-    fn nanos(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.since).as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Says how the thread is roused.
@@ -110,7 +75,6 @@ impl Kicks {
             let mut pending = self.pending.lock();
             self.any.store(false, Ordering::Release);
             pending.asleep = before_sleep;
-            self.asleep.store(before_sleep, Ordering::Relaxed);
             std::mem::take(&mut pending.tasks)
         };
         for task in tasks {
@@ -124,6 +88,7 @@ thread_local! {
     static KICKS: OnceCell<Arc<Kicks>> = const { OnceCell::new() };
     static NOTED: RefCell<Vec<Arc<dyn Notify>>> = const { RefCell::new(Vec::new()) };
     static POLLS: Cell<u32> = const { Cell::new(0) };
+    static IS_NOTING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// This thread is the one that `kicks` leads to.
@@ -162,6 +127,7 @@ pub(super) fn before_sleep() {
 /// The thread has slept. (What is passed on here saves a look at the sockets that passing it on before the next sleep
 /// would cost.)
 pub(super) fn after_sleep() {
+    counters::IO_WAKES.add();
     KICKS.with(|cell| {
         if let Some(kicks) = cell.get() {
             kicks.pass_on(false);
@@ -169,9 +135,25 @@ pub(super) fn after_sleep() {
     });
 }
 
+/// Calls `work`, which finds out what there is for the connections of one event loop, on that loop's thread: what is noted
+/// meanwhile is not rung for, since whoever calls this looks at it next.
+pub fn noting<T>(work: impl FnOnce() -> T) -> T {
+    struct Outer(bool);
+    impl Drop for Outer {
+        fn drop(&mut self) {
+            IS_NOTING.set(self.0);
+        }
+    }
+    let _outer = Outer(IS_NOTING.replace(true));
+    work()
+}
+
 /// Notifies: on an I/O thread a little later, elsewhere at once.
 pub(super) fn notify(notify: Arc<dyn Notify>) {
     notify.note();
+    if IS_NOTING.get() {
+        return;
+    }
     if KICKS.with(|cell| cell.get().is_none()) {
         notify.ring();
         return;
@@ -229,21 +211,5 @@ mod tests {
         assert!(!rouse.0.load(Ordering::Acquire), "it has been roused");
         kicks.pass_on(false);
         assert!(task.0.load(Ordering::Acquire));
-    }
-    #[test]
-    fn a_thread_is_spared_a_message_while_it_sleeps_and_not_another_one_at_once() {
-        let (kicks, now) = (Kicks::default(), Instant::now());
-        let task = Waker::from(Arc::new(Rung::default()));
-        assert!(!kicks.may_be_spared(now), "it is awake");
-        kicks.pass_on(true);
-        assert!(kicks.may_be_spared(now));
-        kicks.was_spared(now);
-        assert!(!kicks.may_be_spared(now + SPARED / 2), "one is followed by another");
-        assert!(kicks.may_be_spared(now + SPARED));
-        kicks.kick(task);
-        assert!(!kicks.may_be_spared(now + SPARED), "it was roused");
-        kicks.pass_on(true);
-        kicks.pass_on(false);
-        assert!(!kicks.may_be_spared(now + SPARED), "it has woken by itself");
     }
 }

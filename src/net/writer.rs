@@ -7,19 +7,13 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
-    io,
-    pin::Pin,
-    task::{Context, Poll, ready},
+    io::{self, ErrorKind, Write},
 };
 
 use bytes::Bytes;
-use tokio::io::AsyncWrite;
 
 use self::large::{Large, stage};
-use super::{
-    loan::{Begun, Unfinished},
-    mask_keys,
-};
+use super::mask_keys;
 use crate::core::{
     frame::{Control, MAX_HEADER, close_payload, write_control, write_header},
     outbox::Outgoing,
@@ -58,6 +52,17 @@ pub(super) struct Leftover {
     pub(super) torn: usize,
     /// What was written and has not been accounted for.
     pub(super) written: Written,
+}
+
+/// How far a call of [`Writer::write`] came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Everything is with the operating system.
+    Done,
+    /// There is more to write of a large message: others may have a turn first.
+    More,
+    /// The operating system takes no more for now.
+    Blocked,
 }
 
 /// How many messages a step has written, and their payload.
@@ -118,25 +123,9 @@ impl Writer {
         is_free.then_some((&mut self.pulled, LARGE))
     }
 
-    /// There is nothing to be written.
-    pub(super) fn is_idle(&self) -> bool {
-        self.staging.is_empty()
-            && self.large.is_none()
-            && self.pulled.is_empty()
-            && self.pong.is_none()
-            && !self.closing
-            && !self.unflushed
-    }
-
-    /// Goes on with what a sender has left. Nothing is staged but control frames, which follow it.
-    pub(super) fn go_on(&mut self, unfinished: Unfinished) {
-        self.unflushed = true;
-        if let Unfinished::Frame(Begun { frame, at, message }) = unfinished {
-            let controls = std::mem::replace(&mut self.staging, frame);
-            self.staged.push_front(Staged { message, start: 0, end: self.staging.len() });
-            self.staging.extend_from_slice(&controls);
-            self.at = at;
-        }
+    /// A large message is on its way.
+    pub(super) fn has_large(&self) -> bool {
+        self.large.is_some()
     }
 
     /// Frames what was pulled.
@@ -227,38 +216,49 @@ impl Writer {
         std::mem::take(&mut self.ping_moved)
     }
 
-    /// Writes what there is. `Ready` when all of it is with the operating system.
-    pub(super) fn poll_write<S: AsyncWrite + Unpin>(
-        &mut self,
-        context: &mut Context<'_>,
-        stream: &mut S,
-        written: &mut Written,
-    ) -> Poll<io::Result<()>> {
+    /// Writes what there is: of a large message one piece at a time.
+    pub(super) fn write(&mut self, stream: &mut impl Write, written: &mut Written) -> io::Result<Progress> {
+        let mut staged = false;
         loop {
             if self.at < self.staging.len() {
                 let bytes = self.staging.get(self.at..).unwrap_or_default();
-                let count = ready!(Pin::new(&mut *stream).poll_write(context, bytes))?;
-                if count == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                }
+                let count = match stream.write(bytes) {
+                    Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                    Ok(count) => count,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Progress::Blocked),
+                    Err(error) => return Err(error),
+                };
                 self.unflushed = true;
                 self.at += count;
                 self.ping_moved |= self.ping_waits;
                 self.release(written);
             } else if self.large.is_some() {
+                if std::mem::replace(&mut staged, true) {
+                    return Ok(Progress::More);
+                }
                 self.stage_large(written);
             } else if let Some(payload) = self.pong.take() {
                 self.push_control(Control::Pong, &payload);
             } else if std::mem::take(&mut self.closing) {
                 self.push_control(Control::Close, &close_payload(1000, ""));
             } else if self.unflushed {
-                ready!(Pin::new(&mut *stream).poll_flush(context))?;
+                match stream.flush() {
+                    Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Progress::Blocked),
+                    outcome => outcome?,
+                }
                 self.unflushed = false;
             } else {
                 self.ping_waits = false;
-                return Poll::Ready(Ok(()));
+                return Ok(Progress::Done);
             }
         }
+    }
+
+    /// Something that is not a message, such as an answer of TLS, waits to be flushed.
+    pub(super) fn flush_soon(&mut self) {
+        self.unflushed = true;
     }
 
     /// The staging buffer is empty: the next piece of the large message, or what follows it.

@@ -12,7 +12,7 @@ pub(super) use unsupported::Signal;
 /// One eventfd: eight bytes, one descriptor.
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+    use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
     use super::io;
 
@@ -32,6 +32,10 @@ mod linux {
         #[allow(clippy::unnecessary_wraps)] // not every platform has one
         pub(crate) fn descriptor(&self) -> io::Result<i32> {
             Ok(self.0.as_raw_fd())
+        }
+
+        pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+            self.0.as_fd()
         }
 
         pub(crate) fn set(&self) {

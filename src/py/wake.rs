@@ -16,7 +16,10 @@ use parking_lot::{Condvar, Mutex};
 use pyo3::{intern, prelude::*, sync::PyOnceLock};
 
 use super::{connection::Connection, lent, signal::Signal};
-use crate::net::wakes::Notify;
+use crate::net::{
+    poller::{Poller, Side},
+    wakes::{self, Notify},
+};
 
 /// The numbers of the connections of one loop that have something.
 pub(super) struct Queue {
@@ -78,6 +81,8 @@ impl Notify for Place {
 #[pyclass(frozen, weakref, module = "fal_realtime._core")]
 pub(super) struct Dispatcher {
     queue: Arc<Queue>,
+    /// The sockets of the loop's connections, where the loop can watch them.
+    poller: Option<Arc<Poller>>,
     connections: Mutex<HashMap<u64, Py<PyAny>>>,
     next: AtomicU64,
 }
@@ -87,11 +92,16 @@ impl Dispatcher {
     /// Lets every connection that has something hand it out. Called by the loop, out of which an error is raised.
     fn drain(&self, py: Python<'_>) -> PyResult<()> {
         lent::let_go(py);
-        if let Bell::Signal(signal) = &self.queue.bell {
-            signal.clear();
+        if let Some(poller) = &self.poller {
+            wakes::noting(|| read(py, poller));
         }
-        // Whatever was noted before a ring that this silences is in the list by now.
-        self.queue.rung.store(false, Ordering::Release);
+        if self.queue.rung.load(Ordering::Acquire) {
+            if let Bell::Signal(signal) = &self.queue.bell {
+                signal.clear();
+            }
+            // Whatever was noted before a ring that this silences is in the list by now.
+            self.queue.rung.store(false, Ordering::Release);
+        }
         let mut ready = std::mem::take(&mut *self.queue.ready.lock()).into_iter();
         while let Some(number) = ready.next() {
             let weak = self.connections.lock().get(&number).map(|weak| weak.clone_ref(py));
@@ -143,15 +153,25 @@ impl Dispatcher {
         Ok(made)
     }
 
-    fn new(py: Python<'_>, bell: Bell) -> PyResult<Bound<'_, Self>> {
+    fn new(py: Python<'_>, bell: Bell, poller: Option<Arc<Poller>>) -> PyResult<Bound<'_, Self>> {
         let queue = Arc::new(Queue { ready: Mutex::new(Vec::new()), rung: AtomicBool::new(false), bell });
-        Bound::new(py, Self { queue, connections: Mutex::new(HashMap::new()), next: AtomicU64::new(0) })
+        let (connections, next) = (Mutex::new(HashMap::new()), AtomicU64::new(0));
+        Bound::new(py, Self { queue, poller, connections, next })
+    }
+
+    /// The sockets of the loop's connections, if the loop watches them.
+    pub(super) fn poller(&self) -> Option<&Arc<Poller>> {
+        self.poller.as_ref()
     }
 
     fn watched<'py>(py: Python<'py>, event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
         let signal = Signal::new()?;
-        let descriptor = signal.descriptor()?;
-        let this = Self::new(py, Bell::Signal(signal))?;
+        let poller = Poller::for_loop(signal.as_fd())?;
+        let descriptor = match poller.as_ref().and_then(|poller| poller.descriptor()) {
+            Some(descriptor) => descriptor,
+            None => signal.descriptor()?,
+        };
+        let this = Self::new(py, Bell::Signal(signal), poller)?;
         event_loop
             .call_method1(intern!(py, "add_reader"), (descriptor, this.getattr(intern!(py, "drain"))?))?;
         Ok(this)
@@ -161,7 +181,7 @@ impl Dispatcher {
     fn threaded<'py>(py: Python<'py>, event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
         let bell =
             Bell::Thread { rung: Mutex::new(false), condition: Condvar::new(), over: AtomicBool::new(false) };
-        let this = Self::new(py, bell)?;
+        let this = Self::new(py, bell, None)?;
         let queue = this.get().queue.clone();
         let weak_loop = weak_reference(py)?.call1((event_loop,))?.unbind();
         let weak_self = weak_reference(py)?.call1((&this,))?.unbind();
@@ -180,11 +200,29 @@ impl Dispatcher {
 
 impl Drop for Dispatcher {
     fn drop(&mut self) {
+        if let Some(poller) = &self.poller {
+            poller.end();
+        }
         if let Bell::Thread { over, .. } = &self.queue.bell {
             over.store(true, Ordering::Release);
             self.queue.rung.store(false, Ordering::Release);
             self.queue.ring();
         }
+    }
+}
+
+/// Reads what the sockets of the loop have.
+fn read(py: Python<'_>, poller: &Poller) {
+    let mut much = Vec::new();
+    for link in poller.poll() {
+        if link.reads_much() {
+            much.push(link);
+        } else {
+            link.on_readable(Side::Caller);
+        }
+    }
+    if !much.is_empty() {
+        py.detach(|| wakes::noting(|| much.iter().for_each(|link| link.on_readable(Side::Caller))));
     }
 }
 

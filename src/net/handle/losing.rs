@@ -4,32 +4,18 @@ use super::{Inner, Interest};
 use crate::{
     core::session::Loss,
     error::Error,
-    net::{
-        loan::{Loan, Unfinished},
-        writer::Leftover,
-    },
+    net::writer::Leftover,
 };
 
 impl Inner {
-    /// The server has given up the session for `error`: every request that it has is lost, also one that a sender has not
-    /// yet said to be written. Answers whether there was one.
+    /// The server has given up the session for `error`: every request that it has is lost. Answers whether there was one.
     pub(in crate::net) fn fail_sent(&mut self, error: &Error) -> bool {
-        if let Loan::Taken { request: Some(request), .. } = self.loan {
-            self.inbox.requests.set_sent(request, true);
-        }
         self.inbox.requests.fail_waiting(|sent| sent, error) > 0
     }
 
     /// The socket is gone: what of its messages can be sent again goes back, the rest has failed. Answers who is to be
     /// told.
     pub(in crate::net) fn lose_link(&mut self, leftover: Leftover, loss: &Loss) -> Interest {
-        self.link += 1;
-        if matches!(self.loan, Loan::Free(_)) {
-            self.loan = Loan::None;
-        }
-        if let Some(Unfinished::Frame(_)) = self.unfinished.take() {
-            self.outbox.lost(1);
-        }
         for key in leftover.untouched.iter().filter_map(|message| message.request) {
             self.inbox.requests.set_sent(key, false);
         }

@@ -2,14 +2,14 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Connection, Interest, Offered, displaced_error, run_kick, tell_and_kick};
+use super::{Connection, Interest, Offered, run_kick, shared::displaced_error};
 use crate::{
     core::{
         outbox::{Accepted, Lane, Outgoing},
         session::State,
     },
     error::Result,
-    net::wakes,
+    net::{link::Work, poller::Side, wakes},
 };
 
 impl Connection {
@@ -26,37 +26,34 @@ impl Connection {
 
     fn take_on(self: &Arc<Self>, message: Outgoing, lane: Lane, more: bool) -> Result<(Offered, bool)> {
         let now = Instant::now();
-        let mut inner = self.inner.lock();
+        let mut inner = self.shared.lock();
         if inner.state == State::Closed || inner.commands.close {
             return Err(inner.closed_error());
         }
         let mut waits = false;
-        let mut taken = None;
-        let kick = match inner.outbox.accept(now, message, lane) {
+        match inner.outbox.accept(now, message, lane) {
             Err(message) => return Ok((Offered::Full(message), false)),
-            Ok(Accepted::Held) => self.wake_to_open(&mut inner, false),
+            Ok(Accepted::Held) => {}
             Ok(Accepted::Queued(displaced)) => {
-                let more = more && inner.looks_again();
                 inner.outbox.cork(now, more);
                 for key in displaced {
                     inner.inbox.requests.fail(key, displaced_error());
                 }
                 waits = inner.state == State::Active && inner.outbox.corked_until().is_some();
-                taken = if waits { None } else { inner.take_shortcut(now) };
-                if waits || taken.is_some() { Ok(None) } else { self.wake_to_open(&mut inner, false) }
             }
-        };
+        }
+        let is_active = inner.state == State::Active;
+        let kick = if is_active { Ok(None) } else { self.wake_to_open(&mut inner, false) };
         let told = inner.inbox.requests.any_settled().then(|| inner.tell(Interest::ANSWERS)).flatten();
         drop(inner);
         if let Some(notify) = told {
             wakes::notify(notify);
         }
         run_kick(kick?);
-        if let Some(taken) = taken {
-            let outcome = taken.write();
-            let mut inner = self.inner.lock();
-            let (kind, kick) = inner.settle_shortcut(outcome);
-            tell_and_kick(inner, kind, kick);
+        if waits {
+            self.hold();
+        } else if is_active {
+            self.drive(Work::WRITE, Side::Caller);
         }
         Ok((Offered::Accepted, waits))
     }
@@ -66,11 +63,12 @@ impl Connection {
         if self.check_process().is_err() {
             return;
         }
-        let mut inner = self.inner.lock();
+        let mut inner = self.shared.lock();
         let waits = inner.outbox.corked_until().is_some();
         inner.outbox.uncork();
-        let kick = if waits { inner.unpark() } else { None };
         drop(inner);
-        run_kick(kick);
+        if waits {
+            self.drive(Work::WRITE, Side::Caller);
+        }
     }
 }

@@ -1,6 +1,11 @@
 //! What the actor and the caller's threads share, behind the one lock.
 
-use std::{sync::Arc, task::Waker};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    task::Waker,
+};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Kick;
 use crate::{
@@ -11,11 +16,10 @@ use crate::{
     },
     error::{Error, ErrorKind},
     net::{
-        loan::{Loan, Unfinished},
         redact::Told,
         runtime::Io,
         settings::Settings,
-        wakes::Notify,
+        wakes::{self, Notify},
     },
 };
 
@@ -51,6 +55,34 @@ impl Interest {
     }
 }
 
+/// The boxes of a connection behind their lock, and what never changes. Lies below all that share it.
+pub(in crate::net) struct Shared {
+    pub(in crate::net) settings: Settings,
+    inner: Mutex<Inner>,
+    /// Requests wait, as the link is to know before it reads: the message of one may have left without it.
+    pub(in crate::net) expects_answers: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn new(settings: Settings) -> Self {
+        let inner = Mutex::new(Inner::new(&settings));
+        Self { settings, inner, expects_answers: AtomicBool::new(false) }
+    }
+
+    pub(in crate::net) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock()
+    }
+}
+
+/// Releases the lock, and tells whoever waits for something of `kind`.
+pub(in crate::net) fn tell(mut inner: MutexGuard<'_, Inner>, kind: Interest) {
+    let told = inner.tell(kind);
+    drop(inner);
+    if let Some(notify) = told {
+        wakes::notify(notify);
+    }
+}
+
 /// What the actor and the caller's threads share.
 pub(in crate::net) struct Inner {
     pub(in crate::net) outbox: Outbox,
@@ -64,13 +96,6 @@ pub(in crate::net) struct Inner {
     pub(in crate::net) commands: Commands,
     /// The actor sleeps and is to be woken with this.
     pub(in crate::net) parked: Option<Waker>,
-    /// Though parked, it will look again within the time that messages wait for each other.
-    pub(in crate::net) watched: bool,
-    /// Counts the links: what was taken from one is not given to another.
-    pub(in crate::net) link: u64,
-    pub(in crate::net) loan: Loan,
-    /// What a sender has left to the link.
-    pub(in crate::net) unfinished: Option<Unfinished>,
     pub(in crate::net) routes: Routes,
     pub(in crate::net) told: Told,
     pub(super) io: Option<Io>,
@@ -108,10 +133,6 @@ impl Inner {
             openings: 0,
             commands: Commands::default(),
             parked: None,
-            watched: false,
-            link: 0,
-            loan: Loan::None,
-            unfinished: None,
             routes: Routes::default(),
             told: Told::new(&settings.headers),
             io: None,
@@ -125,11 +146,6 @@ impl Inner {
     pub(super) fn unpark(&mut self) -> Option<Kick> {
         let waker = self.parked.take()?;
         Some(Kick::Wake(self.io.clone()?, waker))
-    }
-
-    /// Whether the actor comes by soon without being woken.
-    pub(super) fn looks_again(&self) -> bool {
-        self.parked.is_none() || self.watched
     }
 
     /// See [`Connection::arm`](super::Connection::arm).

@@ -1,17 +1,10 @@
 //! What comes from the socket, and what it means for the link.
 
-use std::{
-    cell::RefCell,
-    io,
-    sync::atomic::Ordering,
-    task::{Context, Poll},
-    time::Instant,
-};
+use std::{cell::RefCell, io, sync::atomic::Ordering, time::Instant};
 
 use bytes::{BufMut, Bytes};
-use tokio::io::AsyncReadExt;
 
-use super::{ANSWERS, Ending, Link, broken};
+use super::{ANSWER_TIME, Ending, Link, broken};
 use crate::{
     core::{
         frame::{Control, Message, Violation, close_payload},
@@ -19,28 +12,28 @@ use crate::{
         session::Loss,
     },
     error::{Error, ErrorKind},
-    net::intake::Verdict,
+    net::{handle::shared::Shared, intake::Verdict},
 };
 
 /// What is read at once. One buffer a thread: a connection that waits for bytes holds none.
-const CHUNK: usize = 64 << 10;
+const CHUNK_BYTES: usize = 64 << 10;
 /// A buffer with so much in it is handed over with the messages in it, instead of their being copied.
-const HANDED_OVER: usize = CHUNK / 4;
+const SHARED_BYTES: usize = CHUNK_BYTES / 4;
 /// Messages from this part of such a buffer on are not copied out of it. Smaller ones are: the last of a buffer's messages
 /// that waits to be taken holds all of it, which is to be no more than sixteen times the message.
 const IN_PLACE: usize = 16;
 /// What is read at once after a large message: the next one is probably large too, and but for its beginning it is read
 /// straight into its place.
-const BEGINNING: usize = 4 << 10;
+const HEAD_BYTES: usize = 4 << 10;
 /// A message that is large in this sense.
-const LARGE: usize = CHUNK / 2;
+const LARGE_BYTES: usize = CHUNK_BYTES / 2;
 /// What is read at once where large messages have piled up: of all but the last of them nothing is copied, and far fewer
 /// system calls are made.
-const PILE: usize = AT_ONCE;
+const BACKLOG_BYTES: usize = TURN_BYTES;
 /// Messages from this size on are read into their place even then.
-const HUGE: usize = PILE / 8;
+const IN_PLACE_BYTES: usize = BACKLOG_BYTES / 8;
 /// What is read in one turn, so that one busy socket does not starve the others of its thread.
-const AT_ONCE: usize = 8 * CHUNK;
+const TURN_BYTES: usize = 8 * CHUNK_BYTES;
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -50,79 +43,78 @@ impl Link {
     // --- reading ---
 
     /// Reads and understands what has come. Answers whether there may be more.
-    pub(super) fn read(&mut self, context: &mut Context<'_>) -> Result<bool, Loss> {
-        if (self.paused && !self.discarding) || self.hears_no_more() {
+    pub(super) fn read(&mut self, shared: &Shared) -> Result<bool, Loss> {
+        if !self.reads() {
             return Ok(false);
         }
-        self.intake.expects_answers |= self.connection.expects_answers.load(Ordering::Acquire);
+        self.intake.expects_answers |= shared.expects_answers.load(Ordering::Acquire);
         if !self.leftover.is_empty() {
             let bytes = std::mem::take(&mut self.leftover);
             self.understand(&bytes, Recycled::copy)?;
         }
-        let mut room = AT_ONCE;
-        while room > 0 {
+        let mut room = TURN_BYTES;
+        loop {
             if self.verdict != Verdict::Nothing {
                 return Ok(true);
             }
             if self.hears_no_more() {
                 return Ok(false);
             }
+            // What TLS has read from the socket is read to its end: nobody would be called for it.
+            if room == 0 && !self.socket.has_unread() {
+                return Ok(true);
+            }
             let direct = match self.reader.direct() {
-                Some(mut room) => {
-                    let read = std::pin::pin!(self.socket.read_buf(&mut room));
-                    Some(read.poll(context))
-                }
+                Some(mut place) => Some(self.socket.read_into(&mut place)),
                 None => None,
             };
-            let poll = match direct {
-                Some(poll) => {
-                    if let Poll::Ready(Ok(1..)) = poll {
+            let read = match direct {
+                Some(read) => {
+                    if let Ok(1..) = read {
                         self.heartbeat.activity(Instant::now());
                         self.understand(&[], Recycled::copy)?;
                     }
-                    poll
+                    read
                 }
-                None => self.read_chunk(context, room)?,
+                None => self.read_chunk(room)?,
             };
-            match poll {
-                Poll::Pending => return Ok(false),
-                Poll::Ready(Ok(0)) => {
+            match read {
+                Ok(0) => {
                     return Err(Loss::Broken("the server ended the connection without a close frame".into()));
                 }
                 // A small read is a system call, too.
-                Poll::Ready(Ok(count)) => room = room.saturating_sub(count.max(CHUNK)),
-                Poll::Ready(Err(error)) => return Err(broken(&error)),
+                Ok(count) => room = room.saturating_sub(count.max(CHUNK_BYTES)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(broken(&error)),
             }
         }
-        Ok(true)
     }
 
-    fn read_chunk(
-        &mut self,
-        context: &mut Context<'_>,
-        room: usize,
-    ) -> Result<Poll<io::Result<usize>>, Loss> {
+    fn read_chunk(&mut self, room: usize) -> Result<io::Result<usize>, Loss> {
         let mut buffer = BUFFER.take();
         if buffer.capacity() == 0 {
             // Without memory, reading into it is what fails.
-            buffer = pool::take(CHUNK).unwrap_or_default();
+            buffer = pool::take(CHUNK_BYTES).unwrap_or_default();
         }
         let size = match self.last_size {
             // TLS gives no more than a record at a time.
-            LARGE..HUGE if self.piled_up && room >= PILE && !self.socket.is_tls() => PILE,
-            LARGE.. => BEGINNING,
-            _ => CHUNK,
+            LARGE_BYTES..IN_PLACE_BYTES if self.piled_up && room >= BACKLOG_BYTES && !self.socket.is_tls() => {
+                BACKLOG_BYTES
+            }
+            LARGE_BYTES.. => HEAD_BYTES,
+            _ => CHUNK_BYTES,
         };
         if size > buffer.capacity() {
             BUFFER.set(std::mem::replace(&mut buffer, pool::take(size).unwrap_or_default()));
         }
         let in_place = buffer.capacity() / IN_PLACE;
-        let read = std::pin::pin!(self.socket.read_buf(&mut (&mut buffer).limit(size))).poll(context);
-        self.piled_up = matches!(read, Poll::Ready(Ok(count)) if count >= size.min(HUGE));
+        let read = self.socket.read_into(&mut (&mut buffer).limit(size));
+        self.piled_up = matches!(read, Ok(count) if count >= size.min(IN_PLACE_BYTES));
         let mut understood = Ok(());
-        if let Poll::Ready(Ok(1..)) = read {
+        if let Ok(1..) = read {
             self.heartbeat.activity(Instant::now());
-            if buffer.len() >= HANDED_OVER {
+            if buffer.len() >= SHARED_BYTES {
                 let shared = Recycled::bytes(std::mem::take(&mut buffer));
                 understood = self.understand(&shared, |payload| {
                     if payload.len() < in_place { Recycled::copy(payload) } else { shared.slice_ref(payload) }
@@ -132,7 +124,7 @@ impl Link {
                 buffer.clear();
             }
         }
-        if size > CHUNK {
+        if size > CHUNK_BYTES {
             pool::give(buffer);
         } else {
             BUFFER.set(buffer);
@@ -171,21 +163,21 @@ impl Link {
     }
 
     /// Nothing more is read.
-    fn hears_no_more(&self) -> bool {
-        matches!(self.ending, Ending::Condemned(_) | Ending::LastWords(_))
+    pub(super) fn hears_no_more(&self) -> bool {
+        matches!(self.ending, Ending::Failing(_) | Ending::FlushingClose(_))
     }
 
     fn violated(&mut self, violation: Violation) -> Result<(), Loss> {
         let answerable = self.accepted || self.intake.has_result();
         if answerable && self.may_write && matches!(self.ending, Ending::None) {
-            self.ending = Ending::Condemned(violation);
-            self.end_within(ANSWERS);
+            self.ending = Ending::Failing(violation);
+            self.end_within(ANSWER_TIME);
             return Ok(());
         }
-        Err(self.condemn(violation))
+        Err(self.violate(violation))
     }
 
-    pub(super) fn condemn(&mut self, violation: Violation) -> Loss {
+    pub(super) fn violate(&mut self, violation: Violation) -> Loss {
         self.writer.retract();
         self.writer.push_control(Control::Close, &close_payload(violation.code, violation.reason));
         let message = format!("the server broke the WebSocket protocol: {}", violation.reason);

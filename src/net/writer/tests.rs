@@ -1,7 +1,5 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::task::Waker;
-
 use super::*;
 use crate::core::{
     frame::{FrameReader, Kind, Limits, Message, Role},
@@ -14,23 +12,19 @@ struct Pipe {
     bytes: Vec<u8>,
 }
 
-impl AsyncWrite for Pipe {
-    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = bytes.len().min(self.room);
         if count == 0 {
-            return Poll::Pending;
+            return Err(ErrorKind::WouldBlock.into());
         }
         self.room -= count;
         self.bytes.extend_from_slice(&bytes[..count]);
-        Poll::Ready(Ok(count))
+        Ok(count)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -46,12 +40,17 @@ fn is(message: &Outgoing, id: u8, size: usize) -> bool {
     message.payload.to_vec() == vec![id; size]
 }
 
+/// Writes all that there is room for, a large message piece by piece.
 fn write(writer: &mut Writer, pipe: &mut Pipe, room: usize) -> (bool, Written) {
     pipe.room = room;
     let mut written = Written::default();
-    let mut context = Context::from_waker(Waker::noop());
-    let done = writer.poll_write(&mut context, pipe, &mut written).is_ready();
-    (done, written)
+    loop {
+        match writer.write(pipe, &mut written).unwrap() {
+            Progress::Done => return (true, written),
+            Progress::Blocked => return (false, written),
+            Progress::More => {}
+        }
+    }
 }
 
 /// What the peer reads: the first byte of each message, 'P' and 'O' for ping and pong, 'C' for a close frame.
@@ -88,32 +87,6 @@ fn what_was_not_begun_can_be_sent_again_in_its_order_and_unmasked() {
     assert_eq!(leftover.torn, 1);
     assert!(is(&leftover.untouched[0], 2, 100) && is(&leftover.untouched[1], 3, 100));
     assert_eq!(leftover.untouched.len(), 2);
-}
-
-#[test]
-fn what_a_sender_has_begun_is_gone_on_with_before_everything_else() {
-    for (staged, torn, order) in [(false, 0, &[7, 0][..]), (true, 0, &[7, b'O', 0]), (true, 1, &[])] {
-        let (mut writer, mut pipe) = (Writer::default(), Pipe { room: 0, bytes: Vec::new() });
-        assert!(writer.is_idle());
-        let (mut bytes, message) = (Vec::new(), message(7, 100));
-        frame(&mut bytes, &message);
-        pipe.bytes.extend_from_slice(&bytes[..40]);
-        if staged {
-            writer.push_control(Control::Pong, b"x");
-        }
-        writer.go_on(Unfinished::Frame(Begun { frame: bytes, at: 40, message }));
-        assert!(!writer.is_idle() && !writer.wants(1));
-        if torn > 0 {
-            assert_eq!(writer.abandon(Written::default()).torn, torn);
-            continue;
-        }
-        let (done, written) = write(&mut writer, &mut pipe, usize::MAX);
-        assert!(done && written.messages == 1 && written.bytes == 100 && writer.is_idle());
-        writer.pull(super::tests::message(0, 10));
-        writer.frame();
-        assert!(write(&mut writer, &mut pipe, usize::MAX).0);
-        assert_eq!(read(&pipe), order);
-    }
 }
 
 #[test]

@@ -45,6 +45,7 @@ impl Connection {
             provider.get().add_loop(&event_loop)?;
         }
         let place = Dispatcher::add(&dispatcher, slf)?;
+        let home_poller = dispatcher.get().poller().cloned();
         let home = Home {
             event_loop: event_loop.unbind(),
             dispatcher: dispatcher.unbind(),
@@ -55,6 +56,9 @@ impl Connection {
             // Another thread was first.
             late.dispatcher.get().remove(&late.place);
             return Self::bind(slf, strict);
+        }
+        if let Some(poller) = home_poller {
+            this.half.net.set_poller(poller);
         }
         this.half.net.set_notify(place);
         this.rearm();

@@ -93,7 +93,7 @@ impl Client {
 
     /// Puts a message into the queue without waking the actor.
     pub(super) fn put(&self, payload: &[u8]) {
-        let mut inner = self.connection.shared().lock();
+        let mut inner = self.connection.shared.lock();
         inner.outbox.accept(std::time::Instant::now(), message(payload, None), Lane::Direct).unwrap();
     }
 

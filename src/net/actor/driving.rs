@@ -1,0 +1,119 @@
+//! The actor's part in driving a link: its timers, large messages, what others found out, and sockets that tokio watches.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use parking_lot::MutexGuard;
+use tokio::time::Sleep;
+
+use crate::{
+    core::session::Loss,
+    net::{
+        handle::{Connection, OpenLink},
+        link::{Event, Work},
+        spin, wakes,
+    },
+};
+
+/// Turns before the other tasks of the thread come.
+const TURNS: usize = 4;
+
+/// What the actor hears.
+pub(super) enum Heard {
+    /// The caller closes.
+    CloseAsked,
+    /// Something has become of the link.
+    Event(Event),
+}
+
+/// What the actor knows of a link between two turns.
+#[derive(Default)]
+pub(super) struct Driving {
+    close_asked: bool,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Driving {
+    /// Works until there is something to hear.
+    pub(super) async fn next(&mut self, connection: &Connection) -> Heard {
+        // What was heard before has been acted upon, which may have made work.
+        let mut work = Work::ALL;
+        std::future::poll_fn(|context| self.poll(context, connection, &mut work)).await
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>, connection: &Connection, work: &mut Work) -> Poll<Heard> {
+        spin::busy();
+        wakes::attend();
+        {
+            let mut inner = connection.shared.lock();
+            if inner.commands.close && !self.close_asked {
+                self.close_asked = true;
+                return Poll::Ready(Heard::CloseAsked);
+            }
+            if !inner.parked.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+                inner.parked = Some(context.waker().clone());
+            }
+        }
+        let mut slot = connection.link.lock();
+        for _ in 0..TURNS {
+            let Some(open) = &mut *slot else {
+                let loss = Loss::Broken("there is no socket".into());
+                return Poll::Ready(Heard::Event(Event::Lost(loss)));
+            };
+            if let Some(event) = open.take_event() {
+                return Poll::Ready(Heard::Event(event));
+            }
+            open.go_on();
+            let (more, deadline) = open.turn_of_actor(connection, *work);
+            *work = Work::WRITE;
+            if more {
+                // Whoever waits for the link comes in between.
+                MutexGuard::bump(&mut slot);
+                *work = Work::ALL;
+                continue;
+            }
+            if let Poll::Ready(ready) = poll_socket(context, open) {
+                *work = ready;
+                continue;
+            }
+            if self.poll_timer(context, deadline).is_ready() {
+                *work = Work::ALL;
+                continue;
+            }
+            let awaited = if open.registered().is_some() { open.waits_for() } else { (false, false) };
+            open.actor_sleeps(deadline, awaited);
+            return Poll::Pending;
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_timer(&mut self, context: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
+        let Some(deadline) = deadline else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::ZERO)));
+        // Set anew only when it would ring too late; when it rings too early, that is found out by looking.
+        if timer.is_elapsed() || deadline < timer.deadline().into_std() {
+            timer.as_mut().reset(deadline.into());
+        }
+        ready!(timer.as_mut().poll(context));
+        Poll::Ready(())
+    }
+}
+
+/// What a socket that tokio watches is ready for, of what the link waits for.
+fn poll_socket(context: &mut Context<'_>, open: &OpenLink) -> Poll<Work> {
+    let (reads, is_blocked) = open.waits_for();
+    let Some(tcp) = open.registered() else { return Poll::Pending };
+    // What fails is found out by reading or writing.
+    let readable = reads && tcp.poll_read_ready(context).is_ready();
+    let writable = is_blocked && tcp.poll_write_ready(context).is_ready();
+    match (readable, writable) {
+        (false, false) => Poll::Pending,
+        (true, false) => Poll::Ready(Work::READ),
+        (false, true) => Poll::Ready(Work::WRITABLE),
+        (true, true) => Poll::Ready(Work::ALL),
+    }
+}

@@ -1,0 +1,144 @@
+//! The exchange with the caller's threads, once a round.
+
+use std::{sync::atomic::Ordering, time::Instant};
+
+use super::{Ending, Link};
+use crate::{
+    error::{Error, ErrorKind},
+    net::{
+        handle::shared::{Inner, Interest, Shared, tell},
+        intake::Verdict,
+        poller::Side,
+        writer::Writer,
+    },
+};
+
+/// Messages from this size on are written by the I/O thread: to copy, mask and (through TLS) encrypt them is worth
+/// another thread.
+const LARGE_BYTES: usize = 128 << 10;
+/// The same through TLS.
+const LARGE_TLS_BYTES: usize = 32 << 10;
+
+/// What an exchange with the caller's threads came to.
+pub(super) struct Exchanged {
+    /// Messages wait until the writer has written what it has.
+    pub(super) held_back: bool,
+    /// The next message is so large that the I/O thread is to write it.
+    pub(super) for_io_thread: bool,
+    /// A result was among what was handed over.
+    pub(super) had_result: bool,
+    /// When the queue has something to write though nobody brings more.
+    pub(super) deadline: Option<Instant>,
+}
+
+impl Link {
+    /// Where the boxes' lock is taken in a round: hands over what came, accounts for what was written, pulls what is to be
+    /// written.
+    pub(super) fn exchange(&mut self, shared: &Shared, side: Side) -> Exchanged {
+        let had_result = !self.accepted && self.intake.has_result();
+        let mut exchanged =
+            Exchanged { held_back: false, for_io_thread: false, had_result, deadline: None };
+        let was_awaiting = matches!(self.ending, Ending::AwaitingPeer);
+        let mut inner = shared.lock();
+        let mut kind = Interest::NONE;
+        if !self.intake.is_empty() {
+            kind = self.intake.deliver(&mut inner);
+        }
+        let written = std::mem::take(&mut self.written);
+        if written.messages > 0 {
+            inner.outbox.wrote(written.messages, written.bytes);
+            if inner.outbox.pending() == 0 {
+                kind = kind.and(Interest::DRAINED);
+            }
+        }
+        kind = kind.and(release_throttled(&mut inner));
+        // What is to be written before the end of the link waits for nothing.
+        let corked_until = inner.outbox.corked_until().filter(|_| matches!(self.ending, Ending::None));
+        let is_corked = corked_until.is_some_and(|until| Instant::now() < until);
+        // Once the session is over, what is queued is for the next one.
+        let may_pull = self.may_write && self.verdict == Verdict::Nothing && !is_corked;
+        if may_pull && matches!(self.ending, Ending::None | Ending::Flushing | Ending::Failing(_)) {
+            let large = match side {
+                Side::IoThread => usize::MAX,
+                Side::Caller if self.socket.is_tls() => LARGE_TLS_BYTES,
+                Side::Caller => LARGE_BYTES,
+            };
+            if pull(&mut self.writer, &mut inner, large) {
+                kind = kind.and(Interest::ROOM);
+            }
+            exchanged.held_back = inner.outbox.is_queued();
+            exchanged.for_io_thread = inner.outbox.next_weight().is_some_and(|weight| weight >= large);
+        }
+        // When the server no longer takes messages, there is nothing to flush.
+        if matches!(self.ending, Ending::Flushing) && !(self.may_write && inner.outbox.is_queued()) {
+            self.ending = Ending::AwaitingPeer;
+        }
+        self.intake.expects_answers = inner.inbox.requests.any_waiting();
+        shared.expects_answers.store(self.intake.expects_answers, Ordering::Release);
+        let paused = inner.inbox.should_pause();
+        if inner.inbox.requests.any_settled() {
+            // Among them those that fail because reading pauses.
+            kind = kind.and(Interest::ANSWERS);
+        }
+        if paused != self.paused {
+            self.paused = paused;
+            if paused {
+                self.heartbeat.pause();
+            } else {
+                self.heartbeat.resume(Instant::now());
+            }
+        }
+        self.discarding |= paused && matches!(self.ending, Ending::Flushing | Ending::AwaitingPeer);
+        if self.may_write {
+            let corked_until = corked_until.filter(|_| is_corked);
+            exchanged.deadline = [inner.outbox.deadline(), corked_until].into_iter().flatten().min();
+        }
+        tell(inner, kind);
+        self.writer.frame();
+        if matches!(self.ending, Ending::AwaitingPeer) && !was_awaiting {
+            self.writer.close();
+        }
+        exchanged
+    }
+}
+
+/// Lets the throttle's message go, if its time has come.
+fn release_throttled(inner: &mut Inner) -> Interest {
+    let mut kind = Interest::NONE;
+    let Some(at) = inner.outbox.deadline() else { return kind };
+    let now = Instant::now();
+    if at <= now {
+        for key in inner.outbox.tick(now) {
+            inner.inbox.requests.fail(key, displaced());
+            kind = kind.and(Interest::ANSWERS);
+        }
+    }
+    kind
+}
+
+/// Gives the writer as many messages as it takes, up to the first that is `large`; whether there was one.
+fn pull(writer: &mut Writer, inner: &mut Inner, large: usize) -> bool {
+    let mut pulled = false;
+    // If no request waits, nobody asks which messages are with the socket: no need to look at each under the lock.
+    if !inner.inbox.requests.any_waiting()
+        && let Some((to, most)) = writer.pull_all()
+    {
+        pulled = inner.outbox.take_all(most, to);
+    }
+    while let Some(next) = inner.outbox.next_weight()
+        && next < large
+        && writer.wants(next)
+        && let Some(message) = inner.outbox.take()
+    {
+        if let Some(key) = message.request {
+            inner.inbox.requests.set_sent(key, true);
+        }
+        writer.pull(message);
+        pulled = true;
+    }
+    pulled
+}
+
+fn displaced() -> Error {
+    Error::new(ErrorKind::BufferFull, "the request was displaced by newer messages before it could be sent")
+}

@@ -1,0 +1,247 @@
+//! The sockets of one event loop, watched as one, and who reads them.
+//!
+//! ```text
+//!   the loop   -- add_reader --> loop side { sockets, the loop's own descriptor }
+//!                                   sockets { every open socket of the loop's connections, level-triggered }
+//!   I/O thread -- AsyncFd -----> I/O side { sockets (off, once or always), sockets whose write is blocked }
+//! ```
+//!
+//! Pollers nest, so that the loop calls us once a turn however many sockets are ready, and either side's view of the sockets
+//! is switched with one system call. While the loop comes it reads; when it does not, the I/O thread does so until it comes
+//! again. Exclusion does not rest on this: whoever drives a link holds its lock. Readiness is level-triggered, so that what
+//! one side leaves is there for the other.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use self::{
+    epoll::{Epoll, When},
+    links::Links,
+};
+use super::{counters, runtime::Io, schedule};
+use crate::error::Result;
+
+mod epoll;
+mod links;
+mod registration;
+mod watch;
+
+pub(super) use registration::Registration;
+
+/// Which side does something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// A thread of the caller's: the loop's, one that sends, or one that waits in a blocking call.
+    Caller,
+    /// The I/O thread, which may take its time.
+    IoThread,
+}
+
+/// A connection's link, as whoever polls sees it.
+pub trait Driven: Send + Sync {
+    /// Its socket is readable: reads, and writes what follows from that.
+    fn on_readable(&self, side: Side);
+    /// Its socket is writable again.
+    fn on_writable(&self);
+    /// It will probably read much, which is better done without the GIL.
+    fn reads_much(&self) -> bool;
+    /// What waits for more to be sent has waited long enough. False if it has not, and goes on to wait.
+    fn on_held(&self) -> bool;
+}
+
+/// Who reads the sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Driver {
+    /// The loop's thread.
+    Loop,
+    /// The I/O thread, until the loop comes again.
+    IoThread,
+    /// The I/O thread, since there is no loop.
+    IoThreadAlways,
+}
+
+impl Driver {
+    fn from_u8(value: u8) -> Self {
+        [Self::Loop, Self::IoThread].get(usize::from(value)).copied().unwrap_or(Self::IoThreadAlways)
+    }
+}
+
+/// The key of the sockets in the I/O side; those of links are smaller.
+const SOCKETS: u64 = u64::MAX;
+/// The most links that are driven in one turn, so that the others of the thread come soon.
+const LINKS_A_TURN: usize = 256;
+
+/// The sockets of one event loop.
+pub struct Poller {
+    sockets: Epoll,
+    loop_side: Option<Epoll>,
+    io_side: Epoll,
+    links: Mutex<Links>,
+    /// [`Driver`]; changed under `armed`.
+    driver: AtomicU8,
+    /// How the sockets are watched in the I/O side.
+    armed: Mutex<When>,
+    /// How many turns the loop has begun.
+    turns: AtomicU64,
+    io: OnceLock<Io>,
+    is_watched: AtomicBool,
+    /// Links whose output waits for more of it.
+    held: Mutex<Vec<Arc<dyn Driven>>>,
+    /// The I/O thread will look at what is held.
+    sees_held: AtomicBool,
+    /// Lets the I/O thread look at what is held, or end.
+    nudge: Notify,
+    /// There is no loop any more.
+    is_over: AtomicBool,
+}
+
+impl Poller {
+    /// For a loop that watches [`Poller::descriptor`]. `signal` is the descriptor by which it is called for other reasons.
+    ///
+    /// `None` where the I/O thread is to read for all loops.
+    pub fn for_loop(signal: BorrowedFd<'_>) -> io::Result<Option<Arc<Self>>> {
+        if !schedule::allows_loops() {
+            return Ok(None);
+        }
+        let loop_side = Epoll::new()?;
+        loop_side.add(signal, SOCKETS, When::Readable)?;
+        let this = Self::new(Some(loop_side), Driver::Loop)?;
+        if let Some(loop_side) = &this.loop_side {
+            loop_side.add(&this.sockets, SOCKETS, When::Readable)?;
+        }
+        Ok(Some(Arc::new(this)))
+    }
+
+    /// For connections that belong to no loop: the I/O thread reads them.
+    pub(super) fn for_io_thread(io: Io) -> io::Result<Arc<Self>> {
+        let this = Self::new(None, Driver::IoThreadAlways)?;
+        let _ = this.io.set(io);
+        Ok(Arc::new(this))
+    }
+
+    fn new(loop_side: Option<Epoll>, driver: Driver) -> io::Result<Self> {
+        let (sockets, io_side) = (Epoll::new()?, Epoll::new()?);
+        let armed = if driver == Driver::Loop { When::ReadableOnce } else { When::Readable };
+        io_side.add(&sockets, SOCKETS, armed)?;
+        Ok(Self {
+            sockets,
+            loop_side,
+            io_side,
+            links: Mutex::default(),
+            driver: AtomicU8::new(driver as u8),
+            armed: Mutex::new(armed),
+            turns: AtomicU64::new(0),
+            io: OnceLock::new(),
+            is_watched: AtomicBool::new(false),
+            held: Mutex::default(),
+            sees_held: AtomicBool::new(false),
+            nudge: Notify::new(),
+            is_over: AtomicBool::new(false),
+        })
+    }
+
+    /// What the loop is to watch for being readable.
+    pub fn descriptor(&self) -> Option<RawFd> {
+        self.loop_side.as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    /// The I/O thread that stands in for the loop; all connections of a loop have the same one.
+    pub(super) fn io(&self, choose: impl FnOnce() -> Result<Io>) -> Result<Io> {
+        if let Some(io) = self.io.get() {
+            return Ok(io.clone());
+        }
+        let io = choose()?;
+        Ok(self.io.get_or_init(|| io).clone())
+    }
+
+    fn driver(&self) -> Driver {
+        Driver::from_u8(self.driver.load(Ordering::Acquire))
+    }
+
+    // --- the loop's side ---
+
+    /// A turn of the loop begins: answers the links whose sockets are readable.
+    pub fn poll(&self) -> Vec<Arc<dyn Driven>> {
+        self.turns.fetch_add(1, Ordering::Release);
+        if self.driver() == Driver::IoThread {
+            self.hand_over(Driver::Loop, When::Off);
+            counters::GIVEN_BACK.add();
+        }
+        self.ready()
+    }
+
+    /// The links whose sockets are readable.
+    fn ready(&self) -> Vec<Arc<dyn Driven>> {
+        // Of one socket alone it need not be asked which.
+        if let Some(only) = self.links.lock().only_armed() {
+            return vec![only];
+        }
+        let mut keys = Vec::new();
+        if self.sockets.poll(&mut keys, LINKS_A_TURN).is_err() {
+            return Vec::new();
+        }
+        let links = self.links.lock();
+        keys.iter().filter_map(|key| links.get(*key)).collect()
+    }
+
+    /// Another side reads from now on.
+    fn hand_over(&self, driver: Driver, watch: When) {
+        let mut armed = self.armed.lock();
+        self.driver.store(driver as u8, Ordering::Release);
+        self.arm(&mut armed, watch);
+    }
+
+    fn arm(&self, armed: &mut When, watch: When) {
+        // A shot that was fired is to be loaded again.
+        if *armed != watch || watch == When::ReadableOnce {
+            *armed = watch;
+            // Fails only without memory. Whoever looks next finds what is readable.
+            let _ = self.io_side.modify(&self.sockets, SOCKETS, watch);
+        }
+    }
+
+    /// The loop is gone.
+    pub fn end(&self) {
+        self.is_over.store(true, Ordering::Release);
+        self.nudge.notify_one();
+    }
+
+    // --- output that waits for more ---
+
+    /// A link's output waits for more, which the loop's thread will send or flush. If it does not come to that, the I/O
+    /// thread does.
+    pub(super) fn hold(&self, link: Arc<dyn Driven>) {
+        self.held.lock().push(link);
+        if !self.sees_held.swap(true, Ordering::AcqRel) {
+            self.nudge.notify_one();
+        }
+    }
+}
+
+impl std::fmt::Debug for Poller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Poller").field("driver", &self.driver()).finish_non_exhaustive()
+    }
+}
+
+impl AsFd for Poller {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.io_side.as_fd()
+    }
+}
+
+impl AsRawFd for Poller {
+    fn as_raw_fd(&self) -> RawFd {
+        self.io_side.as_raw_fd()
+    }
+}

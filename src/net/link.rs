@@ -41,6 +41,13 @@ const ROUNDS: usize = 4;
 const ANSWER_TIME: Duration = Duration::from_millis(100);
 /// How long an answer to the peer's close frame may take to be written, and what it said before writing failed to be read.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
+/// From this size on messages are read without the GIL: 64 KiB.
+const MUCH_BYTES: usize = 64 << 10;
+/// Messages from this size on are written by the I/O thread: to copy, mask and (through TLS) encrypt them is worth
+/// another thread.
+const LARGE_BYTES: usize = 128 << 10;
+/// The same through TLS.
+const LARGE_TLS_BYTES: usize = 32 << 10;
 
 /// What ends or turns the life of a link.
 #[derive(Debug)]
@@ -302,7 +309,7 @@ impl Link {
         if matches!(self.ending, Ending::DrainingReads(_)) || self.blocked {
             return Ok(Progress::Blocked);
         }
-        if side == Side::Caller && self.writer.has_large() {
+        if self.writer.large_bytes().is_some_and(|bytes| bytes >= self.large_bytes(side)) {
             return Ok(Progress::Blocked); // the I/O thread is at it
         }
         if self.socket.wants_write() {
@@ -311,6 +318,15 @@ impl Link {
         let progress = self.writer.write(&mut self.socket, &mut self.written)?;
         self.blocked = progress == Progress::Blocked;
         Ok(progress)
+    }
+
+    /// From this size on a message is not for this side to write.
+    fn large_bytes(&self, side: Side) -> usize {
+        match side {
+            Side::IoThread => usize::MAX,
+            Side::Caller if self.socket.is_tls() => LARGE_TLS_BYTES,
+            Side::Caller => LARGE_BYTES,
+        }
     }
 
     /// Everything is with the operating system: was that the end?
@@ -381,9 +397,6 @@ impl Link {
         }
     }
 }
-
-/// From this size on messages are read without the GIL: 64 KiB.
-const MUCH_BYTES: usize = 64 << 10;
 
 fn broken(error: &io::Error) -> Loss {
     Loss::Broken(match error.kind() {

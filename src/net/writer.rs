@@ -123,9 +123,9 @@ impl Writer {
         is_free.then_some((&mut self.pulled, LARGE))
     }
 
-    /// A large message is on its way.
-    pub(super) fn has_large(&self) -> bool {
-        self.large.is_some()
+    /// The size of the message that is on its way piece by piece.
+    pub(super) fn large_bytes(&self) -> Option<usize> {
+        self.large.as_ref().map(Large::len)
     }
 
     /// Frames what was pulled.

@@ -13,12 +13,6 @@ use crate::{
     },
 };
 
-/// Messages from this size on are written by the I/O thread: to copy, mask and (through TLS) encrypt them is worth
-/// another thread.
-const LARGE_BYTES: usize = 128 << 10;
-/// The same through TLS.
-const LARGE_TLS_BYTES: usize = 32 << 10;
-
 /// What an exchange with the caller's threads came to.
 pub(super) struct Exchanged {
     /// Messages wait until the writer has written what it has.
@@ -58,11 +52,7 @@ impl Link {
         // Once the session is over, what is queued is for the next one.
         let may_pull = self.may_write && self.verdict == Verdict::Nothing && !is_corked;
         if may_pull && matches!(self.ending, Ending::None | Ending::Flushing | Ending::Failing(_)) {
-            let large = match side {
-                Side::IoThread => usize::MAX,
-                Side::Caller if self.socket.is_tls() => LARGE_TLS_BYTES,
-                Side::Caller => LARGE_BYTES,
-            };
+            let large = self.large_bytes(side);
             if pull(&mut self.writer, &mut inner, large) {
                 kind = kind.and(Interest::ROOM);
             }

@@ -48,7 +48,9 @@ class Spec:
     connections: int = 1
     seconds: float = 1.0
     callback_us: int = 0
-    """Length of the callbacks that saturate the loop."""
+    """Length of the callbacks that saturate the loop, or of the application's work on each result."""
+    think_ms: float = 0.0
+    """Mean time between a result and the next message of a connection, exponentially distributed."""
     counts: tuple[int, ...] = ()
     """After how many messages the cost is taken (`growth`)."""
     url: str = ""

@@ -91,6 +91,7 @@ def run_cell(cell: Cell, who: Sequence[Label], server: Server, rounds: int, seco
                 connections=cell.connections,
                 seconds=cell.seconds or seconds,
                 callback_us=cell.callback_us,
+                think_ms=cell.think_ms,
                 **server.addresses(cell.scheme),
             )
             result = measure(spec, entry)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["async", "sync", "process", "codec"]
+Kind = Literal["async", "sync", "process", "codec", "harness"]
 
 WORKS: dict[Kind, tuple[str, ...]] = {
-    "async": ("roundtrip", "pipeline", "connections", "memory", "connect", "saturated", "mass"),
+    "async": (
+        *("roundtrip", "pipeline", "connections", "memory", "connect", "saturated", "mass"),
+        *("sparse", "application", "idle", "blocked"),
+    ),
+    "harness": ("sparse",),
     "sync": ("roundtrip", "pipeline", "connect"),
     "process": ("roundtrip", "pipeline", "connections"),
     "codec": ("codec",),
@@ -49,6 +53,7 @@ PEERS: tuple[Entry, ...] = (
     Entry("websockets", "websockets_peer:Websockets", ("websockets", "ormsgpack")),
     Entry("wreq", "wreq_peer:Wreq", ("wreq", "msgspec")),
     Entry("rnet", "rnet_peer:Rnet", ("rnet", "msgspec")),
+    Entry("harness", "harness_peer:Harness", kind="harness"),
     Entry("node", "external:node", kind="process"),
     Entry("rust", "external:rust", kind="process"),
     Entry("codec/fal-realtime", "codecs:fal_realtime", _OURS, kind="codec"),

@@ -12,9 +12,11 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 
 from common import Result, Spec, message, server_busy, server_stats
 
+from . import blocked_works
 from .base import Link, Peer
 
 NewPeer = Callable[[], Peer]
@@ -148,6 +150,79 @@ async def throughput(spec: Spec, new_peer: NewPeer) -> Result:
     return result
 
 
+async def sparse(spec: Spec, new_peer: NewPeer) -> Result:
+    """Each connection makes a round trip and then thinks for a random time: what services see."""
+    peer = new_peer()
+    links = await open_links(peer, spec.connections)
+    work = message(spec.size)
+    meter = Meter()
+    stopping = False
+
+    async def user(link: Link, seed: int) -> None:
+        random = Random(seed)
+        while not stopping:
+            await asyncio.sleep(random.expovariate(1e3 / spec.think_ms))
+            start = time.perf_counter_ns()
+            await link.roundtrip(work)
+            meter.intervals.append(time.perf_counter_ns() - start)
+            meter.count += 1
+
+    tasks = [asyncio.ensure_future(user(link, seed)) for seed, link in enumerate(links)]
+    await asyncio.sleep(WARM_UP + spec.think_ms / 1e3)
+    wakes, skip, before = wakes_of_network_threads(), len(meter.intervals), Snapshot(meter.count)
+    await asyncio.sleep(spec.seconds)
+    after = Snapshot(meter.count)
+    messages = max(after.count - before.count, 1)
+    woken = wakes_of_network_threads() - wakes
+    result = {**report(before, after), **latencies(meter.intervals[skip:]), "wakes": woken / messages}
+    stopping = True
+    await stop(tasks)
+    await close_all(peer, links)
+    return result
+
+
+def wakes_of_network_threads() -> int:
+    """How often this client's network threads woke up; other clients' do not say."""
+    core = sys.modules.get("fal_realtime._core")
+    counters = getattr(core, "_io_counters", None)
+    return counters()["io_wakes"] if counters else 0
+
+
+async def application(spec: Spec, new_peer: NewPeer) -> Result:
+    """A closed loop on many connections whose results each cost the loop some Python."""
+    peer = new_peer()
+    links = await open_links(peer, spec.connections)
+    work = message(spec.size)
+    meter = Meter()
+
+    def tick() -> None:
+        until = time.perf_counter() + spec.callback_us / 1e6
+        while time.perf_counter() < until:
+            pass
+        meter.tick()
+
+    tasks = [asyncio.ensure_future(link.run(work, 1, tick)) for link in links]
+    await asyncio.sleep(2 * WARM_UP)
+    before = Snapshot(meter.count)
+    await asyncio.sleep(spec.seconds)
+    after = Snapshot(meter.count)
+    await stop(tasks)
+    await close_all(peer, links)
+    return report(before, after)
+
+
+async def idle(spec: Spec, new_peer: NewPeer) -> Result:
+    """What connections without traffic cost, pings included."""
+    peer = new_peer()
+    links = await open_links(peer, spec.connections)
+    await asyncio.sleep(1)
+    before = Snapshot(0)
+    await asyncio.sleep(spec.seconds)
+    after = Snapshot(0)
+    await close_all(peer, links)
+    return {"cpu_percent": 100 * (after.cpu - before.cpu) / (after.wall - before.wall)}
+
+
 async def memory(spec: Spec, new_peer: NewPeer) -> Result:
     """Resident memory that one more connection takes: idle after opening, and warm after round trips."""
     peer = new_peer()
@@ -240,6 +315,10 @@ WORKS: dict[str, Callable[[Spec, NewPeer], Awaitable[Result]]] = {
     "roundtrip": throughput,
     "pipeline": throughput,
     "connections": throughput,
+    "sparse": sparse,
+    "application": application,
+    "idle": idle,
+    "blocked": blocked_works.blocked,
     "memory": memory,
     "connect": connect,
     "saturated": saturated,

@@ -491,6 +491,9 @@ class LocalServer:
     def mints(self) -> list[tuple[str, str, str | None, int]]:
         """The newest token requests: path, body, target URL, status."""
 
+def _io_counters() -> dict[str, int]:
+    """How often, in this process, an I/O thread woke up, looked whether a loop comes, took over and gave back."""
+
 def encode(value: Any, /) -> bytes:
     """Encode one msgpack object. Raises `EncodeError`."""
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use pyo3::prelude::*;
+use pyo3::{prelude::*, types::PyDict};
 
-use crate::net::{gate, runtime};
+use crate::net::{counters, gate, runtime};
 
 mod batch;
 mod client;
@@ -46,9 +46,25 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<connection::Connection>()?;
     module.add_class::<sync::SyncConnection>()?;
     operation::install_am_send(module.py())?;
+    module.add_function(wrap_pyfunction!(_io_counters, module)?)?;
     let at_exit = wrap_pyfunction!(_shutdown, module)?;
     module.py().import("atexit")?.call_method1("register", (at_exit,))?;
     Ok(())
+}
+
+/// How often the threads disturbed each other: for benchmarks and tests.
+#[pyfunction]
+fn _io_counters(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let dict = PyDict::new(py);
+    for (name, counter) in [
+        ("io_wakes", &counters::IO_WAKES),
+        ("looks", &counters::LOOKS),
+        ("taken_over", &counters::TAKEN_OVER),
+        ("given_back", &counters::GIVEN_BACK),
+    ] {
+        dict.set_item(name, counter.get())?;
+    }
+    Ok(dict)
 }
 
 /// Stops the I/O threads. Nothing touches Python afterwards.

@@ -16,4 +16,5 @@ pub mod session;
 pub mod stats;
 pub mod throttle;
 pub mod token;
+pub mod trial;
 pub mod watchdog;

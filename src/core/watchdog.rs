@@ -22,7 +22,7 @@ pub const SUSPICION: Duration = Duration::from_millis(5);
 /// The time between looks while the loop is well. With [`SUSPICION`] this is the longest that something may have to wait for.
 pub const INTERVAL: Duration = Duration::from_millis(45);
 /// The time between looks while another thread than the loop's reads: the loop may have come back.
-pub const AWAY: Duration = Duration::from_millis(20);
+pub const AWAY: Duration = Duration::from_millis(30);
 
 /// What a look comes to.
 #[must_use]

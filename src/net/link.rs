@@ -120,6 +120,8 @@ pub(super) struct Turn {
     pub(super) more_to_write: bool,
     /// What is to be done is the I/O thread's: a large message.
     pub(super) for_io_thread: bool,
+    /// The bytes that were read.
+    pub(super) read_bytes: usize,
     /// When the timers want to be looked at.
     pub(super) deadline: Option<Instant>,
 }
@@ -135,6 +137,8 @@ pub(super) struct Link {
     last_size: usize,
     /// More had come than was read at once.
     piled_up: bool,
+    /// What this turn has read.
+    read_bytes: usize,
     written: Written,
     ending: Ending,
     /// When the ending must be over.
@@ -164,6 +168,7 @@ impl Link {
             leftover,
             last_size: 0,
             piled_up: false,
+            read_bytes: 0,
             written: Written::default(),
             ending: Ending::None,
             ends_by: None,
@@ -235,6 +240,7 @@ impl Link {
             }
         }
         turn.event = turn.event.or_else(|| self.take_verdict());
+        turn.read_bytes = std::mem::take(&mut self.read_bytes);
         self.writer.rest();
         turn.deadline = [turn.deadline, self.deadline()].into_iter().flatten().min();
         turn

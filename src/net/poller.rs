@@ -26,12 +26,14 @@ use tokio::sync::Notify;
 use self::{
     epoll::{Epoll, When},
     links::Links,
+    load::Load,
 };
 use super::{counters, runtime::Io, schedule};
 use crate::error::Result;
 
 mod epoll;
 mod links;
+mod load;
 mod registration;
 mod watch;
 
@@ -66,13 +68,15 @@ enum Driver {
     Loop,
     /// The I/O thread, until the loop comes again.
     IoThread,
+    /// The I/O thread, which also writes: the loop is saturated, and two threads get more through.
+    Both,
     /// The I/O thread, since there is no loop.
     IoThreadAlways,
 }
 
 impl Driver {
     fn from_u8(value: u8) -> Self {
-        [Self::Loop, Self::IoThread].get(usize::from(value)).copied().unwrap_or(Self::IoThreadAlways)
+        [Self::Loop, Self::IoThread, Self::Both].get(usize::from(value)).copied().unwrap_or(Self::IoThreadAlways)
     }
 }
 
@@ -93,6 +97,7 @@ pub struct Poller {
     armed: Mutex<When>,
     /// How many turns the loop has begun.
     turns: AtomicU64,
+    load: Load,
     io: OnceLock<Io>,
     is_watched: AtomicBool,
     /// Links whose output waits for more of it.
@@ -141,6 +146,7 @@ impl Poller {
             driver: AtomicU8::new(driver as u8),
             armed: Mutex::new(armed),
             turns: AtomicU64::new(0),
+            load: Load::default(),
             io: OnceLock::new(),
             is_watched: AtomicBool::new(false),
             held: Mutex::default(),
@@ -173,9 +179,14 @@ impl Poller {
     /// A turn of the loop begins: answers the links whose sockets are readable.
     pub fn poll(&self) -> Vec<Arc<dyn Driven>> {
         self.turns.fetch_add(1, Ordering::Release);
-        if self.driver() == Driver::IoThread {
-            self.hand_over(Driver::Loop, When::Off);
-            counters::GIVEN_BACK.add();
+        self.load.note_loop();
+        match self.driver() {
+            Driver::Both => return Vec::new(),
+            Driver::IoThread => {
+                self.hand_over(Driver::Loop, When::Off);
+                counters::GIVEN_BACK.add();
+            }
+            Driver::Loop | Driver::IoThreadAlways => {}
         }
         self.ready()
     }
@@ -197,7 +208,13 @@ impl Poller {
     /// Another side reads from now on.
     fn hand_over(&self, driver: Driver, watch: When) {
         let mut armed = self.armed.lock();
-        self.driver.store(driver as u8, Ordering::Release);
+        let before = Driver::from_u8(self.driver.swap(driver as u8, Ordering::AcqRel));
+        if let Some(loop_side) = &self.loop_side
+            && (before == Driver::Both) != (driver == Driver::Both)
+        {
+            let watch = if driver == Driver::Both { When::Off } else { When::Readable };
+            let _ = loop_side.modify(&self.sockets, SOCKETS, watch);
+        }
         self.arm(&mut armed, watch);
     }
 
@@ -214,6 +231,16 @@ impl Poller {
     pub fn end(&self) {
         self.is_over.store(true, Ordering::Release);
         self.nudge.notify_one();
+    }
+
+    /// The I/O thread writes what callers send.
+    pub(super) fn writes_on_io_thread(&self) -> bool {
+        self.driver() == Driver::Both
+    }
+
+    /// A turn has read so many bytes.
+    pub(super) fn note_read(&self, bytes: usize) {
+        self.load.note_read(bytes);
     }
 
     // --- output that waits for more ---

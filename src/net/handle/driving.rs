@@ -98,6 +98,11 @@ impl OpenLink {
     }
 
     fn after(&mut self, turn: Turn) -> bool {
+        if turn.read_bytes > 0
+            && let Some(registration) = &self.registration
+        {
+            registration.note_read(turn.read_bytes);
+        }
         let mut for_actor = turn.for_io_thread
             || turn.more_to_write
             || turn.deadline.is_some_and(|at| self.actor_wakes_at.is_none_or(|wakes| at < wakes));
@@ -154,6 +159,15 @@ impl Connection {
         // Pairs with the operation before `try_lock`: either that one succeeds, or this sees what is wanted.
         fence(Ordering::SeqCst);
         self.wanted.load(Ordering::SeqCst) != 0
+    }
+
+    /// Lets what was sent be written: at once, or by the I/O thread where that writes beside a saturated loop.
+    pub(super) fn write_soon(&self) {
+        if self.poller.get().is_some_and(|poller| poller.writes_on_io_thread()) {
+            self.wake_actor();
+        } else {
+            self.drive(Work::WRITE, Side::Caller);
+        }
     }
 
     /// Lets the actor run.

@@ -9,7 +9,7 @@ use crate::{
         session::State,
     },
     error::Result,
-    net::{link::Work, poller::Side, wakes},
+    net::wakes,
 };
 
 impl Connection {
@@ -53,7 +53,7 @@ impl Connection {
         if waits {
             self.hold();
         } else if is_active {
-            self.drive(Work::WRITE, Side::Caller);
+            self.write_soon();
         }
         Ok((Offered::Accepted, waits))
     }
@@ -68,7 +68,7 @@ impl Connection {
         inner.outbox.uncork();
         drop(inner);
         if waits {
-            self.drive(Work::WRITE, Side::Caller);
+            self.write_soon();
         }
     }
 }

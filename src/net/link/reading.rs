@@ -83,7 +83,10 @@ impl Link {
                     return Err(Loss::Broken("the server ended the connection without a close frame".into()));
                 }
                 // A small read is a system call, too.
-                Ok(count) => room = room.saturating_sub(count.max(CHUNK_BYTES)),
+                Ok(count) => {
+                    self.read_bytes += count;
+                    room = room.saturating_sub(count.max(CHUNK_BYTES));
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(broken(&error)),

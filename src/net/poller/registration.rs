@@ -37,6 +37,11 @@ impl Registration {
         if is_blocked { self.wait_until_writable(socket) } else { Ok(()) }
     }
 
+    /// The link's turn has read so many bytes.
+    pub(in crate::net) fn note_read(&self, bytes: usize) {
+        self.poller.note_read(bytes);
+    }
+
     fn set_reads(&mut self, socket: BorrowedFd<'_>, reads: bool) -> io::Result<()> {
         if reads == self.reads {
             return Ok(());

@@ -10,12 +10,17 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{Driver, LINKS_A_TURN, Poller, SOCKETS, Side, When};
 use crate::{
-    core::watchdog::{Verdict, Watchdog},
+    core::{
+        trial::{Advice, Trial},
+        watchdog::{Verdict, Watchdog},
+    },
     net::{counters, schedule, spin, wakes},
 };
 
 /// What waits for more output waits no longer than this, and twice that when the timer is unlucky.
 const HOLD_TIME: Duration = Duration::from_millis(2);
+/// What happens in less time says little about the load.
+const WINDOW: Duration = Duration::from_millis(25);
 /// Nothing was held for so long: the I/O thread no longer looks.
 const HELD_LOOKS: u32 = 5;
 
@@ -45,7 +50,15 @@ async fn watch(poller: Arc<Poller>) {
     // SAFETY: `IoSide` owns the descriptor, through the poller, and names the same one for as long as it lives.
     let registered = unsafe { AsyncFd::register_with_interest(IoSide(poller.clone()), Interest::READABLE) };
     let Ok(io_side) = registered else { return };
-    let mut watch = Watch { poller: &poller, dog: Watchdog::default(), held_until: None, idle_looks: 0, keys: Vec::new() };
+    let mut watch = Watch {
+        poller: &poller,
+        dog: Watchdog::default(),
+        trial: Trial::default(),
+        last_sample: None,
+        held_until: None,
+        idle_looks: 0,
+        keys: Vec::new(),
+    };
     while !(poller.is_over.load(Ordering::Acquire) && poller.links.lock().is_empty()) {
         let until = watch.deadline();
         tokio::select! {
@@ -75,6 +88,8 @@ async fn sleep_until(until: Option<Instant>) {
 struct Watch<'a> {
     poller: &'a Arc<Poller>,
     dog: Watchdog,
+    trial: Trial,
+    last_sample: Option<Instant>,
     /// When to look at what is held.
     held_until: Option<Instant>,
     idle_looks: u32,
@@ -124,7 +139,7 @@ impl Watch<'_> {
                 drop(armed);
                 self.dog.woken(Instant::now(), self.turns());
             }
-            Driver::IoThread | Driver::IoThreadAlways => self.read(),
+            Driver::IoThread | Driver::Both | Driver::IoThreadAlways => self.read(),
         }
     }
 
@@ -152,6 +167,7 @@ impl Watch<'_> {
     fn look(&mut self, now: Instant) {
         counters::LOOKS.add();
         let turns = self.turns();
+        self.weigh(now);
         if self.poller.driver() != Driver::Loop {
             self.dog.away(now, turns);
             return;
@@ -169,6 +185,23 @@ impl Watch<'_> {
                     self.poller.arm(&mut armed, When::ReadableOnce);
                 }
             }
+        }
+    }
+
+    /// Finds out whether the I/O thread should read and write beside the loop.
+    fn weigh(&mut self, now: Instant) {
+        if self.last_sample.is_some_and(|last| now < last + WINDOW) {
+            return;
+        }
+        self.last_sample = Some(now);
+        let Some(sample) = self.poller.load.sample(now).filter(|_| self.poller.driver() != Driver::IoThread) else {
+            self.trial.interrupt();
+            return;
+        };
+        match self.trial.sample(sample) {
+            Advice::Unchanged => {}
+            Advice::Both => self.poller.hand_over(Driver::Both, When::Readable),
+            Advice::Loop => self.poller.hand_over(Driver::Loop, When::Off),
         }
     }
 

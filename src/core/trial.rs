@@ -1,0 +1,256 @@
+//! Whether two threads serve an event loop better than one: by trial, since no threshold tells whether a core is free.
+//!
+//! While the loop's thread is saturated, the I/O thread takes over reading and writing for a moment. If more gets through, or
+//! as much while the loop has time to spare, it goes on so until there is less to do; if not, the next trial comes later.
+
+use std::time::{Duration, Instant};
+
+/// From this share of its time on a loop is saturated.
+const SATURATED: f64 = 0.93;
+/// A loop that has so much time to spare gains, even if no more gets through.
+const RELIEVED: f64 = 0.85;
+/// Below this share of the time of both together one is enough.
+const UNLOADED: f64 = 0.7;
+/// What two threads must get through, compared with one.
+const GAIN: f64 = 1.05;
+/// The same where the loop is relieved.
+const GAIN_RELIEVED: f64 = 0.97;
+/// Reads a second from which on a trial is worth it.
+const READS: f64 = 2_000.0;
+/// Bytes a second from which on it is.
+const BYTES: f64 = 100e6;
+/// Windows in a row that have to agree.
+const WINDOWS: u32 = 3;
+/// The first windows of a trial are not counted: the queues fill or drain.
+const SKIPPED: u32 = 1;
+/// The time from a trial that failed to the next, which doubles with each.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The clocks and counters at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    /// The moment.
+    pub at: Instant,
+    /// The processor time of the loop's thread.
+    pub loop_cpu: Duration,
+    /// The processor time of the I/O thread.
+    pub io_cpu: Duration,
+    /// How many reads of sockets there were.
+    pub reads: u64,
+    /// How many bytes they gave.
+    pub bytes: u64,
+}
+
+/// Who is to read and write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advice {
+    /// Whoever does so now.
+    Unchanged,
+    /// The I/O thread, beside the loop.
+    Both,
+    /// The loop's thread.
+    Loop,
+}
+
+/// What happened between two samples.
+struct Window {
+    loop_share: f64,
+    io_share: f64,
+    reads: f64,
+    bytes: f64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    /// The loop's thread does all. So many windows in a row it was saturated, with these bytes a second in all of them.
+    One { windows: u32, bytes: f64 },
+    /// Both are tried against the rate of one.
+    Trying { windows: u32, bytes: f64, alone: f64, loop_share: f64 },
+    /// Both, for good. So many windows in a row there was little to do.
+    Both { windows: u32 },
+}
+
+/// Decides whether the I/O thread reads and writes beside a loop.
+#[derive(Debug)]
+pub struct Trial {
+    stage: Stage,
+    last: Option<Sample>,
+    pause: Duration,
+    next_trial: Option<Instant>,
+}
+
+impl Default for Trial {
+    fn default() -> Self {
+        Self { stage: Stage::One { windows: 0, bytes: 0.0 }, last: None, pause: FIRST_PAUSE, next_trial: None }
+    }
+}
+
+impl Trial {
+    /// The clocks were not looked at for a while, or the loop does not come: what they say next means nothing.
+    pub fn interrupt(&mut self) {
+        self.last = None;
+        if let Stage::One { windows, bytes } = &mut self.stage {
+            (*windows, *bytes) = (0, 0.0);
+        }
+    }
+
+    /// Takes a sample, at regular times while there is traffic.
+    pub fn sample(&mut self, sample: Sample) -> Advice {
+        let Some(window) = self.last.replace(sample).and_then(|last| Window::between(&last, &sample)) else {
+            return Advice::Unchanged;
+        };
+        match &mut self.stage {
+            Stage::One { windows, bytes } => {
+                let is_busy = window.loop_share > SATURATED && (window.reads > READS || window.bytes > BYTES);
+                if !is_busy || self.next_trial.is_some_and(|at| sample.at < at) {
+                    (*windows, *bytes) = (0, 0.0);
+                    return Advice::Unchanged;
+                }
+                *windows += 1;
+                *bytes += window.bytes;
+                if *windows < WINDOWS {
+                    return Advice::Unchanged;
+                }
+                let alone = *bytes / f64::from(WINDOWS);
+                self.stage = Stage::Trying { windows: 0, bytes: 0.0, alone, loop_share: 0.0 };
+                Advice::Both
+            }
+            Stage::Trying { windows, bytes, alone, loop_share } => {
+                *windows += 1;
+                if *windows <= SKIPPED {
+                    return Advice::Unchanged;
+                }
+                *bytes += window.bytes;
+                *loop_share += window.loop_share;
+                if *windows < SKIPPED + WINDOWS {
+                    return Advice::Unchanged;
+                }
+                let gain = *bytes / f64::from(WINDOWS) / *alone;
+                let is_relieved = *loop_share / f64::from(WINDOWS) < RELIEVED;
+                if gain > GAIN || (gain > GAIN_RELIEVED && is_relieved) {
+                    self.pause = FIRST_PAUSE;
+                    self.stage = Stage::Both { windows: 0 };
+                    return Advice::Unchanged;
+                }
+                self.next_trial = Some(sample.at + self.pause);
+                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+                self.one()
+            }
+            Stage::Both { windows } => {
+                *windows = if window.loop_share + window.io_share < UNLOADED { *windows + 1 } else { 0 };
+                if *windows < WINDOWS { Advice::Unchanged } else { self.one() }
+            }
+        }
+    }
+
+    fn one(&mut self) -> Advice {
+        self.stage = Stage::One { windows: 0, bytes: 0.0 };
+        Advice::Loop
+    }
+}
+
+impl Window {
+    fn between(before: &Sample, after: &Sample) -> Option<Self> {
+        let time = after.at.checked_duration_since(before.at)?.as_secs_f64();
+        if time <= 0.0 {
+            return None;
+        }
+        let share = |before: Duration, after: Duration| after.saturating_sub(before).as_secs_f64() / time;
+        let rate = |before: u64, after: u64| after.saturating_sub(before) as f64 / time;
+        Some(Self {
+            loop_share: share(before.loop_cpu, after.loop_cpu),
+            io_share: share(before.io_cpu, after.io_cpu),
+            reads: rate(before.reads, after.reads),
+            bytes: rate(before.bytes, after.bytes),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_millis(45);
+
+    /// Feeds windows to a trial.
+    struct Feed {
+        trial: Trial,
+        sample: Sample,
+    }
+
+    impl Feed {
+        fn new() -> Self {
+            let zero = Duration::ZERO;
+            let sample = Sample { at: Instant::now(), loop_cpu: zero, io_cpu: zero, reads: 0, bytes: 0 };
+            let mut trial = Trial::default();
+            assert_eq!(trial.sample(sample), Advice::Unchanged, "one sample is no window");
+            Self { trial, sample }
+        }
+
+        fn window(&mut self, loop_share: f64, io_share: f64, bytes: u64) -> Advice {
+            self.sample.at += WINDOW;
+            self.sample.loop_cpu += WINDOW.mul_f64(loop_share);
+            self.sample.io_cpu += WINDOW.mul_f64(io_share);
+            self.sample.reads += 1_000;
+            self.sample.bytes += bytes;
+            self.trial.sample(self.sample)
+        }
+
+        /// Runs until it begins to try, at most so many windows.
+        fn until_both(&mut self, most: u32) -> u32 {
+            (1..=most).find(|_| self.window(1.0, 0.0, 1_000) == Advice::Both).expect("a trial")
+        }
+
+        /// The last advice of a whole trial.
+        fn tried(&mut self, loop_share: f64, bytes: u64) -> Advice {
+            (0..SKIPPED + WINDOWS).map(|_| self.window(loop_share, 0.5, bytes)).last().expect("windows")
+        }
+    }
+
+    #[test]
+    fn a_loop_with_time_to_spare_is_left_alone() {
+        let mut feed = Feed::new();
+        assert!((0..100).all(|_| feed.window(0.9, 0.0, 1_000_000) == Advice::Unchanged));
+    }
+
+    #[test]
+    fn what_a_trial_must_show() {
+        for (loop_share, bytes, kept) in
+            [(1.0, 1_100, true), (1.0, 1_040, false), (0.8, 980, true), (0.8, 960, false), (0.9, 1_000, false)]
+        {
+            let mut feed = Feed::new();
+            assert_eq!(feed.until_both(10), WINDOWS);
+            let advice = feed.tried(loop_share, bytes);
+            assert_eq!(advice, if kept { Advice::Unchanged } else { Advice::Loop }, "{loop_share}, {bytes}");
+        }
+    }
+
+    #[test]
+    fn trials_that_fail_become_rare() {
+        let mut feed = Feed::new();
+        feed.until_both(10);
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            assert_eq!(feed.tried(1.0, 500), Advice::Loop);
+            let ended = feed.sample.at;
+            feed.until_both(2_000);
+            pauses.push((feed.sample.at - ended).as_secs());
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+    }
+
+    #[test]
+    fn both_go_on_until_there_is_little_to_do() {
+        let mut feed = Feed::new();
+        feed.until_both(10);
+        assert_eq!(feed.tried(1.0, 2_000), Advice::Unchanged);
+        for _ in 0..10 {
+            assert_eq!(feed.window(0.3, 0.2, 100), Advice::Unchanged);
+            assert_eq!(feed.window(0.3, 0.2, 100), Advice::Unchanged);
+            assert_eq!(feed.window(0.6, 0.2, 100), Advice::Unchanged, "it was busy in between");
+        }
+        let advice: Vec<_> = (0..WINDOWS).map(|_| feed.window(0.3, 0.2, 100)).collect();
+        assert_eq!(advice, [Advice::Unchanged, Advice::Unchanged, Advice::Loop]);
+    }
+}

@@ -7,12 +7,17 @@ use std::time::{Duration, Instant};
 
 /// From this share of its time on a loop is saturated.
 const SATURATED: f64 = 0.93;
+/// From this share of its time on a loop is so busy that two threads may get more through: the peer waits for it, and it for
+/// the peer.
+const BUSY: f64 = 0.5;
 /// A loop that has so much time to spare gains, even if no more gets through.
 const RELIEVED: f64 = 0.85;
 /// Below this share of the time of both together one is enough.
 const UNLOADED: f64 = 0.7;
-/// What two threads must get through, compared with one.
+/// What two threads must get through, compared with one that was saturated.
 const GAIN: f64 = 1.05;
+/// The same where it was not, so that the load itself may have grown meanwhile.
+const GAIN_UNSATURATED: f64 = 1.15;
 /// The same where the loop is relieved.
 const GAIN_RELIEVED: f64 = 0.97;
 /// Reads a second from which on a trial is worth it.
@@ -63,12 +68,31 @@ struct Window {
 
 #[derive(Debug, Clone, Copy)]
 enum Stage {
-    /// The loop's thread does all. So many windows in a row it was saturated, with these bytes a second in all of them.
-    One { windows: u32, bytes: f64 },
-    /// Both are tried against the rate of one.
-    Trying { windows: u32, bytes: f64, alone: f64, loop_share: f64 },
+    /// The loop's thread does all. So many windows in a row it was busy, with this in all of them.
+    One { windows: u32, sum: Sum },
+    /// Both are tried, against what one did.
+    Trying { windows: u32, sum: Sum, alone: Sum },
     /// Both, for good. So many windows in a row there was little to do.
     Both { windows: u32 },
+}
+
+/// What some windows have in sum.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum {
+    bytes: f64,
+    loop_share: f64,
+}
+
+impl Sum {
+    fn add(&mut self, window: &Window) {
+        self.bytes += window.bytes;
+        self.loop_share += window.loop_share;
+    }
+
+    /// The mean share of the loop, over all windows.
+    fn loop_share(&self) -> f64 {
+        self.loop_share / f64::from(WINDOWS)
+    }
 }
 
 /// Decides whether the I/O thread reads and writes beside a loop.
@@ -82,7 +106,8 @@ pub struct Trial {
 
 impl Default for Trial {
     fn default() -> Self {
-        Self { stage: Stage::One { windows: 0, bytes: 0.0 }, last: None, pause: FIRST_PAUSE, next_trial: None }
+        let stage = Stage::One { windows: 0, sum: Sum::default() };
+        Self { stage, last: None, pause: FIRST_PAUSE, next_trial: None }
     }
 }
 
@@ -90,8 +115,8 @@ impl Trial {
     /// The clocks were not looked at for a while, or the loop does not come: what they say next means nothing.
     pub fn interrupt(&mut self) {
         self.last = None;
-        if let Stage::One { windows, bytes } = &mut self.stage {
-            (*windows, *bytes) = (0, 0.0);
+        if matches!(self.stage, Stage::One { .. }) {
+            self.one();
         }
     }
 
@@ -101,34 +126,34 @@ impl Trial {
             return Advice::Unchanged;
         };
         match &mut self.stage {
-            Stage::One { windows, bytes } => {
-                let is_busy = window.loop_share > SATURATED && (window.reads > READS || window.bytes > BYTES);
+            Stage::One { windows, sum } => {
+                let is_busy = window.loop_share > BUSY && (window.reads > READS || window.bytes > BYTES);
                 if !is_busy || self.next_trial.is_some_and(|at| sample.at < at) {
-                    (*windows, *bytes) = (0, 0.0);
+                    self.one();
                     return Advice::Unchanged;
                 }
                 *windows += 1;
-                *bytes += window.bytes;
+                sum.add(&window);
                 if *windows < WINDOWS {
                     return Advice::Unchanged;
                 }
-                let alone = *bytes / f64::from(WINDOWS);
-                self.stage = Stage::Trying { windows: 0, bytes: 0.0, alone, loop_share: 0.0 };
+                self.stage = Stage::Trying { windows: 0, sum: Sum::default(), alone: *sum };
                 Advice::Both
             }
-            Stage::Trying { windows, bytes, alone, loop_share } => {
+            Stage::Trying { windows, sum, alone } => {
                 *windows += 1;
                 if *windows <= SKIPPED {
                     return Advice::Unchanged;
                 }
-                *bytes += window.bytes;
-                *loop_share += window.loop_share;
+                sum.add(&window);
                 if *windows < SKIPPED + WINDOWS {
                     return Advice::Unchanged;
                 }
-                let gain = *bytes / f64::from(WINDOWS) / *alone;
-                let is_relieved = *loop_share / f64::from(WINDOWS) < RELIEVED;
-                if gain > GAIN || (gain > GAIN_RELIEVED && is_relieved) {
+                let gain = sum.bytes / alone.bytes;
+                let was_saturated = alone.loop_share() > SATURATED;
+                let is_relieved = was_saturated && sum.loop_share() < RELIEVED;
+                let enough = if was_saturated { GAIN } else { GAIN_UNSATURATED };
+                if gain > enough || (is_relieved && gain > GAIN_RELIEVED) {
                     self.pause = FIRST_PAUSE;
                     self.stage = Stage::Both { windows: 0 };
                     return Advice::Unchanged;
@@ -145,7 +170,7 @@ impl Trial {
     }
 
     fn one(&mut self) -> Advice {
-        self.stage = Stage::One { windows: 0, bytes: 0.0 };
+        self.stage = Stage::One { windows: 0, sum: Sum::default() };
         Advice::Loop
     }
 }
@@ -198,8 +223,8 @@ mod tests {
         }
 
         /// Runs until it begins to try, at most so many windows.
-        fn until_both(&mut self, most: u32) -> u32 {
-            (1..=most).find(|_| self.window(1.0, 0.0, 1_000) == Advice::Both).expect("a trial")
+        fn until_both(&mut self, loop_share: f64, most: u32) -> u32 {
+            (1..=most).find(|_| self.window(loop_share, 0.0, 1_000) == Advice::Both).expect("a trial")
         }
 
         /// The last advice of a whole trial.
@@ -211,16 +236,23 @@ mod tests {
     #[test]
     fn a_loop_with_time_to_spare_is_left_alone() {
         let mut feed = Feed::new();
-        assert!((0..100).all(|_| feed.window(0.9, 0.0, 1_000_000) == Advice::Unchanged));
+        assert!((0..100).all(|_| feed.window(0.45, 0.0, 1_000_000) == Advice::Unchanged));
     }
 
     #[test]
     fn what_a_trial_must_show() {
-        for (loop_share, bytes, kept) in
-            [(1.0, 1_100, true), (1.0, 1_040, false), (0.8, 980, true), (0.8, 960, false), (0.9, 1_000, false)]
-        {
+        // The loop's share before, and then; the bytes, which were 1,000 before.
+        for (before, loop_share, bytes, kept) in [
+            (1.0, 1.0, 1_100, true),
+            (1.0, 1.0, 1_040, false),
+            (1.0, 0.8, 980, true),
+            (1.0, 0.8, 960, false),
+            (1.0, 0.9, 1_000, false),
+            (0.6, 0.4, 1_200, true),
+            (0.6, 0.4, 1_100, false),
+        ] {
             let mut feed = Feed::new();
-            assert_eq!(feed.until_both(10), WINDOWS);
+            assert_eq!(feed.until_both(before, 10), WINDOWS);
             let advice = feed.tried(loop_share, bytes);
             assert_eq!(advice, if kept { Advice::Unchanged } else { Advice::Loop }, "{loop_share}, {bytes}");
         }
@@ -229,12 +261,12 @@ mod tests {
     #[test]
     fn trials_that_fail_become_rare() {
         let mut feed = Feed::new();
-        feed.until_both(10);
+        feed.until_both(1.0, 10);
         let mut pauses = Vec::new();
         for _ in 0..8 {
             assert_eq!(feed.tried(1.0, 500), Advice::Loop);
             let ended = feed.sample.at;
-            feed.until_both(2_000);
+            feed.until_both(1.0, 2_000);
             pauses.push((feed.sample.at - ended).as_secs());
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
@@ -243,7 +275,7 @@ mod tests {
     #[test]
     fn both_go_on_until_there_is_little_to_do() {
         let mut feed = Feed::new();
-        feed.until_both(10);
+        feed.until_both(1.0, 10);
         assert_eq!(feed.tried(1.0, 2_000), Advice::Unchanged);
         for _ in 0..10 {
             assert_eq!(feed.window(0.3, 0.2, 100), Advice::Unchanged);

@@ -59,6 +59,11 @@ impl Watchdog {
         self.next_look = Some(now + SUSPICION);
     }
 
+    /// Looks then, whatever is known of the loop.
+    pub fn look_at(&mut self, next: Instant) {
+        self.next_look = Some(next);
+    }
+
     /// Another thread reads, or has just begun to: it is to be looked at whether the loop has come back.
     pub fn away(&mut self, now: Instant, turns: u64) {
         self.suspicious = false;

@@ -11,10 +11,7 @@ use bytes::Bytes;
 use tokio::time::timeout_at;
 
 use super::{
-    handle::{
-        Connection, Interest, OpenLink,
-        shared,
-    },
+    handle::{Connection, Interest, OpenLink, shared},
     link::{Event, Link},
     runtime::Io,
     schedule,

@@ -30,6 +30,8 @@ use crate::{
     error::{Error, Result},
 };
 
+#[cfg(unix)]
+mod blocking;
 mod driving;
 mod losing;
 mod sending;
@@ -76,6 +78,14 @@ pub struct Connection {
     poller: OnceLock<Arc<Poller>>,
     /// The poller will ask whether something waits for more output.
     is_held: AtomicBool,
+    /// A blocking caller drives the link.
+    has_blocking_driver: AtomicBool,
+    /// A caller has had the socket, and the poller will ask whether it is still wanted.
+    is_lent: AtomicBool,
+    /// A caller has had it since that was last asked.
+    was_lent: AtomicBool,
+    /// The poller will have the I/O thread write.
+    is_unwritten: AtomicBool,
     process: u32,
 }
 
@@ -88,6 +98,10 @@ impl Connection {
             wanted: AtomicU8::new(0),
             poller: OnceLock::new(),
             is_held: AtomicBool::new(false),
+            has_blocking_driver: AtomicBool::new(false),
+            is_lent: AtomicBool::new(false),
+            was_lent: AtomicBool::new(false),
+            is_unwritten: AtomicBool::new(false),
             process: runtime::process(),
         })
     }
@@ -225,6 +239,11 @@ impl Connection {
     /// The oldest result, error or end.
     pub fn pop(&self) -> Option<Numbered<Item>> {
         self.taking(Inbox::pop)
+    }
+
+    /// Whether [`Connection::pop`] has something.
+    pub fn has_items(&self) -> bool {
+        self.shared.lock().inbox.has_items()
     }
 
     /// The oldest notice.

@@ -287,8 +287,13 @@ impl Link {
                 return false;
             }
         }
-        turn.more_to_write = progress == Progress::More || (progress == Progress::Done && exchanged.held_back && !exchanged.for_io_thread);
-        if self.written.messages > 0 || turn.more_to_read || turn.more_to_write || self.verdict != Verdict::Nothing {
+        turn.more_to_write = progress == Progress::More
+            || (progress == Progress::Done && exchanged.held_back && !exchanged.for_io_thread);
+        if self.written.messages > 0
+            || turn.more_to_read
+            || turn.more_to_write
+            || self.verdict != Verdict::Nothing
+        {
             return true;
         }
         let now = Instant::now();

@@ -18,10 +18,8 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
+    task::Waker,
 };
-
-use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 use self::{
     epoll::{Epoll, When},
@@ -30,6 +28,7 @@ use self::{
 };
 use super::{counters, runtime::Io, schedule};
 use crate::error::Result;
+use parking_lot::Mutex;
 
 mod epoll;
 mod links;
@@ -54,10 +53,23 @@ pub trait Driven: Send + Sync {
     fn on_readable(&self, side: Side);
     /// Its socket is writable again.
     fn on_writable(&self);
+    /// Its output is to be written by the I/O thread.
+    fn on_unwritten(&self);
     /// It will probably read much, which is better done without the GIL.
     fn reads_much(&self) -> bool;
-    /// What waits for more to be sent has waited long enough. False if it has not, and goes on to wait.
-    fn on_held(&self) -> bool;
+    /// Something that a caller has kept back, output that waits for more or its socket, may be nobody's by now: sees to it.
+    fn on_held(&self) -> Held;
+}
+
+/// What a caller keeps back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// Nothing.
+    No,
+    /// Output that waits for more.
+    Corked,
+    /// The socket, which a blocking caller has waited for lately.
+    Lent,
 }
 
 /// Who reads the sockets.
@@ -76,7 +88,10 @@ enum Driver {
 
 impl Driver {
     fn from_u8(value: u8) -> Self {
-        [Self::Loop, Self::IoThread, Self::Both].get(usize::from(value)).copied().unwrap_or(Self::IoThreadAlways)
+        [Self::Loop, Self::IoThread, Self::Both]
+            .get(usize::from(value))
+            .copied()
+            .unwrap_or(Self::IoThreadAlways)
     }
 }
 
@@ -100,12 +115,15 @@ pub struct Poller {
     load: Load,
     io: OnceLock<Io>,
     is_watched: AtomicBool,
-    /// Links whose output waits for more of it.
+    /// Links of which callers keep something back.
     held: Mutex<Vec<Arc<dyn Driven>>>,
     /// The I/O thread will look at what is held.
     sees_held: AtomicBool,
-    /// Lets the I/O thread look at what is held, or end.
-    nudge: Notify,
+    /// Links whose output the I/O thread is to write.
+    unwritten: Mutex<Vec<Arc<dyn Driven>>>,
+    has_unwritten: AtomicBool,
+    /// The I/O thread's task, once it runs.
+    task: Mutex<Option<Waker>>,
     /// There is no loop any more.
     is_over: AtomicBool,
 }
@@ -151,7 +169,9 @@ impl Poller {
             is_watched: AtomicBool::new(false),
             held: Mutex::default(),
             sees_held: AtomicBool::new(false),
-            nudge: Notify::new(),
+            unwritten: Mutex::default(),
+            has_unwritten: AtomicBool::new(false),
+            task: Mutex::new(None),
             is_over: AtomicBool::new(false),
         })
     }
@@ -230,7 +250,7 @@ impl Poller {
     /// The loop is gone.
     pub fn end(&self) {
         self.is_over.store(true, Ordering::Release);
-        self.nudge.notify_one();
+        self.wake_task();
     }
 
     /// The I/O thread writes what callers send.
@@ -245,12 +265,46 @@ impl Poller {
 
     // --- output that waits for more ---
 
-    /// A link's output waits for more, which the loop's thread will send or flush. If it does not come to that, the I/O
-    /// thread does.
+    /// A caller keeps something back: output that waits for more, or its socket. If it does not come again, the I/O thread
+    /// sees to it.
     pub(super) fn hold(&self, link: Arc<dyn Driven>) {
         self.held.lock().push(link);
         if !self.sees_held.swap(true, Ordering::AcqRel) {
-            self.nudge.notify_one();
+            self.wake_task();
+        }
+    }
+
+    // --- output that is the I/O thread's to write ---
+
+    /// The I/O thread is to write what a link has.
+    pub(super) fn write(&self, link: Arc<dyn Driven>) {
+        self.unwritten.lock().push(link);
+        if !self.has_unwritten.swap(true, Ordering::AcqRel) {
+            self.wake_task();
+        }
+    }
+
+    fn take_unwritten(&self) -> Vec<Arc<dyn Driven>> {
+        if self.has_unwritten.swap(false, Ordering::AcqRel) {
+            std::mem::take(&mut *self.unwritten.lock())
+        } else {
+            Vec::new()
+        }
+    }
+
+    // --- the I/O thread's task ---
+
+    fn set_task(&self, waker: &Waker) {
+        let mut task = self.task.lock();
+        if !task.as_ref().is_some_and(|task| task.will_wake(waker)) {
+            *task = Some(waker.clone());
+        }
+    }
+
+    fn wake_task(&self) {
+        let task = self.task.lock().clone();
+        if let (Some(task), Some(io)) = (task, self.io.get()) {
+            io.kick(task);
         }
     }
 }

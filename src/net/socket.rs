@@ -6,6 +6,7 @@
 use std::{
     cell::RefCell,
     io::{self, BufRead, ErrorKind, Write},
+    sync::Arc,
 };
 
 use bytes::BufMut;
@@ -52,7 +53,11 @@ impl Socket {
                 (tcp, Some(Box::new(Tls { session, records: Vec::new(), given: 0 })))
             }
         };
-        Ok(Self { tcp: if polled { Tcp::Polled(tcp.into_std()?) } else { Tcp::Registered(tcp) }, tls, drained: false })
+        Ok(Self {
+            tcp: if polled { Tcp::Polled(Arc::new(tcp.into_std()?)) } else { Tcp::Registered(tcp) },
+            tls,
+            drained: false,
+        })
     }
 
     /// It speaks TLS.
@@ -186,4 +191,3 @@ impl Write for Socket {
         self.tls.as_mut().map_or(Ok(()), |tls| tls.flush(&self.tcp))
     }
 }
-

@@ -224,7 +224,13 @@ impl SyncConnection {
                 return Ok(Some(()));
             }
             let Some(offered) = message.take() else { return Ok(Some(())) };
-            match raised(py, net.offer(offered, lane))? {
+            // Where results wait, more will probably be sent for them: it leaves together, when this thread waits at last.
+            let offered = if net.has_items() {
+                net.offer_more(offered, lane).map(|(offered, _)| offered)
+            } else {
+                net.offer(offered, lane)
+            };
+            match raised(py, offered)? {
                 Offered::Accepted => Ok(Some(())),
                 Offered::Full(back) => {
                     *message = Some(back);

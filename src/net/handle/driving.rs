@@ -5,6 +5,7 @@
 
 use std::{
     collections::VecDeque,
+    net::TcpStream,
     sync::{
         Arc,
         atomic::{Ordering, fence},
@@ -19,7 +20,7 @@ use crate::{
     core::session::Loss,
     net::{
         link::{Event, Link, Turn, Work},
-        poller::{Driven, Registration, Side},
+        poller::{Driven, Held, Poller, Registration, Side},
         socket::Tcp,
     },
 };
@@ -37,6 +38,8 @@ pub(in crate::net) struct OpenLink {
     awaited: (bool, bool),
     /// When the actor wakes up by itself.
     actor_wakes_at: Option<Instant>,
+    /// A blocking caller waits for the socket itself, so that nobody else need watch it.
+    is_lent: bool,
 }
 
 impl OpenLink {
@@ -48,6 +51,7 @@ impl OpenLink {
             stands_still: false,
             awaited: (false, false),
             actor_wakes_at: None,
+            is_lent: false,
         }
     }
 
@@ -90,7 +94,11 @@ impl OpenLink {
     }
 
     /// Like [`OpenLink::turn`], for the actor itself.
-    pub(in crate::net) fn turn_of_actor(&mut self, connection: &Connection, work: Work) -> (bool, Option<Instant>) {
+    pub(in crate::net) fn turn_of_actor(
+        &mut self,
+        connection: &Connection,
+        work: Work,
+    ) -> (bool, Option<Instant>) {
         let turn = self.link.turn(&connection.shared, work, Side::IoThread);
         let (more, deadline) = (turn.more_to_read || turn.more_to_write, turn.deadline);
         self.after(turn);
@@ -111,20 +119,41 @@ impl OpenLink {
             self.events.push_back(event);
             for_actor = true;
         }
+        for_actor | self.watch(turn.more_to_read)
+    }
+
+    /// Sees to it that somebody is called when the socket is ready. Answers whether the actor has something to do.
+    fn watch(&mut self, more_to_read: bool) -> bool {
         let (reads, is_blocked) = self.waits_for();
-        match (&mut self.registration, self.link.socket.tcp()) {
-            (Some(registration), Tcp::Polled(tcp)) => {
-                let watched = registration.watch(tcp, reads, is_blocked);
-                if let Err(error) = watched {
-                    self.stands_still = true;
-                    let loss = Loss::Broken(format!("the socket cannot be watched: {error}"));
-                    self.events.push_back(Event::Lost(loss));
-                    for_actor = true;
-                }
-            }
-            _ => for_actor |= (reads && (!self.awaited.0 || turn.more_to_read)) || (is_blocked && !self.awaited.1),
+        let (Some(registration), Tcp::Polled(tcp)) = (&mut self.registration, self.link.socket.tcp()) else {
+            return (reads && (!self.awaited.0 || more_to_read)) || (is_blocked && !self.awaited.1);
+        };
+        let Err(error) = registration.watch(tcp, reads && !self.is_lent, is_blocked) else { return false };
+        self.stands_still = true;
+        self.events.push_back(Event::Lost(Loss::Broken(format!("the socket cannot be watched: {error}"))));
+        true
+    }
+
+    /// Lends the socket to a blocking caller: answers it, and whether it is to be read. `None` where tokio watches it.
+    pub(super) fn lend(&mut self) -> Option<(Arc<TcpStream>, bool)> {
+        let Tcp::Polled(tcp) = self.link.socket.tcp() else { return None };
+        let tcp = tcp.clone();
+        if !std::mem::replace(&mut self.is_lent, true) {
+            self.watch(false);
         }
-        for_actor
+        Some((tcp, self.waits_for().0))
+    }
+
+    /// The poller that watches the socket, if it is not tokio.
+    pub(super) fn poller(&self) -> Option<Arc<Poller>> {
+        self.registration.as_ref().map(Registration::poller)
+    }
+
+    /// The poller watches the socket again.
+    pub(super) fn take_back(&mut self) {
+        if std::mem::replace(&mut self.is_lent, false) {
+            self.watch(false);
+        }
     }
 
     /// The link, which is driven no more.
@@ -162,11 +191,14 @@ impl Connection {
     }
 
     /// Lets what was sent be written: at once, or by the I/O thread where that writes beside a saturated loop.
-    pub(super) fn write_soon(&self) {
-        if self.poller.get().is_some_and(|poller| poller.writes_on_io_thread()) {
-            self.wake_actor();
-        } else {
-            self.drive(Work::WRITE, Side::Caller);
+    pub(super) fn write_soon(self: &Arc<Self>) {
+        match self.poller.get() {
+            Some(poller) if poller.writes_on_io_thread() => {
+                if !self.is_unwritten.swap(true, Ordering::AcqRel) {
+                    poller.write(self.clone());
+                }
+            }
+            _ => self.drive(Work::WRITE, Side::Caller),
         }
     }
 
@@ -201,20 +233,28 @@ impl Driven for Connection {
         self.wake_actor();
     }
 
+    fn on_unwritten(&self) {
+        self.is_unwritten.store(false, Ordering::Release);
+        self.drive(Work::WRITE, Side::IoThread);
+    }
+
     fn reads_much(&self) -> bool {
         self.link.try_lock().is_some_and(|slot| slot.as_ref().is_some_and(|open| open.link.reads_much()))
     }
 
-    fn on_held(&self) -> bool {
+    fn on_held(&self) -> Held {
+        if self.is_lent.load(Ordering::Acquire) && self.take_back_unused() {
+            return Held::Lent;
+        }
         let mut inner = self.shared.lock();
         match inner.outbox.corked_until() {
-            Some(until) if until > Instant::now() => return false,
+            Some(until) if until > Instant::now() => return Held::Corked,
             Some(_) => inner.outbox.uncork(),
             None => {}
         }
         drop(inner);
         self.is_held.store(false, Ordering::Release);
         self.drive(Work::WRITE, Side::IoThread);
-        true
+        Held::No
     }
 }

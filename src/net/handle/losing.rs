@@ -1,11 +1,7 @@
 //! What becomes of messages and requests when a socket is gone.
 
 use super::{Inner, Interest};
-use crate::{
-    core::session::Loss,
-    error::Error,
-    net::writer::Leftover,
-};
+use crate::{core::session::Loss, error::Error, net::writer::Leftover};
 
 impl Inner {
     /// The server has given up the session for `error`: every request that it has is lost. Answers whether there was one.

@@ -59,7 +59,7 @@ impl Connection {
     }
 
     /// Nothing follows that the messages of the last moment should wait for.
-    pub fn uncork(&self) {
+    pub fn uncork(self: &Arc<Self>) {
         if self.check_process().is_err() {
             return;
         }

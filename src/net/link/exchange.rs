@@ -30,8 +30,7 @@ impl Link {
     /// written.
     pub(super) fn exchange(&mut self, shared: &Shared, side: Side) -> Exchanged {
         let had_result = !self.accepted && self.intake.has_result();
-        let mut exchanged =
-            Exchanged { held_back: false, for_io_thread: false, had_result, deadline: None };
+        let mut exchanged = Exchanged { held_back: false, for_io_thread: false, had_result, deadline: None };
         let was_awaiting = matches!(self.ending, Ending::AwaitingPeer);
         let mut inner = shared.lock();
         let mut kind = Interest::NONE;

@@ -102,7 +102,9 @@ impl Link {
         }
         let size = match self.last_size {
             // TLS gives no more than a record at a time.
-            LARGE_BYTES..IN_PLACE_BYTES if self.piled_up && room >= BACKLOG_BYTES && !self.socket.is_tls() => {
+            LARGE_BYTES..IN_PLACE_BYTES
+                if self.piled_up && room >= BACKLOG_BYTES && !self.socket.is_tls() =>
+            {
                 BACKLOG_BYTES
             }
             LARGE_BYTES.. => HEAD_BYTES,

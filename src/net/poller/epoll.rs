@@ -1,6 +1,9 @@
 //! Level-triggered `epoll`: what was not read is still readable for whoever polls next, on whichever thread.
 
-use std::{io, os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd}};
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+};
 
 use rustix::event::{
     PollFd, PollFlags, Timespec,

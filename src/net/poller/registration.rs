@@ -31,10 +31,20 @@ impl Poller {
 impl Registration {
     /// The link is to be driven while its socket is readable (`reads`), and by the I/O thread once it takes more
     /// (`is_blocked`).
-    pub(in crate::net) fn watch(&mut self, socket: impl AsFd, reads: bool, is_blocked: bool) -> io::Result<()> {
+    pub(in crate::net) fn watch(
+        &mut self,
+        socket: impl AsFd,
+        reads: bool,
+        is_blocked: bool,
+    ) -> io::Result<()> {
         let socket = socket.as_fd();
         self.set_reads(socket, reads)?;
         if is_blocked { self.wait_until_writable(socket) } else { Ok(()) }
+    }
+
+    /// The poller.
+    pub(in crate::net) fn poller(&self) -> Arc<Poller> {
+        self.poller.clone()
     }
 
     /// The link's turn has read so many bytes.
@@ -74,7 +84,7 @@ impl Registration {
             let _ = self.poller.io_side.remove(socket);
         }
         let link = self.poller.links.lock().remove(self.key);
-        self.poller.nudge.notify_one(); // it may have been the last one of a loop that is over
+        self.poller.wake_task(); // it may have been the last one of a loop that is over
         drop(link); // outside of the lock
     }
 }

@@ -1,14 +1,20 @@
 //! The I/O thread's side of a poller: stands in for a loop that does not come.
 
 use std::{
+    future::poll_fn,
     os::fd::{AsRawFd, RawFd},
+    pin::Pin,
     sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::Sleep,
+};
 
-use super::{Driver, LINKS_A_TURN, Poller, SOCKETS, Side, When};
+use super::{Driver, Held, LINKS_A_TURN, Poller, SOCKETS, Side, When};
 use crate::{
     core::{
         trial::{Advice, Trial},
@@ -19,8 +25,14 @@ use crate::{
 
 /// What waits for more output waits no longer than this, and twice that when the timer is unlucky.
 const HOLD_TIME: Duration = Duration::from_millis(2);
+/// Rounds before the other tasks of the thread have a turn.
+const ROUNDS: usize = 4;
+/// Links that are read in a row before there is a look at what callers have left to be written.
+const READS: usize = 16;
 /// What happens in less time says little about the load.
 const WINDOW: Duration = Duration::from_millis(25);
+/// A socket that no caller has waited for in this time is the I/O thread's again.
+const LEND_TIME: Duration = Duration::from_millis(10);
 /// Nothing was held for so long: the I/O thread no longer looks.
 const HELD_LOOKS: u32 = 5;
 
@@ -46,9 +58,9 @@ impl Poller {
 
 /// Watches until there is neither a loop nor a link.
 async fn watch(poller: Arc<Poller>) {
-    // Fails without descriptors or memory: then nobody stands in for the loop.
     // SAFETY: `IoSide` owns the descriptor, through the poller, and names the same one for as long as it lives.
     let registered = unsafe { AsyncFd::register_with_interest(IoSide(poller.clone()), Interest::READABLE) };
+    // Fails without descriptors or memory: then nobody stands in for the loop.
     let Ok(io_side) = registered else { return };
     let mut watch = Watch {
         poller: &poller,
@@ -58,31 +70,9 @@ async fn watch(poller: Arc<Poller>) {
         held_until: None,
         idle_looks: 0,
         keys: Vec::new(),
+        timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
     };
-    while !(poller.is_over.load(Ordering::Acquire) && poller.links.lock().is_empty()) {
-        let until = watch.deadline();
-        tokio::select! {
-            ready = io_side.readable() => {
-                let Ok(mut ready) = ready else { return };
-                // Only an empty poll shows that there is no more.
-                if !watch.io_side_is_ready() {
-                    ready.clear_ready();
-                    continue;
-                }
-            }
-            () = poller.nudge.notified() => watch.nudged(),
-            () = sleep_until(until), if until.is_some() => watch.time_is_up(Instant::now()),
-        }
-        // Others have their turn.
-        wakes::attend();
-        tokio::task::yield_now().await;
-    }
-}
-
-async fn sleep_until(until: Option<Instant>) {
-    if let Some(until) = until {
-        tokio::time::sleep_until(until.into()).await;
-    }
+    poll_fn(|context| watch.poll(context, &io_side)).await;
 }
 
 struct Watch<'a> {
@@ -94,12 +84,58 @@ struct Watch<'a> {
     held_until: Option<Instant>,
     idle_looks: u32,
     keys: Vec<u64>,
+    timer: Pin<Box<Sleep>>,
 }
 
 impl Watch<'_> {
+    /// Ready when there is neither a loop nor a link any more.
+    fn poll(&mut self, context: &mut Context<'_>, io_side: &AsyncFd<IoSide>) -> Poll<()> {
+        self.poller.set_task(context.waker());
+        wakes::attend();
+        for _ in 0..ROUNDS {
+            if self.poller.is_over.load(Ordering::Acquire) && self.poller.links.lock().is_empty() {
+                return Poll::Ready(());
+            }
+            self.write();
+            self.see_held();
+            match io_side.poll_read_ready(context) {
+                Poll::Ready(Ok(mut ready)) => {
+                    // Only an empty poll shows that there is no more.
+                    if !self.io_side_is_ready() {
+                        ready.clear_ready();
+                    }
+                    continue;
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => {}
+            }
+            if self.poll_timer(context).is_pending() {
+                return Poll::Pending;
+            }
+            self.time_is_up(Instant::now());
+        }
+        // Others have their turn.
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(until) = self.deadline() else { return Poll::Pending };
+        if self.timer.deadline().into_std() != until {
+            self.timer.as_mut().reset(until.into());
+        }
+        self.timer.as_mut().poll(context)
+    }
+
+    /// Writes what callers have left to this thread.
+    fn write(&self) {
+        for link in self.poller.take_unwritten() {
+            link.on_unwritten();
+        }
+    }
+
     fn deadline(&self) -> Option<Instant> {
-        let forced = schedule::forced_change().map(|time| Instant::now() + time);
-        [self.dog.deadline(), self.held_until, forced].into_iter().flatten().min()
+        [self.dog.deadline(), self.held_until].into_iter().flatten().min()
     }
 
     fn turns(&self) -> u64 {
@@ -137,7 +173,10 @@ impl Watch<'_> {
                     self.poller.arm(&mut armed, When::Off);
                 }
                 drop(armed);
-                self.dog.woken(Instant::now(), self.turns());
+                match schedule::forced_change() {
+                    Some(time) => self.dog.look_at(Instant::now() + time),
+                    None => self.dog.woken(Instant::now(), self.turns()),
+                }
             }
             Driver::IoThread | Driver::Both | Driver::IoThreadAlways => self.read(),
         }
@@ -145,10 +184,15 @@ impl Watch<'_> {
 
     /// Reads in the loop's place.
     fn read(&self) {
-        for link in self.poller.ready() {
+        for (number, link) in self.poller.ready().iter().enumerate() {
             link.on_readable(Side::IoThread);
             if self.poller.driver() == Driver::Loop {
                 break; // it came back
+            }
+            if number % READS == READS - 1 {
+                // What they bring is to be handled meanwhile, and what that sends is to leave.
+                wakes::attend();
+                self.write();
             }
         }
     }
@@ -157,14 +201,15 @@ impl Watch<'_> {
         if self.held_until.is_some_and(|at| at <= now) {
             self.look_at_held(now);
         }
-        if schedule::forced_change().is_some() {
-            self.change_hands(now);
-        } else if self.dog.deadline().is_some_and(|at| at <= now) {
+        if self.dog.deadline().is_some_and(|at| at <= now) {
             self.look(now);
         }
     }
 
     fn look(&mut self, now: Instant) {
+        if let Some(time) = schedule::forced_change() {
+            return self.change_hands(now + time);
+        }
         counters::LOOKS.add();
         let turns = self.turns();
         self.weigh(now);
@@ -194,7 +239,8 @@ impl Watch<'_> {
             return;
         }
         self.last_sample = Some(now);
-        let Some(sample) = self.poller.load.sample(now).filter(|_| self.poller.driver() != Driver::IoThread) else {
+        let Some(sample) = self.poller.load.sample(now).filter(|_| self.poller.driver() != Driver::IoThread)
+        else {
             self.trial.interrupt();
             return;
         };
@@ -205,17 +251,20 @@ impl Watch<'_> {
         }
     }
 
-    /// For tests: the I/O thread takes over though the loop is well; the loop's next turn gives back.
-    fn change_hands(&mut self, now: Instant) {
+    /// For tests: the I/O thread takes over though the loop is well, or gives back though it does not come.
+    fn change_hands(&mut self, next: Instant) {
         if self.poller.driver() == Driver::Loop {
             counters::TAKEN_OVER.add();
-            self.poller.hand_over(Driver::IoThread, When::Readable);
+            let driver = if self.turns() % 2 == 0 { Driver::IoThread } else { Driver::Both };
+            self.poller.hand_over(driver, When::Readable);
             self.read();
+        } else {
+            self.poller.hand_over(Driver::Loop, When::Off);
         }
-        self.dog.away(now, self.turns());
+        self.dog.look_at(next);
     }
 
-    fn nudged(&mut self) {
+    fn see_held(&mut self) {
         if self.held_until.is_none() && self.poller.sees_held.load(Ordering::Acquire) {
             self.held_until = Some(Instant::now() + HOLD_TIME);
             self.idle_looks = 0;
@@ -225,12 +274,16 @@ impl Watch<'_> {
     fn look_at_held(&mut self, now: Instant) {
         let held = std::mem::take(&mut *self.poller.held.lock());
         self.idle_looks = if held.is_empty() { self.idle_looks + 1 } else { 0 };
-        self.held_until = Some(now + HOLD_TIME);
+        let mut wait = HOLD_TIME;
         for link in held {
-            if !link.on_held() {
-                self.poller.held.lock().push(link);
+            match link.on_held() {
+                Held::No => continue,
+                Held::Corked => wait = HOLD_TIME,
+                Held::Lent => wait = LEND_TIME,
             }
+            self.poller.held.lock().push(link);
         }
+        self.held_until = Some(now + wait);
         if self.idle_looks >= HELD_LOOKS {
             self.held_until = None;
             self.poller.sees_held.store(false, Ordering::Release);

@@ -1,6 +1,9 @@
 //! A TCP connection that never waits, watched by a poller or by tokio.
 
-use std::io::{self, Read, Write};
+use std::{
+    io::{self, Read, Write},
+    sync::Arc,
+};
 
 use bytes::BufMut;
 
@@ -8,7 +11,7 @@ use bytes::BufMut;
 #[derive(Debug)]
 pub(in crate::net) enum Tcp {
     /// A poller says when it is ready.
-    Polled(std::net::TcpStream),
+    Polled(Arc<std::net::TcpStream>),
     /// tokio says when it is ready.
     Registered(tokio::net::TcpStream),
 }
@@ -46,7 +49,7 @@ fn receive(tcp: &std::net::TcpStream, buffer: &mut impl BufMut) -> io::Result<us
 impl Read for &Tcp {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         match self {
-            Tcp::Polled(tcp) => (&*tcp).read(bytes),
+            Tcp::Polled(tcp) => (&**tcp).read(bytes),
             Tcp::Registered(tcp) => tcp.try_read(bytes),
         }
     }
@@ -55,14 +58,14 @@ impl Read for &Tcp {
 impl Write for &Tcp {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Tcp::Polled(tcp) => (&*tcp).write(bytes),
+            Tcp::Polled(tcp) => (&**tcp).write(bytes),
             Tcp::Registered(tcp) => tcp.try_write(bytes),
         }
     }
 
     fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
         match self {
-            Tcp::Polled(tcp) => (&*tcp).write_vectored(slices),
+            Tcp::Polled(tcp) => (&**tcp).write_vectored(slices),
             Tcp::Registered(tcp) => tcp.try_write_vectored(slices),
         }
     }

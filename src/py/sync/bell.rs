@@ -1,8 +1,22 @@
 //! Where the threads of a blocking connection wait, and what they wait for.
 
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
 use parking_lot::{Condvar, Mutex};
 
-use crate::net::{handle::Interest, wakes::Notify};
+use crate::{
+    net::{
+        handle::{Connection, Interest},
+        wakes::Notify,
+    },
+    py::signal::Signal,
+};
 
 /// The kinds of thing that threads wait for.
 const KINDS: [Interest; 6] = [
@@ -18,7 +32,11 @@ const KINDS: [Interest; 6] = [
 #[derive(Default)]
 pub(super) struct Bell {
     pub(super) waiting: Mutex<Waiters>,
-    pub(super) condition: Condvar,
+    condition: Condvar,
+    /// Wakes the thread that waits for the socket; made when one first does, `None` where none can.
+    signal: OnceLock<Option<Signal>>,
+    /// A thread waits for the socket, or is about to.
+    at_socket: AtomicBool,
 }
 
 #[derive(Default)]
@@ -54,6 +72,12 @@ impl Notify for Bell {
 
     fn ring(&self) {
         self.condition.notify_all();
+        // Pairs with the store before whoever waits for the socket looks at `rings`.
+        if self.at_socket.load(Ordering::SeqCst)
+            && let Some(Some(signal)) = self.signal.get()
+        {
+            signal.set();
+        }
     }
 }
 
@@ -62,5 +86,35 @@ impl Bell {
     pub(super) fn wake_all(&self) {
         self.note();
         self.ring();
+    }
+
+    /// Waits until it has rung since `rings`, or the time is up: at the connection's socket, which this thread drives
+    /// meanwhile, if no other thread does so already.
+    pub(super) fn wait(&self, net: &Arc<Connection>, rings: u64, until: Instant) {
+        if self.wait_at_socket(net, rings, until) {
+            return;
+        }
+        let mut waiting = self.waiting.lock();
+        while waiting.rings == rings && !self.condition.wait_until(&mut waiting, until).timed_out() {}
+    }
+
+    #[cfg(unix)]
+    fn wait_at_socket(&self, net: &Arc<Connection>, rings: u64, until: Instant) -> bool {
+        let Some(signal) = self.signal.get_or_init(|| Signal::new().ok()) else { return false };
+        let is_rung = || {
+            self.at_socket.store(true, Ordering::SeqCst);
+            self.waiting.lock().rings != rings
+        };
+        let drove = net.drive_until(signal.as_fd(), until, is_rung);
+        if drove {
+            self.at_socket.store(false, Ordering::SeqCst);
+            signal.clear();
+        }
+        drove
+    }
+
+    #[cfg(not(unix))]
+    fn wait_at_socket(&self, _net: &Arc<Connection>, _rings: u64, _until: Instant) -> bool {
+        false
     }
 }

@@ -64,9 +64,17 @@ impl Shared {
         if let Some(found) = look(py)? {
             return Ok(Some(found));
         }
+        self.half.net.uncork();
         self.bell.waiting.lock().add(interest);
         let outcome = self.wait_in_line(py, deadline, &mut look);
-        self.bell.waiting.lock().remove(interest);
+        let mut waiting = self.bell.waiting.lock();
+        waiting.remove(interest);
+        let others_wait = waiting.interest() != Interest::NONE;
+        drop(waiting);
+        if others_wait {
+            // One of them waits for the socket from now on; and something may have come for it while this one was awake.
+            self.bell.wake_all();
+        }
         outcome
     }
 
@@ -85,8 +93,6 @@ impl Shared {
             self.half.net.arm(everybody, Interest::NONE, State::Idle);
             let found = look(py);
             if !matches!(found, Ok(None)) {
-                // What came for others while this one was awake.
-                self.bell.wake_all();
                 return found;
             }
             if deadline.is_over() {
@@ -94,12 +100,7 @@ impl Shared {
             }
             let until = Instant::now() + SIGNALS;
             let until = deadline.0.map_or(until, |at| at.min(until));
-            py.detach(|| {
-                let mut waiting = self.bell.waiting.lock();
-                while waiting.rings == rings
-                    && !self.bell.condition.wait_until(&mut waiting, until).timed_out()
-                {}
-            });
+            py.detach(|| self.bell.wait(&self.half.net, rings, until));
             py.check_signals()?;
             raised(py, self.half.net.check_process())?;
         }

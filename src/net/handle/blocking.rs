@@ -1,0 +1,96 @@
+//! A blocking caller drives its own socket for as long as it waits.
+//!
+//! It takes the socket out of the poller, which would wake the I/O thread for each message. When it has what it waited for it
+//! does not put it back at once, since it will probably come again: the I/O thread does so if it does not.
+
+use std::{
+    net::TcpStream,
+    os::fd::BorrowedFd,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use super::{Connection, OpenLink};
+use crate::net::{
+    poller::{Driven, Side},
+    spin,
+};
+
+impl Connection {
+    /// Reads and writes on this thread until `is_over` says so or the time is up. `wakeup` becomes readable when somebody
+    /// else may have made it so. False, and nothing is done, where this thread cannot drive: there is no socket, or another
+    /// thread does so already.
+    pub fn drive_until(
+        self: &Arc<Self>,
+        wakeup: BorrowedFd<'_>,
+        until: Instant,
+        is_over: impl Fn() -> bool,
+    ) -> bool {
+        if self.has_blocking_driver.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        self.was_lent.store(true, Ordering::Release);
+        let mut drives = false;
+        let mut spin_until = spin::limit().map(|limit| Instant::now() + limit);
+        while let Some((socket, reads)) = self.lend() {
+            drives = true;
+            let now = Instant::now();
+            if is_over() || now >= until {
+                break;
+            }
+            let spins = spin_until.is_some_and(|until| now < until);
+            let patience = if spins { Default::default() } else { until - now };
+            let timeout = Timespec {
+                tv_sec: patience.as_secs() as i64,
+                tv_nsec: i64::from(patience.subsec_nanos()) as _,
+            };
+            let for_socket = if reads { PollFlags::IN } else { PollFlags::empty() };
+            let mut descriptors =
+                [PollFd::new(&*socket, for_socket), PollFd::from_borrowed_fd(wakeup, PollFlags::IN)];
+            let polled = rustix::event::poll(&mut descriptors, Some(&timeout));
+            let is_ready =
+                |place: usize| descriptors.get(place).is_some_and(|ready| !ready.revents().is_empty());
+            if polled.is_err() || is_ready(1) {
+                break; // a signal, or somebody wakes this thread
+            }
+            if is_ready(0) {
+                if !reads {
+                    break; // it has failed while it is not read: whoever writes finds out
+                }
+                self.on_readable(Side::Caller);
+                spin_until = None;
+            }
+        }
+        self.has_blocking_driver.store(false, Ordering::Release);
+        if drives && !self.is_lent.swap(true, Ordering::AcqRel) {
+            let poller = self.link.lock().as_ref().and_then(OpenLink::poller);
+            if let Some(poller) = poller {
+                poller.hold(self.clone());
+            }
+        }
+        drives
+    }
+
+    /// The socket, which nobody else watches from now on, and whether it is to be read.
+    fn lend(&self) -> Option<(Arc<TcpStream>, bool)> {
+        self.link.lock().as_mut().and_then(OpenLink::lend)
+    }
+
+    /// Takes the socket back from callers, unless one waits for it or has done so since this was last asked. Answers
+    /// whether it is to be asked again.
+    pub(super) fn take_back_unused(&self) -> bool {
+        if self.was_lent.swap(false, Ordering::AcqRel) {
+            return true;
+        }
+        self.is_lent.store(false, Ordering::Release);
+        // A caller that waits will say when it is through.
+        if !self.has_blocking_driver.load(Ordering::Acquire)
+            && let Some(open) = &mut *self.link.lock()
+        {
+            open.take_back();
+        }
+        false
+    }
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import timedelta
@@ -83,6 +84,8 @@ class BaseClient(ABC, Generic[ConnectionT]):
         self._native: tuple[Hidden | None, _core.Client] | None = None
         self._reusable: ConnectionCache[ConnectionT] = ConnectionCache()
         self._lock = threading.Lock()
+        self._connections: weakref.WeakSet[ConnectionT] = weakref.WeakSet()
+        self._is_closed = False
 
     def connect(
         self,
@@ -149,6 +152,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
         Raises:
             ValueError: An option has a value that is not accepted, or a reused connection has another one.
             TypeError: An option is of the wrong type, or `handler` has an unknown one.
+            RuntimeError: The client is closed.
         """
         options = ConnectOptions(
             on_result=on_result,
@@ -181,9 +185,9 @@ class BaseClient(ABC, Generic[ConnectionT]):
         noop = options.client_only and self._side == "server"
         client = self._native_client()
         if noop or options.connection_key is None:
-            return self._make(client, app, options, noop=noop)
-        return self._reusable.get_or_make(
-            app, options.connection_key, options, lambda: self._make(client, app, options)
+            return self._own(self._make(client, app, options, noop=noop))
+        return self._own(
+            self._reusable.get_or_make(app, options.connection_key, options, lambda: self._make(client, app, options))
         )
 
     def connect_raw(
@@ -222,6 +226,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
         Raises:
             ValueError: The URL or an option has a value that is not accepted.
             TypeError: An option is of the wrong type.
+            RuntimeError: The client is closed.
         """
         check.url("url", url, "ws", "wss", query=True)
         options = ConnectOptions(
@@ -238,7 +243,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
             max_message_size=max_message_size,
         )
         self._check(options)
-        return self._make(self._native_client(), "raw", options, url=url)
+        return self._own(self._make(self._native_client(), "raw", options, url=url))
 
     def _check(self, options: ConnectOptions) -> None:
         """Refuse what this kind of client cannot do."""
@@ -249,8 +254,23 @@ class BaseClient(ABC, Generic[ConnectionT]):
     ) -> ConnectionT:
         """Make the connection, or one that does nothing (`noop`), or a raw one (`url`)."""
 
+    def _own(self, connection: ConnectionT) -> ConnectionT:
+        """Remember a connection, as one to close with the client."""
+        with self._lock:
+            self._connections.add(connection)
+        return connection
+
+    def _end(self) -> list[ConnectionT]:
+        """Make no more connections; those to close."""
+        with self._lock:
+            self._is_closed = True
+            return list(self._connections)
+
     def _native_client(self) -> _core.Client:
         """The native client of the current credentials; it holds the tokens, so a new key means a new one."""
+        if self._is_closed:
+            message = "the client is closed: make a new one"
+            raise RuntimeError(message)
         credentials = self._options.resolved_credentials()
         hidden = None if credentials is None else Hidden(credentials)
         with self._lock:

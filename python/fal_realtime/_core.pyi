@@ -1,5 +1,6 @@
 """The native half. Private: what users need of it is exported by `fal_realtime`."""
 
+import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, ClassVar, Literal, final
 
@@ -7,7 +8,18 @@ from typing_extensions import Self, disjoint_base
 
 from ._types import ConnectionState, Stats
 
-__all__ = ["Client", "Connection", "ExtType", "LocalServer", "SyncConnection", "decode", "decode_json", "encode"]
+__all__ = [
+    "Client",
+    "Connection",
+    "ExtType",
+    "LocalServer",
+    "SyncConnection",
+    "decode",
+    "decode_json",
+    "encode",
+    "interpreter_id",
+    "method",
+]
 
 @final
 class Client:
@@ -168,6 +180,13 @@ class Connection:
 
     def close(self) -> None:
         """Begin to close with code 1000, from any state; what is not written fails. Calling it again does nothing."""
+
+    @property
+    def _running_callback(self) -> asyncio.Task[Any] | None:
+        """The asynchronous callback that is running."""
+
+    def _is_elsewhere(self) -> bool:
+        """Whether it is bound to another event loop than the running one."""
 
     def _deliver(self) -> bool:
         """Call the callbacks with what is there, a bounded number; whether there is more."""
@@ -499,3 +518,9 @@ def decode(data: bytes | bytearray | memoryview, /) -> Any:
 
 def decode_json(text: str, /) -> Any:
     """Decode one JSON value (RFC 8259). Raises `DecodeError`."""
+
+def interpreter_id() -> int:
+    """The interpreter that this is called in: 0 is the main one."""
+
+def method(native: Callable[..., Any]) -> Any:
+    """An object that is called like `native`, an unbound method, and whose attributes can be set."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import threading
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import Any, Protocol
+
+from ._threads import start_thread
 
 
 class Completer(Protocol):
@@ -34,7 +35,7 @@ def call_in_thread(provider: Callable[[str], Any], argument: str, context: Conte
         except BaseException as error:  # noqa: BLE001 - whatever it is, the waiting connection must hear of it
             completer.set_error(error)
 
-    threading.Thread(target=run, name="fal-realtime-token-provider", daemon=True).start()
+    start_thread(run, "fal-realtime-token-provider")
 
 
 class CallOnLoop:

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pyo3::prelude::*;
+use pyo3::{ffi, prelude::*};
 
 use crate::net::{gate, runtime};
 
@@ -19,6 +19,7 @@ mod half;
 mod lent;
 mod line;
 mod local_server;
+mod method;
 mod operation;
 mod options;
 mod raise;
@@ -45,10 +46,19 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<client::Client>()?;
     module.add_class::<connection::Connection>()?;
     module.add_class::<sync::SyncConnection>()?;
+    module.add_function(wrap_pyfunction!(method::method, module)?)?;
+    module.add_function(wrap_pyfunction!(interpreter_id, module)?)?;
     operation::install_am_send(module.py())?;
     let at_exit = wrap_pyfunction!(_shutdown, module)?;
     module.py().import("atexit")?.call_method1("register", (at_exit,))?;
     Ok(())
+}
+
+/// The interpreter that this is called in: 0 is the main one.
+#[pyfunction]
+fn interpreter_id(_py: Python<'_>) -> i64 {
+    // SAFETY: the GIL is held, and whoever holds it has an interpreter.
+    unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) }
 }
 
 /// Stops the I/O threads. Nothing touches Python afterwards.

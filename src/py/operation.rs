@@ -5,7 +5,7 @@
 
 use parking_lot::Mutex;
 use pyo3::{
-    exceptions::{PyRuntimeError, PyStopIteration, PyValueError},
+    exceptions::{PyException, PyRuntimeError, PyStopIteration, PyValueError},
     intern,
     prelude::*,
 };
@@ -40,6 +40,14 @@ pub(super) enum Kind {
         failed_before: Option<u64>,
     },
     Closed,
+    /// What went wrong at the call. It is raised where the call is awaited, as by any coroutine.
+    Failed(Box<Failed>),
+}
+
+/// An operation that failed before it began, by the name of its method.
+pub(super) struct Failed {
+    name: &'static str,
+    error: Option<PyErr>,
 }
 
 /// A message that is sent, and the answer to it.
@@ -52,6 +60,31 @@ pub(super) struct Request {
 }
 
 impl Kind {
+    /// The operation `name`, or its failure.
+    pub(super) fn or_failed(py: Python<'_>, name: &'static str, kind: PyResult<Self>) -> PyResult<Self> {
+        kind.or_else(|error| {
+            // Ctrl-C and its like wait for nobody.
+            if !error.is_instance_of::<PyException>(py) {
+                return Err(error);
+            }
+            Ok(Self::Failed(Box::new(Failed { name, error: Some(error) })))
+        })
+    }
+
+    /// The method that it is of.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Send(_) => "send",
+            Self::Request(_) => "request",
+            Self::Receive { iterate: false } => "recv",
+            Self::Receive { iterate: true } => "__anext__",
+            Self::Open { .. } => "open",
+            Self::Drain { .. } => "drain",
+            Self::Closed => "wait_closed",
+            Self::Failed(failed) => failed.name,
+        }
+    }
+
     pub(super) fn request(message: Outgoing, id: String, timeout: Option<f64>) -> PyResult<Self> {
         if timeout.is_some_and(|timeout| timeout.is_nan() || timeout < 0.0) {
             return Err(PyValueError::new_err("timeout must be a number of seconds of at least 0, or None"));
@@ -194,7 +227,7 @@ impl Operation {
         let step = match stage {
             Stage::Done | Stage::Running => {
                 this.inner.lock().stage = Stage::Done;
-                return Err(PyRuntimeError::new_err("this operation was awaited already"));
+                return Err(awaited_already());
             }
             Stage::Decoding(decoding) => this.decoding(py, decoding, None),
             // The loop's other tasks have a turn first.
@@ -268,6 +301,10 @@ impl Operation {
     }
 }
 
+fn awaited_already() -> PyErr {
+    PyRuntimeError::new_err("this operation was awaited already")
+}
+
 /// What a step is in the iterator protocol.
 fn yielded(step: Step) -> PyResult<Py<PyAny>> {
     match step {
@@ -277,16 +314,12 @@ fn yielded(step: Step) -> PyResult<Py<PyAny>> {
 }
 
 impl Drop for Operation {
-    /// As with coroutines: a message that was never sent is a mistake that should be seen.
+    /// As with coroutines: what was never awaited was never done, which is a mistake that should be seen.
     fn drop(&mut self) {
         let inner = self.inner.get_mut();
-        let unsent = match &inner.kind {
-            Kind::Send(message) => message.is_some(),
-            Kind::Request(request) => request.message.is_some(),
-            _ => false,
-        };
-        if unsent && matches!(inner.stage, Stage::Fresh) {
-            let _ = Python::try_attach(warning::never_awaited);
+        if matches!(inner.stage, Stage::Fresh) {
+            let name = inner.kind.name();
+            let _ = Python::try_attach(|py| warning::never_awaited(py, name));
         }
         // A coroutine that nobody will resume is closed; else it would be called out of its line, and never come.
         if matches!(inner.stage, Stage::Waiting(..) | Stage::Decoding(_)) {

@@ -49,11 +49,13 @@ impl SyncConnection {
         Ok(Self { shared: Arc::new(Shared { half, bell }) })
     }
 
+    /// The app id with its path, such as `fal-ai/fast-lcm-diffusion/realtime`; in raw mode the URL without its query.
     #[getter]
     fn app(&self) -> &str {
         &self.shared.half.app
     }
 
+    /// What the connection is doing: a `ConnectionState`.
     #[getter]
     fn state(&self, py: Python<'_>) -> PyResult<&'static str> {
         raised(py, self.shared.half.net.check_process())?;

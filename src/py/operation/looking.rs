@@ -6,7 +6,7 @@ use pyo3::{
     prelude::*,
 };
 
-use super::{Kind, Operation, Request, Step, waiting::Place};
+use super::{Kind, Operation, Request, Step, awaited_already, waiting::Place};
 use crate::{
     core::{
         inbox::Item,
@@ -151,6 +151,7 @@ impl Operation {
                     Some(outcome) => raised(py, outcome).map(|()| Looked::Found(py.None())),
                 }
             }
+            Kind::Failed(failed) => Err(failed.error.take().unwrap_or_else(awaited_already)),
             Kind::Closed => match net.state() {
                 State::Closed => Ok(Looked::Found(py.None())),
                 _ => Ok(Looked::Wait(Place::Closers)),

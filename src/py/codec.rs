@@ -17,11 +17,29 @@ pub(super) mod timestamp;
 /// How deep containers may nest, in messages of both directions. The outermost container is level 1.
 pub(super) const MAX_DEPTH: usize = 256;
 
-/// Encodes `value` as one msgpack object. Raises `EncodeError`.
+/// Encode `value` as one msgpack object.
+#[pyfunction]
+#[pyo3(signature = (value, /, *, default = None, timestamps = false))]
+fn encode<'py>(
+    value: &Bound<'py, PyAny>,
+    default: Option<&Bound<'py, PyAny>>,
+    timestamps: bool,
+) -> PyResult<Bound<'py, PyBytes>> {
+    encoding::encode_for_any(value, default, timestamps)
+}
+
+/// Encode `value` as a connection encodes its inputs. Raises `EncodeError`.
 #[pyfunction]
 #[pyo3(signature = (value, /))]
-fn encode<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+fn encode_input<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     encoding::encode_to_bytes(value)
+}
+
+/// Encode `value` as Python's `msgpack.packb` does. Raises what that raises.
+#[pyfunction]
+#[pyo3(signature = (value, /))]
+fn encode_as_packer<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    encoding::encode_as_packer(value)
 }
 
 /// Decodes `data`, a bytes-like object that holds exactly one msgpack object. Raises `DecodeError`.
@@ -48,6 +66,8 @@ fn decode_json(py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<Py<PyAny>
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(encode, module)?)?;
+    module.add_function(wrap_pyfunction!(encode_input, module)?)?;
+    module.add_function(wrap_pyfunction!(encode_as_packer, module)?)?;
     module.add_function(wrap_pyfunction!(decode, module)?)?;
     module.add_function(wrap_pyfunction!(decode_json, module)?)?;
     module.add_class::<ext::ExtType>()

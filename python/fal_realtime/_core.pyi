@@ -15,8 +15,11 @@ __all__ = [
     "LocalServer",
     "SyncConnection",
     "decode",
+    "decode_as_packer",
     "decode_json",
     "encode",
+    "encode_as_packer",
+    "encode_input",
     "interpreter_id",
     "method",
 ]
@@ -510,14 +513,39 @@ class LocalServer:
     def mints(self) -> list[tuple[str, str, str | None, int]]:
         """The newest token requests: path, body, target URL, status."""
 
-def encode(value: Any, /) -> bytes:
-    """Encode one msgpack object. Raises `EncodeError`."""
+def encode(value: Any, /, *, default: Callable[[Any], Any] | None = None, timestamps: bool = False) -> bytes:
+    """Encode `value` as one msgpack object; `fal_realtime.msgpack` says what becomes of which type.
+
+    Args:
+        value: What to encode.
+        default: Called with each value that has no form of its own; what it returns is encoded in its place. What it
+            raises is raised.
+        timestamps: Encode aware `datetime` objects as timestamp extensions, and refuse naive ones. By default both are
+            str in ISO 8601, which a typed app of fal accepts.
+
+    Raises:
+        EncodeError: A value cannot be encoded; it says where it is.
+    """
+
+def encode_input(value: Any, /) -> bytes:
+    """Encode `value` as a connection does its inputs. Raises `EncodeError`."""
+
+def encode_as_packer(value: Any, /) -> bytes:
+    """Encode `value` as Python's `msgpack.packb` does. Raises what that raises."""
 
 def decode(data: bytes | bytearray | memoryview, /) -> Any:
-    """Decode one msgpack object. Raises `DecodeError`."""
+    """Decode `data`, which holds exactly one msgpack object; `fal_realtime.msgpack` says what becomes of which type.
+
+    Raises:
+        DecodeError: It is not msgpack, is cut off, goes on after the object, nests deeper than 256 levels, or would
+            become more Python objects than 64 MiB and 16 times its own length.
+    """
+
+def decode_as_packer(data: bytes, /) -> Any:
+    """Decode a valid `data` as Python's `msgpack.unpackb` does. Raises `DecodeError`."""
 
 def decode_json(text: str, /) -> Any:
-    """Decode one JSON value (RFC 8259). Raises `DecodeError`."""
+    """Decode one JSON value (RFC 8259); like Python's `json` it takes `NaN` and `Infinity`. Raises `DecodeError`."""
 
 def interpreter_id() -> int:
     """The interpreter that this is called in: 0 is the main one."""

@@ -42,16 +42,6 @@ pub(super) enum Verdict {
     SessionOver,
 }
 
-/// fal's text messages are JSON objects; another JSON value is neither a result nor a control message.
-fn object_text(text: &str) -> Inbound<'_> {
-    match classify_text(text) {
-        Inbound::Result { .. } if !text.trim_start().starts_with('{') => {
-            Inbound::Malformed { why: "it is JSON, but not an object" }
-        }
-        inbound => inbound,
-    }
-}
-
 /// The arrivals of one read.
 pub(super) struct Intake {
     dialect: Dialect,
@@ -85,7 +75,7 @@ impl Intake {
             (_, Kind::Text) => {
                 let text = std::str::from_utf8(&payload).unwrap_or_default();
                 match self.dialect {
-                    Dialect::Fal => object_text(text),
+                    Dialect::Fal => classify_text(text),
                     _ => control_text(text).unwrap_or_else(|| self.custom(&payload)),
                 }
             }

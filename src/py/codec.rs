@@ -42,7 +42,7 @@ fn encode_as_packer<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyByt
     encoding::encode_as_packer(value)
 }
 
-/// Decodes `data`, a bytes-like object that holds exactly one msgpack object. Raises `DecodeError`.
+/// Decode `data`, a bytes-like object that holds exactly one msgpack object. Raises `DecodeError`.
 #[pyfunction]
 #[pyo3(signature = (data, /))]
 fn decode(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
@@ -54,7 +54,14 @@ fn decode(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
     decoding::decode(py, &copy)
 }
 
-/// Decodes `text`, one JSON value (RFC 8259). Raises `DecodeError`.
+/// Decode `data`, which was found valid, as Python's `msgpack.unpackb` does.
+#[pyfunction]
+#[pyo3(signature = (data, /))]
+fn decode_as_packer(py: Python<'_>, data: &Bound<'_, PyBytes>) -> PyResult<Py<PyAny>> {
+    decoding::decode_as_packer(py, data.as_bytes())
+}
+
+/// Decode `text`, one JSON value (RFC 8259). Raises `DecodeError`.
 #[pyfunction]
 #[pyo3(signature = (text, /))]
 fn decode_json(py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<Py<PyAny>> {
@@ -69,6 +76,7 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(encode_input, module)?)?;
     module.add_function(wrap_pyfunction!(encode_as_packer, module)?)?;
     module.add_function(wrap_pyfunction!(decode, module)?)?;
+    module.add_function(wrap_pyfunction!(decode_as_packer, module)?)?;
     module.add_function(wrap_pyfunction!(decode_json, module)?)?;
     module.add_class::<ext::ExtType>()
 }

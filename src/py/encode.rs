@@ -41,7 +41,8 @@ const REQUEST_ID: &str = "request_id";
 /// Raises `EncodeError`, or whatever the Python code raised that was run for a value (`model_dump`, a property).
 pub(crate) fn encode(py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Payload> {
     let mut scratch: Scratch = [MaybeUninit::uninit(); _];
-    let mut encoder = Encoder::new(Writer::new(py, Target::Payload, &mut scratch), value.as_borrowed(), Rules::APP);
+    let mut encoder =
+        Encoder::new(Writer::new(py, Target::Payload, &mut scratch), value.as_borrowed(), Rules::APP);
     let outcome = encoder.root();
     finish(py, outcome, || Ok(encoder.writer.into_payload()))
 }
@@ -56,7 +57,8 @@ pub(crate) fn encode_with_request_id(
     request_id: &str,
 ) -> PyResult<(Payload, String)> {
     let mut scratch: Scratch = [MaybeUninit::uninit(); _];
-    let mut encoder = Encoder::new(Writer::new(py, Target::Payload, &mut scratch), value.as_borrowed(), Rules::APP);
+    let mut encoder =
+        Encoder::new(Writer::new(py, Target::Payload, &mut scratch), value.as_borrowed(), Rules::APP);
     let mut write = || {
         let mut dict = top_level_dict(value)?;
         let own = own_request_id(&mut dict)?;

@@ -66,9 +66,6 @@ pub(super) fn convert<'py>(value: &Bound<'py, PyAny>, timestamps: bool) -> Outco
     if value.is_instance(enum_class(py)?)? {
         return Ok(Converted::Value(value.getattr(intern!(py, "value"))?));
     }
-    if let Some(model) = models::convert(value)? {
-        return Ok(model);
-    }
     match classes::of(&value.get_type())? {
         Class::Text => return Ok(Converted::Value(value.str()?.into_any())),
         Class::Attribute(name) => return Ok(Converted::Value(value.getattr(name)?)),
@@ -88,6 +85,9 @@ pub(super) fn convert<'py>(value: &Bound<'py, PyAny>, timestamps: bool) -> Outco
         // Not by the buffer protocol either, which NumPy's scalars have.
         Class::Formless => return Err(not_encodable(value)),
         Class::Unknown => {}
+    }
+    if let Some(model) = models::convert(value)? {
+        return Ok(model);
     }
     if let Some(builtin) = builtin_subclass(value)? {
         return Ok(builtin);
@@ -211,9 +211,7 @@ fn ext<'py>(value: &Bound<'py, PyAny>, code: &str, data: &str) -> Outcome<Conver
     let data = match data.cast_into::<PyBytes>() {
         Ok(bytes) => Ok(bytes),
         Err(other) => match Buffer::of(&other.into_inner())? {
-            Some(buffer) => {
-                PyBytes::new_with(value.py(), buffer.len(), |to| buffer.copy_to(to.as_mut_ptr()))
-            }
+            Some(buffer) => PyBytes::new_with(value.py(), buffer.len(), |to| buffer.copy_to(to.as_mut_ptr())),
             None => return Err(not_encodable(value)),
         },
     }?;

@@ -295,9 +295,10 @@ fn at_entry(failure: Failure, dict: &Bound<'_, PyDict>, position: usize) -> Fail
 fn not_a_key(key: &Bound<'_, PyAny>, dialect: Dialect) -> Failure {
     let accepted = if dialect == Dialect::Any { "a str or another scalar" } else { "str" };
     match key.get_type().qualname() {
-        Ok(kind) => {
-            Failure::refused(format!("map keys must be {accepted}; {} is of type '{kind}'", convert::shown(key)))
-        }
+        Ok(kind) => Failure::refused(format!(
+            "map keys must be {accepted}; {} is of type '{kind}'",
+            convert::shown(key)
+        )),
         Err(error) => error.into(),
     }
 }

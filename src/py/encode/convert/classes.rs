@@ -73,9 +73,7 @@ fn named(name: &[u8]) -> Option<(&'static [&'static str], Class)> {
         b"Url" | b"MultiHostUrl" => (&["pydantic_core", "pydantic_core._pydantic_core"], Class::Text),
         b"URL" => (&["yarl", "yarl._url", "httpx", "httpx._urls"], Class::Text),
         b"_SecretBase" | b"SecretStr" | b"SecretBytes" => (PYDANTIC, Class::Secret),
-        b"ExtType" => {
-            (&["msgpack", "msgpack.ext", LOCAL_VALUES], Class::Ext { code: "code", data: "data" })
-        }
+        b"ExtType" => (&["msgpack", "msgpack.ext", LOCAL_VALUES], Class::Ext { code: "code", data: "data" }),
         b"Timestamp" => (&["msgpack", "msgpack.ext", LOCAL_VALUES], Class::Timestamp),
         b"Ext" => (&["msgspec.msgpack", "msgspec._core"], Class::Ext { code: "code", data: "data" }),
         b"ndarray" => (NUMPY, Class::NumpyArray),

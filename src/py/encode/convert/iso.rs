@@ -6,7 +6,8 @@ use pyo3::{
     intern,
     prelude::*,
     types::{
-        PyDate, PyDateAccess, PyDateTime, PyDelta, PyDeltaAccess, PyTime, PyTimeAccess, PyTzInfo, PyTzInfoAccess,
+        PyDate, PyDateAccess, PyDateTime, PyDelta, PyDeltaAccess, PyTime, PyTimeAccess, PyTzInfo,
+        PyTzInfoAccess,
     },
 };
 
@@ -47,11 +48,11 @@ pub(super) fn duration(value: &Bound<'_, PyDelta>) -> String {
     if days < 0 {
         // `timedelta` keeps days below zero and the rest above.
         text.push('-');
-        let total = (days * DAY + seconds) * 1_000_000 + micros;
-        let total = total.unsigned_abs();
-        micros = (total % 1_000_000) as i64;
-        let total = (total / 1_000_000) as i64;
-        (days, seconds) = (total / DAY, total % DAY);
+        let (mut below, mut fraction) = (-(days * DAY + seconds), -micros);
+        if fraction < 0 {
+            (below, fraction) = (below - 1, fraction + 1_000_000);
+        }
+        (days, seconds, micros) = (below / DAY, below % DAY, fraction);
     }
     text.push('P');
     let mut push = |number: i64, unit: char| {

@@ -59,7 +59,7 @@ PYTHON_DEFAULTS = {
     "ping_timeout": 20,
     "close_timeout": 10,
     "max_message_size": 64 * 1024 * 1024,
-    "throttle_interval": 128,
+    "throttle_interval": None,
     "max_buffering": None,
     "client_only": False,
 }

@@ -145,6 +145,7 @@ async def test_with_a_proxy_url_the_token_request_goes_there_and_names_the_real_
         [mint] = front.mints
         assert mint.path == "/api/fal/proxy"
         assert mint.headers["x-fal-target-url"] == f"{peer.rest_url}/tokens/"
+        assert "authorization" not in mint.headers, "it adds the key that it has"
         assert (peer.mints, front.sessions) == ([], [])
 
 

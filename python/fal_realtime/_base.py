@@ -14,7 +14,6 @@ from . import _checks as check, _core
 from ._options import (
     DEFAULT_MAX_MESSAGE_SIZE,
     DEFAULT_RECONNECT,
-    DEFAULT_THROTTLE_INTERVAL,
     ClientOptions,
     ConnectOptions,
     Hidden,
@@ -52,22 +51,25 @@ class BaseClient(ABC, Generic[ConnectionT]):
         ssl: str | PathLike[str] | InsecureForLocalTests | None = None,
         user_agent: str | None = None,
         side: Side | None = None,
+        allow_cleartext: bool = False,
     ) -> None:
         """Check the options; nothing is opened, and no event loop is needed.
 
         Args:
-            credentials: The key (`key_id:key_secret`), or a callable that gives it, asked at each `connect`. Default:
-                the environment's FAL_KEY, else FAL_KEY_ID and FAL_KEY_SECRET joined with a colon. Not needed where a
-                `token_provider` is given.
+            credentials: The key (`key_id:key_secret`; white space around it is ignored), or a callable that gives it,
+                asked at each `connect`. Default: the environment's FAL_KEY, else FAL_KEY_ID and FAL_KEY_SECRET joined
+                with a colon. Not needed where a `token_provider` is given.
             base_url: Where the WebSocket goes. Default: `wss://$FAL_RUN_HOST` if that is set, else `wss://fal.run`.
             rest_url: Where tokens are requested.
             token_path: The path of the token request below `rest_url`.
             proxy: A network proxy for both, such as `http://user:password@host:3128` or `socks5://host:1080`.
             trust_env: Without `proxy`, use that of HTTPS_PROXY, ALL_PROXY and NO_PROXY.
             proxy_url: Your own server that adds the key to token requests, as for the TypeScript client: it gets the
-                request with the real address in `x-fal-target-url`. The WebSocket does not go there.
+                request with the real address in `x-fal-target-url`, and no key. The WebSocket does not go there.
             ssl: A PEM file of CA certificates instead of the system's, or `InsecureForLocalTests()`.
             user_agent: The `User-Agent` of all requests. Default: `fal-realtime/<version> (python)`.
+            allow_cleartext: The key may go to another machine without TLS: to a `rest_url` of `http://`, or with
+                `use_jwt=False` to a `base_url` of `ws://`.
             side: "client" or "server": where `client_only=True` connects nothing. Default: FAL_REALTIME_SIDE, else
                 "client".
 
@@ -76,7 +78,17 @@ class BaseClient(ABC, Generic[ConnectionT]):
             TypeError: An option is of the wrong type.
         """
         self._options = ClientOptions(
-            credentials, base_url, rest_url, token_path, proxy, trust_env, proxy_url, ssl, user_agent, side
+            credentials,
+            base_url,
+            rest_url,
+            token_path,
+            proxy,
+            trust_env,
+            proxy_url,
+            ssl,
+            user_agent,
+            side,
+            allow_cleartext,
         )
         self._side = self._options.resolved_side()
         self._base_url = self._options.resolved_base_url()
@@ -96,7 +108,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
         on_error: ErrorCallback | None = None,
         connection_key: str | None = None,
         client_only: bool = False,
-        throttle_interval: float | timedelta = DEFAULT_THROTTLE_INTERVAL,
+        throttle_interval: float | timedelta | None = None,
         max_buffering: int | None = None,
         path: str | None = None,
         encode_message: MessageEncoder | None = None,
@@ -127,8 +139,9 @@ class BaseClient(ABC, Generic[ConnectionT]):
                 callbacks (in the contextvars of that `connect`), until it is closed. The client keeps it: close it when
                 it is done.
             client_only: On the server side (see `side`), give a connection that does nothing.
-            throttle_interval: Milliseconds (or a `timedelta`) between two sends; of the inputs in between the latest
-                is sent. 0 sends all.
+            throttle_interval: **Milliseconds** (0, or 1 to 3,600,000), or a `timedelta`, between two sends; of the
+                inputs in between the latest is sent. 0 sends all. Default: 128 for `send_nowait`, which is the
+                TypeScript client's `send`, and none for `send`. `request` is never throttled.
             max_buffering: From 1 to 60: the server's buffer **and** the local ones, which then drop the oldest.
                 Default: the app's own choice, and nothing is dropped here.
             path: The path after the app id. Default: `/realtime`.
@@ -182,6 +195,8 @@ class BaseClient(ABC, Generic[ConnectionT]):
         if handler is not None:
             options = options.merged_with(handler)
         self._check(options)
+        if not options.use_jwt:
+            self._options.check_key_in_handshake()
         noop = options.client_only and self._side == "server"
         client = self._native_client()
         if noop or options.connection_key is None:

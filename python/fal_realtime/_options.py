@@ -30,13 +30,19 @@ from ._types import (
 )
 
 DEFAULT_THROTTLE_INTERVAL = 128
-"""Milliseconds, as in the TypeScript client."""
+"""Milliseconds, as in the TypeScript client; for `send_nowait`, which is its `send`."""
+
+_HOUR = 3_600_000
+"""Milliseconds; what is longer is a mistake about the unit."""
 
 DEFAULT_MAX_MESSAGE_SIZE = 64 * 1024 * 1024
 """Bytes."""
 
 DEFAULT_TOKEN_EXPIRATION = 120.0
 """Seconds; what the default token request asks for."""
+
+PROCESS_SETTINGS = (("FAL_REALTIME_IO_THREADS", 1, 64), ("FAL_REALTIME_SPIN_US", 0, 10_000))
+"""The variables that the native half reads, with their bounds."""
 
 _DEFAULT_RUN_HOST = "fal.run"
 
@@ -111,13 +117,17 @@ class Callbacks:
         return {entry.name: getattr(self, entry.name) for entry in fields(Callbacks)}
 
 
+class _Milliseconds(float):
+    """What a timedelta came to: nobody has mistaken the unit."""
+
+
 @dataclass(frozen=True)
 class ConnectOptions(Callbacks):
     """The options of `connect`; they are described there."""
 
     connection_key: str | None = None
     client_only: bool = False
-    throttle_interval: float | timedelta = DEFAULT_THROTTLE_INTERVAL
+    throttle_interval: float | timedelta | None = None
     max_buffering: int | None = None
     path: str | None = None
     encode_message: MessageEncoder | None = None
@@ -144,7 +154,8 @@ class ConnectOptions(Callbacks):
             check.callable_or_none(name, getattr(self, name))
         if isinstance(self.throttle_interval, timedelta):
             # In one unit, so that equal intervals are equal options.
-            object.__setattr__(self, "throttle_interval", self.throttle_interval / timedelta(milliseconds=1))
+            milliseconds = _Milliseconds(self.throttle_interval / timedelta(milliseconds=1))
+            object.__setattr__(self, "throttle_interval", milliseconds)
         self._throttle_seconds()
         if self.max_buffering is not None:
             check.integer("max_buffering", self.max_buffering, at_least=1, at_most=60)
@@ -175,6 +186,7 @@ class ConnectOptions(Callbacks):
             "path": self.path,
             "max_buffering": self.max_buffering,
             "throttle_interval": self._throttle_seconds(),
+            "throttle_send": self.throttle_interval is not None,
             "use_jwt": self.use_jwt,
             "streaming": self.streaming,
             "open_timeout": float(self.open_timeout),
@@ -191,8 +203,16 @@ class ConnectOptions(Callbacks):
         }
 
     def _throttle_seconds(self) -> float:
-        expected = "a number of milliseconds or a timedelta"
-        return check.not_negative("throttle_interval", self.throttle_interval, expected) / 1000
+        interval = DEFAULT_THROTTLE_INTERVAL if self.throttle_interval is None else self.throttle_interval
+        expected = "a number of milliseconds, a timedelta or None"
+        milliseconds = check.not_negative("throttle_interval", interval, expected)
+        if not isinstance(interval, _Milliseconds) and (0 < milliseconds < 1 or milliseconds > _HOUR):
+            message = (
+                f"throttle_interval is in milliseconds: it must be 0 or from 1 to {_HOUR}, not {interval!r}; "
+                "a timedelta has its own unit"
+            )
+            raise ValueError(message)
+        return milliseconds / 1000
 
     def _token_expiration(self) -> float | None:
         if self.token_expiration_seconds is not None:
@@ -259,12 +279,16 @@ class ClientOptions:
     ssl: str | os.PathLike[str] | InsecureForLocalTests | None = None
     user_agent: str | None = None
     side: Side | None = None
+    allow_cleartext: bool = False
 
     def __post_init__(self) -> None:
-        if self.credentials is not None and not callable(self.credentials):
-            check.secret("credentials", self.credentials, "a str such as 'key_id:key_secret', or a callable giving one")
+        if self.credentials is not None and not callable(self.credentials) and not isinstance(self.credentials, Hidden):
+            object.__setattr__(self, "credentials", Hidden(check.key("credentials", self.credentials)))
+        check.boolean("allow_cleartext", self.allow_cleartext)
         check.url("base_url", self.resolved_base_url(), "ws", "wss")
         check.url("rest_url", self.rest_url, "http", "https")
+        if self.rest_url.startswith("http://"):
+            self._check_cleartext("rest_url", self.rest_url)
         if not check.text("token_path", self.token_path).startswith("/"):
             message = f"token_path must start with '/', as in '/tokens/', not {self.token_path!r}"
             raise ValueError(message)
@@ -276,7 +300,9 @@ class ClientOptions:
         self._ca_file()
         check.header_value("user_agent", self.user_agent)
         self.resolved_side()
-        for name in ("credentials", "proxy", "proxy_url"):
+        for name, at_least, at_most in PROCESS_SETTINGS:
+            check.environment_integer(name, at_least=at_least, at_most=at_most)
+        for name in ("proxy", "proxy_url"):
             if isinstance(value := getattr(self, name), str):
                 object.__setattr__(self, name, Hidden(value))
 
@@ -295,13 +321,28 @@ class ClientOptions:
 
     def resolved_credentials(self) -> str | None:
         """The key: explicit, else FAL_KEY, else FAL_KEY_ID and FAL_KEY_SECRET joined with a colon."""
-        if callable(self.credentials):
-            name, key = "what the credentials callable returns", self.credentials()
-        else:
-            name, key = "the key from the environment", _revealed(self.credentials) or credentials_from_env()
-        if key is not None:
-            check.secret(name, key, "a str of printable ASCII, such as 'key_id:key_secret'")
-        return key
+        if self.credentials is None:
+            return credentials_from_env()
+        if isinstance(self.credentials, Hidden):
+            return self.credentials.reveal()
+        if not callable(self.credentials):
+            return check.key("credentials", self.credentials)
+        key = self.credentials()
+        return None if key is None else check.key("what the credentials callable returns", key)
+
+    def check_key_in_handshake(self) -> None:
+        """The key itself may go to `base_url`, as with `use_jwt=False`."""
+        if (base_url := self.resolved_base_url()).startswith("ws://"):
+            self._check_cleartext("base_url, with use_jwt=False,", base_url)
+
+    def _check_cleartext(self, name: str, address: str) -> None:
+        if self.allow_cleartext or check.is_this_machine(address):
+            return
+        message = (
+            f"{name} would send the key in clear text to another machine: use TLS, or say allow_cleartext=True if the "
+            "way there is safe"
+        )
+        raise ValueError(message)
 
     def resolved_base_url(self) -> str:
         """`base_url`, else `wss://$FAL_RUN_HOST`, else fal's own."""
@@ -335,9 +376,11 @@ class ClientOptions:
 def credentials_from_env() -> str | None:
     """FAL_KEY, else FAL_KEY_ID and FAL_KEY_SECRET joined with a colon, else None."""
     if key := os.environ.get("FAL_KEY"):
-        return key
+        return check.key("FAL_KEY", key)
     key_id, secret = os.environ.get("FAL_KEY_ID"), os.environ.get("FAL_KEY_SECRET")
-    return f"{key_id}:{secret}" if key_id and secret else None
+    if not (key_id and secret):
+        return None
+    return f"{check.key('FAL_KEY_ID', key_id)}:{check.key('FAL_KEY_SECRET', secret)}"
 
 
 def _side_from_env() -> tuple[str, Any]:

@@ -10,6 +10,9 @@ from typing import Any, Protocol
 
 from ._threads import start_thread
 
+_MAX_TOKEN = 16 * 1024
+"""Characters: servers take no longer addresses, most of them half of that."""
+
 
 class Completer(Protocol):
     """The native end that waits for the token."""
@@ -88,6 +91,9 @@ def _checked(token: object) -> str:
     if isinstance(token, str):
         if not token:
             message = "token_provider must not return an empty str"
+            raise ValueError(message)
+        if len(token) > _MAX_TOKEN:
+            message = f"token_provider returned a token of {len(token)} characters; at most {_MAX_TOKEN} fit an address"
             raise ValueError(message)
         return token
     if inspect.iscoroutine(token):

@@ -45,7 +45,7 @@ impl Weigh for Outgoing {
 pub enum Lane {
     /// Through the throttle: a newer message may take its place.
     Throttled,
-    /// Straight to the ring: a request's message is nobody's predecessor.
+    /// Straight to the ring, behind what the throttle holds: that is older, and goes now.
     Direct,
 }
 
@@ -117,6 +117,17 @@ impl Outbox {
 
     /// Takes a message, or gives it back when there is no room.
     pub fn accept(&mut self, now: Instant, message: Outgoing, lane: Lane) -> Result<Accepted, Outgoing> {
+        let mut displaced = Vec::new();
+        if lane == Lane::Direct
+            && let Some(held) = self.throttle.peek()
+        {
+            let weight = held.weight();
+            if !self.has_room(weight) {
+                self.refused = weight;
+                return Err(message);
+            }
+            displaced = self.throttle.release(now).map(|held| self.queue(held)).unwrap_or_default();
+        }
         if !self.has_room(message.weight()) {
             self.refused = message.weight();
             return Err(message);
@@ -124,18 +135,16 @@ impl Outbox {
         self.refused = 0;
         self.accepted += 1;
         if lane == Lane::Direct {
-            return Ok(self.queue(message));
+            displaced.extend(self.queue(message));
+            return Ok(Accepted::Queued(displaced));
         }
         // A held message whose time has come goes first: it is older.
-        let displaced = self.tick(now);
+        displaced.extend(self.tick(now));
         match self.throttle.offer(now, message) {
-            Offer::Pass(message) => Ok(match self.queue(message) {
-                Accepted::Queued(mut more) => {
-                    more.extend(displaced);
-                    Accepted::Queued(more)
-                }
-                Accepted::Held => Accepted::Held,
-            }),
+            Offer::Pass(message) => {
+                displaced.extend(self.queue(message));
+                Ok(Accepted::Queued(displaced))
+            }
             Offer::Held => Ok(Accepted::Held),
             Offer::Replaced(_older) => {
                 self.coalesced += 1;
@@ -144,17 +153,18 @@ impl Outbox {
         }
     }
 
-    fn queue(&mut self, message: Outgoing) -> Accepted {
+    /// Puts a message into the ring; the requests whose messages it displaced.
+    fn queue(&mut self, message: Outgoing) -> Vec<RequestKey> {
         match self.ring.push(message) {
-            Pushed::Stored => Accepted::Queued(Vec::new()),
+            Pushed::Stored => Vec::new(),
             Pushed::Displaced(older) => {
                 self.dropped += older.len() as u64;
-                Accepted::Queued(older.into_iter().filter_map(|message| message.request).collect())
+                older.into_iter().filter_map(|message| message.request).collect()
             }
             // Not reached behind `has_room`; if it were, the message would be kept, not lost.
             Pushed::Refused(message) => {
                 self.ring.push_front(message);
-                Accepted::Queued(Vec::new())
+                Vec::new()
             }
         }
     }
@@ -184,10 +194,7 @@ impl Outbox {
         }
         let Some(message) = self.throttle.due(now) else { return Vec::new() };
         if self.has_room(message.weight()) {
-            match self.queue(message) {
-                Accepted::Queued(displaced) => displaced,
-                Accepted::Held => Vec::new(),
-            }
+            self.queue(message)
         } else {
             // It keeps its place until the ring has room; a newer one may still replace it.
             if self.throttle.restore(message).is_some() {

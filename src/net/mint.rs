@@ -37,7 +37,7 @@ pub struct MintConfig {
     pub url: String,
     /// Where the request is sent instead, with the endpoint in the header `x-fal-target-url`.
     pub proxy_url: Option<String>,
-    /// What goes behind `Authorization: Key`; `None` where `proxy_url` adds it.
+    /// What goes behind `Authorization: Key`, but not to `proxy_url`, which adds it.
     pub credentials: Option<Secret>,
     /// The `User-Agent` header.
     pub user_agent: String,
@@ -150,7 +150,9 @@ impl Prepared {
             })
         };
         let mut headers = vec![(header::USER_AGENT, value("the user agent", &config.user_agent)?)];
-        if let Some(credentials) = &config.credentials {
+        // A proxy adds the key that it has: ours is none of its business.
+        let credentials = config.credentials.as_ref().filter(|_| config.proxy_url.is_none());
+        if let Some(credentials) = credentials {
             let mut authorization = value("the credentials", &format!("Key {}", credentials.expose()))?;
             authorization.set_sensitive(true);
             headers.push((header::AUTHORIZATION, authorization));

@@ -12,6 +12,7 @@ use std::{
 
 use pyo3::{exceptions::PySystemError, ffi, prelude::*, sync::PyOnceLock, types::PyType};
 
+// SAFETY: the declaration is that of CPython's documentation, for all versions.
 unsafe extern "C" {
     /// <https://docs.python.org/3/c-api/method.html#c.PyMethod_New>; PyO3 does not declare it.
     fn PyMethod_New(function: *mut ffi::PyObject, instance: *mut ffi::PyObject) -> *mut ffi::PyObject;

@@ -29,6 +29,8 @@ pub(super) struct Options {
     pub(super) path: Option<String>,
     pub(super) max_buffering: Option<i64>,
     pub(super) throttle_interval: f64,
+    /// The interval holds for `send` too, not for `send_nowait` alone.
+    pub(super) throttle_send: bool,
     pub(super) use_jwt: bool,
     pub(super) streaming: bool,
     pub(super) open_timeout: f64,

@@ -103,7 +103,7 @@ impl SyncConnection {
         raised(py, half.net.check_process())?;
         let deadline = Deadline::after(py, timeout)?;
         let mut message = Some(half.encode(py, input)?);
-        if self.offer(py, &mut message, Lane::Throttled, &deadline)? {
+        if self.offer(py, &mut message, half.send_lane, &deadline)? {
             return Ok(());
         }
         Err(too_late(py, "there was no room in the outgoing queue", timeout))

@@ -93,7 +93,7 @@ impl Operation {
             Kind::Receive { iterate } => this.look_for_result(connection, *iterate, called),
             Kind::Send(message) => {
                 Connection::bind(connection, false)?;
-                let accepted = Self::offer(connection, message, Lane::Throttled, called)?;
+                let accepted = Self::offer(connection, message, native.half.send_lane, called)?;
                 Ok(if accepted { Looked::Found(py.None()) } else { Looked::Wait(Place::Senders) })
             }
             Kind::Request(request) => {

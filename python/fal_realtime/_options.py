@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from pathlib import Path
@@ -68,10 +68,22 @@ class ReconnectPolicy:
     """Upper bound of every delay, in seconds."""
     factor: float = 2.0
     """By what the bound grows from one attempt to the next; at least 1."""
-    stable_after: float = 10.0
-    """Seconds that a connection must have lived for the delays to start again from the first."""
+    stable_after: float = 60.0
+    """Seconds after which a session counts as good even if it brought no result; the delays then start again."""
     max_attempts: int | None = None
-    """Attempts in a row until the connection gives up and closes; None: no limit."""
+    """Attempts in a row that open nothing until the connection gives up and closes; None: no limit."""
+    max_fruitless: int | None = 5
+    """Sessions in a row that bring no result, and are lost within `stable_after`, until it gives up; None: no limit.
+
+    A session that ends in the regular way (TIMEOUT, code 1000) counts only if it took none of the messages that waited.
+    """
+    final_statuses: Collection[int] | None = None
+    """HTTP statuses of a refused handshake or token request after which it gives up at once.
+
+    None: 300 to 499 except 408, 425 and 429. After 401 and 403 one fresh token is tried in any case.
+    """
+    final_codes: Collection[int] = ()
+    """Close codes after which it gives up at once. (1000 is no loss, and after 1008 one fresh token is tried.)"""
 
     def __post_init__(self) -> None:
         check.positive("initial_delay", self.initial_delay)
@@ -83,17 +95,34 @@ class ReconnectPolicy:
         if self.max_delay < self.initial_delay:
             message = f"max_delay ({self.max_delay!r} s) must not be less than initial_delay ({self.initial_delay!r} s)"
             raise ValueError(message)
-        if self.max_attempts is not None:
-            check.integer("max_attempts", self.max_attempts, at_least=1)
+        for name in ("max_attempts", "max_fruitless"):
+            if getattr(self, name) is not None:
+                check.integer(name, getattr(self, name), at_least=1)
+        if self.final_statuses is not None:
+            object.__setattr__(self, "final_statuses", _numbers("final_statuses", self.final_statuses, 300, 599))
+        object.__setattr__(self, "final_codes", _numbers("final_codes", self.final_codes, 1001, 4999))
 
-    def _as_native(self) -> tuple[float, float, float, float, int | None]:
-        return (
-            float(self.initial_delay),
-            float(self.max_delay),
-            float(self.factor),
-            float(self.stable_after),
-            None if self.max_attempts is None else min(self.max_attempts, _MANY),
-        )
+    def _as_native(self) -> dict[str, Any]:
+        return {
+            "initial_delay": float(self.initial_delay),
+            "max_delay": float(self.max_delay),
+            "factor": float(self.factor),
+            "stable_after": float(self.stable_after),
+            "max_attempts": None if self.max_attempts is None else min(self.max_attempts, _MANY),
+            "max_fruitless": None if self.max_fruitless is None else min(self.max_fruitless, _MANY),
+            "final_statuses": None if self.final_statuses is None else sorted(self.final_statuses),
+            "final_codes": sorted(self.final_codes),
+        }
+
+
+def _numbers(name: str, values: object, least: int, most: int) -> frozenset[int]:
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        message = f"{name} must be a collection of int, not {values!r}"
+        raise TypeError(message)
+    numbers = frozenset(values)
+    for number in numbers:
+        check.integer(name, number, at_least=least, at_most=most)
+    return numbers
 
 
 DEFAULT_RECONNECT = ReconnectPolicy()

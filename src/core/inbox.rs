@@ -293,6 +293,11 @@ impl Inbox {
         }
     }
 
+    /// How many results have come.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
     /// Whether the socket should not be read for now.
     pub fn should_pause(&mut self) -> bool {
         if !self.lossless {

@@ -75,6 +75,16 @@ pub struct Outbox {
     dropped: u64,
     failed: u64,
     bytes: u64,
+    session: Session,
+}
+
+/// What this session's messages have come to.
+#[derive(Debug, Default)]
+struct Session {
+    /// Messages written before it.
+    written_before: u64,
+    /// A result came behind one of its messages.
+    answered: bool,
 }
 
 impl Outbox {
@@ -97,6 +107,7 @@ impl Outbox {
             dropped: 0,
             failed: 0,
             bytes: 0,
+            session: Session::default(),
         }
     }
 
@@ -247,6 +258,27 @@ impl Outbox {
         self.in_flight -= count;
         self.written += count as u64;
         self.bytes += bytes as u64;
+    }
+
+    /// A socket is open: a session begins.
+    pub fn session_began(&mut self) {
+        self.session = Session { written_before: self.written, answered: false };
+    }
+
+    /// A result came.
+    pub fn result_came(&mut self) {
+        // What is in flight counts: its answer may be here before whoever wrote it has said so.
+        self.session.answered |= self.written + self.in_flight as u64 > self.session.written_before;
+    }
+
+    /// Whether a message of this session was written.
+    pub fn session_wrote(&self) -> bool {
+        self.written > self.session.written_before
+    }
+
+    /// Whether a result came behind a message of this session.
+    pub fn session_answered(&self) -> bool {
+        self.session.answered
     }
 
     /// Puts untouched messages in flight back in front of the ring, in their order.

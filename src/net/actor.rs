@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     core::{
-        session::{Action, Input, Loss, Session, State},
+        session::{Action, Input, Loss, Session, State, Traffic},
         token::Token,
     },
     error::{Error, ErrorKind, Result},
@@ -46,6 +46,8 @@ struct Actor {
     session: Session,
     work: Work,
     token: Option<(Token, u64)>,
+    /// The generation of the token that the server refused last.
+    refused: Option<u64>,
     lease: Option<Lease>,
     link: Option<Link>,
     opened: Option<Opened>,
@@ -65,6 +67,7 @@ pub(super) fn run(connection: Arc<Connection>, io: Io) -> impl Future<Output = (
         session,
         work: Work::Rest,
         token: None,
+        refused: None,
         lease: None,
         link: None,
         opened: None,
@@ -95,7 +98,11 @@ impl Actor {
         match std::mem::replace(&mut self.work, Work::Rest) {
             Work::Rest => self.commanded().await,
             Work::Token { fresh } => {
-                let newer_than = self.token.as_ref().filter(|_| fresh).map(|(_, generation)| *generation);
+                if fresh {
+                    self.refused = self.token.as_ref().map(|(_, generation)| *generation).or(self.refused);
+                }
+                // A token that took the place of a refused one is kept, for this and all later sockets.
+                let newer_than = self.refused;
                 let token = self.connection.settings.token.clone();
                 let lease = match &token {
                     Some(token) if self.lease.is_none() => Some(token.lease(self.io.handle())),
@@ -191,20 +198,40 @@ impl Actor {
 
     async fn drive(&mut self) -> Input {
         let socket = self.session.socket();
-        let Some(link) = &mut self.link else {
-            return Input::Lost { socket, loss: Loss::Broken("there is no socket".into()), unsent: false };
-        };
-        match link.next().await {
-            Event::Accepted => Input::Accepted { socket },
-            Event::Unauthorized => Input::Unauthorized { socket },
-            Event::SessionOver => Input::SessionOver { socket },
-            Event::CloseAsked => Input::Close,
-            Event::Lost(loss) => {
-                let loss = self.without_secrets(loss);
-                let unsent = self.drop_link(&loss);
-                Input::Lost { socket, loss, unsent }
+        let loss = loop {
+            let Some(link) = &mut self.link else { break Loss::Broken("there is no socket".into()) };
+            let event = if self.session.is_over() {
+                tokio::select! {
+                    biased;
+                    event = link.next() => event,
+                    // Whatever comes next is for the next session, which does not wait until the server has closed.
+                    () = pending(&self.connection) => {
+                        link.close();
+                        // One turn, in which the close frame is written.
+                        std::future::poll_fn(|context| {
+                            let _ = pin!(link.next()).poll(context);
+                            Poll::Ready(())
+                        })
+                        .await;
+                        break Loss::Close { code: 1000, reason: String::new() };
+                    }
+                }
+            } else {
+                link.next().await
+            };
+            match event {
+                Event::Accepted => {}
+                Event::Unauthorized => {
+                    let (_, traffic) = self.drop_link(&Loss::Broken("the server refused the session".into()));
+                    return Input::Unauthorized { socket, traffic };
+                }
+                Event::SessionOver => return Input::SessionOver { socket },
+                Event::CloseAsked => return Input::Close,
+                Event::Lost(loss) => break self.without_secrets(loss),
             }
-        }
+        };
+        let (unsent, traffic) = self.drop_link(&loss);
+        Input::Lost { socket, loss, unsent, traffic }
     }
 
     /// A server may repeat in its close reason what it was told.
@@ -226,7 +253,7 @@ impl Actor {
             match action {
                 Action::FetchToken { fresh } => self.work = Work::Token { fresh },
                 Action::Dial { socket } => self.work = Work::Dial { socket },
-                Action::Wait(delay) => self.work = Work::Sleep(delay),
+                Action::Wait { delay, .. } => self.work = Work::Sleep(delay),
                 Action::Abandon => {
                     self.opened = None;
                     self.drop_link(&Loss::Broken("the connection was given up".into()));
@@ -250,7 +277,10 @@ impl Actor {
             }
         }
         let state = self.session.state();
-        if !matches!(state, State::Authenticating | State::Connecting) {
+        // The first opening has one limit for all of its attempts, each later attempt has its own.
+        let goes_on = matches!(state, State::Authenticating | State::Connecting)
+            || (state == State::Waiting && !self.established);
+        if !goes_on {
             self.open_by = None;
         }
         if state == before || state == State::Closed {
@@ -271,6 +301,7 @@ impl Actor {
     fn start(&mut self, stream: Stream, leftover: Bytes) {
         let mut inner = self.connection.shared().lock();
         inner.told.token = self.token.as_ref().map(|(token, _)| token.clone());
+        inner.session_began();
         drop(inner);
         self.link = Some(Link::new(self.connection.clone(), stream, leftover));
     }
@@ -301,15 +332,23 @@ impl Actor {
     }
 
     /// The socket is gone: what of its messages can be sent again goes back, the rest has failed. Answers whether
-    /// messages wait.
-    fn drop_link(&mut self, loss: &Loss) -> bool {
+    /// messages wait, and what has passed.
+    fn drop_link(&mut self, loss: &Loss) -> (bool, Traffic) {
         let leftover = self.link.take().map(Link::abandon);
         let mut inner = self.connection.shared().lock();
         let kind = leftover.map_or(Interest::NONE, |leftover| inner.lose_link(leftover, loss));
-        let unsent = inner.outbox.pending() > 0;
+        let (unsent, traffic) = (inner.outbox.pending() > 0, inner.traffic());
         handle::tell(inner, kind);
-        unsent
+        (unsent, traffic)
     }
+}
+
+/// Ends when a message waits to be written. Whoever brings one wakes the task, which the link has parked.
+async fn pending(connection: &Connection) {
+    std::future::poll_fn(|_| {
+        if connection.shared().lock().outbox.pending() > 0 { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 async fn dial(connection: &Connection, token: Option<&Token>) -> Result<Opened> {

@@ -150,6 +150,7 @@ impl Intake {
         if !self.plain.is_empty() {
             self.expected = self.plain.len();
             inner.inbox.push_results(&mut self.plain);
+            inner.outbox.result_came();
             if self.plain.capacity() > KEPT {
                 self.plain = VecDeque::new();
             }
@@ -165,10 +166,13 @@ impl Intake {
                 other => other,
             };
             let more = match arrival {
-                Arrival::Result(received, id) => match inner.inbox.push_result(received, id.as_deref()) {
-                    Placed::Queued => Interest::ITEMS,
-                    Placed::Answered => Interest::ANSWERS,
-                },
+                Arrival::Result(received, id) => {
+                    inner.outbox.result_came();
+                    match inner.inbox.push_result(received, id.as_deref()) {
+                        Placed::Queued => Interest::ITEMS,
+                        Placed::Answered => Interest::ANSWERS,
+                    }
+                }
                 Arrival::Realtime { error, fatal } => {
                     // The server does not say which input failed.
                     if fatal && inner.fail_sent(&error) { Interest::ANSWERS } else { inner.push_error(error) }

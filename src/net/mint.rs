@@ -68,7 +68,7 @@ impl MintConfig {
     }
 }
 
-/// How often and after what delays a token request is tried again: after 429, 502, 503, 504 and transport
+/// How often and after what delays a token request is tried again: after 429, 500, 502, 503, 504 and transport
 /// errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
@@ -129,7 +129,7 @@ pub async fn mint(config: &MintConfig, transport: &TransportConfig, request: &Mi
 fn is_retried(error: &Error) -> bool {
     match error.kind {
         ErrorKind::Api { status: 0, .. } => error.transient,
-        ErrorKind::Api { status, .. } => matches!(status, 429 | 502 | 503 | 504),
+        ErrorKind::Api { status, .. } => matches!(status, 429 | 500 | 502 | 503 | 504),
         _ => false,
     }
 }
@@ -200,7 +200,7 @@ impl Prepared {
         let request_id = answer.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
         let request_id = without_key(request_id, REQUEST_ID_BYTES);
         let error = Error::new(ErrorKind::Api { status, body, request_id }, message);
-        if status == 429 || status >= 500 { error.transient() } else { error }
+        if matches!(status, 408 | 425 | 429 | 500..) { error.transient() } else { error }
     }
 }
 

@@ -161,11 +161,9 @@ pub(crate) fn settings(address: SocketAddr) -> Settings {
         headers: Vec::new(),
         token: None,
         session: SessionConfig {
-            use_token: false,
-            streaming: false,
             reconnect: Some(policy),
             open_timeout: patience,
-            raw: false,
+            ..SessionConfig::default()
         },
         throttle_interval: Duration::ZERO,
         max_buffering: None,

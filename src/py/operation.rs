@@ -20,7 +20,7 @@ mod waiting;
 
 pub(super) use am_send::install as install_am_send;
 use decoding::Decoding;
-pub(super) use looking::request_timeout;
+pub(super) use looking::{not_open_again, request_timeout};
 pub(super) use waiting::wake;
 
 /// What is wanted.
@@ -103,7 +103,7 @@ pub(super) struct Operation {
 struct Inner {
     kind: Kind,
     stage: Stage,
-    /// Of a request with a timeout.
+    /// Of a request with a timeout, and of an opening after the first.
     timer: Option<Py<PyAny>>,
     expired: bool,
 }
@@ -178,7 +178,7 @@ impl Operation {
         self.cancel(py);
     }
 
-    /// The timeout of a request. Called by the loop.
+    /// The timeout of a request or an opening. Called by the loop.
     fn _expire(&self, py: Python<'_>) -> PyResult<()> {
         let future = {
             let mut inner = self.inner.lock();

@@ -9,7 +9,7 @@ use pyo3::{exceptions::PyStopIteration, intern, prelude::*, types::PyDict};
 use super::{
     client::Client,
     half::{Callbacks, Half},
-    operation::request_timeout,
+    operation::{not_open_again, request_timeout},
     raise::{queue_full, raised, to_py},
     warning,
 };
@@ -161,7 +161,10 @@ impl SyncConnection {
         raised(py, net.check_process())?;
         let openings_before = net.openings();
         raised(py, net.open(true))?;
-        self.shared.wait(py, Interest::STATE, &Deadline::NEVER, |py| match net.state() {
+        let limit = net.settings().open_timeout.as_secs_f64();
+        // The first opening has its own limit.
+        let deadline = Deadline::after(py, (openings_before > 0).then_some(limit))?;
+        let opened = self.shared.wait(py, Interest::STATE, &deadline, |py| match net.state() {
             State::Active => Ok(Some(())),
             // It was open, and is idle, lost or over already.
             _ if net.openings() > openings_before => Ok(Some(())),
@@ -170,7 +173,7 @@ impl SyncConnection {
             }
             _ => Ok(None),
         })?;
-        Ok(())
+        opened.ok_or_else(|| to_py(py, &not_open_again(limit)))
     }
 
     #[pyo3(signature = (timeout = None))]

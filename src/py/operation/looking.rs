@@ -126,11 +126,19 @@ impl Operation {
             }
             Kind::Open { openings_before } => {
                 Connection::bind(connection, true)?;
+                let limit = net.settings().open_timeout.as_secs_f64();
+                if this.inner.lock().expired {
+                    return Err(to_py(py, &not_open_again(limit)));
+                }
                 let before = if let Some(before) = *openings_before {
                     before
                 } else {
                     let before = net.openings();
                     raised(py, net.open(true))?;
+                    // The first opening has its own limit. Later ones go on when this one has waited long enough.
+                    if before > 0 {
+                        Self::start_timer(slf, connection, Some(limit))?;
+                    }
                     *openings_before.insert(before)
                 };
                 match net.state() {
@@ -237,6 +245,13 @@ fn ended(py: Python<'_>, error: &Error, iterate: bool) -> PyErr {
         return PyStopAsyncIteration::new_err(());
     }
     to_py(py, error)
+}
+
+pub(in crate::py) fn not_open_again(seconds: f64) -> Error {
+    let message = format!(
+        "the connection was not open again within {seconds} s (open_timeout); it goes on trying until it is closed"
+    );
+    Error::new(ErrorKind::Timeout, message)
 }
 
 pub(in crate::py) fn request_timeout(seconds: f64) -> Error {

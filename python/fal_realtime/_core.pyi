@@ -397,40 +397,27 @@ class LocalServer:
             ValueError: There is no such built-in app, or an option is not acceptable.
         """
 
-    def add_handler(
-        self,
-        name: str,
-        handler: int,
-        kind: str,
-        *,
-        session_timeout: float | None,
-        buffering: int | None,
-        emit_timings: bool,
-    ) -> None:
-        """Serve an app as `name` whose jobs come from `take_jobs`, marked with this number.
+    def add_handler(self, name: str, handler: int) -> None:
+        """Serve an app as `name` whose jobs come from `take_jobs`, marked with this number."""
 
-        Raises:
-            ValueError: There is no such kind, or an option is not acceptable.
-        """
-
-    def take_jobs(self, timeout: float) -> list[tuple[int, int, str, Any]] | None:
+    def take_jobs(self, timeout: float) -> list[tuple[int, int, str, list[bytes | str]]] | None:
         """Block until there are jobs and take all, in order; empty after `timeout` seconds, None once it stops.
 
-        A job is its session, the handler's number, and: `open` (a session of an app that takes a stream of inputs
-        began), `input` with the bytes, `invalid` with a reason, or `closed`.
+        A job is its session, the handler's number, and: `open` (a session began), `inputs` with what one read brought,
+        `writable` (the handler may say more) or `closed`.
         """
 
-    def respond(self, session: int, result: bytes) -> bool:
-        """Send a session's result. When False, wait for `has_room` before the next one."""
+    def send_to(self, session: int, message: bytes | str) -> bool:
+        """Send a session's client a message. When False, wait for `writable` or `closed` before the next one."""
 
-    def finish(self, session: int) -> None:
-        """End a session whose stream is complete."""
+    def close_session(self, session: int, code: int) -> None:
+        """Begin a session's closing handshake."""
 
-    def fail(self, session: int, reason: str) -> None:
-        """End a session whose handler failed."""
+    def end_session(self, session: int) -> None:
+        """End a session's connection without a close frame."""
 
-    def has_room(self, session: int) -> bool:
-        """Whether a handler may send more; True also when the client is gone."""
+    def inputs_taken(self, session: int) -> None:
+        """Read on, all inputs of a session being taken."""
 
     def drop_connections(self, abrupt: bool) -> None:
         """Close every connection without a close frame, with a reset if `abrupt`."""
@@ -544,7 +531,7 @@ def decode(data: bytes | bytearray | memoryview, /) -> Any:
     """
 
 def decode_as_packer(data: bytes, /) -> Any:
-    """Decode a valid `data` as Python's `msgpack.unpackb` does. Raises `DecodeError`."""
+    """Decode `data` as Python's `msgpack.unpackb` does. Raises `ValueError` in its words."""
 
 def decode_json(text: str, /) -> Any:
     """Decode one JSON value (RFC 8259); like Python's `json` it takes `NaN` and `Infinity`. Raises `DecodeError`."""

@@ -35,13 +35,6 @@ fn encode_input<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>>
     encoding::encode_to_bytes(value)
 }
 
-/// Encode `value` as Python's `msgpack.packb` does. Raises what that raises.
-#[pyfunction]
-#[pyo3(signature = (value, /))]
-fn encode_as_packer<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-    encoding::encode_as_packer(value)
-}
-
 /// Decode `data`, a bytes-like object that holds exactly one msgpack object. Raises `DecodeError`.
 #[pyfunction]
 #[pyo3(signature = (data, /))]
@@ -52,13 +45,6 @@ fn decode(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
     // A mutable buffer could change while Python objects are being made of it: decode a copy.
     let copy = PyBuffer::<u8>::get(data)?.to_vec(py)?;
     decoding::decode(py, &copy)
-}
-
-/// Decode `data`, which was found valid, as Python's `msgpack.unpackb` does.
-#[pyfunction]
-#[pyo3(signature = (data, /))]
-fn decode_as_packer(py: Python<'_>, data: &Bound<'_, PyBytes>) -> PyResult<Py<PyAny>> {
-    decoding::decode_as_packer(py, data.as_bytes())
 }
 
 /// Decode `text`, one JSON value (RFC 8259). Raises `DecodeError`.
@@ -74,9 +60,7 @@ fn decode_json(py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<Py<PyAny>
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(encode, module)?)?;
     module.add_function(wrap_pyfunction!(encode_input, module)?)?;
-    module.add_function(wrap_pyfunction!(encode_as_packer, module)?)?;
     module.add_function(wrap_pyfunction!(decode, module)?)?;
-    module.add_function(wrap_pyfunction!(decode_as_packer, module)?)?;
     module.add_function(wrap_pyfunction!(decode_json, module)?)?;
     module.add_class::<ext::ExtType>()
 }

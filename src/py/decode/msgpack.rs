@@ -18,6 +18,9 @@ use crate::py::codec::{
     timestamp::{self, Timestamp},
 };
 
+/// How deep containers may nest for Python's `msgpack`.
+const PACKERS_MAX_DEPTH: usize = 1024;
+
 /// Decodes one message.
 pub(super) struct Decoder<'a, 'py> {
     py: Python<'py>,
@@ -26,6 +29,7 @@ pub(super) struct Decoder<'a, 'py> {
     rest: &'a [u8],
     budget: Budget,
     values: Values,
+    max_depth: usize,
 }
 
 /// What extensions become.
@@ -39,7 +43,11 @@ pub(super) enum Values {
 
 impl<'a, 'py> Decoder<'a, 'py> {
     pub(super) fn new(py: Python<'py>, data: &'a [u8], values: Values) -> Self {
-        Self { py, data, rest: data, budget: Budget::new(data.len()), values }
+        let max_depth = match values {
+            Values::Ours => MAX_DEPTH,
+            Values::Packers => PACKERS_MAX_DEPTH,
+        };
+        Self { py, data, rest: data, budget: Budget::new(data.len()), values, max_depth }
     }
 
     /// Decodes the whole message.
@@ -167,8 +175,15 @@ impl<'a, 'py> Decoder<'a, 'py> {
                     None => objects::bytes(self.py, utf8),
                 }
             }
-            _ => hashable(self.value(depth)?),
+            _ => self.other_key(depth),
         }
+    }
+
+    /// Reads a map key that is no short str.
+    #[cold]
+    #[inline(never)]
+    fn other_key(&mut self, depth: usize) -> Outcome<Bound<'py, PyAny>> {
+        hashable(self.value(depth)?)
     }
 
     fn list(&mut self, length: usize, depth: usize) -> Outcome<Bound<'py, PyAny>> {
@@ -187,21 +202,10 @@ impl<'a, 'py> Decoder<'a, 'py> {
         if bytes > self.rest.len() {
             return Err(self.truncated(bytes));
         }
-        if depth >= self.max_depth() {
-            let (most, at) = (self.max_depth(), self.offset());
-            return Err(Failure::invalid(format!(
-                "the message nests deeper than {most} levels, at offset {at}"
-            )));
+        if depth >= self.max_depth {
+            return Err(self.too_deep());
         }
         Ok(())
-    }
-
-    #[inline]
-    fn max_depth(&self) -> usize {
-        match self.values {
-            Values::Ours => MAX_DEPTH,
-            Values::Packers => 1024,
-        }
     }
 
     #[inline]
@@ -230,6 +234,8 @@ impl<'a, 'py> Decoder<'a, 'py> {
     }
 
     /// Reads the code and the payload of an extension.
+    #[cold]
+    #[inline(never)]
     fn ext(&mut self, length: usize) -> Outcome<Bound<'py, PyAny>> {
         let code = i8::from_be_bytes(self.array()?);
         let payload = self.take(length)?;
@@ -282,6 +288,12 @@ impl<'a, 'py> Decoder<'a, 'py> {
 
     fn offset(&self) -> usize {
         self.data.len() - self.rest.len()
+    }
+
+    #[cold]
+    fn too_deep(&self) -> Failure {
+        let (most, at) = (self.max_depth, self.offset());
+        Failure::invalid(format!("the message nests deeper than {most} levels, at offset {at}"))
     }
 
     #[cold]

@@ -20,7 +20,8 @@ from fal_realtime import (
     SyncRealtimeClient,
     create_realtime_client,
 )
-from fal_realtime._options import ClientOptions, ConnectOptions
+from fal_realtime._client_options import ClientOptions
+from fal_realtime._options import ConnectOptions
 
 APP = "fal-ai/fast-lcm-diffusion"
 INFINITE = float("inf")
@@ -436,6 +437,18 @@ CLIENT_REFUSED = {
         (False, TypeError, "InsecureForLocalTests"),
         (InsecureForLocalTests, TypeError, "InsecureForLocalTests"),
         ("/no/such/file.pem", ValueError, "does not exist"),
+        (b"/no/such/file.pem", TypeError, "must be None, a PEM file"),
+        ([], ValueError, "not empty"),
+        (["/no/such/file.pem"], ValueError, "does not exist"),
+        ([1], TypeError, "must be None, a PEM file"),
+    ],
+    "extra_ca": [("/no/such/file.pem", ValueError, "does not exist"), (1, TypeError, "must be None, a PEM file")],
+    "client_cert": [
+        ("/no/such/file.pem", ValueError, "does not exist"),
+        (1, TypeError, "must be None, a PEM file"),
+        ((), ValueError, r"a tuple \(certificate, key\)"),
+        ((__file__, __file__, b"hidden"), TypeError, "the password is a str or None"),
+        ((__file__, "/no/such.key", "hidden"), ValueError, "does not exist"),
     ],
     "user_agent": [("a\r\nb: c", ValueError, "printable ASCII"), ("", ValueError, "empty"), (1, TypeError, "a str")],
     "side": [("Server", ValueError, "must be 'client' or 'server'")],
@@ -466,6 +479,8 @@ def test_a_client_takes_every_option(tmp_path):
         trust_env=False,
         proxy_url="http://localhost:3000/api/fal/proxy",
         ssl=ca_file,
+        extra_ca=[tmp_path],
+        client_cert=(ca_file, ca_file, "password"),
         user_agent="mine/1",
         side="server",
     ).as_native("default/0")
@@ -475,15 +490,21 @@ def test_a_client_takes_every_option(tmp_path):
         "proxy": "http://user:password@localhost:3128",
         "trust_env": False,
         "proxy_url": "http://localhost:3000/api/fal/proxy",
-        "ca_file": str(ca_file),
-        "insecure": False,
+        "tls": {
+            "insecure": False,
+            "check_hostname": True,
+            "ca": [str(ca_file)],
+            "ca_der": None,
+            "extra_ca": [str(tmp_path)],
+            "client_cert": (str(ca_file), str(ca_file), "password"),
+        },
         "user_agent": "mine/1",
     }
 
 
 def test_only_the_explicit_name_makes_a_client_insecure():
-    assert ClientOptions(ssl=InsecureForLocalTests()).as_native("")["insecure"] is True
-    assert ClientOptions().as_native("")["insecure"] is False
+    assert ClientOptions(ssl=InsecureForLocalTests()).as_native("")["tls"]["insecure"] is True
+    assert ClientOptions().as_native("")["tls"]["insecure"] is False
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8:99", "localhost:1", "app.localhost", "[::1]:5"])

@@ -28,8 +28,9 @@ from ._exceptions import (
     RequestTimeoutError,
     ValidationError,
 )
-from ._options import InsecureForLocalTests, ReconnectPolicy
+from ._options import ReconnectPolicy
 from ._sync import SyncNoopConnection, SyncRealtimeClient, SyncRealtimeConnection
+from ._tls import InsecureForLocalTests
 from ._types import ConnectionState, Stats
 from ._version import version as _version
 

@@ -7,20 +7,19 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import timedelta
-from os import PathLike
 from typing import Any, Generic, NoReturn
 
 from . import _checks as check, _core
+from ._client_options import ClientOptions
 from ._options import (
     DEFAULT_MAX_MESSAGE_SIZE,
     DEFAULT_RECONNECT,
-    ClientOptions,
     ConnectOptions,
-    Hidden,
-    InsecureForLocalTests,
     ReconnectPolicy,
 )
 from ._reuse import ConnectionCache, ConnectionT
+from ._secrets import Hidden
+from ._tls import ClientCert, PathOrPaths, Trust
 from ._types import (
     CredentialsSource,
     ErrorCallback,
@@ -48,7 +47,9 @@ class BaseClient(ABC, Generic[ConnectionT]):
         proxy: str | None = None,
         trust_env: bool = True,
         proxy_url: str | None = None,
-        ssl: str | PathLike[str] | InsecureForLocalTests | None = None,
+        ssl: Trust | None = None,
+        extra_ca: PathOrPaths | None = None,
+        client_cert: ClientCert | None = None,
         user_agent: str | None = None,
         side: Side | None = None,
         allow_cleartext: bool = False,
@@ -66,7 +67,14 @@ class BaseClient(ABC, Generic[ConnectionT]):
             trust_env: Without `proxy`, use that of HTTPS_PROXY, ALL_PROXY and NO_PROXY.
             proxy_url: Your own server that adds the key to token requests, as for the TypeScript client: it gets the
                 request with the real address in `x-fal-target-url`, and no key. The WebSocket does not go there.
-            ssl: A PEM file of CA certificates instead of the system's, or `InsecureForLocalTests()`.
+            ssl: Whom to trust instead of the system's authorities: a PEM file of certificates, a directory of such
+                files, several of these, or an `ssl.SSLContext`, of which the authorities, `verify_mode` and
+                `check_hostname` are taken, since nothing else can be read from one. A server that shows one of these
+                very certificates is trusted, though it has signed it itself; dates and name are checked all the same.
+                `InsecureForLocalTests()` accepts any certificate.
+            extra_ca: PEM files or directories of authorities that are trusted beside those.
+            client_cert: What is shown to servers that ask for a certificate: a PEM file that holds it and its key, or
+                a tuple of the two files, and of the key's password (PKCS #8) if it is encrypted.
             user_agent: The `User-Agent` of all requests. Default: `fal-realtime/<version> (python)`.
             allow_cleartext: The key may go to another machine without TLS: to a `rest_url` of `http://`, or with
                 `use_jwt=False` to a `base_url` of `ws://`.
@@ -86,6 +94,8 @@ class BaseClient(ABC, Generic[ConnectionT]):
             trust_env,
             proxy_url,
             ssl,
+            extra_ca,
+            client_cert,
             user_agent,
             side,
             allow_cleartext,

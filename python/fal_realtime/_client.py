@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from . import _core
 from ._base import BaseClient
+from ._client_options import ClientOptions
 from ._codec import AsyncEncodedConnection, is_async
 from ._connection import NoopConnection, RealtimeConnection
 from ._handler import options_from
-from ._options import ClientOptions, ConnectOptions
+from ._options import ConnectOptions
 
 if TYPE_CHECKING:
     from typing_extensions import Self

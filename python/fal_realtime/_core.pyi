@@ -1,7 +1,7 @@
 """The native half. Private: what users need of it is exported by `fal_realtime`."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, ClassVar, Literal, final
 
 from typing_extensions import Self, disjoint_base
@@ -37,8 +37,7 @@ class Client:
         proxy: str | None,
         trust_env: bool,
         proxy_url: str | None,
-        ca_file: str | None,
-        insecure: bool,
+        tls: Mapping[str, Any],
         user_agent: str,
     ) -> Self:
         """Check the addresses; nothing is opened.

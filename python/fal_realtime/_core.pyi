@@ -194,6 +194,9 @@ class Connection:
     def _deliver(self) -> bool:
         """Call the callbacks with what is there, a bounded number; whether there is more."""
 
+    def _decoded(self, task: object) -> None:
+        """Go on when the task of a received result's asynchronous decoder is done."""
+
     def _is_stranded(self) -> bool:
         """Whether its event loop is closed, so that it cannot be used any more."""
 

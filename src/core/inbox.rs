@@ -234,6 +234,18 @@ impl Inbox {
         Some(item)
     }
 
+    /// A result that [`Inbox::pop`] gave is not delivered yet: its taker works on it.
+    pub fn hold(&mut self) {
+        self.pending += 1;
+        self.delivered -= 1;
+    }
+
+    /// A result that was held is delivered.
+    pub fn deliver_held(&mut self) {
+        self.pending -= 1;
+        self.delivered += 1;
+    }
+
     /// Takes back an item that [`Inbox::pop`] gave and that its taker could not use.
     pub fn unpop(&mut self, item: Numbered<Item>) {
         if matches!(item.what, Item::Result(_)) {

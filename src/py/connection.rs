@@ -31,6 +31,7 @@ use crate::{
     net::handle::Offered,
 };
 
+mod decoded;
 mod home;
 mod sending;
 mod waiting;
@@ -220,6 +221,11 @@ impl Connection {
         }
     }
 
+    /// The asynchronous decoder of a received result is done.
+    fn _decoded(slf: &Bound<'_, Self>, task: &Bound<'_, PyAny>) -> PyResult<()> {
+        Self::decoder_done(slf, task)
+    }
+
     /// The turn of the loop is over in which messages were sent one after the other.
     fn _uncork(&self) {
         self.uncork();
@@ -238,6 +244,9 @@ impl Connection {
             let others = waiting.requests.values().chain(&waiting.running);
             for future in lines.chain(crowds).chain(others) {
                 visit.call(future)?;
+            }
+            if let Some(decoding) = &waiting.decoding {
+                decoding.visit(&visit)?;
             }
         }
         if let Some(home) = self.home.get() {

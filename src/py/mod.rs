@@ -11,6 +11,7 @@ mod client;
 mod codec;
 mod connection;
 mod decode;
+mod decoding;
 mod delivery;
 mod encode;
 #[cfg(feature = "fuzzing")]

@@ -10,7 +10,7 @@ use pyo3::{
     prelude::*,
 };
 
-use super::{connection::Connection, line::Ticket, warning};
+use super::{connection::Connection, decoding::Decoding, line::Ticket, warning};
 use crate::core::{inbox::RequestKey, outbox::Outgoing};
 
 mod am_send;
@@ -19,7 +19,6 @@ mod looking;
 mod waiting;
 
 pub(super) use am_send::install as install_am_send;
-use decoding::Decoding;
 pub(super) use looking::{not_open_again, request_timeout};
 pub(super) use waiting::wake;
 
@@ -57,6 +56,8 @@ pub(super) struct Request {
     /// Since it is pending.
     key: Option<RequestKey>,
     timeout: Option<f64>,
+    /// The answer, in an asynchronous decoder.
+    decoding: Option<Decoding>,
 }
 
 impl Kind {
@@ -89,7 +90,13 @@ impl Kind {
         if timeout.is_some_and(|timeout| timeout.is_nan() || timeout < 0.0) {
             return Err(PyValueError::new_err("timeout must be a number of seconds of at least 0, or None"));
         }
-        Ok(Self::Request(Box::new(Request { message: Some(message), id, key: None, timeout })))
+        Ok(Self::Request(Box::new(Request {
+            message: Some(message),
+            id,
+            key: None,
+            timeout,
+            decoding: None,
+        })))
     }
 }
 
@@ -112,8 +119,6 @@ enum Stage {
     Fresh,
     /// It waits on this future, in the place that belongs to its kind, which it leaves with this ticket.
     Waiting(Py<PyAny>, Ticket),
-    /// An asynchronous decoder is running.
-    Decoding(Box<Decoding>),
     /// A step is being taken.
     Running,
     Done,
@@ -152,9 +157,6 @@ impl Operation {
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
         let this = slf.get();
-        if let Some(step) = this.throw_into_decoder(py, (kind, value, traceback))? {
-            return yielded(this.ended(py, Ok(step))?);
-        }
         this.cancel(py);
         let error = match value {
             Some(value)
@@ -180,24 +182,30 @@ impl Operation {
 
     /// The timeout of a request or an opening. Called by the loop.
     fn _expire(&self, py: Python<'_>) -> PyResult<()> {
-        let future = {
-            let mut inner = self.inner.lock();
-            inner.expired = true;
-            match &inner.stage {
-                Stage::Waiting(future, _) => Some(future.clone_ref(py)),
-                _ => None,
-            }
-        };
-        future.map_or(Ok(()), |future| wake(future.bind(py)))
+        self.inner.lock().expired = true;
+        self.look_again(py)
+    }
+
+    /// The asynchronous decoder of a request's answer is done. Called by the loop.
+    fn _decoded(&self, py: Python<'_>, _task: &Bound<'_, PyAny>) -> PyResult<()> {
+        if let Kind::Request(request) = &mut self.inner.lock().kind
+            && let Some(decoding) = &mut request.decoding
+        {
+            decoding.is_done = true;
+        }
+        self.look_again(py)
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         visit.call(&self.connection)?;
         if let Some(inner) = self.inner.try_lock() {
-            match &inner.stage {
-                Stage::Waiting(future, _) => visit.call(future)?,
-                Stage::Decoding(decoding) => visit.call(&decoding.iterator)?,
-                Stage::Fresh | Stage::Running | Stage::Done => {}
+            if let Stage::Waiting(future, _) = &inner.stage {
+                visit.call(future)?;
+            }
+            if let Kind::Request(request) = &inner.kind
+                && let Some(decoding) = &request.decoding
+            {
+                decoding.visit(&visit)?;
             }
             if let Some(timer) = &inner.timer {
                 visit.call(timer)?;
@@ -229,7 +237,6 @@ impl Operation {
                 this.inner.lock().stage = Stage::Done;
                 return Err(awaited_already());
             }
-            Stage::Decoding(decoding) => this.decoding(py, decoding, None),
             // The loop's other tasks have a turn first.
             Stage::Fresh if is_often_done_at_once && this.connection.get().has_done_enough() => {
                 this.inner.lock().stage = Stage::Fresh;
@@ -244,6 +251,15 @@ impl Operation {
             }
         };
         this.ended(py, step)
+    }
+
+    /// Lets the coroutine look again, if it waits.
+    fn look_again(&self, py: Python<'_>) -> PyResult<()> {
+        let future = match &self.inner.lock().stage {
+            Stage::Waiting(future, _) => future.clone_ref(py),
+            _ => return Ok(()),
+        };
+        wake(future.bind(py))
     }
 
     /// Ends the operation, if this step does.
@@ -288,15 +304,9 @@ impl Operation {
                     native.rearm();
                 }
             }
-            Stage::Decoding(decoding) => {
-                native.half.net.unpop(decoding.item);
-                if decoding.in_line {
-                    native.hand_on(|waiting| &mut waiting.receivers);
-                }
-            }
             Stage::Fresh | Stage::Running | Stage::Done => {}
         }
-        self.forget_request();
+        self.forget_request(py);
         self.end(py);
     }
 }
@@ -322,7 +332,7 @@ impl Drop for Operation {
             let _ = Python::try_attach(|py| warning::never_awaited(py, name));
         }
         // A coroutine that nobody will resume is closed; else it would be called out of its line, and never come.
-        if matches!(inner.stage, Stage::Waiting(..) | Stage::Decoding(_)) {
+        if matches!(inner.stage, Stage::Waiting(..)) {
             let _ = Python::try_attach(|py| self.cancel(py));
         }
     }

@@ -24,6 +24,12 @@ find_python() {
     fail "needs Python 3.10 or newer with the venv module (on Debian: apt install python3-venv); set PYTHON to name one"
 }
 
+# What tells interpreters apart: kind and version, then where it is.
+interpreter() {
+    "$1" -c 'import sys; print(sys.implementation.cache_tag + getattr(sys, "abiflags", ""), sys.base_prefix, sys.version)' \
+        2>/dev/null || true
+}
+
 require_rust() {
     command -v cargo >/dev/null 2>&1 && command -v rustc >/dev/null 2>&1 ||
         fail "needs the Rust toolchain, to build the native core: install it from https://rustup.rs"
@@ -36,11 +42,18 @@ require_rust() {
         fail "needs a C compiler and linker (on Debian: apt install build-essential; on macOS: xcode-select --install)"
 }
 
+# Without $PYTHON, the environment that is there serves whatever Python it has. With it, one of another Python is left as it
+# is, and a second one is used beside it: .venv-cpython-313, say.
 make_venv() {
+    local python wanted
+    if [ -n "${PYTHON:-}" ]; then
+        python=$(find_python) || exit
+        wanted=$(interpreter "$python")
+        [ ! -e "$VENV" ] || [ "$(interpreter "$VENV/bin/python")" = "$wanted" ] || VENV=.venv-${wanted%% *}
+    fi
     if ! "$VENV/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
         say "making $VENV"
-        local python
-        python=$(find_python)
+        python=$(find_python) || exit
         rm -rf "$VENV"
         "$python" -m venv "$VENV"
     fi

@@ -146,7 +146,7 @@ def test_a_child_makes_its_own_client(peer: Peer) -> None:
         """
         client = make(SyncRealtimeClient)
         with client.connect("local/echo", **plain) as connection:
-            connection.send({"count": 100000, "every": 0.0001})
+            connection.send({"count": 1000, "every": 0.002})
             def child():
                 exercise()
                 # A grandchild likewise.

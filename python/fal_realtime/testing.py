@@ -30,7 +30,7 @@ from ._client import RealtimeClient
 from ._local_handlers import HandlerThread
 from ._local_routes import read_annotations
 from ._local_session import App, AppKind
-from ._options import Hidden
+from ._secrets import Hidden
 from ._sync import SyncRealtimeClient
 
 if TYPE_CHECKING:

@@ -231,6 +231,12 @@ impl Connection {
         self.uncork();
     }
 
+    /// The loop's turn to call the callbacks has come.
+    fn _call_back(slf: &Bound<'_, Self>) -> PyResult<()> {
+        slf.get().waiting.lock().scheduled = false;
+        super::delivery::hand_out(slf).map(drop)
+    }
+
     /// Hands out what is there; answers whether there is more. What waits for an asynchronous callback does not count.
     fn _deliver(slf: &Bound<'_, Self>) -> PyResult<bool> {
         super::delivery::hand_out(slf)
@@ -286,7 +292,7 @@ impl Connection {
 
     /// Hands out what is there. Called on the loop, by its dispatcher.
     pub(super) fn hand_out(slf: &Bound<'_, Self>) -> PyResult<()> {
-        super::delivery::hand_out(slf).map(drop)
+        super::delivery::hand_out_soon(slf)
     }
 }
 

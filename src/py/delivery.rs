@@ -5,10 +5,16 @@ use std::task::Poll;
 use pyo3::{
     IntoPyObjectExt,
     exceptions::{PyException, PyKeyboardInterrupt, PySystemExit},
-    ffi, intern,
+    intern,
     prelude::*,
     types::PyDict,
 };
+
+mod entered;
+mod scheduling;
+
+use entered::Entered;
+pub(super) use scheduling::hand_out_soon;
 
 use super::{
     batch::Batch,
@@ -117,16 +123,32 @@ fn call_back(connection: &Bound<'_, Connection>, budget: &mut usize) -> PyResult
     if callbacks.result.is_none() && !callbacks.any_notice() {
         return Ok(());
     }
+    // Nor in the middle of one, should it run the loop: they come one after the other.
+    if std::mem::replace(&mut this.waiting.lock().calling, true) {
+        return Ok(());
+    }
+    let outcome = call_one_by_one(connection, &callbacks, replacements, budget);
+    this.waiting.lock().calling = false;
+    outcome
+}
+
+fn call_one_by_one(
+    connection: &Bound<'_, Connection>,
+    callbacks: &Callbacks,
+    replacements: u64,
+    budget: &mut usize,
+) -> PyResult<()> {
+    let (this, py) = (connection.get(), connection.py());
     // Left again however this ends.
     let _entered = callbacks.context.as_ref().map(|context| Entered::new(py, context.bind(py)));
     // A callback may give the connection new ones: the next event is theirs.
     let are_current = || this.half.replacements() == replacements;
     while *budget > 0 && are_current() && this.waiting.lock().running.is_none() {
-        let Some(outcome) = call_next(connection, &callbacks) else { break };
+        let Some(outcome) = call_next(connection, callbacks) else { break };
         *budget -= 1;
         match outcome {
             Ok(None) => {}
-            Ok(Some(awaitable)) => run(connection, &callbacks, &awaitable)?,
+            Ok(Some(awaitable)) => run(connection, callbacks, &awaitable)?,
             Err(error) => report(connection, error)?,
         }
     }
@@ -277,29 +299,5 @@ fn report(connection: &Bound<'_, Connection>, error: PyErr) -> PyResult<()> {
             Ok(())
         }
         Ok(()) => Ok(()),
-    }
-}
-
-/// Contextvars that are current until this is dropped.
-struct Entered<'a, 'py>(Option<&'a Bound<'py, PyAny>>);
-
-impl<'a, 'py> Entered<'a, 'py> {
-    fn new(py: Python<'py>, context: &'a Bound<'py, PyAny>) -> Self {
-        // SAFETY: `context` is a live `contextvars.Context`, and the GIL is held.
-        if unsafe { ffi::PyContext_Enter(context.as_ptr()) } == 0 {
-            return Self(Some(context));
-        }
-        // It is current already, further up the stack.
-        drop(PyErr::take(py));
-        Self(None)
-    }
-}
-
-impl Drop for Entered<'_, '_> {
-    fn drop(&mut self) {
-        if let Some(context) = self.0 {
-            // SAFETY: it was entered by `new`, on this thread, and the GIL is held.
-            unsafe { ffi::PyContext_Exit(context.as_ptr()) };
-        }
     }
 }

@@ -27,6 +27,10 @@ pub(in crate::py) struct Waiting {
     pub(in crate::py) decoding: Option<Decoding>,
     /// The asynchronous callback that is running; delivery goes on after it.
     pub(in crate::py) running: Option<Py<PyAny>>,
+    /// Callbacks are being called, further up the stack.
+    pub(in crate::py) calling: bool,
+    /// The loop is going to call the callbacks.
+    pub(in crate::py) scheduled: bool,
     /// The state that was last seen.
     pub(in crate::py) seen: State,
     /// The openings that were last seen.
@@ -44,6 +48,8 @@ impl Waiting {
             drainers: Crowd::new(),
             decoding: None,
             running: None,
+            calling: false,
+            scheduled: false,
             seen: State::Idle,
             seen_openings: 0,
         }
@@ -96,7 +102,7 @@ impl Connection {
         let mut interest = Interest::NONE;
         let decoder = waiting.decoding.as_ref().map(|decoding| decoding.is_done);
         let at_work = decoder == Some(false);
-        let idle = waiting.running.is_none() && !(has_on_result && at_work);
+        let idle = waiting.running.is_none() && !waiting.calling && !(has_on_result && at_work);
         let receiving = waiting.receivers.is_waiting() && !at_work;
         let is_decoded = decoder == Some(true) && (receiving || (has_on_result && idle));
         for (wanted, kind) in [

@@ -25,7 +25,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
-from . import _checks as check, _core
+# The native half imports the last of these by itself: a frozen application holds what it sees imported here.
+from . import _checks as check, _core, _local_values  # noqa: F401
 from ._client import RealtimeClient
 from ._local_handlers import HandlerThread
 from ._local_routes import read_annotations
@@ -501,6 +502,8 @@ class LocalServer:
         own: dict[str, Any] = {"credentials": self._key.reveal(), "base_url": self.base_url, "rest_url": self.rest_url}
         # A proxy of the environment is not meant for a server inside of the process.
         own["trust_env"] = False
+        # Whatever address of this machine it listens on.
+        own["allow_cleartext"] = True
         if self._tls:
             own["ssl"] = self.ca_file
         return own | options

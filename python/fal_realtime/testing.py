@@ -160,10 +160,14 @@ class LocalServer:
 
         Raises:
             OSError: The address cannot be bound.
+            RuntimeError: This build of the package has no server: it was made without the cargo feature `local-server`.
             ValueError: An option is not acceptable.
         """
         if self._running:
             return self
+        if not hasattr(_core, "LocalServer"):
+            message = "this build of fal-realtime has no local server (it lacks the cargo feature local-server)"
+            raise RuntimeError(message)
         self._native = _core.LocalServer(key=self._key.reveal(), **self._options)
         self._running = True
         # A thread that waits in native code must not find the interpreter gone.

@@ -26,6 +26,7 @@ pub(crate) fn decode(py: Python<'_>, data: &[u8]) -> PyResult<Py<PyAny>> {
 }
 
 /// Decodes `data` as Python's `msgpack` would. Raises `DecodeError`.
+#[cfg(feature = "local-server")]
 pub(super) fn decode_as_packer(py: Python<'_>, data: &[u8]) -> PyResult<Py<PyAny>> {
     finish(py, Decoder::new(py, data, Values::Packers).message())
 }

@@ -89,6 +89,7 @@ pub(super) fn encode_for_any<'py>(
 }
 
 /// Encodes `value` into a new `bytes` object as Python's `msgpack.packb` does, and raises what that raises.
+#[cfg(feature = "local-server")]
 pub(super) fn encode_as_packer<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     to_bytes(value, Rules { dialect: Dialect::Packer, ..Rules::APP })
 }

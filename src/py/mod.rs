@@ -19,6 +19,7 @@ pub mod fuzzing;
 mod half;
 mod lent;
 mod line;
+#[cfg(feature = "local-server")]
 mod local_server;
 mod method;
 mod operation;
@@ -43,6 +44,7 @@ fn attach<T>(work: impl FnOnce(Python<'_>) -> T) -> Option<T> {
 #[pymodule(gil_used = true)] // waits are armed under the GIL; not yet proved without it
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     codec::register(module)?;
+    #[cfg(feature = "local-server")]
     local_server::register(module)?;
     module.add_class::<client::Client>()?;
     module.add_class::<connection::Connection>()?;

@@ -24,6 +24,22 @@ find_python() {
     fail "needs Python 3.10 or newer with the venv module (on Debian: apt install python3-venv); set PYTHON to name one"
 }
 
+# Every CPython from 3.10 on that is here, one of each version: on PATH, and where pyenv has them.
+find_pythons() {
+    local candidate kind seen=' '
+    for candidate in python3.{10..15}{,t} "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.*/bin/python3 python3; do
+        command -v "$candidate" >/dev/null 2>&1 || continue
+        kind=$("$candidate" -c 'import sys, venv, ensurepip
+if sys.implementation.name == "cpython" and sys.version_info >= (3, 10):
+    print(sys.implementation.cache_tag + getattr(sys, "abiflags", ""))' 2>/dev/null) || continue
+        [ -n "$kind" ] && [ "${seen#* "$kind" }" = "$seen" ] || continue
+        seen+="$kind "
+        printf '%s\n' "$(command -v "$candidate")"
+    done
+}
+
+crate_version() { sed -n '0,/^version = /s/^version = "\(.*\)"/\1/p' Cargo.toml; }
+
 # What tells interpreters apart: kind and version, then where it is.
 interpreter() {
     "$1" -c 'import sys; print(sys.implementation.cache_tag + getattr(sys, "abiflags", ""), sys.base_prefix, sys.version)' \

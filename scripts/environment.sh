@@ -3,6 +3,10 @@
 # in release mode, and only when something that goes into it has changed.
 
 VENV=.venv
+case "$(uname -s)" in
+MINGW* | MSYS* | CYGWIN*) VENV_BIN=Scripts ;;
+*) VENV_BIN=bin ;;
+esac
 
 say() { printf '\n==> %s\n' "$*" >&2; }
 
@@ -65,9 +69,9 @@ make_venv() {
     if [ -n "${PYTHON:-}" ]; then
         python=$(find_python) || exit
         wanted=$(interpreter "$python")
-        [ ! -e "$VENV" ] || [ "$(interpreter "$VENV/bin/python")" = "$wanted" ] || VENV=.venv-${wanted%% *}
+        [ ! -e "$VENV" ] || [ "$(interpreter "$VENV/$VENV_BIN/python")" = "$wanted" ] || VENV=.venv-${wanted%% *}
     fi
-    if ! "$VENV/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
+    if ! "$VENV/$VENV_BIN/python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
         say "making $VENV"
         python=$(find_python) || exit
         rm -rf "$VENV"
@@ -77,7 +81,7 @@ make_venv() {
 
 # One hash over all that goes into the installed package.
 sources_hash() {
-    "$VENV/bin/python" - <<'PYTHON'
+    "$VENV/$VENV_BIN/python" - <<'PYTHON'
 import hashlib
 import pathlib
 
@@ -103,6 +107,6 @@ install_package() {
     require_rust
     say "building the native core and installing the package (some minutes the first time)"
     rm -f "$VENV"/.installed-*
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check ".[$extras]"
+    "$VENV/$VENV_BIN/python" -m pip install --quiet --disable-pip-version-check ".[$extras]"
     printf '%s\n' "$hash" >"$VENV/.installed-$extras"
 }

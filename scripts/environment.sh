@@ -3,6 +3,10 @@
 # in release mode, and only when something that goes into it has changed.
 
 VENV=.venv
+case "$(uname -s)" in
+MINGW* | MSYS* | CYGWIN*) VENV_BIN=Scripts ;;
+*) VENV_BIN=bin ;;
+esac
 
 say() { printf '\n==> %s\n' "$*" >&2; }
 
@@ -24,6 +28,28 @@ find_python() {
     fail "needs Python 3.10 or newer with the venv module (on Debian: apt install python3-venv); set PYTHON to name one"
 }
 
+# Every CPython from 3.10 on that is here, one of each version: on PATH, and where pyenv has them.
+find_pythons() {
+    local candidate kind seen=' '
+    for candidate in python3.{10..15}{,t} "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.*/bin/python3 python3; do
+        command -v "$candidate" >/dev/null 2>&1 || continue
+        kind=$("$candidate" -c 'import sys, venv, ensurepip
+if sys.implementation.name == "cpython" and sys.version_info >= (3, 10):
+    print(sys.implementation.cache_tag + getattr(sys, "abiflags", ""))' 2>/dev/null) || continue
+        [ -n "$kind" ] && [ "${seen#* "$kind" }" = "$seen" ] || continue
+        seen+="$kind "
+        printf '%s\n' "$(command -v "$candidate")"
+    done
+}
+
+crate_version() { sed -n '0,/^version = /s/^version = "\(.*\)"/\1/p' Cargo.toml; }
+
+# What tells interpreters apart: kind and version, then where it is.
+interpreter() {
+    "$1" -c 'import sys; print(sys.implementation.cache_tag + getattr(sys, "abiflags", ""), sys.base_prefix, sys.version)' \
+        2>/dev/null || true
+}
+
 require_rust() {
     command -v cargo >/dev/null 2>&1 && command -v rustc >/dev/null 2>&1 ||
         fail "needs the Rust toolchain, to build the native core: install it from https://rustup.rs"
@@ -36,11 +62,18 @@ require_rust() {
         fail "needs a C compiler and linker (on Debian: apt install build-essential; on macOS: xcode-select --install)"
 }
 
+# Without $PYTHON, the environment that is there serves whatever Python it has. With it, one of another Python is left as it
+# is, and a second one is used beside it: .venv-cpython-313, say.
 make_venv() {
-    if ! "$VENV/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
+    local python wanted
+    if [ -n "${PYTHON:-}" ]; then
+        python=$(find_python) || exit
+        wanted=$(interpreter "$python")
+        [ ! -e "$VENV" ] || [ "$(interpreter "$VENV/$VENV_BIN/python")" = "$wanted" ] || VENV=.venv-${wanted%% *}
+    fi
+    if ! "$VENV/$VENV_BIN/python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
         say "making $VENV"
-        local python
-        python=$(find_python)
+        python=$(find_python) || exit
         rm -rf "$VENV"
         "$python" -m venv "$VENV"
     fi
@@ -48,7 +81,7 @@ make_venv() {
 
 # One hash over all that goes into the installed package.
 sources_hash() {
-    "$VENV/bin/python" - <<'PYTHON'
+    "$VENV/$VENV_BIN/python" - <<'PYTHON'
 import hashlib
 import pathlib
 
@@ -74,6 +107,6 @@ install_package() {
     require_rust
     say "building the native core and installing the package (some minutes the first time)"
     rm -f "$VENV"/.installed-*
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check ".[$extras]"
+    "$VENV/$VENV_BIN/python" -m pip install --quiet --disable-pip-version-check ".[$extras]"
     printf '%s\n' "$hash" >"$VENV/.installed-$extras"
 }

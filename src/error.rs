@@ -1,6 +1,6 @@
 //! The one error type of the crate: what happened, in words, and whether trying again may help.
 
-use std::{error::Error as StdError, fmt, sync::Arc};
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 /// What went wrong. Each kind is one exception class in Python (see `python/fal_realtime/_exceptions.py`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub struct Error {
     pub message: String,
     /// Whether the same operation may succeed later.
     pub transient: bool,
+    /// How long the server wants to be left alone, if it said so (`Retry-After`).
+    pub retry_after: Option<Duration>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -76,13 +78,27 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// A permanent error.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), transient: false, source: None }
+        Self { kind, message: message.into(), transient: false, retry_after: None, source: None }
     }
 
     /// The same error, marked as one that may pass.
     #[must_use]
     pub fn transient(mut self) -> Self {
         self.transient = true;
+        self
+    }
+
+    /// The same error as another kind.
+    #[must_use]
+    pub fn with_kind(mut self, kind: ErrorKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// The same error in other words.
+    #[must_use]
+    pub fn with_message(mut self, message: impl Into<String>) -> Self {
+        self.message = message.into();
         self
     }
 

@@ -1,7 +1,7 @@
 //! A realtime client for fal's inference endpoints: msgpack over WebSocket.
 //!
 //! Layers, imports one way only: [`core`] (pure state, no I/O, no clock) <- [`net`] (tokio) <- `py` (PyO3).
-//! [`server`] is the embedded local server that demos, tests and benches talk to.
+//! `server` is the embedded local server that demos, tests and benches talk to, a feature of its own.
 
 pub mod core;
 pub mod error;
@@ -11,4 +11,5 @@ mod py;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub use py::fuzzing;
+#[cfg(feature = "local-server")]
 pub mod server;

@@ -173,7 +173,7 @@ async def test_with_on_result_receiving_is_a_runtime_error_that_says_so(use):
     with Peer() as peer:
         connection = peer.client().connect(APP, on_result=Log())
         with pytest.raises(RuntimeError, match="results go to on_result"):
-            getattr(connection, use)()
+            await getattr(connection, use)()
         connection.close()
 
 

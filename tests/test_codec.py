@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import msgpack  # type: ignore[import-untyped]
 import pytest
-from hypothesis import assume, given, settings, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from fal_realtime import _core
 from fal_realtime._core import ExtType
@@ -228,7 +228,7 @@ def test_a_pydantic_model_is_encoded_as_its_dump() -> None:
     model = pydantic.create_model("Model", prompt=(str, ...), seed=(int, 4), when=(datetime, ...))
     when = datetime(2026, 1, 2, tzinfo=UTC)
     encoded = _core.encode([model(prompt="cat", when=when)])
-    assert _core.decode(encoded) == [{"prompt": "cat", "seed": 4, "when": when}]
+    assert _core.decode(encoded) == [{"prompt": "cat", "seed": 4, "when": "2026-01-02T00:00:00Z"}]
 
 
 def test_what_a_model_raises_is_raised() -> None:
@@ -267,48 +267,31 @@ def test_numpy_scalars_are_numbers_and_arrays_are_refused() -> None:
 # Timestamps
 
 
-@given(
-    st.datetimes(
-        timezones=st.sampled_from([UTC, timezone(timedelta(hours=-9, minutes=30)), timezone(timedelta(hours=14))])
-    )
-)
+zones = st.sampled_from([UTC, timezone(timedelta(hours=-9, minutes=30)), timezone(timedelta(hours=14))])
+
+
+@given(st.datetimes(timezones=zones))
 @settings(deadline=None)
-def test_datetimes_round_trip_in_both_directions(value: datetime) -> None:
-    encoded = _core.encode(value)
-    decoded = (
-        _core.decode(encoded) if datetime.min.replace(tzinfo=UTC) <= value <= datetime.max.replace(tzinfo=UTC) else None
-    )
-    if decoded is not None:
+def test_datetimes_round_trip_as_timestamps_in_both_directions(value: datetime) -> None:
+    encoded = _core.encode(value, timestamps=True)
+    assert encoded == msgpack.packb(value, datetime=True)
+    if datetime.min.replace(tzinfo=UTC) <= value <= datetime.max.replace(tzinfo=UTC):
+        decoded = _core.decode(encoded)
         assert decoded == value
         assert decoded.tzinfo is UTC
-        assert msgpack.unpackb(encoded, timestamp=3) == value
-        assert encoded == msgpack.packb(value, datetime=True)
 
 
 @pytest.mark.parametrize(
     "value", ["0001-01-01T00:00:00", "9999-12-31T23:59:59.999999", "1969-12-31T23:59:59.999999", "2000-02-29T00:00:00"]
 )
-def test_datetimes_at_the_edges_round_trip(value: str) -> None:
+def test_datetimes_at_the_edges_round_trip_as_timestamps(value: str) -> None:
     instant = datetime.fromisoformat(value + "+00:00")
-    assert _core.decode(_core.encode(instant)) == instant
+    assert _core.decode(_core.encode(instant, timestamps=True)) == instant
 
 
-def test_a_naive_datetime_is_refused() -> None:
-    message = encode_error({"when": datetime(2026, 1, 1)})  # noqa: DTZ001 (that is the point)
-    assert message.startswith("input.when: ")
-    assert "timezone" in message
-
-
-@pytest.mark.parametrize(
-    "timestamp", [msgpack.Timestamp(2**34 * 100, 0), msgpack.Timestamp(-(2**63), 0), msgpack.Timestamp(253402300800, 0)]
-)
-def test_a_timestamp_beyond_datetime_is_a_decode_error(timestamp: msgpack.Timestamp) -> None:
-    assert "years 1 to 9999" in decode_error(msgpack.packb(timestamp))
-
-
-def test_malformed_timestamps_are_decode_errors() -> None:
-    assert "4, 8 or 12 bytes" in decode_error(b"\xd4\xff\x00")
-    assert "nanoseconds" in decode_error(b"\xd7\xff" + b"\xff" * 8)
+def test_a_naive_datetime_is_no_timestamp() -> None:
+    with pytest.raises(EncodeError, match=r"input\.when: .*timezone"):
+        _core.encode({"when": datetime(2026, 1, 1)}, timestamps=True)  # noqa: DTZ001 (that is the point)
 
 
 # Extensions
@@ -347,13 +330,19 @@ def test_an_error_names_the_way_to_the_value() -> None:
         "input.images[2].mask: cannot encode object of type 'Opaque'; accepted are None, bool, int"
     )
     assert encode_error(Opaque()).startswith("input: cannot encode object of type 'Opaque'")
-    assert encode_error(({"a b": {1, 2}},)).startswith("input[0][\"a b\"]: cannot encode object of type 'set'")
+    assert encode_error(({"a b": 1j},)).startswith("input[0][\"a b\"]: cannot encode object of type 'complex'")
     assert encode_error(Point(1, Opaque())).startswith("input.y: ")
 
 
-def test_keys_other_than_str_are_refused_with_their_place() -> None:
-    message = encode_error({"a": [{"ok": 1}, {7: 2}]})
-    assert message == "input.a[1]: map keys must be str; 7 is of type 'int'"
+def test_a_connection_refuses_keys_that_are_no_str_with_their_place() -> None:
+    for key, shown in (
+        (7, "7 is of type 'int'"),
+        (None, "None is of type 'NoneType'"),
+        (b"k", "b'k' is of type 'bytes'"),
+    ):
+        with pytest.raises(EncodeError) as caught:
+            _core.encode_input({"a": [{"ok": 1}, {key: 2}]})
+        assert str(caught.value) == f"input.a[1]: map keys must be str; {shown}"
 
 
 @pytest.mark.parametrize("value", [2**64, -(2**63) - 1, 10**100, Number(2**64)])
@@ -451,11 +440,6 @@ def test_a_replaced_value_is_harmless() -> None:
         (b"\x01\x02", "1 bytes follow the object, at offset 1"),
         (b"\xc1", "0xc1 at offset 0"),
         (b"\x91\xc1", "0xc1 at offset 1"),
-        (b"\xa2\xff\xff", "the str at offset 1 is not valid UTF-8"),
-        (b"\xa3\xed\xa0\x80", "not valid UTF-8"),
-        (b"\x81\xa1\xff\xc0", "the str at offset 2 is not valid UTF-8"),
-        (b"\x81\x90\xc0", "a key of type 'list', which Python cannot hash"),
-        (b"\x81\x80\xc0", "a key of type 'dict'"),
         (b"\xc6\xff\xff\xff\xffabc", "offset 5 needs 4294967295 more bytes, 3 are there"),
         (b"\xdb\xff\xff\xff\xffabc", "cut off"),
         (b"\xc9\xff\xff\xff\xff\x01abc", "cut off"),
@@ -607,32 +591,14 @@ def test_json_decodes_as_the_standard_library_does(value: object, ensure_ascii: 
     assert repr(decoded) == repr(value)  # int stays int, -0.0 stays -0.0
 
 
-def strings_of(value: Any) -> Iterator[str]:
-    """All strings and names in a JSON value."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            yield name
-            yield from strings_of(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from strings_of(item)
-
-
-@given(st.text(alphabet='{}[]":,0123456789.eE+-\\utrfalsn \n\x00é', max_size=30))
+@given(st.text(alphabet='{}[]":,0123456789.eE+-\\utrfalsnNI \n\x00édcDC', max_size=30))
 @settings(deadline=None, max_examples=500)
 def test_json_accepts_what_the_standard_library_accepts(text: str) -> None:
-    def refuse(_: str) -> None:
-        raise ValueError
-
     try:
-        expected: Any = json.loads(text, parse_constant=refuse)
-        "".join(strings_of(expected)).encode()
-    except ValueError:  # lone surrogates among them, which json lets pass
+        expected: Any = json.loads(text)
+    except ValueError:
         json_error(text)
         return
-    assume("inf" not in repr(expected))  # which json makes of numbers that are too large
     assert repr(_core.decode_json(text)) == repr(expected)
 
 
@@ -640,18 +606,12 @@ def test_json_accepts_what_the_standard_library_accepts(text: str) -> None:
     ("text", "reason"),
     [
         ("", "expected a JSON value at offset 0 of the JSON text, where it ends"),
-        ("NaN", "expected a JSON value at offset 0"),
-        ("[Infinity]", "expected a JSON value at offset 1"),
-        ("1e999", "too large for a float"),
         ("01", "expected the end of the JSON text at offset 1"),
         ("1.", "expected a digit"),
         ("-", "expected a digit"),
         ('"a', "expected the closing quote"),
         ('"\n"', "control character"),
         ('"\\x"', "expected an escape sequence"),
-        ('"\\ud800"', "lone surrogate"),
-        ('"\\ud800\\u0041"', "lone surrogate"),
-        ('"\\udc00"', "lone surrogate"),
         ('"\\u12é4"', "four hexadecimal digits"),
         ("[1,]", "expected a JSON value at offset 3"),
         ('{"a"}', "expected ':'"),

@@ -162,10 +162,10 @@ async def test_a_connection_that_failed_leaves_the_cache():
 
 
 async def test_the_cache_does_not_grow_with_connections_that_closed_by_themselves():
-    def fail(_: str) -> str:
-        raise LookupError
-
     async def one_that_fails(client: RealtimeClient, number: int) -> Callable[[], Any]:
+        def fail(_: str) -> str:  # its own: one that fails again and again is asked ever more rarely
+            raise LookupError
+
         errors = Log()
         connection = client.connect(APP, connection_key=f"k{number}", token_provider=fail, on_error=errors)
         connection.send_nowait(0)

@@ -146,7 +146,7 @@ def test_a_child_makes_its_own_client(peer: Peer) -> None:
         """
         client = make(SyncRealtimeClient)
         with client.connect("local/echo", **plain) as connection:
-            connection.send({"count": 100000, "every": 0.0001})
+            connection.send({"count": 1000, "every": 0.002})
             def child():
                 exercise()
                 # A grandchild likewise.
@@ -248,7 +248,7 @@ def test_a_process_pool_works_beside_open_connections(method: str, peer: Peer, t
         sys.path.insert(0, {str(tmp_path)!r})
         from child import work
         with make(SyncRealtimeClient).connect("local/echo", **plain) as connection:
-            connection.send({{"count": 100000, "every": 0.0001}})
+            connection.send({{"count": 1000, "every": 0.002}})
             with multiprocessing.get_context("{method}").Pool(2) as pool:
                 assert pool.map_async(work, range(4)).get(30) == [0, 1, 2, 3]
             assert connection.request({{"x": 1}}, timeout=10)["x"] == 1

@@ -22,6 +22,7 @@ from typing import Any
 import fal_client
 import fal_client.client
 import msgpack
+import pydantic
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
@@ -223,6 +224,13 @@ class TestHandshake:
                 pass
         assert status_of(refused) == 404
 
+    async def test_an_unknown_route_of_an_app_is_refused_as_by_uvicorn(self, server: LocalServer) -> None:
+        with pytest.raises(InvalidStatus) as refused:
+            async with opened(server, "local/echo/nothing"):
+                pass
+        assert status_of(refused) == 403
+        assert refused.value.response.body == b""
+
     @pytest.mark.parametrize("number", ["0", "61", "x"])
     async def test_max_buffering_must_be_from_1_to_60(self, server: LocalServer, number: str) -> None:
         with pytest.raises(InvalidStatus) as refused:
@@ -409,11 +417,11 @@ class TestProtocol:
                 inputs = [{"i": i, "delay": 0.1} for i in range(8)]
                 assert await talk(socket, *inputs) == [inputs[0], inputs[6], inputs[7], TIMEOUT, 1000]
 
-    async def test_max_buffering_limits_the_buffer_too(self) -> None:
+    async def test_max_buffering_does_not_limit_the_buffer_of_an_app(self) -> None:
         with LocalServer(session_timeout=0.3) as server:
             async with opened(server, query="?max_buffering=1") as socket:
-                inputs = [{"i": i, "delay": 0.1} for i in range(8)]
-                assert await talk(socket, *inputs) == [inputs[0], inputs[7], TIMEOUT, 1000]
+                inputs = [{"i": i, "delay": 0.02} for i in range(8)]
+                assert await talk(socket, *inputs) == [*inputs, TIMEOUT, 1000]
 
     async def test_without_buffering_nothing_is_dropped(self, server: LocalServer) -> None:
         async with opened(server) as socket:
@@ -625,17 +633,16 @@ class TestHandlers:
         async with opened(server, "local/list") as socket:
             assert await talk(socket, {}) == [internal_error(reason), 1000]
 
-    async def test_a_pydantic_model_is_a_result(self, server: LocalServer) -> None:
-        class Result:
-            def model_dump(self) -> dict[str, int]:
-                return {"a": 1}
+    async def test_a_pydantic_model_is_a_result_under_the_names_of_its_fields(self, server: LocalServer) -> None:
+        class Result(pydantic.BaseModel):
+            image_url: str = pydantic.Field(alias="imageUrl")
 
         @server.app("local/model")
         async def give_model(item: dict[str, Any]) -> Result:
-            return Result()
+            return Result(imageUrl="a")
 
         async with opened(server, "local/model") as socket:
-            assert await ask(socket, {}) == {"a": 1}
+            assert await ask(socket, {}) == {"image_url": "a"}
 
     async def test_buffering_timeout_and_timings_hold_for_handlers(self, server: LocalServer) -> None:
         @server.app("local/slow", buffering=1, session_timeout=0.3, emit_timings=True)
@@ -654,12 +661,22 @@ class TestHandlers:
         async def count(item: dict[str, int]) -> AsyncIterator[dict[str, int]]:
             for i in range(item["to"]):
                 yield {"i": i}
+                await asyncio.sleep(0)
 
         async with opened(server, "local/count") as socket:
             *results, timings, timeout, code = await talk(socket, {"to": 3})
         assert results == [{"i": 0}, {"i": 1}, {"i": 2}]
         assert timings["action"] == "timings"
         assert (timeout, code) == (TIMEOUT, 1000)
+
+    async def test_results_that_are_yielded_without_awaiting_overtake_the_first_two(self, server: LocalServer) -> None:
+        @server.app("local/count")
+        async def count(item: dict[str, int]) -> AsyncIterator[dict[str, int]]:
+            for i in range(item["to"]):
+                yield {"i": i}
+
+        async with opened(server, "local/count") as socket:
+            assert [answer["i"] for answer in (await talk(socket, {"to": 8}))[:8]] == [2, 3, 4, 5, 6, 7, 0, 1]
 
     async def test_a_sync_generator_is_a_server_stream(self, server: LocalServer) -> None:
         @server.app("local/count")

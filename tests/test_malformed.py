@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import random
 
 import msgpack
@@ -12,6 +14,7 @@ from support import LIMIT, Log, Peer, Session, result_of
 from fal_realtime import (
     ConnectionClosedError,
     DecodeError,
+    ExtType,
     HandshakeError,
     MessageTooLargeError,
     RealtimeError,
@@ -30,12 +33,7 @@ NOT_DECODABLE = {
     "msgpack with four billion items that are not there": (b"\x81\xa1a\xdd\xff\xff\xff\xff", "truncated"),
     "msgpack with the reserved type": (b"\x81\xa1a\xc1", "reserved"),
     "msgpack followed by more": (msgpack.packb({"a": 1}) + b"\x00", "1 bytes follow"),
-    "msgpack text that is not UTF-8": (b"\x81\xa1a\xa2\xff\xfe", "UTF-8"),
     "msgpack nested too deep": (b"\x91" * 5000 + b"\xc0", "nests deeper than 256 levels"),
-    "a JSON list": ("[1, 2]", "not an object"),
-    "a JSON string": ('"hello"', "not an object"),
-    "a JSON number": ("7", "not an object"),
-    "JSON null": ("null", "not an object"),
     "text that is no JSON": ("hello", "not JSON"),
     "truncated JSON": ('{"type":"x-fal-message","action', "not JSON"),
     "an empty text message": ("", "not JSON"),
@@ -56,6 +54,47 @@ def sends(*messages: bytes | str):
         session.echo()
 
     return script
+
+
+ODD = {
+    "msgpack text that is not UTF-8": (b"\x81\xa1a\xa2\xff\xfe", {"a": b"\xff\xfe"}),
+    "a timestamp beyond datetime": (
+        msgpack.packb({"a": msgpack.Timestamp(2**40, 0)}),
+        {"a": ExtType(-1, bytes(6) + b"\1" + bytes(5))},
+    ),
+    "an array as a key": (b"\x81\x91\x01\x02", {(1,): 2}),
+    "a JSON list": ("[1, 2]", [1, 2]),
+    "a JSON string": ('"hello"', "hello"),
+    "a JSON number": ("7", 7),
+    "JSON null": ("null", None),
+    "infinities in JSON": ('{"loss": [Infinity, -Infinity]}', {"loss": [float("inf"), float("-inf")]}),
+    "a refusal in msgpack": (
+        msgpack.packb({"status": "error", "error": "Unauthorized"}),
+        {"status": "error", "error": "Unauthorized"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("message", "result"), ODD.values(), ids=ODD)
+async def test_a_message_with_an_odd_value_is_a_result(message, result):
+    with Peer(sends(message)) as peer:
+        async with peer.client().connect(APP) as connection:
+            assert await result_of(connection.recv()) == result
+            assert await result_of(connection.recv()) == LAST
+        assert len(peer.sessions) == 1
+
+
+async def test_an_answer_in_json_with_a_nan_reaches_its_request():
+    def answer_with_nan(session: Session) -> None:
+        answer = {"loss": math.nan, 'why "NaN"': "NaN", "request_id": session.recv()["request_id"]}
+        session.send_raw(json.dumps(answer))
+        session.echo()
+
+    with Peer(answer_with_nan) as peer:
+        async with peer.client().connect(APP) as connection:
+            answer = await connection.request({"prompt": "a cat"}, timeout=LIMIT)
+    assert math.isnan(answer["loss"])
+    assert answer['why "NaN"'] == "NaN"
 
 
 @pytest.mark.parametrize(("message", "explanation"), NOT_DECODABLE.values(), ids=NOT_DECODABLE)
@@ -108,12 +147,12 @@ async def test_a_request_is_not_disturbed_by_messages_that_cannot_be_decoded():
 async def test_an_answer_to_a_request_that_is_malformed_inside_is_its_error():
     def answer_badly(session: Session) -> None:
         request_id = session.recv()["request_id"]
-        session.send_raw(b"\x82\xaarequest_id" + msgpack.packb(request_id) + b"\xa1a\xa1\xff")
+        session.send_raw(b"\x82\xaarequest_id" + msgpack.packb(request_id) + b"\xa1a" + b"\x91" * 300 + b"\xc0")
         session.echo()
 
     with Peer(answer_badly) as peer:
         async with peer.client().connect(APP) as connection:
-            with pytest.raises(DecodeError, match="UTF-8"):
+            with pytest.raises(DecodeError, match="nests deeper"):
                 await connection.request({"prompt": "a cat"}, timeout=LIMIT)
             assert await connection.request({"prompt": "a dog"}, timeout=LIMIT)
 

@@ -20,7 +20,8 @@ from fal_realtime import (
     SyncRealtimeClient,
     create_realtime_client,
 )
-from fal_realtime._options import ClientOptions, ConnectOptions
+from fal_realtime._client_options import ClientOptions
+from fal_realtime._options import ConnectOptions
 
 APP = "fal-ai/fast-lcm-diffusion"
 INFINITE = float("inf")
@@ -42,7 +43,15 @@ ACCEPTED = {
     "on_state_change": [None, function, coroutine_function],
     "connection_key": [None, "key"],
     "client_only": [True, False],
-    "throttle_interval": [0, 64, 0.5, timedelta(0), timedelta(milliseconds=64)],
+    "throttle_interval": [
+        None,
+        0,
+        1,
+        64.5,
+        3_600_000,
+        *(timedelta(milliseconds=each) for each in (0, 0.5, 64)),
+        timedelta(days=36_500),
+    ],
     "max_buffering": [None, 1, 60],
     "path": [None, "/realtime", "custom/path"],
     "encode_message": [None, function, coroutine_function],
@@ -83,13 +92,15 @@ REFUSED = {
     ],
     "client_only": NOT_BOOL,
     "throttle_interval": [
-        ("128", TypeError, "must be a number of milliseconds or a timedelta, not str"),
-        (None, TypeError, "must be a number of milliseconds or a timedelta, not NoneType"),
-        (True, TypeError, "must be a number of milliseconds or a timedelta, not bool"),
+        ("128", TypeError, "must be a number of milliseconds, a timedelta or None, not str"),
+        (True, TypeError, "must be a number of milliseconds, a timedelta or None, not bool"),
+        (0.128, ValueError, "is in milliseconds: it must be 0 or from 1 to 3600000, not 0.128"),
+        (3_600_001, ValueError, "is in milliseconds: it must be 0 or from 1 to 3600000, not 3600001"),
+        (1e12, ValueError, "a timedelta has its own unit"),
         (-1, ValueError, "must not be negative"),
         (timedelta(seconds=-1), ValueError, "must not be negative"),
         (NAN, ValueError, "must be finite"),
-        (10**400, ValueError, "must be a number of milliseconds or a timedelta of at most"),
+        (10**400, ValueError, "must be a number of milliseconds, a timedelta or None of at most"),
     ],
     "max_buffering": [
         (0, ValueError, "must be from 1 to 60, not 0"),
@@ -174,7 +185,8 @@ def test_a_path_that_cannot_be_one_is_refused(path):
 
 
 @pytest.mark.parametrize(
-    ("given", "seconds"), [(128, 0.128), (0, 0.0), (0.5, 0.0005), (timedelta(seconds=2), 2.0), (timedelta(0), 0.0)]
+    ("given", "seconds"),
+    [(128, 0.128), (0, 0.0), (timedelta(milliseconds=0.5), 0.0005), (timedelta(seconds=2), 2.0), (timedelta(0), 0.0)],
 )
 def test_the_throttle_interval_is_in_milliseconds_or_a_timedelta(given, seconds):
     assert ConnectOptions(throttle_interval=given).as_native()["throttle_interval"] == pytest.approx(seconds)
@@ -313,7 +325,7 @@ class TestConnectionKey:
         client = RealtimeClient("key")
         first = client.connect(APP, connection_key="a", throttle_interval=64)
         assert client.connect(APP, connection_key="a", throttle_interval=timedelta(milliseconds=64)) is first
-        assert client.connect(APP, connection_key="a", throttle_interval=timedelta(milliseconds=128)) is first
+        assert client.connect(APP, connection_key="a") is first
         with pytest.raises(ValueError, match=r"throttle_interval=64, which cannot become 1000\.0"):
             client.connect(APP, connection_key="a", throttle_interval=timedelta(seconds=1))
         second = client.connect(APP, connection_key="b", throttle_interval=timedelta(seconds=1))
@@ -382,7 +394,20 @@ def test_the_blocking_client_refuses_coroutine_functions(name):
 
 
 CLIENT_REFUSED = {
-    "credentials": [("", ValueError, "must be"), (b"key", TypeError, "must be a str")],
+    "credentials": [
+        ("", ValueError, "must be a key such as .*: it is empty"),
+        (" \n", ValueError, "it is empty"),
+        (b"key", TypeError, "must be a str"),
+        ('"hidden:hidden"', ValueError, "it stands in quotation marks"),
+        ("'hidden:hidden'", ValueError, "it stands in quotation marks"),
+        ("Key hidden:hidden", ValueError, "it begins with 'Key'"),
+        ("Bearer hidden", ValueError, "it begins with 'Bearer'"),
+        ("hidden hidden", ValueError, "it holds white space"),
+        ("hidden:hidd\u00e9n", ValueError, "not printable ASCII"),
+        (":hidden", ValueError, "one of its two halves is missing"),
+        ("hidden:", ValueError, "one of its two halves is missing"),
+    ],
+    "allow_cleartext": NOT_BOOL,
     "base_url": [
         ("fal.run", ValueError, "starts with ws:// or wss://"),
         ("https://fal.run", ValueError, "starts with ws:// or wss://"),
@@ -391,7 +416,13 @@ CLIENT_REFUSED = {
         ("wss://[hidden", ValueError, "starts with ws:// or wss://"),
         (1, TypeError, "must be a str"),
     ],
-    "rest_url": [("wss://fal.run", ValueError, "starts with http:// or https://"), (None, TypeError, "must be a str")],
+    "rest_url": [
+        ("wss://fal.run", ValueError, "starts with http:// or https://"),
+        (None, TypeError, "must be a str"),
+        ("http://gateway.example", ValueError, "would send the key in clear text.*allow_cleartext=True"),
+        ("http://10.0.0.1:8000/x", ValueError, "would send the key in clear text"),
+        ("http://localhost.example", ValueError, "would send the key in clear text"),
+    ],
     "token_path": [("tokens", ValueError, "must start with '/'"), (None, TypeError, "must be a str")],
     "proxy": [("localhost", ValueError, "must be an absolute URL"), (3128, TypeError, "must be an absolute URL")],
     "trust_env": NOT_BOOL,
@@ -406,6 +437,18 @@ CLIENT_REFUSED = {
         (False, TypeError, "InsecureForLocalTests"),
         (InsecureForLocalTests, TypeError, "InsecureForLocalTests"),
         ("/no/such/file.pem", ValueError, "does not exist"),
+        (b"/no/such/file.pem", TypeError, "must be None, a PEM file"),
+        ([], ValueError, "not empty"),
+        (["/no/such/file.pem"], ValueError, "does not exist"),
+        ([1], TypeError, "must be None, a PEM file"),
+    ],
+    "extra_ca": [("/no/such/file.pem", ValueError, "does not exist"), (1, TypeError, "must be None, a PEM file")],
+    "client_cert": [
+        ("/no/such/file.pem", ValueError, "does not exist"),
+        (1, TypeError, "must be None, a PEM file"),
+        ((), ValueError, r"a tuple \(certificate, key\)"),
+        ((__file__, __file__, b"hidden"), TypeError, "the password is a str or None"),
+        ((__file__, "/no/such.key", "hidden"), ValueError, "does not exist"),
     ],
     "user_agent": [("a\r\nb: c", ValueError, "printable ASCII"), ("", ValueError, "empty"), (1, TypeError, "a str")],
     "side": [("Server", ValueError, "must be 'client' or 'server'")],
@@ -436,6 +479,8 @@ def test_a_client_takes_every_option(tmp_path):
         trust_env=False,
         proxy_url="http://localhost:3000/api/fal/proxy",
         ssl=ca_file,
+        extra_ca=[tmp_path],
+        client_cert=(ca_file, ca_file, "password"),
         user_agent="mine/1",
         side="server",
     ).as_native("default/0")
@@ -445,18 +490,76 @@ def test_a_client_takes_every_option(tmp_path):
         "proxy": "http://user:password@localhost:3128",
         "trust_env": False,
         "proxy_url": "http://localhost:3000/api/fal/proxy",
-        "ca_file": str(ca_file),
-        "insecure": False,
+        "tls": {
+            "insecure": False,
+            "check_hostname": True,
+            "ca": [str(ca_file)],
+            "ca_der": None,
+            "extra_ca": [str(tmp_path)],
+            "client_cert": (str(ca_file), str(ca_file), "password"),
+        },
         "user_agent": "mine/1",
     }
 
 
 def test_only_the_explicit_name_makes_a_client_insecure():
-    assert ClientOptions(ssl=InsecureForLocalTests()).as_native("")["insecure"] is True
-    assert ClientOptions().as_native("")["insecure"] is False
+    assert ClientOptions(ssl=InsecureForLocalTests()).as_native("")["tls"]["insecure"] is True
+    assert ClientOptions().as_native("")["tls"]["insecure"] is False
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8:99", "localhost:1", "app.localhost", "[::1]:5"])
+def test_a_key_may_go_to_this_machine_in_clear_text(host):
+    RealtimeClient("key", rest_url=f"http://{host}", base_url=f"ws://{host}").connect(APP, use_jwt=False)
+
+
+@pytest.mark.parametrize("client", [RealtimeClient, SyncRealtimeClient])
+def test_the_key_itself_goes_to_another_machine_in_clear_text_only_where_that_is_said(client):
+    address = {"base_url": "ws://gateway.example"}
+    with pytest.raises(ValueError, match="base_url, with use_jwt=False, would send the key in clear text"):
+        client("key", **address).connect(APP, use_jwt=False)
+    client("key", **address).connect(APP).close()
+    client("key", **address, rest_url="http://gateway.example", allow_cleartext=True).connect(APP, use_jwt=False)
+
+
+@pytest.mark.parametrize("space", ["\n", " ", "\t", "\r\n"])
+def test_white_space_around_a_key_is_no_part_of_it(space, monkeypatch):
+    assert ClientOptions(f"{space}id:secret{space}").resolved_credentials() == "id:secret"
+    assert ClientOptions(lambda: f"{space}id:secret{space}").resolved_credentials() == "id:secret"
+    monkeypatch.setenv("FAL_KEY_ID", f"id{space}")
+    monkeypatch.setenv("FAL_KEY_SECRET", f"secret{space}")
+    assert ClientOptions().resolved_credentials() == "id:secret"
+    monkeypatch.setenv("FAL_KEY", f"{space}whole:key{space}")
+    assert ClientOptions().resolved_credentials() == "whole:key"
+
+
+@pytest.mark.parametrize(
+    ("variables", "source"),
+    [
+        ({"FAL_KEY": '"hidden:hidden"'}, "FAL_KEY"),
+        ({"FAL_KEY_ID": "'hidden'", "FAL_KEY_SECRET": "hidden"}, "FAL_KEY_ID"),
+        ({"FAL_KEY_ID": "hidden", "FAL_KEY_SECRET": "'hidden'"}, "FAL_KEY_SECRET"),
+    ],
+)
+def test_a_key_of_the_environment_that_is_refused_names_its_variable_and_not_itself(variables, source, monkeypatch):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=f"^{source} must be a key .*quotation marks") as raised:
+        RealtimeClient().connect(APP)
+    assert "hidden" not in str(raised.value)
+
+
+def test_a_refused_key_of_a_callable_is_said_to_be_its_own():
+    with pytest.raises(ValueError, match=r"what the credentials callable returns must be a key .*begins with 'Key'"):
+        RealtimeClient(lambda: "Key hidden").connect(APP)
 
 
 class TestEnvironment:
+    def test_a_key_with_a_line_break_in_it_is_refused_without_being_shown(self, monkeypatch):
+        monkeypatch.setenv("FAL_KEY", "hidden\nhidden")
+        with pytest.raises(ValueError, match=r"FAL_KEY must be a key .*white space") as raised:
+            RealtimeClient().connect(APP)
+        assert "hidden" not in str(raised.value)
+
     def test_without_anything_there_are_no_credentials(self):
         assert ClientOptions().resolved_credentials() is None
 
@@ -480,12 +583,6 @@ class TestEnvironment:
     def test_a_callable_that_gives_no_str_is_an_error_in_connect(self):
         with pytest.raises(TypeError, match="credentials callable returns"):
             RealtimeClient(lambda: 1).connect(APP)
-
-    def test_a_key_with_a_line_break_is_refused_without_being_shown(self, monkeypatch):
-        monkeypatch.setenv("FAL_KEY", "hidden\n")
-        with pytest.raises(ValueError, match="the key from the environment must be") as raised:
-            RealtimeClient().connect(APP)
-        assert "hidden" not in str(raised.value)
 
     def test_the_host_can_be_overridden(self, monkeypatch):
         assert ClientOptions().resolved_base_url() == "wss://fal.run"

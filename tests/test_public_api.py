@@ -30,8 +30,9 @@ from fal_realtime import (
     SyncRealtimeClient,
     ValidationError,
 )
+from fal_realtime._client_options import ClientOptions
 from fal_realtime._handler import snake_case
-from fal_realtime._options import ClientOptions, ConnectOptions
+from fal_realtime._options import ConnectOptions
 from fal_realtime._provider import call_in_thread
 
 SECRETS = ("hidden-key", "hidden-secret", "hidden-token", "hidden-password")
@@ -59,7 +60,7 @@ PYTHON_DEFAULTS = {
     "ping_timeout": 20,
     "close_timeout": 10,
     "max_message_size": 64 * 1024 * 1024,
-    "throttle_interval": 128,
+    "throttle_interval": None,
     "max_buffering": None,
     "client_only": False,
 }

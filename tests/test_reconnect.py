@@ -194,17 +194,19 @@ async def test_after_max_attempts_the_connection_closes_with_the_last_error():
 
 
 async def test_a_server_that_accepts_and_drops_is_not_dialled_at_full_speed():
-    policy = ReconnectPolicy(initial_delay=0.001, factor=10, max_attempts=3)
+    policy = ReconnectPolicy(initial_delay=0.001, factor=10, max_fruitless=4)
     with Peer(drop) as peer:
         connection = peer.client().connect(APP, reconnect=policy)
         connection.send_nowait({"number": 0})
         await result_of(connection.wait_closed())
-        # The attempts go on being counted, although each of them opened a socket.
+        with pytest.raises(ConnectionClosedError, match="given up after 4 sessions in a row without a result"):
+            await connection.send({"number": 1})
+        assert connection.state == "closed"
         assert len(peer.sessions) == 4
 
 
-async def test_the_attempts_are_counted_anew_after_a_stable_connection():
-    policy = ReconnectPolicy(initial_delay=0.001, stable_after=0, max_attempts=1)
+async def test_a_session_that_lived_for_stable_after_is_not_fruitless():
+    policy = ReconnectPolicy(initial_delay=0.001, stable_after=0, max_fruitless=1)
     states = Log()
     with Peer(drop, drop, drop, drop, Session.echo) as peer:
         async with peer.client().connect(APP, reconnect=policy, on_state_change=states) as connection:

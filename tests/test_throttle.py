@@ -79,13 +79,47 @@ async def test_an_interval_of_zero_sends_everything():
 async def test_the_default_interval_is_that_of_the_typescript_client():
     with Peer() as peer:
         async with peer.client().connect(APP) as connection:
-            await connection.send({"number": 0})
-            await connection.send({"number": 1})
+            connection.send_nowait({"number": 0})
+            connection.send_nowait({"number": 1})
             assert connection.stats()["pending"] >= 1
             await result_of(connection.drain())
             await peer.until(lambda: len(peer.inputs) == 2)
             first, second = peer.sessions[0].arrivals
             assert second - first == pytest.approx(0.128, abs=0.05)
+
+
+async def test_what_is_awaited_is_throttled_only_where_that_was_asked_for():
+    numbers = [{"number": number} for number in range(10)]
+    with Peer() as peer:
+        async with peer.client().connect(APP) as connection:
+            for number in numbers:
+                await connection.send(number)
+            assert [await result_of(connection.recv()) for _ in numbers] == numbers
+            assert connection.stats()["coalesced"] == 0
+        assert await asyncio.to_thread(_sent_and_received, peer, numbers) == numbers
+        async with peer.client().connect(APP, throttle_interval=CENTURY) as connection:
+            for number in numbers:
+                await connection.send(number)
+            assert connection.stats()["coalesced"] == 8
+
+
+def _sent_and_received(peer, messages):
+    with peer.sync_client().connect(APP) as connection:
+        for message in messages:
+            connection.send(message)
+        return [connection.recv(LIMIT) for _ in messages]
+
+
+@pytest.mark.parametrize("method", ["send", "request"])
+async def test_what_the_throttle_holds_goes_before_what_it_does_not_hold(method):
+    with Peer() as peer:
+        async with peer.client().connect(APP) as connection:
+            for number in (0, 1, 2):
+                connection.send_nowait({"number": number})
+            await getattr(connection, method)({"number": 3})
+            await result_of(connection.drain())
+            await peer.until(lambda: len(peer.inputs) == 3)
+            assert [each["number"] for each in peer.inputs] == [0, 2, 3]
 
 
 async def test_the_throttle_counts_from_the_call_and_not_from_the_opening():
@@ -143,8 +177,8 @@ async def test_a_request_goes_past_the_throttle():
             await connection.send({"number": 1})
             for number in range(2, 5):
                 assert (await connection.request({"number": number}, timeout=LIMIT))["number"] == number
-            assert connection.stats()["pending"] == 1
-        assert [message["number"] for message in peer.inputs] == [0, 2, 3, 4]
+            assert connection.stats()["pending"] == 0
+        assert [message["number"] for message in peer.inputs] == [0, 1, 2, 3, 4]
 
 
 async def test_the_input_is_encoded_at_the_call_so_that_changing_it_later_is_harmless():

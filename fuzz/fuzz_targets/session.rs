@@ -8,7 +8,7 @@ use arbitrary::Arbitrary;
 use fal_realtime::{
     core::{
         backoff::BackoffPolicy,
-        session::{Action, Input, Loss, Session, SessionConfig, State},
+        session::{Action, Input, Loss, Session, SessionConfig, State, Traffic},
     },
     error::{Error, ErrorKind},
 };
@@ -21,11 +21,10 @@ enum Step {
     TokenFailed(Failure),
     Opened { old: bool },
     OpenFailed { old: bool, failure: Failure },
-    Accepted { old: bool },
-    Unauthorized { old: bool },
+    Unauthorized { old: bool, traffic: (bool, bool) },
     SessionOver { old: bool },
-    Closed { old: bool, code: u16, unsent: bool },
-    Broken { old: bool, unsent: bool },
+    Closed { old: bool, code: u16, unsent: bool, traffic: (bool, bool) },
+    Broken { old: bool, unsent: bool, traffic: (bool, bool) },
     Elapsed,
     Close,
 }
@@ -58,6 +57,10 @@ impl From<Failure> for Error {
     }
 }
 
+fn passed((wrote, received): (bool, bool)) -> Traffic {
+    Traffic { wrote, received, answered: wrote && received }
+}
+
 impl Step {
     fn input(self, newest: u64) -> Input {
         let socket = |old: bool| if old { newest.wrapping_sub(1) } else { newest };
@@ -69,15 +72,22 @@ impl Step {
             Self::OpenFailed { old, failure } => {
                 Input::OpenFailed { socket: socket(old), error: failure.into() }
             }
-            Self::Accepted { old } => Input::Accepted { socket: socket(old) },
-            Self::Unauthorized { old } => Input::Unauthorized { socket: socket(old) },
+            Self::Unauthorized { old, traffic } => {
+                Input::Unauthorized { socket: socket(old), traffic: passed(traffic) }
+            }
             Self::SessionOver { old } => Input::SessionOver { socket: socket(old) },
-            Self::Closed { old, code, unsent } => {
-                Input::Lost { socket: socket(old), loss: Loss::Close { code, reason: String::new() }, unsent }
-            }
-            Self::Broken { old, unsent } => {
-                Input::Lost { socket: socket(old), loss: Loss::Broken("reset".into()), unsent }
-            }
+            Self::Closed { old, code, unsent, traffic } => Input::Lost {
+                socket: socket(old),
+                loss: Loss::Close { code, reason: String::new() },
+                unsent,
+                traffic: passed(traffic),
+            },
+            Self::Broken { old, unsent, traffic } => Input::Lost {
+                socket: socket(old),
+                loss: Loss::Broken("reset".into()),
+                unsent,
+                traffic: passed(traffic),
+            },
             Self::Elapsed => Input::Elapsed,
             Self::Close => Input::Close,
         }
@@ -93,6 +103,7 @@ fuzz_target!(|case: Case| {
         reconnect: case.reconnects.then_some(policy),
         open_timeout: Duration::from_secs(90),
         raw: case.raw,
+        ..SessionConfig::default()
     });
     let mut now = Instant::now();
     let mut finished = 0;
@@ -104,7 +115,7 @@ fuzz_target!(|case: Case| {
         let after = session.state();
 
         let asks = |action: &&Action| {
-            matches!(action, Action::FetchToken { .. } | Action::Dial { .. } | Action::Wait(_))
+            matches!(action, Action::FetchToken { .. } | Action::Dial { .. } | Action::Wait { .. })
         };
         assert!(actions.iter().filter(asks).count() <= 1, "{actions:?}");
         finished += actions.iter().filter(|action| matches!(action, Action::Finish(_))).count();
@@ -112,8 +123,10 @@ fuzz_target!(|case: Case| {
         assert_eq!(finished == 1, after == State::Closed);
         assert!(finished <= 1);
         assert!(session.socket() - generation <= 1);
-        if let Some(Action::Wait(delay)) = actions.iter().find(|action| matches!(action, Action::Wait(_))) {
-            assert!(*delay <= cap, "{delay:?}");
+        for action in &actions {
+            if let Action::Wait { delay, .. } = action {
+                assert!(*delay <= cap, "{delay:?}");
+            }
         }
 
         if let Some(asked) = actions.iter().find(asks) {
@@ -123,7 +136,7 @@ fuzz_target!(|case: Case| {
         }
         let leads_out = match (after, &pending) {
             (State::Authenticating, Some(Action::FetchToken { .. }))
-            | (State::Waiting, Some(Action::Wait(_)))
+            | (State::Waiting, Some(Action::Wait { .. }))
             | (State::Idle | State::Active | State::Closing | State::Closed, None) => true,
             (State::Connecting, Some(Action::Dial { socket })) => *socket == session.socket(),
             _ => false,

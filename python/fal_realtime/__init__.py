@@ -8,6 +8,8 @@ async with RealtimeClient().connect("fal-ai/fast-lcm-diffusion") as connection:
 
 from __future__ import annotations
 
+# The native half imports these two by itself: a frozen application holds what it sees imported here.
+from . import _delivery as _delivery, _native as _native, _provider as _provider
 from ._client import RealtimeClient, create_realtime_client
 from ._connection import NoopConnection, RealtimeConnection
 from ._core import ExtType
@@ -26,8 +28,9 @@ from ._exceptions import (
     RequestTimeoutError,
     ValidationError,
 )
-from ._options import InsecureForLocalTests, ReconnectPolicy
+from ._options import ReconnectPolicy
 from ._sync import SyncNoopConnection, SyncRealtimeClient, SyncRealtimeConnection
+from ._tls import InsecureForLocalTests
 from ._types import ConnectionState, Stats
 from ._version import version as _version
 

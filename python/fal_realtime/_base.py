@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import timedelta
-from os import PathLike
 from typing import Any, Generic, NoReturn
 
 from . import _checks as check, _core
+from ._client_options import ClientOptions
 from ._options import (
     DEFAULT_MAX_MESSAGE_SIZE,
     DEFAULT_RECONNECT,
-    DEFAULT_THROTTLE_INTERVAL,
-    ClientOptions,
     ConnectOptions,
-    Hidden,
-    InsecureForLocalTests,
     ReconnectPolicy,
 )
 from ._reuse import ConnectionCache, ConnectionT
+from ._secrets import Hidden
+from ._tls import ClientCert, PathOrPaths, Trust
 from ._types import (
     CredentialsSource,
     ErrorCallback,
@@ -48,25 +47,37 @@ class BaseClient(ABC, Generic[ConnectionT]):
         proxy: str | None = None,
         trust_env: bool = True,
         proxy_url: str | None = None,
-        ssl: str | PathLike[str] | InsecureForLocalTests | None = None,
+        ssl: Trust | None = None,
+        extra_ca: PathOrPaths | None = None,
+        client_cert: ClientCert | None = None,
         user_agent: str | None = None,
         side: Side | None = None,
+        allow_cleartext: bool = False,
     ) -> None:
         """Check the options; nothing is opened, and no event loop is needed.
 
         Args:
-            credentials: The key (`key_id:key_secret`), or a callable that gives it, asked at each `connect`. Default:
-                the environment's FAL_KEY, else FAL_KEY_ID and FAL_KEY_SECRET joined with a colon. Not needed where a
-                `token_provider` is given.
+            credentials: The key (`key_id:key_secret`; white space around it is ignored), or a callable that gives it,
+                asked at each `connect`. Default: the environment's FAL_KEY, else FAL_KEY_ID and FAL_KEY_SECRET joined
+                with a colon. Not needed where a `token_provider` is given.
             base_url: Where the WebSocket goes. Default: `wss://$FAL_RUN_HOST` if that is set, else `wss://fal.run`.
             rest_url: Where tokens are requested.
             token_path: The path of the token request below `rest_url`.
             proxy: A network proxy for both, such as `http://user:password@host:3128` or `socks5://host:1080`.
             trust_env: Without `proxy`, use that of HTTPS_PROXY, ALL_PROXY and NO_PROXY.
             proxy_url: Your own server that adds the key to token requests, as for the TypeScript client: it gets the
-                request with the real address in `x-fal-target-url`. The WebSocket does not go there.
-            ssl: A PEM file of CA certificates instead of the system's, or `InsecureForLocalTests()`.
+                request with the real address in `x-fal-target-url`, and no key. The WebSocket does not go there.
+            ssl: Whom to trust instead of the system's authorities: a PEM file of certificates, a directory of such
+                files, several of these, or an `ssl.SSLContext`, of which the authorities, `verify_mode` and
+                `check_hostname` are taken, since nothing else can be read from one. A server that shows one of these
+                very certificates is trusted, though it has signed it itself; dates and name are checked all the same.
+                `InsecureForLocalTests()` accepts any certificate.
+            extra_ca: PEM files or directories of authorities that are trusted beside those.
+            client_cert: What is shown to servers that ask for a certificate: a PEM file that holds it and its key, or
+                a tuple of the two files, and of the key's password (PKCS #8) if it is encrypted.
             user_agent: The `User-Agent` of all requests. Default: `fal-realtime/<version> (python)`.
+            allow_cleartext: The key may go to another machine without TLS: to a `rest_url` of `http://`, or with
+                `use_jwt=False` to a `base_url` of `ws://`.
             side: "client" or "server": where `client_only=True` connects nothing. Default: FAL_REALTIME_SIDE, else
                 "client".
 
@@ -75,7 +86,19 @@ class BaseClient(ABC, Generic[ConnectionT]):
             TypeError: An option is of the wrong type.
         """
         self._options = ClientOptions(
-            credentials, base_url, rest_url, token_path, proxy, trust_env, proxy_url, ssl, user_agent, side
+            credentials,
+            base_url,
+            rest_url,
+            token_path,
+            proxy,
+            trust_env,
+            proxy_url,
+            ssl,
+            extra_ca,
+            client_cert,
+            user_agent,
+            side,
+            allow_cleartext,
         )
         self._side = self._options.resolved_side()
         self._base_url = self._options.resolved_base_url()
@@ -83,6 +106,8 @@ class BaseClient(ABC, Generic[ConnectionT]):
         self._native: tuple[Hidden | None, _core.Client] | None = None
         self._reusable: ConnectionCache[ConnectionT] = ConnectionCache()
         self._lock = threading.Lock()
+        self._connections: weakref.WeakSet[ConnectionT] = weakref.WeakSet()
+        self._is_closed = False
 
     def connect(
         self,
@@ -93,7 +118,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
         on_error: ErrorCallback | None = None,
         connection_key: str | None = None,
         client_only: bool = False,
-        throttle_interval: float | timedelta = DEFAULT_THROTTLE_INTERVAL,
+        throttle_interval: float | timedelta | None = None,
         max_buffering: int | None = None,
         path: str | None = None,
         encode_message: MessageEncoder | None = None,
@@ -124,8 +149,9 @@ class BaseClient(ABC, Generic[ConnectionT]):
                 callbacks (in the contextvars of that `connect`), until it is closed. The client keeps it: close it when
                 it is done.
             client_only: On the server side (see `side`), give a connection that does nothing.
-            throttle_interval: Milliseconds (or a `timedelta`) between two sends; of the inputs in between the latest
-                is sent. 0 sends all.
+            throttle_interval: **Milliseconds** (0, or 1 to 3,600,000), or a `timedelta`, between two sends; of the
+                inputs in between the latest is sent. 0 sends all. Default: 128 for `send_nowait`, which is the
+                TypeScript client's `send`, and none for `send`. `request` is never throttled.
             max_buffering: From 1 to 60: the server's buffer **and** the local ones, which then drop the oldest.
                 Default: the app's own choice, and nothing is dropped here.
             path: The path after the app id. Default: `/realtime`.
@@ -149,6 +175,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
         Raises:
             ValueError: An option has a value that is not accepted, or a reused connection has another one.
             TypeError: An option is of the wrong type, or `handler` has an unknown one.
+            RuntimeError: The client is closed.
         """
         options = ConnectOptions(
             on_result=on_result,
@@ -178,12 +205,14 @@ class BaseClient(ABC, Generic[ConnectionT]):
         if handler is not None:
             options = options.merged_with(handler)
         self._check(options)
+        if not options.use_jwt:
+            self._options.check_key_in_handshake()
         noop = options.client_only and self._side == "server"
         client = self._native_client()
         if noop or options.connection_key is None:
-            return self._make(client, app, options, noop=noop)
-        return self._reusable.get_or_make(
-            app, options.connection_key, options, lambda: self._make(client, app, options)
+            return self._own(self._make(client, app, options, noop=noop))
+        return self._own(
+            self._reusable.get_or_make(app, options.connection_key, options, lambda: self._make(client, app, options))
         )
 
     def connect_raw(
@@ -222,6 +251,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
         Raises:
             ValueError: The URL or an option has a value that is not accepted.
             TypeError: An option is of the wrong type.
+            RuntimeError: The client is closed.
         """
         check.url("url", url, "ws", "wss", query=True)
         options = ConnectOptions(
@@ -238,7 +268,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
             max_message_size=max_message_size,
         )
         self._check(options)
-        return self._make(self._native_client(), "raw", options, url=url)
+        return self._own(self._make(self._native_client(), "raw", options, url=url))
 
     def _check(self, options: ConnectOptions) -> None:
         """Refuse what this kind of client cannot do."""
@@ -249,8 +279,23 @@ class BaseClient(ABC, Generic[ConnectionT]):
     ) -> ConnectionT:
         """Make the connection, or one that does nothing (`noop`), or a raw one (`url`)."""
 
+    def _own(self, connection: ConnectionT) -> ConnectionT:
+        """Remember a connection, as one to close with the client."""
+        with self._lock:
+            self._connections.add(connection)
+        return connection
+
+    def _end(self) -> list[ConnectionT]:
+        """Make no more connections; those to close."""
+        with self._lock:
+            self._is_closed = True
+            return list(self._connections)
+
     def _native_client(self) -> _core.Client:
         """The native client of the current credentials; it holds the tokens, so a new key means a new one."""
+        if self._is_closed:
+            message = "the client is closed: make a new one"
+            raise RuntimeError(message)
         credentials = self._options.resolved_credentials()
         hidden = None if credentials is None else Hidden(credentials)
         with self._lock:

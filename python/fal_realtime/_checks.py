@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
+import os
 import sys
 from urllib.parse import urlsplit
 
@@ -85,6 +87,50 @@ def text_or_none(name: str, value: object, *, may_be_empty: bool = False) -> Non
     """A str or None."""
     if value is not None:
         text(name, value, may_be_empty=may_be_empty)
+
+
+def key(name: str, value: object) -> str:
+    """A fal key, without the white space around it; no error message may repeat it."""
+    if not isinstance(value, str):
+        raise wrong_type(name, "a str such as 'key_id:key_secret'", value)
+    stripped = value.strip()
+    scheme = "".join(stripped.split(" ")[:-1]).title()
+    why = None
+    if not stripped:
+        why = "it is empty"
+    elif stripped[0] in "'\"`" or stripped[-1] in "'\"`":
+        why = "it stands in quotation marks, which are no part of it"
+    elif scheme in ("Key", "Bearer"):
+        why = f"it begins with {scheme!r}, which is no part of it"
+    elif any(character.isspace() for character in stripped):
+        why = "it holds white space"
+    elif not (stripped.isascii() and stripped.isprintable()):
+        why = "it holds characters that are not printable ASCII"
+    elif stripped.startswith(":") or stripped.endswith(":"):
+        why = "one of its two halves is missing"
+    if why is not None:
+        message = f"{name} must be a key such as 'key_id:key_secret': {why}"
+        raise ValueError(message)
+    return stripped
+
+
+def is_this_machine(address: str) -> bool:
+    """Whether a URL names the machine that this runs on."""
+    host = _scheme_and_host(address)[1]
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def environment_integer(name: str, *, at_least: int, at_most: int) -> None:
+    """A variable of the environment that is unset, empty or an int within its bounds."""
+    value = os.environ.get(name, "")
+    if value and not (value.isascii() and value.isdigit() and at_least <= int(value) <= at_most):
+        message = f"{name} must be an int from {at_least} to {at_most}, not {value!r}"
+        raise ValueError(message)
 
 
 def secret(name: str, value: object, expected: str, *, contains: str = "") -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import fields
+from types import TracebackType
+from typing import TYPE_CHECKING
 
 from . import _core
 from ._base import BaseClient
+from ._client_options import ClientOptions
 from ._codec import AsyncEncodedConnection, is_async
 from ._connection import NoopConnection, RealtimeConnection
 from ._handler import options_from
-from ._options import ClientOptions, ConnectOptions
+from ._options import ConnectOptions
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class RealtimeClient(BaseClient[RealtimeConnection]):
@@ -20,8 +27,32 @@ class RealtimeClient(BaseClient[RealtimeConnection]):
             result = await connection.request({"prompt": "a cat"}, timeout=5)
 
     One client serves any number of connections, in any number of threads and loops, and its connections to the same
-    app share their token. It holds nothing open, so that it need not be closed.
+    app share their token. It holds nothing open by itself; closing it, or leaving `async with`, closes its connections.
     """
+
+    def close(self) -> None:
+        """Begin to close all connections made with it; it makes no others. Calling it again does nothing."""
+        for connection in self._end():
+            connection.close()
+
+    async def aclose(self) -> None:
+        """Close all connections made with it, and wait as their `aclose` does: for those of the running loop."""
+        open_here = []
+        for connection in self._end():
+            connection.close()
+            if not connection._is_elsewhere():  # noqa: SLF001 - its own module
+                open_here.append(connection.aclose())
+        await asyncio.gather(*open_here)
+
+    async def __aenter__(self) -> Self:
+        """Give the client itself."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close it and all its connections."""
+        await self.aclose()
 
     def _make(
         self, client: _core.Client, app: str, options: ConnectOptions, *, noop: bool = False, url: str | None = None
@@ -31,8 +62,11 @@ class RealtimeClient(BaseClient[RealtimeConnection]):
             return NoopConnection(client, **arguments)
         if is_async(options.encode_message):
             encode = arguments.pop("encode_message")
-            return AsyncEncodedConnection.create(client, encode=encode, arguments=arguments)
-        return RealtimeConnection(client, **arguments)
+            connection: RealtimeConnection = AsyncEncodedConnection.create(client, encode=encode, arguments=arguments)
+        else:
+            connection = RealtimeConnection(client, **arguments)
+        connection._close_timeout = options.close_timeout  # noqa: SLF001 - its own module
+        return connection
 
 
 def create_realtime_client(config: object = None) -> RealtimeClient:

@@ -100,6 +100,9 @@ class AsyncEncodedConnection(RealtimeConnection):
             await asyncio.wait(self._tasks)
         await super().drain()
 
+    def _callbacks_under_way(self) -> set[asyncio.Task[Any]]:
+        return super()._callbacks_under_way() | self._running_callbacks
+
     async def _encoded(self, turn: _Turn, message: Any) -> bytes | str:
         await turn.come()
         return await self._encode(message)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
+import logging
+from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _core
 from ._exceptions import ConnectionClosedError, ForkedProcessError
+from ._native import native
+from ._types import Stats
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+_LOGGER = logging.getLogger("fal_realtime")
 
 
 class RealtimeConnection(_core.Connection):
@@ -26,11 +31,109 @@ class RealtimeConnection(_core.Connection):
             async for result in connection:
                 ...
 
-    Sending, receiving, `request`, `drain`, `state` and `stats` are the native ones: no Python frame stands between the
-    caller and them.
+    What goes wrong in a coroutine is raised where it is awaited. The iteration ends when the connection or (with
+    `streaming`) the stream ends normally; an app that answers each input ends none: leave it with `break`, or close.
     """
 
     _forget: Callable[[], None] | None = None
+    _close_timeout: float = 10
+
+    # The native methods themselves: no Python frame stands between the caller and them.
+
+    @native(_core.Connection)
+    def stats(self) -> Stats:  # type: ignore[empty-body] # the native method is in its place
+        """What was counted so far, all taken at one instant."""
+
+    @native(_core.Connection)
+    def set_callbacks(
+        self,
+        *,
+        on_result: Callable[[Any], object] | None,
+        on_error: Callable[[Any], object] | None,
+        on_timings: Callable[[Any], object] | None,
+        on_state_change: Callable[[Any], object] | None,
+    ) -> None:
+        """Replace all four callbacks, from the next event on; they run in the contextvars of this call."""
+
+    @native(_core.Connection)
+    def send_nowait(self, input: Any) -> None:
+        """Accept an input without waiting, from any thread; the first one opens the connection.
+
+        When the outgoing queue is full, the oldest is dropped and counted if there is `max_buffering`.
+
+        Raises:
+            BufferFullError: The queue is full and there is no `max_buffering`.
+            EncodeError: The input cannot be encoded.
+            MessageTooLargeError: It is larger than `max_message_size`.
+            ConnectionClosedError: The connection is closed.
+            ForkedProcessError: It belongs to the parent process.
+            RuntimeError: It would open here, and no event loop runs.
+        """
+
+    @native(_core.Connection)
+    async def send(self, input: Any) -> None:
+        """Accept an input, waiting for room in the outgoing queue; the first one opens the connection.
+
+        Done when the input is accepted, not when it is written (see `drain`). Nothing is lost but what the throttle
+        replaces by newer inputs. The input is encoded at the call: changing it afterwards is harmless.
+
+        Raises:
+            EncodeError: The input cannot be encoded.
+            MessageTooLargeError: It is larger than `max_message_size`.
+            ConnectionClosedError: The connection is closed.
+            ForkedProcessError: It belongs to the parent process.
+        """
+
+    @native(_core.Connection)
+    async def request(self, input: Any, *, timeout: float | None = None) -> Any:
+        """Send an input past the throttle and give its result, matched by `request_id`.
+
+        The `request_id` is added unless the input has one; the app must copy it into its result. Nobody else gets this
+        result. `timeout` is in seconds; None waits until the connection closes.
+
+        Raises:
+            RequestTimeoutError: No answer came in time.
+            RealtimeError: The server reported an error meanwhile.
+            ConnectionClosedError: The connection was closed meanwhile.
+            EncodeError: The input cannot be encoded, or not carry a `request_id`: it is no mapping, dataclass or model
+                (with `encode_message`: no mapping), or its own `request_id` is no str.
+            ValueError: Another request with this `request_id` is pending.
+        """
+
+    @native(_core.Connection)
+    async def recv(self) -> Any:
+        """Give the next result. Cancelling it loses nothing.
+
+        Raises:
+            RealtimeError: The server reported an error.
+            DecodeError: The message cannot be decoded.
+            ConnectionClosedError: The connection is closed and all results are taken.
+            RuntimeError: Results go to `on_result`.
+        """
+
+    @native(_core.Connection)
+    async def open(self) -> None:
+        """Open now, not with the first send; at most `open_timeout` seconds.
+
+        Raises:
+            AuthenticationError: The credentials or the token were refused.
+            ApiError: The token request was answered with an error.
+            HandshakeError: The WebSocket could not be opened.
+            RequestTimeoutError: It took too long.
+            ConnectionClosedError: The connection is closed.
+        """
+
+    @native(_core.Connection)
+    async def drain(self) -> None:
+        """Wait until everything accepted so far is written: not until it is answered.
+
+        Raises:
+            ConnectionClosedError: The connection was closed before that.
+        """
+
+    @native(_core.Connection)
+    async def wait_closed(self) -> None:
+        """Wait until the connection is closed and its socket is gone."""
 
     def __await__(self) -> Generator[Any, None, Self]:
         """Open, and give the connection itself; raises what the opening raised."""
@@ -49,20 +152,53 @@ class RealtimeConnection(_core.Connection):
         """Close, and wait until it is done; what has not been written by then fails (see `drain`)."""
         await self.aclose()
 
-    def close(self) -> None:
-        """Begin to close with code 1000, from any state; what is not written fails. Calling it again does nothing."""
+    def close(self) -> Awaitable[None]:  # type: ignore[override] # the native half gives nothing
+        """Begin to close with code 1000, from any state; what is not written fails. Calling it again does nothing.
+
+        Gives something that may be awaited, and then does what `aclose` does.
+        """
         super().close()
         forget, self._forget = self._forget, None
         if forget is not None:
             forget()
+        return _Closing(self)
 
     async def aclose(self) -> None:
-        """Close, and wait until it is done, at most `close_timeout` seconds, and the callbacks have heard of it."""
+        """Close, and wait until it is done and the callbacks have heard of it: each at most `close_timeout` seconds.
+
+        Asynchronous callbacks run to their end; one that is still running then is cancelled, which is logged.
+        """
         self.close()
         await self.wait_closed()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._close_timeout
         # The caller may let go of the connection now, and with it of what the callbacks have not been told yet.
-        while self._deliver():  # noqa: ASYNC110 - it delivers, and lets others have their turn
-            await asyncio.sleep(0)
+        while True:
+            while self._deliver():  # noqa: ASYNC110 - it delivers, and lets others have their turn
+                await asyncio.sleep(0)
+            # A callback that closes the connection does not wait for itself.
+            running = {task for task in self._callbacks_under_way() if task is not asyncio.current_task()}
+            if not running:
+                return
+            _, unfinished = await asyncio.wait(running, timeout=max(0, until - loop.time()))
+            if unfinished:
+                break
+        await self._cancel_callbacks(unfinished)
+
+    def _callbacks_under_way(self) -> set[asyncio.Task[Any]]:
+        """The asynchronous callbacks that are running."""
+        running = self._running_callback
+        return set() if running is None else {running}
+
+    async def _cancel_callbacks(self, running: set[asyncio.Task[Any]]) -> None:
+        left = self.stats()["received_pending"]
+        self.set_callbacks(on_result=None, on_error=None, on_timings=None, on_state_change=None)
+        for task in running:
+            task.cancel()
+        message = "%s: callbacks were cancelled %s s after the end of the connection; %d results were not delivered"
+        _LOGGER.warning(message, self.app, self._close_timeout, left)
+        # A callback may take a moment to end, but not for ever.
+        await asyncio.wait(running, timeout=1)
 
     async def _open_or_close(self) -> Self:
         try:
@@ -75,6 +211,18 @@ class RealtimeConnection(_core.Connection):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.app} {describe_state(self)}>"
+
+
+class _Closing(Awaitable[None]):
+    """What `close` gives: awaited, it waits as `aclose` does; not awaited, it is nothing."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: RealtimeConnection) -> None:
+        self._connection = connection
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._connection.aclose().__await__()
 
 
 class NoopConnection(RealtimeConnection):

@@ -1,13 +1,28 @@
 """The native half. Private: what users need of it is exported by `fal_realtime`."""
 
-from collections.abc import Callable, Coroutine, Iterator
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, ClassVar, Literal, final
 
 from typing_extensions import Self, disjoint_base
 
 from ._types import ConnectionState, Stats
 
-__all__ = ["Client", "Connection", "ExtType", "LocalServer", "SyncConnection", "decode", "decode_json", "encode"]
+__all__ = [
+    "Client",
+    "Connection",
+    "ExtType",
+    "LocalServer",
+    "SyncConnection",
+    "decode",
+    "decode_as_packer",
+    "decode_json",
+    "encode",
+    "encode_as_packer",
+    "encode_input",
+    "interpreter_id",
+    "method",
+]
 
 @final
 class Client:
@@ -22,8 +37,7 @@ class Client:
         proxy: str | None,
         trust_env: bool,
         proxy_url: str | None,
-        ca_file: str | None,
-        insecure: bool,
+        tls: Mapping[str, Any],
         user_agent: str,
     ) -> Self:
         """Check the addresses; nothing is opened.
@@ -45,6 +59,7 @@ class Connection:
         path: str | None,
         max_buffering: int | None,
         throttle_interval: float,
+        throttle_send: bool,
         use_jwt: bool,
         streaming: bool,
         open_timeout: float,
@@ -52,7 +67,7 @@ class Connection:
         ping_timeout: float | None,
         close_timeout: float,
         max_message_size: int,
-        reconnect: tuple[float, float, float, float, int | None] | None,
+        reconnect: dict[str, Any] | None,
         token_provider: Callable[[str], Any] | None,
         token_expiration: float | None,
         token_body: str | None,
@@ -169,8 +184,18 @@ class Connection:
     def close(self) -> None:
         """Begin to close with code 1000, from any state; what is not written fails. Calling it again does nothing."""
 
+    @property
+    def _running_callback(self) -> asyncio.Task[Any] | None:
+        """The asynchronous callback that is running."""
+
+    def _is_elsewhere(self) -> bool:
+        """Whether it is bound to another event loop than the running one."""
+
     def _deliver(self) -> bool:
         """Call the callbacks with what is there, a bounded number; whether there is more."""
+
+    def _decoded(self, task: object) -> None:
+        """Go on when the task of a received result's asynchronous decoder is done."""
 
     def _is_stranded(self) -> bool:
         """Whether its event loop is closed, so that it cannot be used any more."""
@@ -202,6 +227,7 @@ class SyncConnection:
         path: str | None,
         max_buffering: int | None,
         throttle_interval: float,
+        throttle_send: bool,
         use_jwt: bool,
         streaming: bool,
         open_timeout: float,
@@ -209,7 +235,7 @@ class SyncConnection:
         ping_timeout: float | None,
         close_timeout: float,
         max_message_size: int,
-        reconnect: tuple[float, float, float, float, int | None] | None,
+        reconnect: dict[str, Any] | None,
         token_provider: Callable[[str], Any] | None,
         token_expiration: float | None,
         token_body: str | None,
@@ -373,40 +399,27 @@ class LocalServer:
             ValueError: There is no such built-in app, or an option is not acceptable.
         """
 
-    def add_handler(
-        self,
-        name: str,
-        handler: int,
-        kind: str,
-        *,
-        session_timeout: float | None,
-        buffering: int | None,
-        emit_timings: bool,
-    ) -> None:
-        """Serve an app as `name` whose jobs come from `take_jobs`, marked with this number.
+    def add_handler(self, name: str, handler: int) -> None:
+        """Serve an app as `name` whose jobs come from `take_jobs`, marked with this number."""
 
-        Raises:
-            ValueError: There is no such kind, or an option is not acceptable.
-        """
-
-    def take_jobs(self, timeout: float) -> list[tuple[int, int, str, Any]] | None:
+    def take_jobs(self, timeout: float) -> list[tuple[int, int, str, list[bytes | str]]] | None:
         """Block until there are jobs and take all, in order; empty after `timeout` seconds, None once it stops.
 
-        A job is its session, the handler's number, and: `open` (a session of an app that takes a stream of inputs
-        began), `input` with the bytes, `invalid` with a reason, or `closed`.
+        A job is its session, the handler's number, and: `open` (a session began), `inputs` with what one read brought,
+        `writable` (the handler may say more) or `closed`.
         """
 
-    def respond(self, session: int, result: bytes) -> bool:
-        """Send a session's result. When False, wait for `has_room` before the next one."""
+    def send_to(self, session: int, message: bytes | str) -> bool:
+        """Send a session's client a message. When False, wait for `writable` or `closed` before the next one."""
 
-    def finish(self, session: int) -> None:
-        """End a session whose stream is complete."""
+    def close_session(self, session: int, code: int) -> None:
+        """Begin a session's closing handshake."""
 
-    def fail(self, session: int, reason: str) -> None:
-        """End a session whose handler failed."""
+    def end_session(self, session: int) -> None:
+        """End a session's connection without a close frame."""
 
-    def has_room(self, session: int) -> bool:
-        """Whether a handler may send more; True also when the client is gone."""
+    def inputs_taken(self, session: int) -> None:
+        """Read on, all inputs of a session being taken."""
 
     def drop_connections(self, abrupt: bool) -> None:
         """Close every connection without a close frame, with a reset if `abrupt`."""
@@ -494,11 +507,42 @@ class LocalServer:
 def _io_counters() -> dict[str, int]:
     """How often, in this process, an I/O thread woke up, looked whether a loop comes, took over and gave back."""
 
-def encode(value: Any, /) -> bytes:
-    """Encode one msgpack object. Raises `EncodeError`."""
+def encode(value: Any, /, *, default: Callable[[Any], Any] | None = None, timestamps: bool = False) -> bytes:
+    """Encode `value` as one msgpack object; `fal_realtime.msgpack` says what becomes of which type.
+
+    Args:
+        value: What to encode.
+        default: Called with each value that has no form of its own; what it returns is encoded in its place. What it
+            raises is raised.
+        timestamps: Encode aware `datetime` objects as timestamp extensions, and refuse naive ones. By default both are
+            str in ISO 8601, which a typed app of fal accepts.
+
+    Raises:
+        EncodeError: A value cannot be encoded; it says where it is.
+    """
+
+def encode_input(value: Any, /) -> bytes:
+    """Encode `value` as a connection does its inputs. Raises `EncodeError`."""
+
+def encode_as_packer(value: Any, /) -> bytes:
+    """Encode `value` as Python's `msgpack.packb` does. Raises what that raises."""
 
 def decode(data: bytes | bytearray | memoryview, /) -> Any:
-    """Decode one msgpack object. Raises `DecodeError`."""
+    """Decode `data`, which holds exactly one msgpack object; `fal_realtime.msgpack` says what becomes of which type.
+
+    Raises:
+        DecodeError: It is not msgpack, is cut off, goes on after the object, nests deeper than 256 levels, or would
+            become more Python objects than 64 MiB and 16 times its own length.
+    """
+
+def decode_as_packer(data: bytes, /) -> Any:
+    """Decode `data` as Python's `msgpack.unpackb` does. Raises `ValueError` in its words."""
 
 def decode_json(text: str, /) -> Any:
-    """Decode one JSON value (RFC 8259). Raises `DecodeError`."""
+    """Decode one JSON value (RFC 8259); like Python's `json` it takes `NaN` and `Infinity`. Raises `DecodeError`."""
+
+def interpreter_id() -> int:
+    """The interpreter that this is called in: 0 is the main one."""
+
+def method(native: Callable[..., Any]) -> Any:
+    """An object that is called like `native`, an unbound method, and whose attributes can be set."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from inspect import isawaitable
 from typing import Any
 
+from ._core import Connection
 from ._exceptions import DecodeError
 
 
@@ -22,9 +25,12 @@ class Running(Coroutine[Any, Any, object]):
         self._awaitable = awaitable
         self._steps: Any = None
 
-    def start(self, loop: asyncio.AbstractEventLoop) -> asyncio.Task[object]:
-        """The task."""
-        task = loop.create_task(self)
+    def start(self, loop: asyncio.AbstractEventLoop, eager: bool = False) -> asyncio.Task[object]:
+        """The task. `eager`: its first step is taken at once, where Python can do that; it may be all that it needs."""
+        if eager and sys.version_info >= (3, 12) and loop.get_task_factory() is None:
+            task: asyncio.Task[object] = asyncio.Task(self, loop=loop, eager_start=True)
+        else:
+            task = loop.create_task(self)
         with contextlib.suppress(AttributeError):  # a task of another kind of loop
             task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001 - as `asyncio.gather` does
         return task
@@ -53,6 +59,18 @@ class Running(Coroutine[Any, Any, object]):
 
     def __del__(self) -> None:
         self.close()
+
+
+def tell_decoded(connection: Connection) -> Callable[[object], None]:
+    """What calls the connection when its decoder is done, without keeping it alive until then."""
+    reference = weakref.ref(connection)
+
+    def tell(task: object) -> None:
+        alive = reference()
+        if alive is not None:
+            alive._decoded(task)  # noqa: SLF001 - the native half of the same connection
+
+    return tell
 
 
 async def decode_then(

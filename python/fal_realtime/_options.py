@@ -7,30 +7,29 @@ The grammar of app ids, paths and proxy addresses is the native half's and is ch
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from . import _checks as check
 from ._handler import options_from
 from ._types import (
-    CredentialsSource,
     ErrorCallback,
     MessageDecoder,
     MessageEncoder,
     ResultCallback,
-    Side,
     StateCallback,
     TimingsCallback,
     TokenProvider,
 )
 
 DEFAULT_THROTTLE_INTERVAL = 128
-"""Milliseconds, as in the TypeScript client."""
+"""Milliseconds, as in the TypeScript client; for `send_nowait`, which is its `send`."""
+
+_HOUR = 3_600_000
+"""Milliseconds; what is longer is a mistake about the unit."""
 
 DEFAULT_MAX_MESSAGE_SIZE = 64 * 1024 * 1024
 """Bytes."""
@@ -38,15 +37,8 @@ DEFAULT_MAX_MESSAGE_SIZE = 64 * 1024 * 1024
 DEFAULT_TOKEN_EXPIRATION = 120.0
 """Seconds; what the default token request asks for."""
 
-_DEFAULT_RUN_HOST = "fal.run"
-
 _MANY = 2**32 - 1
 """As many attempts as the native half can count, which nobody will live to see."""
-
-
-@dataclass(frozen=True)
-class InsecureForLocalTests:
-    """Given as `ssl=`, accepts any certificate. Whoever stands between can read and change everything: tests only."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +54,22 @@ class ReconnectPolicy:
     """Upper bound of every delay, in seconds."""
     factor: float = 2.0
     """By what the bound grows from one attempt to the next; at least 1."""
-    stable_after: float = 10.0
-    """Seconds that a connection must have lived for the delays to start again from the first."""
+    stable_after: float = 60.0
+    """Seconds after which a session counts as good even if it brought no result; the delays then start again."""
     max_attempts: int | None = None
-    """Attempts in a row until the connection gives up and closes; None: no limit."""
+    """Attempts in a row that open nothing until the connection gives up and closes; None: no limit."""
+    max_fruitless: int | None = 5
+    """Sessions in a row that bring no result, and are lost within `stable_after`, until it gives up; None: no limit.
+
+    A session that ends in the regular way (TIMEOUT, code 1000) counts only if it took none of the messages that waited.
+    """
+    final_statuses: Collection[int] | None = None
+    """HTTP statuses of a refused handshake or token request after which it gives up at once.
+
+    None: 300 to 499 except 408, 425 and 429. After 401 and 403 one fresh token is tried in any case.
+    """
+    final_codes: Collection[int] = ()
+    """Close codes after which it gives up at once. (1000 is no loss, and after 1008 one fresh token is tried.)"""
 
     def __post_init__(self) -> None:
         check.positive("initial_delay", self.initial_delay)
@@ -77,17 +81,34 @@ class ReconnectPolicy:
         if self.max_delay < self.initial_delay:
             message = f"max_delay ({self.max_delay!r} s) must not be less than initial_delay ({self.initial_delay!r} s)"
             raise ValueError(message)
-        if self.max_attempts is not None:
-            check.integer("max_attempts", self.max_attempts, at_least=1)
+        for name in ("max_attempts", "max_fruitless"):
+            if getattr(self, name) is not None:
+                check.integer(name, getattr(self, name), at_least=1)
+        if self.final_statuses is not None:
+            object.__setattr__(self, "final_statuses", _numbers("final_statuses", self.final_statuses, 300, 599))
+        object.__setattr__(self, "final_codes", _numbers("final_codes", self.final_codes, 1001, 4999))
 
-    def _as_native(self) -> tuple[float, float, float, float, int | None]:
-        return (
-            float(self.initial_delay),
-            float(self.max_delay),
-            float(self.factor),
-            float(self.stable_after),
-            None if self.max_attempts is None else min(self.max_attempts, _MANY),
-        )
+    def _as_native(self) -> dict[str, Any]:
+        return {
+            "initial_delay": float(self.initial_delay),
+            "max_delay": float(self.max_delay),
+            "factor": float(self.factor),
+            "stable_after": float(self.stable_after),
+            "max_attempts": None if self.max_attempts is None else min(self.max_attempts, _MANY),
+            "max_fruitless": None if self.max_fruitless is None else min(self.max_fruitless, _MANY),
+            "final_statuses": None if self.final_statuses is None else sorted(self.final_statuses),
+            "final_codes": sorted(self.final_codes),
+        }
+
+
+def _numbers(name: str, values: object, least: int, most: int) -> frozenset[int]:
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        message = f"{name} must be a collection of int, not {values!r}"
+        raise TypeError(message)
+    numbers = frozenset(values)
+    for number in numbers:
+        check.integer(name, number, at_least=least, at_most=most)
+    return numbers
 
 
 DEFAULT_RECONNECT = ReconnectPolicy()
@@ -111,13 +132,17 @@ class Callbacks:
         return {entry.name: getattr(self, entry.name) for entry in fields(Callbacks)}
 
 
+class _Milliseconds(float):
+    """What a timedelta came to: nobody has mistaken the unit."""
+
+
 @dataclass(frozen=True)
 class ConnectOptions(Callbacks):
     """The options of `connect`; they are described there."""
 
     connection_key: str | None = None
     client_only: bool = False
-    throttle_interval: float | timedelta = DEFAULT_THROTTLE_INTERVAL
+    throttle_interval: float | timedelta | None = None
     max_buffering: int | None = None
     path: str | None = None
     encode_message: MessageEncoder | None = None
@@ -144,7 +169,8 @@ class ConnectOptions(Callbacks):
             check.callable_or_none(name, getattr(self, name))
         if isinstance(self.throttle_interval, timedelta):
             # In one unit, so that equal intervals are equal options.
-            object.__setattr__(self, "throttle_interval", self.throttle_interval / timedelta(milliseconds=1))
+            milliseconds = _Milliseconds(self.throttle_interval / timedelta(milliseconds=1))
+            object.__setattr__(self, "throttle_interval", milliseconds)
         self._throttle_seconds()
         if self.max_buffering is not None:
             check.integer("max_buffering", self.max_buffering, at_least=1, at_most=60)
@@ -175,6 +201,7 @@ class ConnectOptions(Callbacks):
             "path": self.path,
             "max_buffering": self.max_buffering,
             "throttle_interval": self._throttle_seconds(),
+            "throttle_send": self.throttle_interval is not None,
             "use_jwt": self.use_jwt,
             "streaming": self.streaming,
             "open_timeout": float(self.open_timeout),
@@ -191,8 +218,16 @@ class ConnectOptions(Callbacks):
         }
 
     def _throttle_seconds(self) -> float:
-        expected = "a number of milliseconds or a timedelta"
-        return check.not_negative("throttle_interval", self.throttle_interval, expected) / 1000
+        interval = DEFAULT_THROTTLE_INTERVAL if self.throttle_interval is None else self.throttle_interval
+        expected = "a number of milliseconds, a timedelta or None"
+        milliseconds = check.not_negative("throttle_interval", interval, expected)
+        if not isinstance(interval, _Milliseconds) and (0 < milliseconds < 1 or milliseconds > _HOUR):
+            message = (
+                f"throttle_interval is in milliseconds: it must be 0 or from 1 to {_HOUR}, not {interval!r}; "
+                "a timedelta has its own unit"
+            )
+            raise ValueError(message)
+        return milliseconds / 1000
 
     def _token_expiration(self) -> float | None:
         if self.token_expiration_seconds is not None:
@@ -221,124 +256,3 @@ class ConnectOptions(Callbacks):
                 "token_body belongs to the default token request: it has no use with token_provider or use_jwt=False"
             )
             raise ValueError(message)
-
-
-class Hidden:
-    """A secret that nobody sees who looks at the attributes of what holds it."""
-
-    __slots__ = ("reveal",)
-
-    def __init__(self, secret: str) -> None:
-        self.reveal: Callable[[], str] = lambda: secret
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Hidden) and self.reveal() == other.reveal()
-
-    def __hash__(self) -> int:
-        return hash(self.reveal())
-
-    def __repr__(self) -> str:
-        return "Hidden()"
-
-
-def _revealed(value: str | Hidden | None) -> str | None:
-    return value.reveal() if isinstance(value, Hidden) else value
-
-
-@dataclass(frozen=True)
-class ClientOptions:
-    """The options of a client; they are described at `RealtimeClient`."""
-
-    credentials: str | Hidden | CredentialsSource | None = field(default=None, repr=False)
-    base_url: str | None = None
-    rest_url: str = "https://rest.fal.ai"
-    token_path: str = "/tokens/"  # noqa: S105 - a path, not a secret
-    proxy: str | Hidden | None = field(default=None, repr=False)  # it may hold a password
-    trust_env: bool = True
-    proxy_url: str | Hidden | None = field(default=None, repr=False)  # likewise
-    ssl: str | os.PathLike[str] | InsecureForLocalTests | None = None
-    user_agent: str | None = None
-    side: Side | None = None
-
-    def __post_init__(self) -> None:
-        if self.credentials is not None and not callable(self.credentials):
-            check.secret("credentials", self.credentials, "a str such as 'key_id:key_secret', or a callable giving one")
-        check.url("base_url", self.resolved_base_url(), "ws", "wss")
-        check.url("rest_url", self.rest_url, "http", "https")
-        if not check.text("token_path", self.token_path).startswith("/"):
-            message = f"token_path must start with '/', as in '/tokens/', not {self.token_path!r}"
-            raise ValueError(message)
-        if self.proxy is not None:
-            check.secret("proxy", self.proxy, "an absolute URL", contains="://")
-        if self.proxy_url is not None:
-            check.secret_url("proxy_url", self.proxy_url, "http", "https")
-        check.boolean("trust_env", self.trust_env)
-        self._ca_file()
-        check.header_value("user_agent", self.user_agent)
-        self.resolved_side()
-        for name in ("credentials", "proxy", "proxy_url"):
-            if isinstance(value := getattr(self, name), str):
-                object.__setattr__(self, name, Hidden(value))
-
-    def as_native(self, user_agent: str) -> dict[str, Any]:
-        """The arguments of a native client except the credentials; `user_agent` is the default."""
-        return {
-            "base_url": self.resolved_base_url(),
-            "token_url": self.rest_url.rstrip("/") + self.token_path,
-            "proxy": _revealed(self.proxy),
-            "trust_env": self.trust_env,
-            "proxy_url": _revealed(self.proxy_url),
-            "ca_file": self._ca_file(),
-            "insecure": isinstance(self.ssl, InsecureForLocalTests),
-            "user_agent": self.user_agent or user_agent,
-        }
-
-    def resolved_credentials(self) -> str | None:
-        """The key: explicit, else FAL_KEY, else FAL_KEY_ID and FAL_KEY_SECRET joined with a colon."""
-        if callable(self.credentials):
-            name, key = "what the credentials callable returns", self.credentials()
-        else:
-            name, key = "the key from the environment", _revealed(self.credentials) or credentials_from_env()
-        if key is not None:
-            check.secret(name, key, "a str of printable ASCII, such as 'key_id:key_secret'")
-        return key
-
-    def resolved_base_url(self) -> str:
-        """`base_url`, else `wss://$FAL_RUN_HOST`, else fal's own."""
-        if self.base_url is not None:
-            return self.base_url
-        host = os.environ.get("FAL_RUN_HOST") or _DEFAULT_RUN_HOST
-        if "/" in host or "@" in host:
-            message = f"FAL_RUN_HOST must be a host name such as {_DEFAULT_RUN_HOST!r}, without scheme or path"
-            raise ValueError(message)
-        return f"wss://{host}"
-
-    def resolved_side(self) -> Side:
-        """`side`, else FAL_REALTIME_SIDE, else the client."""
-        name, side = ("side", self.side) if self.side is not None else _side_from_env()
-        if side in ("client", "server"):
-            return side
-        message = f"{name} must be 'client' or 'server', not {side!r}"
-        raise ValueError(message)
-
-    def _ca_file(self) -> str | None:
-        if self.ssl is None or isinstance(self.ssl, InsecureForLocalTests):
-            return None
-        expected = "None, the path of a PEM file of CA certificates, or InsecureForLocalTests()"
-        check.instance("ssl", self.ssl, (str, os.PathLike), expected)
-        if not Path(self.ssl).is_file():
-            message = f"ssl names a file of CA certificates that does not exist: {os.fspath(self.ssl)!r}"
-            raise ValueError(message)
-        return os.fspath(self.ssl)
-
-
-def credentials_from_env() -> str | None:
-    """FAL_KEY, else FAL_KEY_ID and FAL_KEY_SECRET joined with a colon, else None."""
-    if key := os.environ.get("FAL_KEY"):
-        return key
-    key_id, secret = os.environ.get("FAL_KEY_ID"), os.environ.get("FAL_KEY_SECRET")
-    return f"{key_id}:{secret}" if key_id and secret else None
-
-
-def _side_from_env() -> tuple[str, Any]:
-    return "FAL_REALTIME_SIDE", os.environ.get("FAL_REALTIME_SIDE") or "client"

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import threading
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import Any, Protocol
+
+from ._threads import start_thread
+
+_MAX_TOKEN = 16 * 1024
+"""Characters: servers take no longer addresses, most of them half of that."""
 
 
 class Completer(Protocol):
@@ -34,7 +38,7 @@ def call_in_thread(provider: Callable[[str], Any], argument: str, context: Conte
         except BaseException as error:  # noqa: BLE001 - whatever it is, the waiting connection must hear of it
             completer.set_error(error)
 
-    threading.Thread(target=run, name="fal-realtime-token-provider", daemon=True).start()
+    start_thread(run, "fal-realtime-token-provider")
 
 
 class CallOnLoop:
@@ -87,6 +91,9 @@ def _checked(token: object) -> str:
     if isinstance(token, str):
         if not token:
             message = "token_provider must not return an empty str"
+            raise ValueError(message)
+        if len(token) > _MAX_TOKEN:
+            message = f"token_provider returned a token of {len(token)} characters; at most {_MAX_TOKEN} fit an address"
             raise ValueError(message)
         return token
     if inspect.iscoroutine(token):

@@ -7,6 +7,7 @@ import inspect
 import threading
 import weakref
 from collections.abc import Callable, Iterable
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,7 +15,10 @@ from . import _core
 from ._base import BaseClient
 from ._codec import is_async
 from ._connection import describe_state, nothing_comes
+from ._native import native
 from ._options import ConnectOptions
+from ._threads import start_thread
+from ._types import Stats
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -43,6 +47,86 @@ class SyncRealtimeConnection(_core.SyncConnection):
 
     _dispatcher: _Dispatcher | None = None
     _forget: Callable[[], None] | None = None
+
+    @native(_core.SyncConnection)
+    def stats(self) -> Stats:  # type: ignore[empty-body] # the native method is in its place
+        """What was counted so far, all taken at one instant."""
+
+    @native(_core.SyncConnection)
+    def send_nowait(self, input: Any) -> None:
+        """Accept an input without waiting; the first one opens the connection.
+
+        When the outgoing queue is full, the oldest is dropped and counted if there is `max_buffering`.
+
+        Raises:
+            BufferFullError: The queue is full and there is no `max_buffering`.
+            EncodeError: The input cannot be encoded.
+            MessageTooLargeError: It is larger than `max_message_size`.
+            ConnectionClosedError: The connection is closed.
+            ForkedProcessError: It belongs to the parent process.
+        """
+
+    @native(_core.SyncConnection)
+    def send(self, input: Any, timeout: float | None = None) -> None:
+        """Accept an input, waiting for room in the outgoing queue; the first one opens the connection.
+
+        Done when the input is accepted, not when it is written (see `drain`).
+
+        Raises:
+            RequestTimeoutError: No room within `timeout` seconds.
+            EncodeError: The input cannot be encoded.
+            MessageTooLargeError: It is larger than `max_message_size`.
+            ConnectionClosedError: The connection is closed.
+        """
+
+    @native(_core.SyncConnection)
+    def request(self, input: Any, timeout: float | None = None) -> Any:
+        """Send an input past the throttle and give its result, matched by `request_id`.
+
+        The `request_id` is added unless the input has one; the app must copy it into its result. Nobody else gets this
+        result. `timeout` is in seconds; None waits until the connection closes.
+
+        Raises:
+            RequestTimeoutError: No answer came in time.
+            RealtimeError: The server reported an error meanwhile.
+            ConnectionClosedError: The connection was closed meanwhile.
+            EncodeError: The input cannot be encoded, or not carry a `request_id`: it is no mapping, dataclass or model
+                (with `encode_message`: no mapping), or its own `request_id` is no str.
+            ValueError: Another request with this `request_id` is pending.
+        """
+
+    @native(_core.SyncConnection)
+    def recv(self, timeout: float | None = None) -> Any:
+        """Give the next result.
+
+        Raises:
+            RequestTimeoutError: None came within `timeout` seconds.
+            RealtimeError: The server reported an error.
+            DecodeError: The message cannot be decoded.
+            ConnectionClosedError: The connection is closed and all results are taken.
+            RuntimeError: Results go to `on_result`.
+        """
+
+    @native(_core.SyncConnection)
+    def open(self) -> None:
+        """Open now, not with the first send; at most `open_timeout` seconds.
+
+        Raises:
+            AuthenticationError: The credentials or the token were refused.
+            ApiError: The token request was answered with an error.
+            HandshakeError: The WebSocket could not be opened.
+            RequestTimeoutError: It took too long.
+            ConnectionClosedError: The connection is closed.
+        """
+
+    @native(_core.SyncConnection)
+    def drain(self, timeout: float | None = None) -> None:
+        """Wait until everything accepted so far is written: not until it is answered.
+
+        Raises:
+            RequestTimeoutError: It took longer than `timeout` seconds.
+            ConnectionClosedError: The connection was closed before that.
+        """
 
     def set_callbacks(self, **callbacks: Callable[[Any], object] | None) -> None:
         """Replace all four callbacks, from the next event on; they run in the contextvars of this call."""
@@ -127,7 +211,23 @@ class SyncRealtimeClient(BaseClient[SyncRealtimeConnection]):
             result = connection.request({"prompt": "a cat"}, timeout=5)
 
     The options are those of `RealtimeClient`; callbacks, encoder, decoder and token provider are plain functions.
+    Closing it, or leaving `with`, closes its connections.
     """
+
+    def close(self) -> None:
+        """Close all connections made with it, one by one; it makes no others. Calling it again does nothing."""
+        for connection in self._end():
+            connection.close()
+
+    def __enter__(self) -> Self:
+        """Give the client itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close it and all its connections."""
+        self.close()
 
     def _make(
         self, client: _core.Client, app: str, options: ConnectOptions, *, noop: bool = False, url: str | None = None
@@ -158,6 +258,7 @@ class _Dispatcher:
 
     def __init__(self, callbacks: dict[str, Callable[[Any], object] | None]) -> None:
         self.replace(callbacks)
+        self._is_over = False
 
     def replace(self, callbacks: dict[str, Callable[[Any], object] | None]) -> None:
         # Together, in one assignment: the thread takes both.
@@ -165,12 +266,17 @@ class _Dispatcher:
 
     def start(self, events: Iterable[tuple[str, Any]], name: str) -> None:
         # The decoder runs in the contextvars of the first `connect`, the callbacks in those of theirs.
-        arguments = (_call_back, weakref.ref(self), events)
-        threading.Thread(target=contextvars.copy_context().run, args=arguments, name=name, daemon=True).start()
+        start_thread(partial(contextvars.copy_context().run, _call_back, weakref.ref(self), events), name)
 
     def finish(self) -> None:
         """Deliver what is left although nobody may hold the connection any more: it is being closed."""
         _FINISHING.add(self)
+        if self._is_over:  # all is delivered: the thread, which would have removed it, has ended
+            _FINISHING.discard(self)
+
+    def over(self) -> None:
+        self._is_over = True
+        _FINISHING.discard(self)
 
     def deliver(self, kind: str, value: Any) -> None:
         callbacks, context = self._callbacks
@@ -193,12 +299,14 @@ def _refuse_coroutine(name: str) -> NoReturn:
 
 
 def _call_back(reference: weakref.ref[_Dispatcher], events: Iterable[tuple[str, Any]]) -> None:
-    for kind, value in events:
-        dispatcher = reference()
-        if dispatcher is None:
-            return
-        dispatcher.deliver(kind, value)
-        # While it waits for the next event it holds on to nothing.
-        del dispatcher, value
-    if (dispatcher := reference()) is not None:
-        _FINISHING.discard(dispatcher)
+    try:
+        for kind, value in events:
+            dispatcher = reference()
+            if dispatcher is None:
+                return
+            dispatcher.deliver(kind, value)
+            # While it waits for the next event it holds on to nothing.
+            del dispatcher, value
+    finally:
+        if (dispatcher := reference()) is not None:
+            dispatcher.over()

@@ -13,7 +13,7 @@ from ._client import RealtimeClient
 from ._demo import Plan, Session
 from ._display import display_for
 from ._exceptions import FalRealtimeError
-from ._options import credentials_from_env
+from ._secrets import credentials_from_env
 from ._version import version
 from .testing import LocalServer
 

@@ -25,9 +25,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
-from . import _checks as check, _core
+# The native half imports the last of these by itself: a frozen application holds what it sees imported here.
+from . import _checks as check, _core, _local_values  # noqa: F401
 from ._client import RealtimeClient
-from ._local_handlers import App, AppKind, HandlerThread, kind_of
+from ._local_handlers import HandlerThread
+from ._local_routes import read_annotations
+from ._local_session import App, AppKind
+from ._secrets import Hidden
 from ._sync import SyncRealtimeClient
 
 if TYPE_CHECKING:
@@ -38,7 +42,7 @@ __all__ = ["AppKind", "BuiltinApp", "Handshake", "LocalServer", "MintRequest"]
 BuiltinApp = Literal["echo", "image", "stream", "collect", "bidi"]
 """The apps that a `LocalServer` brings, served as `local/<name>`; see `LocalServer`."""
 
-_Handler = TypeVar("_Handler", bound=Callable[[Any], Any])
+_Handler = TypeVar("_Handler", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -97,12 +101,13 @@ class LocalServer:
         port: The port; 0 lets the system choose a free one.
         session_timeout: End a session of a built-in app when no input came for so many seconds; None never does.
         buffering: How many unary inputs of a built-in app wait at most while one is processed, the oldest dropped
-            silently; None drops none. A client's `max_buffering` limits it further.
+            silently; None drops none. A client's `max_buffering` does not change it, as in fal.
         emit_timings: Send the time that a built-in app took after each result.
         token_form: The form of the token endpoint's answer: a bare JSON string, `{"detail": …}` or `{"token": …}`.
         refuse_in_band: Refuse bad credentials inside an accepted WebSocket (`{"status": "error", "error":
             "Unauthorized"}`, then close code 1008) instead of with HTTP 401.
-        max_message_size: The largest message that is taken, in bytes; a larger one is answered with close code 1009.
+        max_message_size: The largest message that is taken, in bytes, 16 MiB as for fal's apps; a larger one is
+            answered with close code 1009.
 
     Raises:
         ValueError: An option has a value that is not accepted.
@@ -121,7 +126,7 @@ class LocalServer:
         emit_timings: bool = False,
         token_form: Literal["string", "detail", "token"] = "string",  # noqa: S107 - no password
         refuse_in_band: bool = False,
-        max_message_size: int = 64 * 1024 * 1024,
+        max_message_size: int = 16 * 1024 * 1024,
     ) -> None:
         check.secret("key", key, "a str of printable ASCII, such as 'test-key'")
         check.boolean("tls", tls)
@@ -130,7 +135,7 @@ class LocalServer:
         check.boolean("refuse_in_band", refuse_in_band)
         check.integer("max_message_size", max_message_size, at_least=1, at_most=sys.maxsize)
         _check_app_options(session_timeout, buffering, emit_timings)
-        self._key = key
+        self._key = Hidden(key)
         self._tls = tls
         self._host = host
         self._options: dict[str, Any] = {
@@ -155,11 +160,15 @@ class LocalServer:
 
         Raises:
             OSError: The address cannot be bound.
+            RuntimeError: This build of the package has no server: it was made without the cargo feature `local-server`.
             ValueError: An option is not acceptable.
         """
         if self._running:
             return self
-        self._native = _core.LocalServer(key=self._key, **self._options)
+        if not hasattr(_core, "LocalServer"):
+            message = "this build of fal-realtime has no local server (it lacks the cargo feature local-server)"
+            raise RuntimeError(message)
+        self._native = _core.LocalServer(key=self._key.reveal(), **self._options)
         self._running = True
         # A thread that waits in native code must not find the interpreter gone.
         atexit.register(self.stop)
@@ -226,7 +235,7 @@ class LocalServer:
     @property
     def key(self) -> str:
         """The key that clients must show."""
-        return self._key
+        return self._key.reveal()
 
     @property
     def ca_file(self) -> str | None:
@@ -250,39 +259,74 @@ class LocalServer:
         kind: AppKind | None = None,
         session_timeout: float | None = None,
         buffering: int | None = None,
+        max_batch_size: int = 1,
         emit_timings: bool = False,
+        decode_message: Callable[[bytes], Any] | None = None,
+        encode_message: Callable[[Any], bytes] | None = None,
     ) -> Callable[[_Handler], _Handler]:
         """Serve the decorated function as an app, like fal's `@fal.realtime`.
 
         ```python
+        class Input(BaseModel):
+            text: str
+            request_id: str | None = None
+
         @server.app("local/upper")
-        async def upper(input: dict) -> dict:
-            return {"text": input["text"].upper()}
+        async def upper(input: Input) -> dict:
+            return {"text": input.text.upper(), "request_id": input.request_id}
         ```
 
-        The handler takes one input, or an async iterator of them, and returns a dict or a pydantic model, or an
-        (async) iterator of them. It runs on an event loop of the server, a sync one on a thread. What it raises ends
-        the session with `INTERNAL_ERROR` and is logged.
+        What holds for fal's apps holds here, the words of errors included:
+
+        - The annotations say what the handler is. An `AsyncIterator` of inputs, or an (async) iterator of results,
+          means a stream; a generator that is not annotated as one fails. Inputs become what the parameter is annotated
+          with, called with their entries as keywords; with `Any`, or without annotation, they stay what `msgpack` makes
+          of them. `*messages` takes a batch, of inputs as they are.
+        - Results are dicts of what `msgpack` packs, or pydantic models, whose field names go out, not their aliases.
+        - `None` as an input is the end of the inputs.
+        - What the handler raises ends the session with `INTERNAL_ERROR`, and is logged.
+
+        It runs on an event loop of the server, a sync one on a thread. To have an answer find its request, copy the
+        `request_id`.
 
         Args:
             name: The app id, `owner/alias`; more segments serve that path only.
-            kind: How inputs and results relate; by default what the handler's annotations and kind say.
+            kind: How inputs and results relate, where the annotations do not say it.
             session_timeout: End the session when no input came for so many seconds; None never does.
-            buffering: How many unary inputs wait at most while one is processed, the oldest dropped silently.
+            buffering: How many unary inputs wait at most while one is processed, the oldest dropped silently; also,
+                twice of it is how many results wait at most to be sent before others overtake them. None: any number of
+                inputs, two results.
+            max_batch_size: How many waiting inputs the handler is called with at once; it takes `*messages`.
             emit_timings: Send the time that the app took after each result (unary) or stream (server streaming).
+            decode_message: What makes an input of a message, in place of msgpack.
+            encode_message: What makes a message of a result, in place of msgpack.
 
         Raises:
             ValueError: The name or an option has a value that is not accepted.
             TypeError: The name or an option is of the wrong type.
+            NameError: An annotation names what is not there.
         """
         _check_name(name)
         _check_app_options(session_timeout, buffering, emit_timings)
+        check.integer("max_batch_size", max_batch_size, at_least=1, at_most=sys.maxsize)
         if kind is not None and kind not in (accepted := get_args(AppKind)):
             message = f"kind must be one of {', '.join(accepted)}, not {kind!r}"
             raise ValueError(message)
 
         def register(handler: _Handler) -> _Handler:
-            app = App(handler, kind or kind_of(handler), session_timeout, buffering, emit_timings)
+            # Where the decorator is used, annotations may be of local names.
+            annotated_kind, input_type = read_annotations(handler, sys._getframe(1).f_locals)  # noqa: SLF001
+            app = App(
+                handler=handler,
+                kind=kind or annotated_kind,
+                input_type=input_type,
+                session_timeout=session_timeout,
+                buffering=buffering,
+                max_batch_size=max_batch_size,
+                emit_timings=emit_timings,
+                decode=decode_message or _core.decode_as_packer,
+                encode=encode_message or _core.encode_as_packer,
+            )
             if self._running:
                 self._serve(name, app)
             self._apps[name] = app
@@ -459,7 +503,11 @@ class LocalServer:
         return f"[{self._host}]:{self.port}" if ":" in self._host else f"{self._host}:{self.port}"
 
     def _client_options(self, options: dict[str, Any]) -> dict[str, Any]:
-        own: dict[str, Any] = {"credentials": self._key, "base_url": self.base_url, "rest_url": self.rest_url}
+        own: dict[str, Any] = {"credentials": self._key.reveal(), "base_url": self.base_url, "rest_url": self.rest_url}
+        # A proxy of the environment is not meant for a server inside of the process.
+        own["trust_env"] = False
+        # Whatever address of this machine it listens on.
+        own["allow_cleartext"] = True
         if self._tls:
             own["ssl"] = self.ca_file
         return own | options

@@ -1,12 +1,12 @@
-//! How long to wait before trying again.
+//! How long to wait before trying again, and when to stop trying.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[cfg(test)]
 mod tests;
 
 /// When and how often to reconnect.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BackoffPolicy {
     /// Upper bound of the first delay. Default 0.5 s.
     pub initial: Duration,
@@ -14,13 +14,15 @@ pub struct BackoffPolicy {
     pub cap: Duration,
     /// What the bound is multiplied by after each attempt. Default 2.
     pub factor: f64,
-    /// How long a connection must have been open for the delays to start over. Default 10 s.
+    /// How long a session must have lived to count as good whatever it brought. Default 60 s.
     ///
     /// A successful handshake is not enough: a server that accepts and then drops would be dialled
     /// at full speed.
     pub stable_after: Duration,
-    /// How many attempts in a row are made; `None`, the default, is without end.
+    /// How many attempts in a row may open nothing; `None`, the default, is without end.
     pub max_attempts: Option<u32>,
+    /// How many sessions in a row may be fruitless, see [`Backoff::fruitless`]. Default 5; `None` is without end.
+    pub max_fruitless: Option<u32>,
 }
 
 impl Default for BackoffPolicy {
@@ -29,8 +31,9 @@ impl Default for BackoffPolicy {
             initial: Duration::from_millis(500),
             cap: Duration::from_secs(30),
             factor: 2.0,
-            stable_after: Duration::from_secs(10),
+            stable_after: Duration::from_secs(60),
             max_attempts: None,
+            max_fruitless: Some(5),
         }
     }
 }
@@ -53,9 +56,9 @@ impl BackoffPolicy {
         Ok(())
     }
 
-    /// The upper bound of the delay after `attempts` attempts.
-    fn bound(&self, attempts: u32) -> Duration {
-        let exponent = i32::try_from(attempts).unwrap_or(i32::MAX);
+    /// The upper bound of the delay after `delays` delays.
+    pub fn bound(&self, delays: u32) -> Duration {
+        let exponent = i32::try_from(delays).unwrap_or(i32::MAX);
         let seconds = self.initial.as_secs_f64() * self.factor.powi(exponent);
         // Overflows to infinity after some thousand attempts: the cap, then.
         Duration::try_from_secs_f64(seconds).map_or(self.cap, |bound| bound.min(self.cap))
@@ -64,48 +67,65 @@ impl BackoffPolicy {
 
 /// Exponential back-off with full jitter: each delay is uniform between zero and a bound that grows.
 ///
-/// Full jitter spreads a thousand connections that were lost together over the whole interval.
+/// Full jitter spreads a thousand connections that were lost together over the whole interval. Beside the delays it
+/// counts what is limited: attempts in a row that opened nothing, and sessions in a row that brought nothing.
 #[derive(Debug)]
 pub struct Backoff {
     policy: BackoffPolicy,
-    attempts: u32,
-    opened_at: Option<Instant>,
+    delays: u32,
+    failed: u32,
+    fruitless: u32,
 }
 
 impl Backoff {
-    /// No attempt has been made yet.
+    /// Nothing has been tried yet.
     pub fn new(policy: BackoffPolicy) -> Self {
-        Self { policy, attempts: 0, opened_at: None }
+        Self { policy, delays: 0, failed: 0, fruitless: 0 }
     }
 
-    /// The delay before the next attempt, which is thereby counted; `None` when the attempts are exhausted.
-    /// `jitter` is a random number from 0 to 1.
-    pub fn next(&mut self, jitter: f64) -> Option<Duration> {
-        if self.policy.max_attempts.is_some_and(|max| self.attempts >= max) {
-            return None;
-        }
-        let delay = scale(self.policy.bound(self.attempts), unit(jitter));
-        self.attempts = self.attempts.saturating_add(1);
-        Some(delay)
+    /// The policy.
+    pub fn policy(&self) -> &BackoffPolicy {
+        &self.policy
     }
 
-    /// The connection is open.
-    pub fn opened(&mut self, now: Instant) {
-        self.opened_at = Some(now);
+    /// The delay before the next attempt, which is thereby counted. `jitter` is a random number from 0 to 1.
+    pub fn delay(&mut self, jitter: f64) -> Duration {
+        let delay = scale(self.policy.bound(self.delays), unit(jitter));
+        self.delays = self.delays.saturating_add(1);
+        delay
     }
 
-    /// The connection, if it was open, no longer is. The attempts start over if it had been stable.
-    pub fn lost(&mut self, now: Instant) {
-        if let Some(opened_at) = self.opened_at.take()
-            && now.saturating_duration_since(opened_at) >= self.policy.stable_after
-        {
-            self.attempts = 0;
-        }
+    /// The delays start over: a session was of use, or lived for long.
+    pub fn start_over(&mut self) {
+        self.delays = 0;
     }
 
-    /// How many attempts were made since the last stable connection.
-    pub fn attempts(&self) -> u32 {
-        self.attempts
+    /// How many delays there were since they last started over.
+    pub fn delays(&self) -> u32 {
+        self.delays
+    }
+
+    /// An attempt opened a session.
+    pub fn opened(&mut self) {
+        self.failed = 0;
+    }
+
+    /// An attempt opened nothing. Answers whether another one may be made.
+    pub fn failed(&mut self) -> bool {
+        self.failed = self.failed.saturating_add(1);
+        self.policy.max_attempts.is_none_or(|max| self.failed < max)
+    }
+
+    /// A session brought nothing, though it was not meant to end. Answers whether another one may be opened: somebody
+    /// pays for each of them.
+    pub fn fruitless(&mut self) -> bool {
+        self.fruitless = self.fruitless.saturating_add(1);
+        self.policy.max_fruitless.is_none_or(|max| self.fruitless < max)
+    }
+
+    /// A session brought something.
+    pub fn fruitful(&mut self) {
+        self.fruitless = 0;
     }
 }
 

@@ -52,6 +52,22 @@ pub enum Inbound<'a> {
     },
 }
 
+impl Inbound<'_> {
+    /// The same, borrowing nothing.
+    fn into_owned(self) -> Inbound<'static> {
+        let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        match self {
+            Inbound::Result { request_id } => Inbound::Result { request_id: request_id.map(own) },
+            Inbound::Error { error, reason } => Inbound::Error { error: own(error), reason: own(reason) },
+            Inbound::Unauthorized => Inbound::Unauthorized,
+            Inbound::Timings { seconds } => Inbound::Timings { seconds },
+            Inbound::EndOfSession { reason } => Inbound::EndOfSession { reason: own(reason) },
+            Inbound::Control { action } => Inbound::Control { action: own(action) },
+            Inbound::Malformed { why } => Inbound::Malformed { why },
+        }
+    }
+}
+
 /// The top-level keys that matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Key {
@@ -131,10 +147,17 @@ impl<'a> Keys<'a> {
         *slot = value;
     }
 
-    fn decide(self) -> Inbound<'a> {
+    /// What a text message with these values is.
+    fn decide_text(self) -> Inbound<'a> {
+        // Control messages are text: an app's own result may say this too, in msgpack.
         if self.status.is("error") && self.error.is("Unauthorized") {
             return Inbound::Unauthorized;
         }
+        self.decide()
+    }
+
+    /// What a binary message with these values is.
+    fn decide(self) -> Inbound<'a> {
         let kind = match self.kind {
             Scalar::Text(kind) if kind.starts_with("x-fal-") => kind,
             _ => return Inbound::Result { request_id: digits_or_text(self.request_id) },

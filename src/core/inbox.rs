@@ -234,6 +234,18 @@ impl Inbox {
         Some(item)
     }
 
+    /// A result that [`Inbox::pop`] gave is not delivered yet: its taker works on it.
+    pub fn hold(&mut self) {
+        self.pending += 1;
+        self.delivered -= 1;
+    }
+
+    /// A result that was held is delivered.
+    pub fn deliver_held(&mut self) {
+        self.pending -= 1;
+        self.delivered += 1;
+    }
+
     /// Takes back an item that [`Inbox::pop`] gave and that its taker could not use.
     pub fn unpop(&mut self, item: Numbered<Item>) {
         if matches!(item.what, Item::Result(_)) {
@@ -291,6 +303,11 @@ impl Inbox {
             let item = Numbered { number, what: Item::Result(received) };
             self.ring.restore(item, |other| other.number < number);
         }
+    }
+
+    /// How many results have come.
+    pub fn received(&self) -> u64 {
+        self.received
     }
 
     /// Whether the socket should not be read for now.

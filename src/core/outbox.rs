@@ -45,7 +45,7 @@ impl Weigh for Outgoing {
 pub enum Lane {
     /// Through the throttle: a newer message may take its place.
     Throttled,
-    /// Straight to the ring: a request's message is nobody's predecessor.
+    /// Straight to the ring, behind what the throttle holds: that is older, and goes now.
     Direct,
 }
 
@@ -75,6 +75,16 @@ pub struct Outbox {
     dropped: u64,
     failed: u64,
     bytes: u64,
+    session: Session,
+}
+
+/// What this session's messages have come to.
+#[derive(Debug, Default)]
+struct Session {
+    /// Messages written before it.
+    written_before: u64,
+    /// A result came behind one of its messages.
+    answered: bool,
 }
 
 impl Outbox {
@@ -97,6 +107,7 @@ impl Outbox {
             dropped: 0,
             failed: 0,
             bytes: 0,
+            session: Session::default(),
         }
     }
 
@@ -117,6 +128,17 @@ impl Outbox {
 
     /// Takes a message, or gives it back when there is no room.
     pub fn accept(&mut self, now: Instant, message: Outgoing, lane: Lane) -> Result<Accepted, Outgoing> {
+        let mut displaced = Vec::new();
+        if lane == Lane::Direct
+            && let Some(held) = self.throttle.peek()
+        {
+            let weight = held.weight();
+            if !self.has_room(weight) {
+                self.refused = weight;
+                return Err(message);
+            }
+            displaced = self.throttle.release(now).map(|held| self.queue(held)).unwrap_or_default();
+        }
         if !self.has_room(message.weight()) {
             self.refused = message.weight();
             return Err(message);
@@ -124,18 +146,16 @@ impl Outbox {
         self.refused = 0;
         self.accepted += 1;
         if lane == Lane::Direct {
-            return Ok(self.queue(message));
+            displaced.extend(self.queue(message));
+            return Ok(Accepted::Queued(displaced));
         }
         // A held message whose time has come goes first: it is older.
-        let displaced = self.tick(now);
+        displaced.extend(self.tick(now));
         match self.throttle.offer(now, message) {
-            Offer::Pass(message) => Ok(match self.queue(message) {
-                Accepted::Queued(mut more) => {
-                    more.extend(displaced);
-                    Accepted::Queued(more)
-                }
-                Accepted::Held => Accepted::Held,
-            }),
+            Offer::Pass(message) => {
+                displaced.extend(self.queue(message));
+                Ok(Accepted::Queued(displaced))
+            }
             Offer::Held => Ok(Accepted::Held),
             Offer::Replaced(_older) => {
                 self.coalesced += 1;
@@ -144,17 +164,18 @@ impl Outbox {
         }
     }
 
-    fn queue(&mut self, message: Outgoing) -> Accepted {
+    /// Puts a message into the ring; the requests whose messages it displaced.
+    fn queue(&mut self, message: Outgoing) -> Vec<RequestKey> {
         match self.ring.push(message) {
-            Pushed::Stored => Accepted::Queued(Vec::new()),
+            Pushed::Stored => Vec::new(),
             Pushed::Displaced(older) => {
                 self.dropped += older.len() as u64;
-                Accepted::Queued(older.into_iter().filter_map(|message| message.request).collect())
+                older.into_iter().filter_map(|message| message.request).collect()
             }
             // Not reached behind `has_room`; if it were, the message would be kept, not lost.
             Pushed::Refused(message) => {
                 self.ring.push_front(message);
-                Accepted::Queued(Vec::new())
+                Vec::new()
             }
         }
     }
@@ -184,10 +205,7 @@ impl Outbox {
         }
         let Some(message) = self.throttle.due(now) else { return Vec::new() };
         if self.has_room(message.weight()) {
-            match self.queue(message) {
-                Accepted::Queued(displaced) => displaced,
-                Accepted::Held => Vec::new(),
-            }
+            self.queue(message)
         } else {
             // It keeps its place until the ring has room; a newer one may still replace it.
             if self.throttle.restore(message).is_some() {
@@ -240,6 +258,27 @@ impl Outbox {
         self.in_flight -= count;
         self.written += count as u64;
         self.bytes += bytes as u64;
+    }
+
+    /// A socket is open: a session begins.
+    pub fn session_began(&mut self) {
+        self.session = Session { written_before: self.written, answered: false };
+    }
+
+    /// A result came.
+    pub fn result_came(&mut self) {
+        // What is in flight counts: its answer may be here before whoever wrote it has said so.
+        self.session.answered |= self.written + self.in_flight as u64 > self.session.written_before;
+    }
+
+    /// Whether a message of this session was written.
+    pub fn session_wrote(&self) -> bool {
+        self.written > self.session.written_before
+    }
+
+    /// Whether a result came behind a message of this session.
+    pub fn session_answered(&self) -> bool {
+        self.session.answered
     }
 
     /// Puts untouched messages in flight back in front of the ring, in their order.

@@ -2,6 +2,9 @@
 //!
 //! Whoever runs it owns the socket, the timers and the dice, carries out the actions in their order, and tells
 //! what came of them. Inputs about a socket carry its generation; those of an older socket are ignored.
+//!
+//! Every opening after the first one goes through the back-off, whatever led to it, unless the session before was
+//! earned: it ended in the regular way, and either brought an answer to something that we sent or lived for a second.
 
 use std::time::{Duration, Instant};
 
@@ -10,12 +13,12 @@ use crate::error::{Error, ErrorKind};
 
 mod vocabulary;
 
-pub use vocabulary::{Action, Input, Loss, SessionConfig, State};
+pub use vocabulary::{Action, Finals, Input, Loss, SessionConfig, State, Traffic};
 
-/// A socket that was open for so long had been accepted.
+/// A token whose socket was open for so long had been accepted.
 const ACCEPTED_AFTER: Duration = Duration::from_secs(10);
-/// A socket that gave no result and closed sooner than this is not replaced at once: a server that accepts and
-/// then closes would be dialled at full speed.
+/// A session that ended in the regular way sooner than this, without an answer to anything, is not replaced at once: a
+/// server that accepts and then closes would be dialled at full speed.
 const SHORT_LIVED: Duration = Duration::from_secs(1);
 
 /// The state machine of one connection.
@@ -33,20 +36,25 @@ pub struct Session {
     opening_since: Option<Instant>,
     /// When the newest socket opened.
     opened_at: Option<Instant>,
-    /// The token was refused, and a fresh one is being tried.
+    /// No opening before this.
+    not_before: Option<Instant>,
+    /// A token was refused, and the fresh one that was asked for has not proved good yet: there will be no other.
     refused: bool,
-    /// The newest socket gave a result.
-    useful: bool,
+    /// The token at hand is the one that was refused.
+    stale: bool,
     /// The server has said that this socket's session is over.
     over: bool,
+    /// Why the newest attempt or session failed.
+    last: Option<Error>,
 }
 
 impl Session {
     /// A session in the state `idle`.
     pub fn new(config: SessionConfig) -> Self {
         Self {
-            // Without a policy a loss ends the connection; back-off is then for messages behind a normal close.
-            backoff: Backoff::new(config.reconnect.unwrap_or_default()),
+            // Without a policy a loss ends the connection; back-off is then for messages behind a normal close, and
+            // for a refused token.
+            backoff: Backoff::new(config.reconnect.clone().unwrap_or_default()),
             config,
             state: State::Idle,
             socket: 0,
@@ -54,9 +62,11 @@ impl Session {
             established: false,
             opening_since: None,
             opened_at: None,
+            not_before: None,
             refused: false,
-            useful: false,
+            stale: false,
             over: false,
+            last: None,
         }
     }
 
@@ -70,6 +80,11 @@ impl Session {
         self.socket
     }
 
+    /// The server has said that the session is over, and has not closed yet.
+    pub fn is_over(&self) -> bool {
+        self.over && self.state == State::Active
+    }
+
     /// Takes an input; `jitter` is a random number in 0..1.
     #[allow(clippy::match_same_arms)] // "nothing after the end" comes first, "everything else" last
     pub fn handle(&mut self, now: Instant, jitter: f64, input: Input) -> Vec<Action> {
@@ -79,14 +94,17 @@ impl Session {
             (Idle, Input::Open { eager }) => {
                 self.eager = eager;
                 self.opening_since = Some(now);
-                self.open()
+                self.open_again(now)
             }
             (Authenticating | Connecting | Waiting, Input::Open { eager }) => {
                 self.eager |= eager;
                 Vec::new()
             }
 
-            (Authenticating, Input::TokenReady) => self.dial(),
+            (Authenticating, Input::TokenReady) => {
+                self.stale = false;
+                self.dial()
+            }
             (Authenticating, Input::TokenFailed(error)) => self.retry(now, jitter, error),
 
             (Connecting, Input::Opened { socket }) if socket == self.socket => {
@@ -94,35 +112,36 @@ impl Session {
                 self.established = true;
                 self.eager = false;
                 self.over = false;
-                self.useful = false;
                 self.opened_at = Some(now);
-                self.backoff.opened(now);
+                self.last = None;
+                self.backoff.opened();
                 Vec::new()
             }
             (Connecting, Input::OpenFailed { socket, error }) if socket == self.socket => {
-                if is_refusal(&error) { self.refuse(error) } else { self.retry(now, jitter, error) }
+                if is_refusal(&error) {
+                    self.refuse(now, jitter, error)
+                } else {
+                    self.retry(now, jitter, error)
+                }
             }
 
-            (Active, Input::Accepted { socket }) if socket == self.socket => {
-                self.refused = false;
-                self.useful = true;
-                Vec::new()
-            }
             (Active, Input::SessionOver { socket }) if socket == self.socket => {
                 self.over = true;
                 vec![Action::StopWriting]
             }
-            (Active, Input::Unauthorized { socket }) if socket == self.socket => {
-                self.forgive(now);
+            (Active, Input::Unauthorized { socket, traffic }) if socket == self.socket => {
                 let mut actions = vec![Action::Abandon];
-                actions.extend(self.refuse(refused_in_band()));
+                actions.extend(self.refused_session(now, jitter, refused_in_band(), traffic));
                 actions
             }
-            (Active, Input::Lost { socket, loss, unsent }) if socket == self.socket => {
-                self.lost(now, jitter, loss, unsent)
+            (Active, Input::Lost { socket, loss, unsent, traffic }) if socket == self.socket => {
+                self.lost(now, jitter, loss, unsent, traffic)
             }
 
-            (Waiting, Input::Elapsed) => self.open(),
+            (Waiting, Input::Elapsed) => match &self.last {
+                Some(error) if self.is_too_late(now) => self.finish(error.clone()),
+                _ => self.open(),
+            },
 
             (Active, Input::Close) => {
                 self.state = Closing;
@@ -142,10 +161,26 @@ impl Session {
         }
     }
 
+    // --- opening ---
+
+    /// Opens as soon as the back-off lets it.
+    fn open_again(&mut self, now: Instant) -> Vec<Action> {
+        let delay = self.not_before.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+        if delay.is_zero() {
+            return self.open();
+        }
+        self.state = State::Waiting;
+        vec![Action::Wait {
+            delay,
+            reason: Error::closed(1000, "the server closed the last session at once"),
+        }]
+    }
+
     fn open(&mut self) -> Vec<Action> {
+        self.not_before = None;
         if self.config.use_token {
             self.state = State::Authenticating;
-            vec![Action::FetchToken { fresh: self.refused }]
+            vec![Action::FetchToken { fresh: self.stale }]
         } else {
             self.dial()
         }
@@ -162,104 +197,180 @@ impl Session {
         vec![Action::Finish(Some(error))]
     }
 
-    /// A socket that lived for a while was accepted, even if no result came to say so.
-    fn forgive(&mut self, now: Instant) {
-        if self.was_open_for(now, ACCEPTED_AFTER) {
-            self.refused = false;
+    /// Waits as long as the back-off says; a server that named a time is not asked before it.
+    fn wait(&mut self, now: Instant, jitter: f64, error: Error) -> Vec<Action> {
+        let mut delay = self.backoff.delay(jitter).max(error.retry_after.unwrap_or_default());
+        if let Some(left) = self.time_left(now) {
+            delay = delay.min(left);
         }
+        self.last = Some(error.clone());
+        self.state = State::Waiting;
+        vec![Action::Wait { delay, reason: error }]
     }
 
-    fn was_open_for(&self, now: Instant, time: Duration) -> bool {
-        self.opened_at.is_some_and(|at| now.saturating_duration_since(at) >= time)
+    /// How long the first opening, which nobody waits for, is still tried; `None` once there has been one.
+    fn time_left(&self, now: Instant) -> Option<Duration> {
+        let since = self.opening_since.filter(|_| !self.established)?;
+        Some(self.config.open_timeout.saturating_sub(now.saturating_duration_since(since)))
+    }
+
+    fn is_too_late(&self, now: Instant) -> bool {
+        self.time_left(now).is_some_and(|left| left.is_zero())
+    }
+
+    /// An attempt opened nothing: try again, if that may help and nobody would rather be told.
+    fn retry(&mut self, now: Instant, jitter: f64, error: Error) -> Vec<Action> {
+        let another = self.backoff.failed();
+        let first = !self.established;
+        let told = first && (self.eager || self.is_too_late(now));
+        if told || !another || self.config.reconnect.is_none() || self.is_final(&error) {
+            // That the last of many attempts was cut short says less than why the others failed.
+            let cut_short = error.kind == ErrorKind::Timeout && self.is_too_late(now);
+            let error = self.last.take().filter(|_| cut_short).unwrap_or(error);
+            return self.finish(error);
+        }
+        self.wait(now, jitter, error)
+    }
+
+    /// Whether trying again is of no use. What a network says (that there is no such host, say) may change as long as
+    /// the address was good once.
+    fn is_final(&self, error: &Error) -> bool {
+        let first = !self.established;
+        match error.kind {
+            // A token provider that fails at the start will fail again; later on, it may just have a bad moment.
+            ErrorKind::Authentication => first || !error.transient,
+            ErrorKind::Handshake { status: Some(status) } => self.config.finals.has(status, error),
+            ErrorKind::Api { status, .. } if status > 0 => self.config.finals.has(status, error),
+            _ => first && !error.transient,
+        }
     }
 
     /// The credentials were refused: once, try a fresh token.
-    fn refuse(&mut self, error: Error) -> Vec<Action> {
+    fn refuse(&mut self, now: Instant, jitter: f64, error: Error) -> Vec<Action> {
         if self.config.use_token && !self.refused {
             self.refused = true;
-            return self.open();
+            self.stale = true;
+            return self.wait(now, jitter, error);
         }
-        let message = error.message;
-        self.finish(Error::new(ErrorKind::Authentication, message))
-    }
-
-    /// An opening failed: try again, if that may help and nobody would rather be told.
-    fn retry(&mut self, now: Instant, jitter: f64, error: Error) -> Vec<Action> {
-        let first = !self.established;
-        // A token provider that fails at the start will fail again; later on, it may just have a bad moment.
-        let refused = error.kind == ErrorKind::Authentication;
-        let hopeless = if first { refused || !error.transient } else { refused && !error.transient };
-        let too_late = first
-            && self
-                .opening_since
-                .is_some_and(|since| now.saturating_duration_since(since) >= self.config.open_timeout);
-        if hopeless || too_late || (first && self.eager) {
-            return self.finish(error);
+        if let ErrorKind::Handshake { status: Some(status) } = error.kind
+            && self.config.finals.statuses.is_some()
+            && !self.config.finals.has(status, &error)
+        {
+            return self.retry(now, jitter, error);
         }
-        self.reconnect(jitter, error)
+        self.finish(error.with_kind(ErrorKind::Authentication))
     }
 
-    /// Waits before another attempt, if the policy is to make one.
-    fn reconnect(&mut self, jitter: f64, error: Error) -> Vec<Action> {
-        if self.config.reconnect.is_some() { self.wait(jitter, error) } else { self.finish(error) }
-    }
+    // --- the end of a session ---
 
-    fn wait(&mut self, jitter: f64, error: Error) -> Vec<Action> {
-        match self.backoff.next(jitter) {
-            Some(delay) => {
-                self.state = State::Waiting;
-                vec![Action::Wait(delay)]
-            }
-            None => self.finish(error),
+    /// Takes stock of a session that has ended.
+    fn settle(&mut self, now: Instant, traffic: Traffic) {
+        let lived_for = self.lived_for(now);
+        let stable = lived_for >= self.backoff.policy().stable_after;
+        if traffic.answered || stable || lived_for >= ACCEPTED_AFTER {
+            self.refused = false;
+        }
+        if traffic.answered || stable {
+            self.backoff.start_over();
         }
     }
 
-    fn lost(&mut self, now: Instant, jitter: f64, loss: Loss, unsent: bool) -> Vec<Action> {
-        self.forgive(now);
-        self.backoff.lost(now);
+    fn lived_for(&self, now: Instant) -> Duration {
+        self.opened_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
+    }
+
+    /// Counts the sessions in a row that were of no use. Answers the error with which to give up.
+    fn count_fruit(&mut self, is_fruitless: bool, last: &Error) -> Option<Error> {
+        if !is_fruitless {
+            self.backoff.fruitful();
+            return None;
+        }
+        if self.backoff.fruitless() {
+            return None;
+        }
+        let count = self.backoff.policy().max_fruitless.unwrap_or_default();
+        let message = format!(
+            "given up after {count} sessions in a row without a result (max_fruitless); the last one: {}",
+            last.message
+        );
+        Some(last.clone().with_message(message))
+    }
+
+    /// A session that ended in another way than it should have.
+    fn count_loss(&mut self, now: Instant, traffic: Traffic, last: &Error) -> Option<Error> {
+        let stable = self.lived_for(now) >= self.backoff.policy().stable_after;
+        self.count_fruit(!traffic.received && !stable, last)
+    }
+
+    fn refused_session(&mut self, now: Instant, jitter: f64, error: Error, traffic: Traffic) -> Vec<Action> {
+        self.settle(now, traffic);
+        match self.count_loss(now, traffic, &error) {
+            Some(error) => self.finish(error),
+            None => self.refuse(now, jitter, error),
+        }
+    }
+
+    fn lost(&mut self, now: Instant, jitter: f64, loss: Loss, unsent: bool, traffic: Traffic) -> Vec<Action> {
         if self.config.raw {
-            return self.lost_raw(jitter, loss);
-        }
-        let normal = self.over || matches!(loss, Loss::Close { code: 1000, .. });
-        if normal {
-            let mut actions = Vec::new();
-            if self.config.streaming {
-                actions.push(Action::EndStream);
+            // 1005: a close frame without a code, which is what `close()` of many libraries sends.
+            if matches!(loss, Loss::Close { code: 1000 | 1005, .. }) {
+                self.state = State::Closed;
+                return vec![Action::Finish(None)];
             }
-            if !unsent {
-                self.state = State::Idle;
-            } else if self.useful || self.was_open_for(now, SHORT_LIVED) {
-                actions.extend(self.open());
-            } else {
-                actions.extend(
-                    self.wait(jitter, Error::closed(1000, "the server closes every session at once")),
-                );
-            }
-            return actions;
+            return self.reconnect(now, jitter, loss.into_error(), traffic);
         }
         match loss {
+            _ if self.over => self.ended(now, jitter, unsent, traffic),
+            Loss::Close { code: 1000, .. } => self.ended(now, jitter, unsent, traffic),
             Loss::Close { code: 1008, reason } => {
                 let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-                self.refuse(Error::new(
-                    ErrorKind::Authentication,
-                    format!("the server refused the session (close code 1008{why})"),
-                ))
+                let message = format!("the server refused the session (close code 1008{why})");
+                self.refused_session(now, jitter, Error::new(ErrorKind::Authentication, message), traffic)
             }
-            Loss::Close { code, reason } => self.reconnect(jitter, Error::closed(code, reason)),
-            Loss::Broken(reason) => self.reconnect(jitter, Error::closed(1006, reason)),
+            loss => self.reconnect(now, jitter, loss.into_error(), traffic),
         }
     }
 
-    fn lost_raw(&mut self, jitter: f64, loss: Loss) -> Vec<Action> {
-        match loss {
-            // 1005: a close frame without a code, which is what `close()` of many libraries sends.
-            Loss::Close { code: 1000 | 1005, .. } => {
-                self.state = State::Closed;
-                vec![Action::Finish(None)]
-            }
-            Loss::Close { code, reason } => self.reconnect(jitter, Error::closed(code, reason)),
-            Loss::Broken(reason) => self.reconnect(jitter, Error::closed(1006, reason)),
+    /// A session was lost: open another, if the policy is to.
+    fn reconnect(&mut self, now: Instant, jitter: f64, error: Error, traffic: Traffic) -> Vec<Action> {
+        self.settle(now, traffic);
+        let is_final = match &error.kind {
+            ErrorKind::Closed { code, .. } => self.config.finals.codes.contains(code),
+            _ => false,
+        };
+        if self.config.reconnect.is_none() || is_final {
+            return self.finish(error);
         }
+        match self.count_loss(now, traffic, &error) {
+            Some(error) => self.finish(error),
+            None => self.wait(now, jitter, error),
+        }
+    }
+
+    /// A session has ended as sessions do. `unsent`: messages wait for the next one.
+    fn ended(&mut self, now: Instant, jitter: f64, unsent: bool, traffic: Traffic) -> Vec<Action> {
+        self.settle(now, traffic);
+        let mut actions = Vec::new();
+        if self.config.streaming {
+            actions.push(Action::EndStream);
+        }
+        // Of no use though there was something to do. Whatever it said unasked counts for nothing.
+        let is_fruitless = unsent && !traffic.wrote;
+        if is_fruitless || traffic.received {
+            let reason = "the server closes every session before it has taken a message";
+            if let Some(error) = self.count_fruit(is_fruitless, &Error::closed(1006, reason)) {
+                actions.extend(self.finish(error));
+                return actions;
+            }
+        }
+        let is_earned = traffic.answered || self.lived_for(now) >= SHORT_LIVED;
+        self.not_before = if is_earned { None } else { now.checked_add(self.backoff.delay(jitter)) };
+        if unsent {
+            actions.extend(self.open_again(now));
+        } else {
+            self.state = State::Idle;
+        }
+        actions
     }
 }
 

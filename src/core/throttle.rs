@@ -62,6 +62,18 @@ impl<T> Throttle<T> {
         self.slot.take()
     }
 
+    /// The held item.
+    pub fn peek(&self) -> Option<&T> {
+        self.slot.as_ref()
+    }
+
+    /// Takes the held item before its time, and counts that as a pass at `now`.
+    pub fn release(&mut self, now: Instant) -> Option<T> {
+        let item = self.slot.take()?;
+        self.last_pass = Some(now);
+        Some(item)
+    }
+
     /// Whether [`due`](Self::due) would give an item.
     pub fn peek_due(&self, now: Instant) -> bool {
         self.slot.is_some() && self.interval_over(now)

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     core::{
-        session::{Action, Input, Loss, Session, State},
+        session::{Action, Input, Loss, Session, State, Traffic},
         token::Token,
     },
     error::{Error, ErrorKind, Result},
@@ -48,6 +48,8 @@ struct Actor {
     session: Session,
     work: Work,
     token: Option<(Token, u64)>,
+    /// The generation of the token that the server refused last.
+    refused: Option<u64>,
     lease: Option<Lease>,
     driving: Driving,
     opened: Option<Opened>,
@@ -67,6 +69,7 @@ pub(super) fn run(connection: Arc<Connection>, io: Io) -> impl Future<Output = (
         session,
         work: Work::Rest,
         token: None,
+        refused: None,
         lease: None,
         driving: Driving::default(),
         opened: None,
@@ -97,7 +100,11 @@ impl Actor {
         match std::mem::replace(&mut self.work, Work::Rest) {
             Work::Rest => self.commanded().await,
             Work::Token { fresh } => {
-                let newer_than = self.token.as_ref().filter(|_| fresh).map(|(_, generation)| *generation);
+                if fresh {
+                    self.refused = self.token.as_ref().map(|(_, generation)| *generation).or(self.refused);
+                }
+                // A token that took the place of a refused one is kept, for this and all later sockets.
+                let newer_than = self.refused;
                 let token = self.connection.shared.settings.token.clone();
                 let lease = match &token {
                     Some(token) if self.lease.is_none() => Some(token.lease(self.io.handle())),
@@ -193,17 +200,26 @@ impl Actor {
 
     async fn drive(&mut self) -> Input {
         let socket = self.session.socket();
-        match self.driving.next(&self.connection).await {
-            driving::Heard::CloseAsked => Input::Close,
-            driving::Heard::Event(Event::Accepted) => Input::Accepted { socket },
-            driving::Heard::Event(Event::Unauthorized) => Input::Unauthorized { socket },
-            driving::Heard::Event(Event::SessionOver) => Input::SessionOver { socket },
-            driving::Heard::Event(Event::Lost(loss)) => {
-                let loss = self.without_secrets(loss);
-                let unsent = self.drop_link(&loss);
-                Input::Lost { socket, loss, unsent }
+        let loss = loop {
+            // Whatever comes next is for the next session, which does not wait until the server has closed.
+            match self.driving.next(&self.connection, self.session.is_over()).await {
+                Heard::CloseAsked => return Input::Close,
+                Heard::Pending => {
+                    self.with_link(Link::close);
+                    self.driving.write_once(&self.connection);
+                    break Loss::Close { code: 1000, reason: String::new() };
+                }
+                Heard::Event(Event::Accepted) => {}
+                Heard::Event(Event::Unauthorized) => {
+                    let (_, traffic) = self.drop_link(&Loss::Broken("the server refused the session".into()));
+                    return Input::Unauthorized { socket, traffic };
+                }
+                Heard::Event(Event::SessionOver) => return Input::SessionOver { socket },
+                Heard::Event(Event::Lost(loss)) => break self.without_secrets(loss),
             }
-        }
+        };
+        let (unsent, traffic) = self.drop_link(&loss);
+        Input::Lost { socket, loss, unsent, traffic }
     }
 
     /// A server may repeat in its close reason what it was told.
@@ -225,7 +241,7 @@ impl Actor {
             match action {
                 Action::FetchToken { fresh } => self.work = Work::Token { fresh },
                 Action::Dial { socket } => self.work = Work::Dial { socket },
-                Action::Wait(delay) => self.work = Work::Sleep(delay),
+                Action::Wait { delay, .. } => self.work = Work::Sleep(delay),
                 Action::Abandon => {
                     self.opened = None;
                     self.drop_link(&Loss::Broken("the connection was given up".into()));
@@ -245,7 +261,10 @@ impl Actor {
             }
         }
         let state = self.session.state();
-        if !matches!(state, State::Authenticating | State::Connecting) {
+        // The first opening has one limit for all of its attempts, each later attempt has its own.
+        let goes_on = matches!(state, State::Authenticating | State::Connecting)
+            || (state == State::Waiting && !self.established);
+        if !goes_on {
             self.open_by = None;
         }
         if state == before || state == State::Closed {
@@ -272,6 +291,7 @@ impl Actor {
     fn start(&mut self, stream: Stream, leftover: Bytes) {
         let mut inner = self.connection.shared.lock();
         inner.told.token = self.token.as_ref().map(|(token, _)| token.clone());
+        inner.session_began();
         drop(inner);
         let poller = if schedule::allows_loops() {
             self.connection.poller().cloned().or_else(|| self.io.poller())
@@ -311,15 +331,15 @@ impl Actor {
     }
 
     /// The socket is gone: what of its messages can be sent again goes back, the rest has failed. Answers whether
-    /// messages wait.
-    fn drop_link(&mut self, loss: &Loss) -> bool {
+    /// messages wait, and what has passed.
+    fn drop_link(&mut self, loss: &Loss) -> (bool, Traffic) {
         let open = self.connection.link.lock().take();
         let leftover = open.map(|open| open.end().abandon().1);
         let mut inner = self.connection.shared.lock();
         let kind = leftover.map_or(Interest::NONE, |leftover| inner.lose_link(leftover, loss));
-        let unsent = inner.outbox.pending() > 0;
+        let (unsent, traffic) = (inner.outbox.pending() > 0, inner.traffic());
         shared::tell(inner, kind);
-        unsent
+        (unsent, traffic)
     }
 }
 
@@ -340,7 +360,7 @@ fn late(what: &str, open_timeout: Duration) -> Error {
 
 mod driving;
 
-use self::driving::Driving;
+use self::driving::{Driving, Heard};
 
 #[cfg(test)]
 mod tests;

@@ -256,6 +256,16 @@ impl Connection {
         self.taking(Inbox::pop_any)
     }
 
+    /// The result that was popped last is not delivered yet: it is in a decoder.
+    pub fn hold(&self) {
+        self.shared.lock().inbox.hold();
+    }
+
+    /// The result that was held is delivered.
+    pub fn deliver_held(&self) {
+        self.shared.lock().inbox.deliver_held();
+    }
+
     /// Takes back what [`Connection::pop`] gave.
     pub fn unpop(&self, item: Numbered<Item>) {
         let mut inner = self.shared.lock();

@@ -42,16 +42,6 @@ pub(super) enum Verdict {
     SessionOver,
 }
 
-/// fal's text messages are JSON objects; another JSON value is neither a result nor a control message.
-fn object_text(text: &str) -> Inbound<'_> {
-    match classify_text(text) {
-        Inbound::Result { .. } if !text.trim_start().starts_with('{') => {
-            Inbound::Malformed { why: "it is JSON, but not an object" }
-        }
-        inbound => inbound,
-    }
-}
-
 /// The arrivals of one read.
 pub(super) struct Intake {
     dialect: Dialect,
@@ -85,7 +75,7 @@ impl Intake {
             (_, Kind::Text) => {
                 let text = std::str::from_utf8(&payload).unwrap_or_default();
                 match self.dialect {
-                    Dialect::Fal => object_text(text),
+                    Dialect::Fal => classify_text(text),
                     _ => control_text(text).unwrap_or_else(|| self.custom(&payload)),
                 }
             }
@@ -160,6 +150,7 @@ impl Intake {
         if !self.plain.is_empty() {
             self.expected = self.plain.len();
             inner.inbox.push_results(&mut self.plain);
+            inner.outbox.result_came();
             if self.plain.capacity() > KEPT {
                 self.plain = VecDeque::new();
             }
@@ -175,10 +166,13 @@ impl Intake {
                 other => other,
             };
             let more = match arrival {
-                Arrival::Result(received, id) => match inner.inbox.push_result(received, id.as_deref()) {
-                    Placed::Queued => Interest::ITEMS,
-                    Placed::Answered => Interest::ANSWERS,
-                },
+                Arrival::Result(received, id) => {
+                    inner.outbox.result_came();
+                    match inner.inbox.push_result(received, id.as_deref()) {
+                        Placed::Queued => Interest::ITEMS,
+                        Placed::Answered => Interest::ANSWERS,
+                    }
+                }
                 Arrival::Realtime { error, fatal } => {
                     // The server does not say which input failed.
                     if fatal && inner.fail_sent(&error) { Interest::ANSWERS } else { inner.push_error(error) }

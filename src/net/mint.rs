@@ -37,7 +37,7 @@ pub struct MintConfig {
     pub url: String,
     /// Where the request is sent instead, with the endpoint in the header `x-fal-target-url`.
     pub proxy_url: Option<String>,
-    /// What goes behind `Authorization: Key`; `None` where `proxy_url` adds it.
+    /// What goes behind `Authorization: Key`, but not to `proxy_url`, which adds it.
     pub credentials: Option<Secret>,
     /// The `User-Agent` header.
     pub user_agent: String,
@@ -68,7 +68,7 @@ impl MintConfig {
     }
 }
 
-/// How often and after what delays a token request is tried again: after 429, 502, 503, 504 and transport
+/// How often and after what delays a token request is tried again: after 429, 500, 502, 503, 504 and transport
 /// errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
@@ -129,7 +129,7 @@ pub async fn mint(config: &MintConfig, transport: &TransportConfig, request: &Mi
 fn is_retried(error: &Error) -> bool {
     match error.kind {
         ErrorKind::Api { status: 0, .. } => error.transient,
-        ErrorKind::Api { status, .. } => matches!(status, 429 | 502 | 503 | 504),
+        ErrorKind::Api { status, .. } => matches!(status, 429 | 500 | 502 | 503 | 504),
         _ => false,
     }
 }
@@ -150,7 +150,9 @@ impl Prepared {
             })
         };
         let mut headers = vec![(header::USER_AGENT, value("the user agent", &config.user_agent)?)];
-        if let Some(credentials) = &config.credentials {
+        // A proxy adds the key that it has: ours is none of its business.
+        let credentials = config.credentials.as_ref().filter(|_| config.proxy_url.is_none());
+        if let Some(credentials) = credentials {
             let mut authorization = value("the credentials", &format!("Key {}", credentials.expose()))?;
             authorization.set_sensitive(true);
             headers.push((header::AUTHORIZATION, authorization));
@@ -198,7 +200,7 @@ impl Prepared {
         let request_id = answer.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
         let request_id = without_key(request_id, REQUEST_ID_BYTES);
         let error = Error::new(ErrorKind::Api { status, body, request_id }, message);
-        if status == 429 || status >= 500 { error.transient() } else { error }
+        if matches!(status, 408 | 425 | 429 | 500..) { error.transient() } else { error }
     }
 }
 

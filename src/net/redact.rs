@@ -1,5 +1,9 @@
 //! Repeats what a server said without the secrets that it was told.
 
+use base64::{
+    Engine,
+    engine::general_purpose::{GeneralPurpose, STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
 use memchr::memmem;
@@ -12,12 +16,12 @@ use crate::{
 /// Shorter parts of a credential are not secrets but words (`Key`), and would only garble the text.
 const SECRET_BYTES: usize = 8;
 
-/// At most the first `limit` bytes of `text`, with every secret in it replaced by `***`, even one that the end of
-/// `text` cuts off.
+/// At most the first `limit` bytes of `text`, with every secret in it replaced by `***`, however it is spelled, even one
+/// that the end of `text` cuts off.
 pub(crate) fn quote<'a>(text: &str, secrets: impl IntoIterator<Item = &'a str>, limit: usize) -> String {
     let mut text = text.to_owned();
-    for secret in secrets.into_iter().filter(|secret| secret.len() >= SECRET_BYTES) {
-        text = text.replace(secret, "***");
+    for secret in spellings(secrets) {
+        text = text.replace(&secret, "***");
         let begins = |length: &usize| secret.get(..*length).is_some_and(|start| text.ends_with(start));
         if let Some(length) = (SECRET_BYTES..secret.len()).rev().find(begins) {
             text.truncate(text.len() - length);
@@ -32,15 +36,41 @@ pub(crate) fn quote<'a>(text: &str, secrets: impl IntoIterator<Item = &'a str>, 
     text
 }
 
-/// `bytes` with every secret in it overwritten with asterisks. All else stays in its place, so that it can be decoded
+/// The secrets as they are, as they are in an address, as some write them in JSON, and in Base64.
+fn spellings<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let mut spellings = Vec::new();
+    for secret in secrets.into_iter().filter(|secret| secret.len() >= SECRET_BYTES) {
+        let mut encoded = String::new();
+        percent_encode(secret, &mut encoded);
+        spellings.extend([secret.to_owned(), encoded, secret.replace('/', "\\/")]);
+        for before in 0..3 {
+            spellings
+                .extend([&STANDARD_NO_PAD, &URL_SAFE_NO_PAD].map(|base64| inside(base64, before, secret)));
+        }
+    }
+    spellings.dedup();
+    spellings
+}
+
+/// What is always the same of a secret in Base64, when so many bytes (modulo 3) are before it: not the letters that its
+/// neighbours share.
+fn inside(base64: &GeneralPurpose, before: usize, secret: &str) -> String {
+    let bytes: Vec<u8> = std::iter::repeat_n(0, before).chain(secret.bytes()).collect();
+    let encoded = base64.encode(&bytes);
+    encoded.get((before * 8).div_ceil(6)..bytes.len() * 8 / 6).unwrap_or_default().to_owned()
+}
+
+/// `bytes` with every secret in it overwritten with asterisks, however it is spelled. All else stays in its place, so that it can be decoded
 /// as before; without a secret in it, it is what it was.
 fn overwrite<'a>(bytes: Bytes, secrets: impl IntoIterator<Item = &'a str>) -> Bytes {
     let mut overwritten = Vec::new();
-    for secret in secrets.into_iter().map(str::as_bytes).filter(|secret| secret.len() >= SECRET_BYTES) {
+    for secret in spellings(secrets) {
         let mut from = 0;
         loop {
             let text = if overwritten.is_empty() { &bytes[..] } else { &overwritten[..] };
-            let Some(at) = text.get(from..).and_then(|rest| memmem::find(rest, secret)) else { break };
+            let Some(at) = text.get(from..).and_then(|rest| memmem::find(rest, secret.as_bytes())) else {
+                break;
+            };
             if overwritten.is_empty() {
                 overwritten = bytes.to_vec();
             }
@@ -79,33 +109,23 @@ impl Told {
 
     /// `text` without the secrets.
     pub(super) fn quote(&self, text: &str) -> String {
-        quote(text, self.spellings().iter().map(String::as_str), text.len())
+        quote(text, self.secrets(), text.len())
     }
 
     /// An error that the server reported, without the secrets.
     pub(super) fn without(&self, mut error: Error) -> Error {
-        let spellings = self.spellings();
-        let secrets = || spellings.iter().map(String::as_str);
-        let clean = |text: &mut String| *text = quote(text, secrets(), text.len());
+        let clean = |text: &mut String| *text = self.quote(text);
         clean(&mut error.message);
         if let ErrorKind::Realtime { error, reason, payload } = &mut error.kind {
             clean(error);
             clean(reason);
-            *payload = overwrite(std::mem::take(payload), secrets());
+            *payload = overwrite(std::mem::take(payload), self.secrets());
         }
         error
     }
 
-    /// As they are, as they are in an address, and as some write them in JSON.
-    fn spellings(&self) -> Vec<String> {
-        let mut spellings = Vec::new();
-        for secret in self.token.iter().chain(&self.credentials).map(Secret::expose) {
-            let mut encoded = String::new();
-            percent_encode(secret, &mut encoded);
-            spellings.extend([secret.to_owned(), encoded, secret.replace('/', "\\/")]);
-        }
-        spellings.dedup();
-        spellings
+    fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.token.iter().chain(&self.credentials).map(Secret::expose)
     }
 }
 
@@ -120,6 +140,22 @@ mod tests {
         assert_eq!(quote("top-secret-token!", secrets, 2), "**");
         assert_eq!(quote("top-sec", secrets, 99), "top-sec", "too little to be of use to anybody");
         assert_eq!(quote("aé", [], 2), "a");
+    }
+
+    #[test]
+    fn a_secret_is_replaced_in_base64_whatever_is_around_it() {
+        for around in ["", "a", "ab", "abc", "abcd"] {
+            for secret in ["top-secret-token", "top-secret-key???", "top-secret-key????>>"] {
+                let text = format!("{around}{secret}{around}");
+                for base64 in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+                    let quoted = quote(&base64.encode(&text), [secret], 999);
+                    assert!(
+                        quoted.contains("***") && quoted.len() <= 2 * around.len() + 7,
+                        "{text}: {quoted}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

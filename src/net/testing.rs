@@ -82,7 +82,7 @@ pub(crate) async fn websocket_echo<S: AsyncRead + tokio::io::AsyncWrite + Unpin>
 
 /// A transport without proxy that trusts the system.
 pub(crate) fn direct() -> TransportConfig {
-    TransportConfig { tls: client_config(&Trust::System).unwrap(), proxy: ProxyConfig::None }
+    TransportConfig { tls: client_config(&Trust::System.into()).unwrap(), proxy: ProxyConfig::None }
 }
 
 /// A target on a scripted server.
@@ -155,17 +155,15 @@ pub(crate) fn settings(address: SocketAddr) -> Settings {
     Settings {
         address: Address::Url(format!("ws://{address}/")),
         transport: Arc::new(TransportConfig {
-            tls: client_config(&Trust::Insecure).unwrap(),
+            tls: client_config(&Trust::Insecure.into()).unwrap(),
             proxy: ProxyConfig::None,
         }),
         headers: Vec::new(),
         token: None,
         session: SessionConfig {
-            use_token: false,
-            streaming: false,
             reconnect: Some(policy),
             open_timeout: patience,
-            raw: false,
+            ..SessionConfig::default()
         },
         throttle_interval: Duration::ZERO,
         max_buffering: None,

@@ -13,8 +13,20 @@ use tokio::{runtime::Handle, sync::Notify, time::Instant};
 
 use crate::{
     core::token::{Token, TokenState},
-    error::Result,
+    error::{Error, ErrorKind, Result},
 };
+
+/// How long a fetch may take.
+const FETCH_LIMIT: Duration = Duration::from_secs(90);
+/// How long a refresh in the background may take: another one can be begun.
+const REFRESH_LIMIT: Duration = Duration::from_secs(30);
+/// How old a refresh may be that an opening waits for. An older one hangs, probably: a fetch is begun beside it.
+const REFRESH_PATIENCE: Duration = Duration::from_secs(5);
+/// How long nothing is fetched after a failure; each further one in a row doubles it. One schedule a token: however many
+/// connections want it, the endpoint is asked as if there were one.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Where tokens come from: the default mint, or a caller's token provider.
 pub trait TokenSource: Send + Sync {
@@ -94,10 +106,33 @@ pub struct SharedToken {
     changed: Arc<Notify>,
 }
 
+/// A fetch under way.
+struct UnderWay {
+    /// Dead once nobody waits for it.
+    flight: WeakFlight,
+    number: u64,
+    began: Instant,
+    purpose: Purpose,
+}
+
+/// What a token is fetched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Somebody waits for it.
+    Opening,
+    /// The current one will expire.
+    Refresh,
+}
+
 struct Inner {
     state: TokenState,
-    /// The fetch under way; dead once nobody waits for it.
-    flight: Option<WeakFlight>,
+    under_way: Option<UnderWay>,
+    /// How many fetches there were.
+    fetches: u64,
+    /// How many of them failed in a row.
+    failures: u32,
+    /// Nothing is fetched before this.
+    not_before: Option<Instant>,
     leases: usize,
     /// Whether the refresh task runs.
     refreshing: bool,
@@ -118,7 +153,15 @@ impl SharedToken {
     /// A token that is in no store.
     pub fn new(source: Arc<dyn TokenSource>) -> Arc<Self> {
         let state = TokenState::new(source.expiration());
-        let inner = Inner { state, flight: None, leases: 0, refreshing: false };
+        let inner = Inner {
+            state,
+            under_way: None,
+            fetches: 0,
+            failures: 0,
+            not_before: None,
+            leases: 0,
+            refreshing: false,
+        };
         Arc::new(Self { source, inner: Arc::new(Mutex::new(inner)), changed: Arc::new(Notify::new()) })
     }
 
@@ -127,14 +170,23 @@ impl SharedToken {
     ///
     /// However many wait, the source is called once. Cancelling one waiter costs the others nothing.
     pub async fn get(&self, newer_than: Option<u64>) -> Result<(Token, u64)> {
-        let flight = {
-            let mut inner = self.inner.lock();
-            if let Some(found) = inner.state.usable(newer_than, now()) {
-                return Ok(found);
+        loop {
+            let (flight, patience) = {
+                let mut inner = self.inner.lock();
+                if let Some(found) = inner.state.usable(newer_than, now()) {
+                    return Ok(found);
+                }
+                self.join_flight(&mut inner, Purpose::Opening)
+            };
+            match patience {
+                None => return flight.await,
+                Some(until) => {
+                    if let Ok(landed) = tokio::time::timeout_at(until, flight).await {
+                        return landed;
+                    }
+                }
             }
-            self.join_flight(&mut inner)
-        };
-        flight.await
+        }
     }
 
     /// Keeps the token fresh while the returned lease lives. The refresh task runs on `runtime`; of several
@@ -153,26 +205,43 @@ impl SharedToken {
     }
 
     /// The fetch under way, or a new one. A fetch that is under way always ends in a newer generation than
-    /// the current one, so it serves whoever found the current token wanting.
-    fn join_flight(&self, inner: &mut Inner) -> Flight {
-        if let Some(flight) = inner.flight.as_ref().and_then(WeakShared::upgrade) {
-            return flight;
+    /// the current one, so it serves whoever found the current token wanting. Answers also until when it is worth
+    /// waiting for; `None`: until it has ended.
+    fn join_flight(&self, inner: &mut Inner, purpose: Purpose) -> (Flight, Option<Instant>) {
+        let found = inner.under_way.as_ref().and_then(|found| Some((found.flight.upgrade()?, found)));
+        if let Some((flight, found)) = found {
+            let until = (found.purpose == Purpose::Refresh).then(|| found.began + REFRESH_PATIENCE);
+            if purpose == Purpose::Refresh || until.is_none_or(|until| Instant::now() < until) {
+                return (flight, until);
+            }
         }
+        inner.fetches += 1;
+        let number = inner.fetches;
+        // A refresh has a schedule of its own.
+        let not_before = inner.not_before.filter(|_| purpose == Purpose::Opening);
+        let limit = if purpose == Purpose::Refresh { REFRESH_LIMIT } else { FETCH_LIMIT };
         let source = Arc::clone(&self.source);
         let shared = Arc::clone(&self.inner);
         let changed = Arc::clone(&self.changed);
         let fly = async move {
-            let fetched = source.fetch().await;
+            if let Some(at) = not_before {
+                tokio::time::sleep_until(at).await;
+            }
+            let fetched =
+                tokio::time::timeout(limit, source.fetch()).await.unwrap_or_else(|_| Err(hangs(limit)));
             let mut inner = shared.lock();
-            inner.flight = None;
+            inner.under_way.take_if(|under_way| under_way.number == number);
             let landed = match fetched {
                 Ok(token) => {
                     let token = Token::new(token);
                     let generation = inner.state.minted(token.clone(), now());
+                    inner.failures = 0;
+                    inner.not_before = None;
                     Ok((token, generation))
                 }
                 Err(error) => {
                     inner.state.refresh_failed(now());
+                    inner.failed(&error);
                     Err(error)
                 }
             };
@@ -181,9 +250,25 @@ impl SharedToken {
             landed
         };
         let flight = (Box::pin(fly) as Pin<Box<dyn Future<Output = _> + Send>>).shared();
-        inner.flight = flight.downgrade();
-        flight
+        if let Some(flight) = flight.downgrade() {
+            inner.under_way = Some(UnderWay { flight, number, began: Instant::now(), purpose });
+        }
+        (flight, None)
     }
+}
+
+impl Inner {
+    /// A fetch failed: the next one is to wait.
+    fn failed(&mut self, error: &Error) {
+        let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(self.failures)).min(LONGEST_PAUSE);
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = Instant::now().checked_add(pause.max(error.retry_after.unwrap_or_default()));
+    }
+}
+
+fn hangs(limit: Duration) -> Error {
+    let kind = ErrorKind::Api { status: 0, body: String::new(), request_id: String::new() };
+    Error::new(kind, format!("there was no token within {limit:?}")).transient()
 }
 
 /// Keeps a [`SharedToken`] fresh until dropped.
@@ -244,9 +329,8 @@ async fn refresh(token: Weak<SharedToken>, changed: Arc<Notify>, mut ended: Refr
             () = tokio::time::sleep_until(Instant::from_std(due)) => {}
             () = changed.notified() => continue,
         }
-        let Some(mut flight) = token.upgrade().map(|token| token.join_flight(&mut token.inner.lock())) else {
-            return;
-        };
+        let join = |token: Arc<SharedToken>| token.join_flight(&mut token.inner.lock(), Purpose::Refresh).0;
+        let Some(mut flight) = token.upgrade().map(join) else { return };
         // The flight notes its own result, and the next deadline with it.
         loop {
             tokio::select! {

@@ -133,7 +133,7 @@ fn refusal(target: &Target, headers: &[(HeaderName, HeaderValue)], head: &Head, 
         message.push_str(&quote(body, secrets.iter().map(Cow::as_ref), EXCERPT_BYTES));
     }
     let error = Error::new(ErrorKind::Handshake { status: Some(status) }, message);
-    if matches!(status, 429 | 500..=599) { error.transient() } else { error }
+    if matches!(status, 408 | 425 | 429 | 500..=599) { error.transient() } else { error }
 }
 
 /// The beginning of the body, as one line of text. Best effort: a body that is late or broken is

@@ -20,11 +20,45 @@ use crate::{
         mint::{DEFAULT_EXPIRATION, Mint, MintConfig, MintRequest},
         proxy::ProxyConfig,
         settings::{Address, Dialect, Settings},
-        tls::{self, Trust},
+        tls::{self, ClientCertificate, TlsOptions, Trust},
         token_store::{SharedToken, TokenKey, TokenSource, TokenStore},
         transport::TransportConfig,
     },
 };
+
+/// How TLS is spoken, as the facade says it.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct TlsArguments {
+    insecure: bool,
+    check_hostname: bool,
+    /// PEM files and directories; `None`: the system's.
+    ca: Option<Vec<PathBuf>>,
+    /// Certificates in DER form, in their place.
+    ca_der: Option<Vec<Vec<u8>>>,
+    extra_ca: Vec<PathBuf>,
+    client_cert: Option<(PathBuf, PathBuf, Option<String>)>,
+}
+
+impl From<TlsArguments> for TlsOptions {
+    fn from(arguments: TlsArguments) -> Self {
+        let trust = match arguments {
+            TlsArguments { insecure: true, .. } => Trust::Insecure,
+            TlsArguments { ca_der: Some(certificates), .. } => Trust::Certificates(certificates),
+            TlsArguments { ca: Some(paths), .. } => Trust::Files(paths),
+            _ => Trust::System,
+        };
+        let client_certificate = arguments.client_cert.map(|(certificate, key, password)| {
+            ClientCertificate { certificate, key, password: password.map(Secret::from) }
+        });
+        Self {
+            trust,
+            extra: arguments.extra_ca,
+            check_hostname: arguments.check_hostname,
+            client_certificate,
+        }
+    }
+}
 
 /// What the connections of one client share.
 #[pyclass(frozen, module = "fal_realtime._core")]
@@ -43,7 +77,7 @@ pub(super) struct Client {
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (*, credentials, base_url, token_url, proxy, trust_env, proxy_url, ca_file, insecure, user_agent))]
+    #[pyo3(signature = (*, credentials, base_url, token_url, proxy, trust_env, proxy_url, tls, user_agent))]
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)] // keyword-only, called by the facade
     fn new(
         py: Python<'_>,
@@ -53,8 +87,7 @@ impl Client {
         proxy: Option<&str>,
         trust_env: bool,
         proxy_url: Option<String>,
-        ca_file: Option<PathBuf>,
-        insecure: bool,
+        tls: TlsArguments,
         user_agent: String,
     ) -> PyResult<Self> {
         let providers = py.import("weakref")?.getattr("WeakValueDictionary")?.call0()?.unbind();
@@ -64,12 +97,7 @@ impl Client {
                 None if trust_env => ProxyConfig::environment(),
                 None => ProxyConfig::None,
             };
-            let trust = match ca_file {
-                _ if insecure => Trust::Insecure,
-                Some(path) => Trust::CaFile(path),
-                None => Trust::System,
-            };
-            let tls = tls::client_config(&trust)?;
+            let tls = tls::client_config(&tls.into())?;
             Ok(Self {
                 credentials: credentials.map(Secret::from),
                 base_url: validate_base_url(base_url, &["ws", "wss"])?,

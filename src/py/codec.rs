@@ -17,14 +17,25 @@ pub(super) mod timestamp;
 /// How deep containers may nest, in messages of both directions. The outermost container is level 1.
 pub(super) const MAX_DEPTH: usize = 256;
 
-/// Encodes `value` as one msgpack object. Raises `EncodeError`.
+/// Encode `value` as one msgpack object.
+#[pyfunction]
+#[pyo3(signature = (value, /, *, default = None, timestamps = false))]
+fn encode<'py>(
+    value: &Bound<'py, PyAny>,
+    default: Option<&Bound<'py, PyAny>>,
+    timestamps: bool,
+) -> PyResult<Bound<'py, PyBytes>> {
+    encoding::encode_for_any(value, default, timestamps)
+}
+
+/// Encode `value` as a connection encodes its inputs. Raises `EncodeError`.
 #[pyfunction]
 #[pyo3(signature = (value, /))]
-fn encode<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+fn encode_input<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     encoding::encode_to_bytes(value)
 }
 
-/// Decodes `data`, a bytes-like object that holds exactly one msgpack object. Raises `DecodeError`.
+/// Decode `data`, a bytes-like object that holds exactly one msgpack object. Raises `DecodeError`.
 #[pyfunction]
 #[pyo3(signature = (data, /))]
 fn decode(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
@@ -36,7 +47,7 @@ fn decode(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
     decoding::decode(py, &copy)
 }
 
-/// Decodes `text`, one JSON value (RFC 8259). Raises `DecodeError`.
+/// Decode `text`, one JSON value (RFC 8259). Raises `DecodeError`.
 #[pyfunction]
 #[pyo3(signature = (text, /))]
 fn decode_json(py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<Py<PyAny>> {
@@ -48,6 +59,7 @@ fn decode_json(py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<Py<PyAny>
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(encode, module)?)?;
+    module.add_function(wrap_pyfunction!(encode_input, module)?)?;
     module.add_function(wrap_pyfunction!(decode, module)?)?;
     module.add_function(wrap_pyfunction!(decode_json, module)?)?;
     module.add_class::<ext::ExtType>()

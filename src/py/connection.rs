@@ -31,6 +31,7 @@ use crate::{
     net::handle::Offered,
 };
 
+mod decoded;
 mod home;
 mod sending;
 mod waiting;
@@ -67,11 +68,13 @@ impl Connection {
         })
     }
 
+    /// The app id with its path, such as `fal-ai/fast-lcm-diffusion/realtime`; in raw mode the URL without its query.
     #[getter]
     fn app(&self) -> &str {
         &self.half.app
     }
 
+    /// What the connection is doing: a `ConnectionState`.
     #[getter]
     fn state(&self, py: Python<'_>) -> PyResult<&'static str> {
         raised(py, self.half.net.check_process())?;
@@ -109,8 +112,8 @@ impl Connection {
     }
 
     fn send<'py>(slf: &Bound<'py, Self>, input: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Operation>> {
-        let message = slf.get().half.encode(slf.py(), input)?;
-        Operation::new(slf, Kind::Send(Some(message)))
+        let message = slf.get().half.encode(slf.py(), input);
+        Self::operation(slf, "send", message.map(|message| Kind::Send(Some(message))))
     }
 
     #[pyo3(signature = (input, *, timeout = None))]
@@ -119,13 +122,13 @@ impl Connection {
         input: &Bound<'py, PyAny>,
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, Operation>> {
-        let (message, id) = slf.get().half.encode_request(slf.py(), input)?;
-        Operation::new(slf, Kind::request(message, id, timeout)?)
+        let message = slf.get().half.encode_request(slf.py(), input);
+        Self::operation(slf, "request", message.and_then(|(message, id)| Kind::request(message, id, timeout)))
     }
 
     fn recv<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
-        slf.get().half.check_receivable()?;
-        Operation::new(slf, Kind::Receive { iterate: false })
+        let receivable = slf.get().half.check_receivable();
+        Self::operation(slf, "recv", receivable.map(|()| Kind::Receive { iterate: false }))
     }
 
     fn __aiter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
@@ -134,8 +137,8 @@ impl Connection {
     }
 
     fn __anext__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
-        slf.get().half.check_receivable()?;
-        Operation::new(slf, Kind::Receive { iterate: true })
+        let receivable = slf.get().half.check_receivable();
+        Self::operation(slf, "__anext__", receivable.map(|()| Kind::Receive { iterate: true }))
     }
 
     fn open<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
@@ -173,8 +176,8 @@ impl Connection {
         slf: &Bound<'py, Self>,
         payload: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, Operation>> {
-        let message = slf.get().half.encoded(slf.py(), payload)?;
-        Operation::new(slf, Kind::Send(Some(message)))
+        let message = slf.get().half.encoded(slf.py(), payload);
+        Self::operation(slf, "send", message.map(|message| Kind::Send(Some(message))))
     }
 
     #[pyo3(signature = (payload, request_id, timeout))]
@@ -184,8 +187,9 @@ impl Connection {
         request_id: &Bound<'py, PyString>,
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, Operation>> {
-        let message = slf.get().half.encoded(slf.py(), payload)?;
-        Operation::new(slf, Kind::request(message, request_id.to_str()?.to_owned(), timeout)?)
+        let id = request_id.to_str()?.to_owned();
+        let message = slf.get().half.encoded(slf.py(), payload);
+        Self::operation(slf, "request", message.and_then(|message| Kind::request(message, id, timeout)))
     }
 
     /// An asynchronous callback is done: delivery goes on.
@@ -203,9 +207,34 @@ impl Connection {
         reported
     }
 
+    /// The asynchronous callback that is running, as a task.
+    #[getter]
+    fn _running_callback(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.waiting.lock().running.as_ref().map(|task| task.clone_ref(py))
+    }
+
+    /// Whether it is bound to another event loop than the running one.
+    fn _is_elsewhere(&self, py: Python<'_>) -> PyResult<bool> {
+        match self.home.get() {
+            Some(home) => Ok(!home::running_loop(py)?.is(&home.event_loop)),
+            None => Ok(false),
+        }
+    }
+
+    /// The asynchronous decoder of a received result is done.
+    fn _decoded(slf: &Bound<'_, Self>, task: &Bound<'_, PyAny>) -> PyResult<()> {
+        Self::decoder_done(slf, task)
+    }
+
     /// The turn of the loop is over in which messages were sent one after the other.
     fn _uncork(&self) {
         self.uncork();
+    }
+
+    /// The loop's turn to call the callbacks has come.
+    fn _call_back(slf: &Bound<'_, Self>) -> PyResult<()> {
+        slf.get().waiting.lock().scheduled = false;
+        super::delivery::hand_out(slf).map(drop)
     }
 
     /// Hands out what is there; answers whether there is more. What waits for an asynchronous callback does not count.
@@ -222,6 +251,9 @@ impl Connection {
             for future in lines.chain(crowds).chain(others) {
                 visit.call(future)?;
             }
+            if let Some(decoding) = &waiting.decoding {
+                decoding.visit(&visit)?;
+            }
         }
         if let Some(home) = self.home.get() {
             visit.call(&home.event_loop)?;
@@ -236,6 +268,15 @@ impl Connection {
 }
 
 impl Connection {
+    /// The operation of the method `name`. What went wrong at the call is raised where it is awaited.
+    fn operation<'py>(
+        slf: &Bound<'py, Self>,
+        name: &'static str,
+        kind: PyResult<Kind>,
+    ) -> PyResult<Bound<'py, Operation>> {
+        Operation::new(slf, Kind::or_failed(slf.py(), name, kind)?)
+    }
+
     fn offer_now(slf: &Bound<'_, Self>, message: Outgoing) -> PyResult<()> {
         let (this, py) = (slf.get(), slf.py());
         Self::bind(slf, false)?;
@@ -251,7 +292,7 @@ impl Connection {
 
     /// Hands out what is there. Called on the loop, by its dispatcher.
     pub(super) fn hand_out(slf: &Bound<'_, Self>) -> PyResult<()> {
-        super::delivery::hand_out(slf).map(drop)
+        super::delivery::hand_out_soon(slf)
     }
 }
 

@@ -1,11 +1,17 @@
 //! msgpack and JSON to Python objects, on the thread that takes a message.
 //!
+//! A single odd value does not cost the whole message: what Python can hold is delivered, in the closest form.
+//!
 //! Messages come from a peer that is not trusted: nesting, the memory that a message becomes, and every declared
 //! length are bounded before anything is allocated.
 
 use pyo3::prelude::*;
 
-use self::{failure::Outcome, json::JsonDecoder, msgpack::Decoder};
+use self::{
+    failure::Outcome,
+    json::JsonDecoder,
+    msgpack::{Decoder, Values},
+};
 
 mod budget;
 mod failure;
@@ -16,13 +22,19 @@ mod objects;
 
 /// Decodes `data`, which holds exactly one msgpack object. Raises `DecodeError`.
 pub(crate) fn decode(py: Python<'_>, data: &[u8]) -> PyResult<Py<PyAny>> {
-    finish(py, Decoder::new(py, data).message())
+    finish(py, Decoder::new(py, data, Values::Ours).message())
 }
 
-/// Decodes `text`, one JSON value (RFC 8259). Raises `DecodeError`.
+/// Decodes `data` as Python's `msgpack` would. Raises `DecodeError`.
+#[cfg(feature = "local-server")]
+pub(super) fn decode_as_packer(py: Python<'_>, data: &[u8]) -> PyResult<Py<PyAny>> {
+    finish(py, Decoder::new(py, data, Values::Packers).message())
+}
+
+/// Decodes `text`, one JSON value (RFC 8259), or what Python's `json` takes beyond that: `NaN`, `Infinity`, numbers that
+/// become one, and escaped lone surrogates. Raises `DecodeError`.
 ///
-/// `NaN` and infinities are refused, as are numbers that would become one. Integers have any size up to
-/// [`json::MAX_DIGITS`] digits. The last of equal names in an object wins.
+/// Integers have any size up to [`json::MAX_DIGITS`] digits. The last of equal names in an object wins.
 pub(crate) fn decode_json(py: Python<'_>, text: &str) -> PyResult<Py<PyAny>> {
     finish(py, JsonDecoder::new(py, text).message())
 }

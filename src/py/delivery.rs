@@ -1,12 +1,20 @@
 //! Hands out what is there, on the loop: wakes those who wait, calls the callbacks, a bounded batch at a time.
 
+use std::task::Poll;
+
 use pyo3::{
     IntoPyObjectExt,
     exceptions::{PyException, PyKeyboardInterrupt, PySystemExit},
-    ffi, intern,
+    intern,
     prelude::*,
     types::PyDict,
 };
+
+mod entered;
+mod scheduling;
+
+use entered::Entered;
+pub(super) use scheduling::hand_out_soon;
 
 use super::{
     batch::Batch,
@@ -57,13 +65,24 @@ fn wake_waiters(connection: &Bound<'_, Connection>) -> PyResult<()> {
     let mut woken = Vec::new();
     {
         let mut waiting = this.waiting.lock();
-        let Waiting { receivers, senders, requests, openers, closers, drainers, seen, seen_openings, .. } =
-            &mut *waiting;
+        let Waiting {
+            receivers,
+            senders,
+            requests,
+            openers,
+            closers,
+            drainers,
+            decoding,
+            seen,
+            seen_openings,
+            ..
+        } = &mut *waiting;
         woken.extend(look.settled.iter().filter_map(|key| requests.remove(key)));
         if over {
             woken.extend(std::mem::take(requests).into_values());
         }
-        if look.has_items || over {
+        // What is in the decoder comes first.
+        if decoding.as_ref().map_or(look.has_items || over, |decoding| decoding.is_done) {
             woken.extend(receivers.call());
         }
         if look.has_room || over {
@@ -104,35 +123,68 @@ fn call_back(connection: &Bound<'_, Connection>, budget: &mut usize) -> PyResult
     if callbacks.result.is_none() && !callbacks.any_notice() {
         return Ok(());
     }
+    // Nor in the middle of one, should it run the loop: they come one after the other.
+    if std::mem::replace(&mut this.waiting.lock().calling, true) {
+        return Ok(());
+    }
+    let outcome = call_one_by_one(connection, &callbacks, replacements, budget);
+    this.waiting.lock().calling = false;
+    outcome
+}
+
+fn call_one_by_one(
+    connection: &Bound<'_, Connection>,
+    callbacks: &Callbacks,
+    replacements: u64,
+    budget: &mut usize,
+) -> PyResult<()> {
+    let (this, py) = (connection.get(), connection.py());
     // Left again however this ends.
     let _entered = callbacks.context.as_ref().map(|context| Entered::new(py, context.bind(py)));
     // A callback may give the connection new ones: the next event is theirs.
     let are_current = || this.half.replacements() == replacements;
     while *budget > 0 && are_current() && this.waiting.lock().running.is_none() {
-        let next = if callbacks.result.is_some() {
-            this.half.net.pop_any()
-        } else {
-            this.half.net.pop_notice().map(Next::Notice)
-        };
-        let Some(next) = next else { break };
+        let Some(outcome) = call_next(connection, callbacks) else { break };
         *budget -= 1;
-        let outcome = match next {
-            Next::Item(item) => match item.what {
-                Item::Result(received) => on_result(connection, &callbacks, &received),
-                Item::Error(error) => on_error(connection, &callbacks, to_py(py, &error)),
-                Item::End(_) => Ok(None),
-            },
-            Next::Notice(Notice::Error(error)) => on_error(connection, &callbacks, to_py(py, &error)),
-            Next::Notice(Notice::Timings(seconds)) => call(py, callbacks.timings.as_ref(), seconds),
-            Next::Notice(Notice::State(state)) => call(py, callbacks.state_change.as_ref(), state.name()),
-        };
         match outcome {
             Ok(None) => {}
-            Ok(Some(awaitable)) => run(connection, &callbacks, &awaitable)?,
+            Ok(Some(awaitable)) => run(connection, callbacks, &awaitable)?,
             Err(error) => report(connection, error)?,
         }
     }
     Ok(())
+}
+
+/// Calls the callback for the next thing that is there: what it returned to be awaited, if it did.
+fn call_next<'py>(
+    connection: &Bound<'py, Connection>,
+    callbacks: &Callbacks,
+) -> Option<PyResult<Option<Bound<'py, PyAny>>>> {
+    let (this, py) = (connection.get(), connection.py());
+    let next = if callbacks.result.is_some() {
+        // What a receiver had decoded before there was an `on_result` comes first.
+        match this.poll_decoded(py) {
+            Poll::Pending => return None,
+            Poll::Ready(Some(Ok(object))) => return Some(call(py, callbacks.result.as_ref(), object)),
+            Poll::Ready(Some(Err(error))) if error.is_instance_of::<PyException>(py) => {
+                return Some(on_error(connection, callbacks, error));
+            }
+            // Cancelled: the result is there again.
+            Poll::Ready(Some(Err(_)) | None) => this.half.net.pop_any()?,
+        }
+    } else {
+        Next::Notice(this.half.net.pop_notice()?)
+    };
+    Some(match next {
+        Next::Item(item) => match item.what {
+            Item::Result(received) => on_result(connection, callbacks, &received),
+            Item::Error(error) => on_error(connection, callbacks, to_py(py, &error)),
+            Item::End(_) => Ok(None),
+        },
+        Next::Notice(Notice::Error(error)) => on_error(connection, callbacks, to_py(py, &error)),
+        Next::Notice(Notice::Timings(seconds)) => call(py, callbacks.timings.as_ref(), seconds),
+        Next::Notice(Notice::State(state)) => call(py, callbacks.state_change.as_ref(), state.name()),
+    })
 }
 
 /// Calls a callback. What it returns is awaited if it can be.
@@ -247,29 +299,5 @@ fn report(connection: &Bound<'_, Connection>, error: PyErr) -> PyResult<()> {
             Ok(())
         }
         Ok(()) => Ok(()),
-    }
-}
-
-/// Contextvars that are current until this is dropped.
-struct Entered<'a, 'py>(Option<&'a Bound<'py, PyAny>>);
-
-impl<'a, 'py> Entered<'a, 'py> {
-    fn new(py: Python<'py>, context: &'a Bound<'py, PyAny>) -> Self {
-        // SAFETY: `context` is a live `contextvars.Context`, and the GIL is held.
-        if unsafe { ffi::PyContext_Enter(context.as_ptr()) } == 0 {
-            return Self(Some(context));
-        }
-        // It is current already, further up the stack.
-        drop(PyErr::take(py));
-        Self(None)
-    }
-}
-
-impl Drop for Entered<'_, '_> {
-    fn drop(&mut self) {
-        if let Some(context) = self.0 {
-            // SAFETY: it was entered by `new`, on this thread, and the GIL is held.
-            unsafe { ffi::PyContext_Exit(context.as_ptr()) };
-        }
     }
 }

@@ -15,6 +15,7 @@ use self::{
     convert::Converted,
     encoder::Encoder,
     failure::{Failure, Outcome},
+    rules::{Dialect, Rules},
     writer::{Scratch, Target, Writer},
 };
 
@@ -26,6 +27,7 @@ mod bulk;
 mod convert;
 mod encoder;
 mod failure;
+mod rules;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -39,7 +41,8 @@ const REQUEST_ID: &str = "request_id";
 /// Raises `EncodeError`, or whatever the Python code raised that was run for a value (`model_dump`, a property).
 pub(crate) fn encode(py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Payload> {
     let mut scratch: Scratch = [MaybeUninit::uninit(); _];
-    let mut encoder = Encoder::new(Writer::new(py, Target::Payload, &mut scratch), value.as_borrowed());
+    let mut encoder =
+        Encoder::new(Writer::new(py, Target::Payload, &mut scratch), value.as_borrowed(), Rules::APP);
     let outcome = encoder.root();
     finish(py, outcome, || Ok(encoder.writer.into_payload()))
 }
@@ -54,7 +57,8 @@ pub(crate) fn encode_with_request_id(
     request_id: &str,
 ) -> PyResult<(Payload, String)> {
     let mut scratch: Scratch = [MaybeUninit::uninit(); _];
-    let mut encoder = Encoder::new(Writer::new(py, Target::Payload, &mut scratch), value.as_borrowed());
+    let mut encoder =
+        Encoder::new(Writer::new(py, Target::Payload, &mut scratch), value.as_borrowed(), Rules::APP);
     let mut write = || {
         let mut dict = top_level_dict(value)?;
         let own = own_request_id(&mut dict)?;
@@ -68,11 +72,32 @@ pub(crate) fn encode_with_request_id(
     }
 }
 
-/// Encodes `value` into a new `bytes` object. Raises as [`encode`].
+/// Encodes `value` into a new `bytes` object, as a connection does. Raises as [`encode`].
 pub(super) fn encode_to_bytes<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    to_bytes(value, Rules::APP)
+}
+
+/// Encodes `value` for any reader of msgpack into a new `bytes` object: with keys of any scalar type, aware `datetime`
+/// objects as timestamps if so told, and `default` for what has no form. Raises as [`encode`], and what `default` does.
+pub(super) fn encode_for_any<'py>(
+    value: &Bound<'py, PyAny>,
+    default: Option<&Bound<'py, PyAny>>,
+    timestamps: bool,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let default = default.map(|default| default.as_borrowed());
+    to_bytes(value, Rules { dialect: Dialect::Any, timestamps, default })
+}
+
+/// Encodes `value` into a new `bytes` object as Python's `msgpack.packb` does, and raises what that raises.
+#[cfg(feature = "local-server")]
+pub(super) fn encode_as_packer<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    to_bytes(value, Rules { dialect: Dialect::Packer, ..Rules::APP })
+}
+
+fn to_bytes<'py>(value: &Bound<'py, PyAny>, rules: Rules<'_, 'py>) -> PyResult<Bound<'py, PyBytes>> {
     let py = value.py();
     let mut scratch: Scratch = [MaybeUninit::uninit(); _];
-    let mut encoder = Encoder::new(Writer::new(py, Target::Bytes, &mut scratch), value.as_borrowed());
+    let mut encoder = Encoder::new(Writer::new(py, Target::Bytes, &mut scratch), value.as_borrowed(), rules);
     let outcome = encoder.root();
     finish(py, outcome, || encoder.writer.into_bytes())
 }
@@ -91,7 +116,7 @@ fn top_level_dict<'py>(value: &Bound<'py, PyAny>) -> Outcome<Bound<'py, PyDict>>
             Ok(dict) => return Ok(dict),
             Err(other) => current = other.into_inner(),
         }
-        match convert::convert(&current) {
+        match convert::convert(&current, false) {
             Ok(Converted::Map(dict)) => return Ok(dict),
             Ok(Converted::Value(inner)) => current = inner,
             Err(failure) if !failure.is_refusal() => return Err(failure),

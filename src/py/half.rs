@@ -21,7 +21,7 @@ use super::{
     token_source::Provider,
 };
 use crate::{
-    core::{frame::Kind, inbox::Received, session::State},
+    core::{frame::Kind, inbox::Received, outbox::Lane, session::State},
     error::{Error, ErrorKind},
     net::{
         handle::{Connection, Routes},
@@ -80,6 +80,8 @@ pub(super) struct Half {
     pub(super) net: Arc<Connection>,
     pub(super) provider: Option<Py<Provider>>,
     pub(super) app: String,
+    /// How `send` offers messages.
+    pub(super) send_lane: Lane,
     encoder: Option<Py<PyAny>>,
     decoder: Option<Py<PyAny>>,
     callbacks: Mutex<Callbacks>,
@@ -109,6 +111,7 @@ impl Half {
             net: Connection::new(settings),
             provider,
             app,
+            send_lane: if options.throttle_send { Lane::Throttled } else { Lane::Direct },
             encoder: options.encode_message,
             decoder: options.decode_message,
             callbacks: Mutex::default(),

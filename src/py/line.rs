@@ -52,11 +52,6 @@ impl<F> Line<F> {
         Some(future)
     }
 
-    /// A newcomer took something and is not done with it.
-    pub(super) fn occupy(&mut self) {
-        self.called = true;
-    }
-
     /// Whoever was called has come, or will not come.
     pub(super) fn hand_on(&mut self) {
         self.called = false;

@@ -11,24 +11,42 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
+use super::{decode, encode};
 use crate::server::{
-    AppOptions, Builtin, Credential, Event, HandshakeRecord, Kind, MintRecord, Response, Server,
-    ServerConfig, TokenForm,
+    AppOptions, Builtin, Credential, Event, HandshakeRecord, Input, MintRecord, Response, Server,
+    ServerConfig, TokenForm, msgpack,
 };
 
 /// How often a wait looks for Ctrl-C.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<LocalServer>()
+    module.add_class::<LocalServer>()?;
+    module.add_function(wrap_pyfunction!(encode_as_packer, module)?)?;
+    module.add_function(wrap_pyfunction!(decode_as_packer, module)?)
+}
+
+/// Encode `value` as Python's `msgpack.packb` does. Raises what that raises.
+#[pyfunction]
+#[pyo3(signature = (value, /))]
+fn encode_as_packer<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    encode::encode_as_packer(value)
+}
+
+/// Decode `data` as Python's `msgpack.unpackb` does. Raises `ValueError` in its words.
+#[pyfunction]
+#[pyo3(signature = (data, /))]
+fn decode_as_packer(py: Python<'_>, data: &Bound<'_, PyBytes>) -> PyResult<Py<PyAny>> {
+    msgpack::validate(data.as_bytes()).map_err(PyValueError::new_err)?;
+    decode::decode_as_packer(py, data.as_bytes())
 }
 
 /// A running server. It stops when told or when nobody refers to it any more.
 #[pyclass(frozen, module = "fal_realtime._core")]
 struct LocalServer(Server);
 
-/// A job: session, handler, what happened, and the input or the words.
-type PyJob = (u64, u32, &'static str, Option<Py<PyAny>>);
+/// A job: session, handler, what happened, and the inputs.
+type PyJob = (u64, u32, &'static str, Vec<Py<PyAny>>);
 
 /// A handshake: path, query, headers, credential, status.
 type PyHandshake = (String, Vec<(String, String)>, Vec<(String, String)>, &'static str, u16);
@@ -105,25 +123,8 @@ impl LocalServer {
         Ok(())
     }
 
-    #[pyo3(signature = (name, handler, kind, *, session_timeout, buffering, emit_timings))]
-    fn add_handler(
-        &self,
-        name: &str,
-        handler: u32,
-        kind: &str,
-        session_timeout: Option<f64>,
-        buffering: Option<usize>,
-        emit_timings: bool,
-    ) -> PyResult<()> {
-        let kind = match kind {
-            "unary" => Kind::Unary,
-            "server_stream" => Kind::ServerStream,
-            "client_stream" => Kind::ClientStream,
-            "bidi" => Kind::Bidi,
-            _ => return Err(invalid("kind", kind, "'unary', 'server_stream', 'client_stream' or 'bidi'")),
-        };
-        self.0.add_external(name, kind, options(session_timeout, buffering, emit_timings)?, handler);
-        Ok(())
+    fn add_handler(&self, name: &str, handler: u32) {
+        self.0.add_external(name, handler);
     }
 
     #[pyo3(signature = (timeout))]
@@ -131,31 +132,39 @@ impl LocalServer {
         let timeout = duration("timeout", timeout)?;
         let Some(jobs) = py.detach(|| self.0.take_jobs(timeout)) else { return Ok(None) };
         let jobs = jobs.into_iter().map(|job| {
-            let (event, payload) = match job.event {
-                Event::Open => ("open", None),
-                Event::Input(input) => ("input", Some(PyBytes::new(py, &input).into_any().unbind())),
-                Event::Invalid(reason) => ("invalid", Some(PyString::new(py, &reason).into_any().unbind())),
-                Event::Closed => ("closed", None),
+            let (event, inputs) = match job.event {
+                Event::Open => ("open", Vec::new()),
+                Event::Inputs(inputs) => ("inputs", inputs),
+                Event::Writable => ("writable", Vec::new()),
+                Event::Closed => ("closed", Vec::new()),
             };
-            (job.session, job.handler, event, payload)
+            let inputs = inputs.into_iter().map(|input| match input {
+                Input::Binary(bytes) => PyBytes::new(py, &bytes).into_any().unbind(),
+                Input::Text(text) => PyString::new(py, &text).into_any().unbind(),
+            });
+            (job.session, job.handler, event, inputs.collect())
         });
         Ok(Some(jobs.collect()))
     }
 
-    fn respond(&self, session: u64, result: &[u8]) -> bool {
-        self.0.respond(session, Response::Output(Bytes::copy_from_slice(result)))
+    fn send_to(&self, py: Python<'_>, session: u64, message: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let response = match message.cast::<PyBytes>() {
+            Ok(bytes) => Response::Binary(Bytes::copy_from_slice(bytes.as_bytes())),
+            Err(_) => Response::Text(message.cast::<PyString>()?.to_str()?.to_owned()),
+        };
+        Ok(py.detach(|| self.0.respond(session, response)))
     }
 
-    fn finish(&self, session: u64) {
-        self.0.respond(session, Response::Done);
+    fn close_session(&self, session: u64, code: u16) {
+        self.0.respond(session, Response::Close(code));
     }
 
-    fn fail(&self, session: u64, reason: String) {
-        self.0.respond(session, Response::Failed(reason));
+    fn end_session(&self, session: u64) {
+        self.0.respond(session, Response::End);
     }
 
-    fn has_room(&self, session: u64) -> bool {
-        self.0.has_room(session)
+    fn inputs_taken(&self, session: u64) {
+        self.0.resume(session);
     }
 
     fn drop_connections(&self, abrupt: bool) {

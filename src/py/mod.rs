@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pyo3::{prelude::*, types::PyDict};
+use pyo3::{ffi, prelude::*, types::PyDict};
 
 use crate::net::{counters, gate, runtime};
 
@@ -11,6 +11,7 @@ mod client;
 mod codec;
 mod connection;
 mod decode;
+mod decoding;
 mod delivery;
 mod encode;
 #[cfg(feature = "fuzzing")]
@@ -18,7 +19,9 @@ pub mod fuzzing;
 mod half;
 mod lent;
 mod line;
+#[cfg(feature = "local-server")]
 mod local_server;
+mod method;
 mod operation;
 mod options;
 mod raise;
@@ -41,10 +44,13 @@ fn attach<T>(work: impl FnOnce(Python<'_>) -> T) -> Option<T> {
 #[pymodule(gil_used = true)] // waits are armed under the GIL; not yet proved without it
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     codec::register(module)?;
+    #[cfg(feature = "local-server")]
     local_server::register(module)?;
     module.add_class::<client::Client>()?;
     module.add_class::<connection::Connection>()?;
     module.add_class::<sync::SyncConnection>()?;
+    module.add_function(wrap_pyfunction!(method::method, module)?)?;
+    module.add_function(wrap_pyfunction!(interpreter_id, module)?)?;
     operation::install_am_send(module.py())?;
     module.add_function(wrap_pyfunction!(_io_counters, module)?)?;
     let at_exit = wrap_pyfunction!(_shutdown, module)?;
@@ -65,6 +71,13 @@ fn _io_counters(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
         dict.set_item(name, counter.get())?;
     }
     Ok(dict)
+}
+
+/// The interpreter that this is called in: 0 is the main one.
+#[pyfunction]
+fn interpreter_id(_py: Python<'_>) -> i64 {
+    // SAFETY: the GIL is held, and whoever holds it has an interpreter.
+    unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) }
 }
 
 /// Stops the I/O threads. Nothing touches Python afterwards.

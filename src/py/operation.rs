@@ -5,12 +5,12 @@
 
 use parking_lot::Mutex;
 use pyo3::{
-    exceptions::{PyRuntimeError, PyStopIteration, PyValueError},
+    exceptions::{PyException, PyRuntimeError, PyStopIteration, PyValueError},
     intern,
     prelude::*,
 };
 
-use super::{connection::Connection, line::Ticket, warning};
+use super::{connection::Connection, decoding::Decoding, line::Ticket, warning};
 use crate::core::{inbox::RequestKey, outbox::Outgoing};
 
 mod am_send;
@@ -19,8 +19,7 @@ mod looking;
 mod waiting;
 
 pub(super) use am_send::install as install_am_send;
-use decoding::Decoding;
-pub(super) use looking::request_timeout;
+pub(super) use looking::{not_open_again, request_timeout};
 pub(super) use waiting::wake;
 
 /// What is wanted.
@@ -40,6 +39,14 @@ pub(super) enum Kind {
         failed_before: Option<u64>,
     },
     Closed,
+    /// What went wrong at the call. It is raised where the call is awaited, as by any coroutine.
+    Failed(Box<Failed>),
+}
+
+/// An operation that failed before it began, by the name of its method.
+pub(super) struct Failed {
+    name: &'static str,
+    error: Option<PyErr>,
 }
 
 /// A message that is sent, and the answer to it.
@@ -49,14 +56,47 @@ pub(super) struct Request {
     /// Since it is pending.
     key: Option<RequestKey>,
     timeout: Option<f64>,
+    /// The answer, in an asynchronous decoder.
+    decoding: Option<Decoding>,
 }
 
 impl Kind {
+    /// The operation `name`, or its failure.
+    pub(super) fn or_failed(py: Python<'_>, name: &'static str, kind: PyResult<Self>) -> PyResult<Self> {
+        kind.or_else(|error| {
+            // Ctrl-C and its like wait for nobody.
+            if !error.is_instance_of::<PyException>(py) {
+                return Err(error);
+            }
+            Ok(Self::Failed(Box::new(Failed { name, error: Some(error) })))
+        })
+    }
+
+    /// The method that it is of.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Send(_) => "send",
+            Self::Request(_) => "request",
+            Self::Receive { iterate: false } => "recv",
+            Self::Receive { iterate: true } => "__anext__",
+            Self::Open { .. } => "open",
+            Self::Drain { .. } => "drain",
+            Self::Closed => "wait_closed",
+            Self::Failed(failed) => failed.name,
+        }
+    }
+
     pub(super) fn request(message: Outgoing, id: String, timeout: Option<f64>) -> PyResult<Self> {
         if timeout.is_some_and(|timeout| timeout.is_nan() || timeout < 0.0) {
             return Err(PyValueError::new_err("timeout must be a number of seconds of at least 0, or None"));
         }
-        Ok(Self::Request(Box::new(Request { message: Some(message), id, key: None, timeout })))
+        Ok(Self::Request(Box::new(Request {
+            message: Some(message),
+            id,
+            key: None,
+            timeout,
+            decoding: None,
+        })))
     }
 }
 
@@ -70,7 +110,7 @@ pub(super) struct Operation {
 struct Inner {
     kind: Kind,
     stage: Stage,
-    /// Of a request with a timeout.
+    /// Of a request with a timeout, and of an opening after the first.
     timer: Option<Py<PyAny>>,
     expired: bool,
 }
@@ -79,8 +119,6 @@ enum Stage {
     Fresh,
     /// It waits on this future, in the place that belongs to its kind, which it leaves with this ticket.
     Waiting(Py<PyAny>, Ticket),
-    /// An asynchronous decoder is running.
-    Decoding(Box<Decoding>),
     /// A step is being taken.
     Running,
     Done,
@@ -119,9 +157,6 @@ impl Operation {
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
         let this = slf.get();
-        if let Some(step) = this.throw_into_decoder(py, (kind, value, traceback))? {
-            return yielded(this.ended(py, Ok(step))?);
-        }
         this.cancel(py);
         let error = match value {
             Some(value)
@@ -145,26 +180,32 @@ impl Operation {
         self.cancel(py);
     }
 
-    /// The timeout of a request. Called by the loop.
+    /// The timeout of a request or an opening. Called by the loop.
     fn _expire(&self, py: Python<'_>) -> PyResult<()> {
-        let future = {
-            let mut inner = self.inner.lock();
-            inner.expired = true;
-            match &inner.stage {
-                Stage::Waiting(future, _) => Some(future.clone_ref(py)),
-                _ => None,
-            }
-        };
-        future.map_or(Ok(()), |future| wake(future.bind(py)))
+        self.inner.lock().expired = true;
+        self.look_again(py)
+    }
+
+    /// The asynchronous decoder of a request's answer is done. Called by the loop.
+    fn _decoded(&self, py: Python<'_>, _task: &Bound<'_, PyAny>) -> PyResult<()> {
+        if let Kind::Request(request) = &mut self.inner.lock().kind
+            && let Some(decoding) = &mut request.decoding
+        {
+            decoding.is_done = true;
+        }
+        self.look_again(py)
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         visit.call(&self.connection)?;
         if let Some(inner) = self.inner.try_lock() {
-            match &inner.stage {
-                Stage::Waiting(future, _) => visit.call(future)?,
-                Stage::Decoding(decoding) => visit.call(&decoding.iterator)?,
-                Stage::Fresh | Stage::Running | Stage::Done => {}
+            if let Stage::Waiting(future, _) = &inner.stage {
+                visit.call(future)?;
+            }
+            if let Kind::Request(request) = &inner.kind
+                && let Some(decoding) = &request.decoding
+            {
+                decoding.visit(&visit)?;
             }
             if let Some(timer) = &inner.timer {
                 visit.call(timer)?;
@@ -194,9 +235,8 @@ impl Operation {
         let step = match stage {
             Stage::Done | Stage::Running => {
                 this.inner.lock().stage = Stage::Done;
-                return Err(PyRuntimeError::new_err("this operation was awaited already"));
+                return Err(awaited_already());
             }
-            Stage::Decoding(decoding) => this.decoding(py, decoding, None),
             // The loop's other tasks have a turn first.
             Stage::Fresh if is_often_done_at_once && this.connection.get().has_done_enough() => {
                 this.inner.lock().stage = Stage::Fresh;
@@ -211,6 +251,15 @@ impl Operation {
             }
         };
         this.ended(py, step)
+    }
+
+    /// Lets the coroutine look again, if it waits.
+    fn look_again(&self, py: Python<'_>) -> PyResult<()> {
+        let future = match &self.inner.lock().stage {
+            Stage::Waiting(future, _) => future.clone_ref(py),
+            _ => return Ok(()),
+        };
+        wake(future.bind(py))
     }
 
     /// Ends the operation, if this step does.
@@ -255,17 +304,15 @@ impl Operation {
                     native.rearm();
                 }
             }
-            Stage::Decoding(decoding) => {
-                native.half.net.unpop(decoding.item);
-                if decoding.in_line {
-                    native.hand_on(|waiting| &mut waiting.receivers);
-                }
-            }
             Stage::Fresh | Stage::Running | Stage::Done => {}
         }
-        self.forget_request();
+        self.forget_request(py);
         self.end(py);
     }
+}
+
+fn awaited_already() -> PyErr {
+    PyRuntimeError::new_err("this operation was awaited already")
 }
 
 /// What a step is in the iterator protocol.
@@ -277,19 +324,15 @@ fn yielded(step: Step) -> PyResult<Py<PyAny>> {
 }
 
 impl Drop for Operation {
-    /// As with coroutines: a message that was never sent is a mistake that should be seen.
+    /// As with coroutines: what was never awaited was never done, which is a mistake that should be seen.
     fn drop(&mut self) {
         let inner = self.inner.get_mut();
-        let unsent = match &inner.kind {
-            Kind::Send(message) => message.is_some(),
-            Kind::Request(request) => request.message.is_some(),
-            _ => false,
-        };
-        if unsent && matches!(inner.stage, Stage::Fresh) {
-            let _ = Python::try_attach(warning::never_awaited);
+        if matches!(inner.stage, Stage::Fresh) {
+            let name = inner.kind.name();
+            let _ = Python::try_attach(|py| warning::never_awaited(py, name));
         }
         // A coroutine that nobody will resume is closed; else it would be called out of its line, and never come.
-        if matches!(inner.stage, Stage::Waiting(..) | Stage::Decoding(_)) {
+        if matches!(inner.stage, Stage::Waiting(..)) {
             let _ = Python::try_attach(|py| self.cancel(py));
         }
     }

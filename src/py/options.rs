@@ -10,12 +10,24 @@ use crate::{
         backoff::BackoffPolicy,
         endpoint::{Endpoint, validate_max_buffering},
         frame::Limits,
-        session::SessionConfig,
+        session::{Finals, SessionConfig},
     },
     error::{Error, ErrorKind, Result},
 };
 
-type Reconnect = (f64, f64, f64, f64, Option<u32>);
+/// A `ReconnectPolicy`.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(super) struct Reconnect {
+    initial_delay: f64,
+    max_delay: f64,
+    factor: f64,
+    stable_after: f64,
+    max_attempts: Option<u32>,
+    max_fruitless: Option<u32>,
+    final_statuses: Option<Vec<u16>>,
+    final_codes: Vec<u16>,
+}
 
 /// The keyword arguments of a connection. The facade has checked them for people; this only refuses what could not
 /// be carried out.
@@ -29,6 +41,8 @@ pub(super) struct Options {
     pub(super) path: Option<String>,
     pub(super) max_buffering: Option<i64>,
     pub(super) throttle_interval: f64,
+    /// The interval holds for `send` too, not for `send_nowait` alone.
+    pub(super) throttle_send: bool,
     pub(super) use_jwt: bool,
     pub(super) streaming: bool,
     pub(super) open_timeout: f64,
@@ -84,7 +98,8 @@ impl Options {
             session: SessionConfig {
                 use_token: self.use_jwt,
                 streaming: self.streaming,
-                reconnect: self.reconnect.map(policy).transpose()?,
+                reconnect: self.reconnect.as_ref().map(policy).transpose()?,
+                finals: self.reconnect.as_ref().map(finals).unwrap_or_default(),
                 open_timeout,
                 raw: self.url.is_some(),
             },
@@ -103,16 +118,21 @@ impl Options {
     }
 }
 
-fn policy((initial, cap, factor, stable_after, max_attempts): Reconnect) -> Result<BackoffPolicy> {
+fn policy(given: &Reconnect) -> Result<BackoffPolicy> {
     let policy = BackoffPolicy {
-        initial: seconds("reconnect initial", initial)?,
-        cap: seconds("reconnect cap", cap)?,
-        factor,
-        stable_after: seconds("reconnect stable_after", stable_after)?,
-        max_attempts,
+        initial: seconds("reconnect initial_delay", given.initial_delay)?,
+        cap: seconds("reconnect max_delay", given.max_delay)?,
+        factor: given.factor,
+        stable_after: seconds("reconnect stable_after", given.stable_after)?,
+        max_attempts: given.max_attempts,
+        max_fruitless: given.max_fruitless,
     };
     policy.validate().map_err(|why| Error::new(ErrorKind::InvalidOption, why))?;
     Ok(policy)
+}
+
+fn finals(given: &Reconnect) -> Finals {
+    Finals { statuses: given.final_statuses.clone(), codes: given.final_codes.clone() }
 }
 
 /// A time in seconds. What is longer than a year is as good as for ever, and instants must be able to hold it.

@@ -9,7 +9,7 @@ use pyo3::{exceptions::PyStopIteration, intern, prelude::*, types::PyDict};
 use super::{
     client::Client,
     half::{Callbacks, Half},
-    operation::request_timeout,
+    operation::{not_open_again, request_timeout},
     raise::{queue_full, raised, to_py},
     warning,
 };
@@ -49,11 +49,13 @@ impl SyncConnection {
         Ok(Self { shared: Arc::new(Shared { half, bell }) })
     }
 
+    /// The app id with its path, such as `fal-ai/fast-lcm-diffusion/realtime`; in raw mode the URL without its query.
     #[getter]
     fn app(&self) -> &str {
         &self.shared.half.app
     }
 
+    /// What the connection is doing: a `ConnectionState`.
     #[getter]
     fn state(&self, py: Python<'_>) -> PyResult<&'static str> {
         raised(py, self.shared.half.net.check_process())?;
@@ -101,7 +103,7 @@ impl SyncConnection {
         raised(py, half.net.check_process())?;
         let deadline = Deadline::after(py, timeout)?;
         let mut message = Some(half.encode(py, input)?);
-        if self.offer(py, &mut message, Lane::Throttled, &deadline)? {
+        if self.offer(py, &mut message, half.send_lane, &deadline)? {
             return Ok(());
         }
         Err(too_late(py, "there was no room in the outgoing queue", timeout))
@@ -159,7 +161,10 @@ impl SyncConnection {
         raised(py, net.check_process())?;
         let openings_before = net.openings();
         raised(py, net.open(true))?;
-        self.shared.wait(py, Interest::STATE, &Deadline::NEVER, |py| match net.state() {
+        let limit = net.settings().open_timeout.as_secs_f64();
+        // The first opening has its own limit.
+        let deadline = Deadline::after(py, (openings_before > 0).then_some(limit))?;
+        let opened = self.shared.wait(py, Interest::STATE, &deadline, |py| match net.state() {
             State::Active => Ok(Some(())),
             // It was open, and is idle, lost or over already.
             _ if net.openings() > openings_before => Ok(Some(())),
@@ -168,7 +173,7 @@ impl SyncConnection {
             }
             _ => Ok(None),
         })?;
-        Ok(())
+        opened.ok_or_else(|| to_py(py, &not_open_again(limit)))
     }
 
     #[pyo3(signature = (timeout = None))]

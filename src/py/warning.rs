@@ -16,10 +16,14 @@ pub(super) fn abandoned(py: Python<'_>, app: &str) {
     }
 }
 
-/// An operation was dropped with its message.
-pub(super) fn never_awaited(py: Python<'_>) {
-    let message = c"a send or request was never awaited: its message was not sent";
-    warn(&py.get_type::<PyRuntimeWarning>(), message);
+/// An operation was dropped before its first step.
+pub(super) fn never_awaited(py: Python<'_>, name: &str) {
+    let what = if matches!(name, "send" | "request") { ": its message was not sent" } else { "" };
+    if let Ok(message) =
+        CString::new(format!("coroutine 'RealtimeConnection.{name}' was never awaited{what}"))
+    {
+        warn(&py.get_type::<PyRuntimeWarning>(), &message);
+    }
 }
 
 fn warn(category: &Bound<'_, PyType>, message: &CStr) {

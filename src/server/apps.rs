@@ -8,7 +8,7 @@ use super::config::AppOptions;
 
 /// How inputs and results of a session relate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// One result for each input.
     Unary,
     /// One input, many results, then the session ends.
@@ -70,8 +70,8 @@ pub(super) enum Handler {
 /// One app.
 #[derive(Debug)]
 pub(super) struct App {
-    pub(super) kind: Kind,
     pub(super) handler: Handler,
+    /// Of a built-in one.
     pub(super) options: AppOptions,
 }
 
@@ -86,17 +86,41 @@ impl Apps {
         self.by_name.write().insert(name.trim_matches('/').to_owned(), Arc::new(app));
     }
 
-    /// The app that a path addresses: the longest registered name that the path starts with, segment by segment.
-    pub(super) fn resolve(&self, path: &str) -> Option<Arc<App>> {
+    /// What a path addresses. An app `owner/alias` has the route `/realtime`, and none of its own; one whose name has more
+    /// segments has that route.
+    pub(super) fn resolve(&self, path: &str) -> Route {
         let apps = self.by_name.read();
-        let mut name = path.trim_matches('/');
-        loop {
-            if let Some(app) = apps.get(name) {
-                return Some(Arc::clone(app));
-            }
-            name = name.rsplit_once('/')?.0;
+        let path = path.trim_matches('/');
+        let default =
+            path.strip_suffix(DEFAULT_PATH).filter(|name| name.split('/').count() == id_segments(path));
+        if let Some(app) = apps.get(path).or_else(|| apps.get(default?)) {
+            return Route::To(Arc::clone(app));
         }
+        let id = app_id(path);
+        if apps.keys().any(|name| app_id(name) == id) { Route::Unknown } else { Route::UnknownApp }
     }
+}
+
+/// What a path addresses.
+#[derive(Debug)]
+pub(super) enum Route {
+    To(Arc<App>),
+    /// The app is there, but has no such route.
+    Unknown,
+    UnknownApp,
+}
+
+/// The path of an app's route, where none is named.
+const DEFAULT_PATH: &str = "/realtime";
+
+/// How many segments of a path name the app.
+fn id_segments(path: &str) -> usize {
+    if matches!(path.split('/').next(), Some("workflows" | "comfy")) { 3 } else { 2 }
+}
+
+/// The segments of a path that name the app.
+fn app_id(path: &str) -> Vec<&str> {
+    path.split('/').take(id_segments(path)).collect()
 }
 
 /// Whether a token that names `allowed` opens `path`. fal's tokens name the alias, newer documentation the whole path.
@@ -116,21 +140,34 @@ pub(super) fn allows(allowed: &str, path: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn app(name: &str) -> (Apps, String) {
+    fn apps(names: &[&str]) -> Apps {
         let apps = Apps::default();
-        let handler = Handler::Builtin(Builtin::Echo);
-        apps.insert(name, App { kind: Kind::Unary, handler, options: AppOptions::default() });
-        (apps, name.to_owned())
+        for name in names {
+            let handler = Handler::Builtin(Builtin::Echo);
+            apps.insert(name, App { handler, options: AppOptions::default() });
+        }
+        apps
     }
 
     #[test]
-    fn a_path_addresses_the_app_that_it_starts_with() {
-        let (apps, _) = app("local/echo");
-        assert!(apps.resolve("/local/echo").is_some());
-        assert!(apps.resolve("/local/echo/realtime").is_some());
-        assert!(apps.resolve("/local/echo2/realtime").is_none());
-        assert!(apps.resolve("/local").is_none());
-        assert!(apps.resolve("/").is_none());
+    fn a_path_addresses_a_route_of_an_app() {
+        let apps = apps(&["local/echo", "local/routes/a", "workflows/me/flow"]);
+        let found = |path| matches!(apps.resolve(path), Route::To(_));
+        assert!(found("/local/echo"));
+        assert!(found("/local/echo/realtime"));
+        assert!(found("/local/routes/a"));
+        assert!(found("/workflows/me/flow/realtime"));
+        for path in [
+            "/local/echo/other",
+            "/local/echo/realtime/realtime",
+            "/local/routes",
+            "/local/routes/a/realtime",
+        ] {
+            assert!(matches!(apps.resolve(path), Route::Unknown), "{path}");
+        }
+        for path in ["/local/echo2/realtime", "/local", "/"] {
+            assert!(matches!(apps.resolve(path), Route::UnknownApp), "{path}");
+        }
     }
 
     #[test]

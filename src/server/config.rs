@@ -50,7 +50,7 @@ impl Default for ServerConfig {
             token_form: TokenForm::default(),
             refuse_in_band: false,
             builtin: AppOptions::default(),
-            max_message_size: 64 << 20,
+            max_message_size: 16 << 20,
         }
     }
 }

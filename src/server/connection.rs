@@ -24,8 +24,9 @@ use tokio_tungstenite::{
 };
 
 use super::{
+    conversation::Conversation,
     registry::{Entry, Order},
-    session::{Output, Session},
+    session::Output,
     shared::Shared,
     stream::Stream,
 };
@@ -44,7 +45,7 @@ pub(super) struct Connection {
     socket: WebSocketStream<Stream>,
     shared: Arc<Shared>,
     entry: Entry,
-    session: Session,
+    session: Conversation,
     /// A close frame was sent or received; by then the connection must end.
     closing: Option<Instant>,
     /// Something was written since the last flush.
@@ -61,7 +62,7 @@ impl Connection {
         socket: WebSocketStream<Stream>,
         shared: Arc<Shared>,
         entry: Entry,
-        session: Session,
+        session: Conversation,
     ) -> Self {
         Self {
             socket,
@@ -105,8 +106,9 @@ impl Connection {
                 }
                 Order::Respond(response) => {
                     self.entry.taken(&response);
-                    self.session.respond(response, now);
+                    self.session.respond(response);
                 }
+                Order::InputsTaken => self.session.resume(),
                 Order::Resume => {}
             }
         }
@@ -115,9 +117,20 @@ impl Connection {
 
     /// Reads what is there; whether there may be more.
     fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Step<bool> {
+        let unread = self.read_messages(cx, now);
+        self.session.end_of_read();
+        unread
+    }
+
+    fn read_messages(&mut self, cx: &mut Context<'_>, now: Instant) -> Step<bool> {
         for _ in 0..BATCH {
-            if !self.session.has_room() || (self.session.is_saturated() && !self.blocked) {
-                return ControlFlow::Continue(!self.blocked);
+            match self.session.has_room() {
+                // Somebody will say when.
+                None => return ControlFlow::Continue(false),
+                Some(has_room) if !has_room || (self.session.is_saturated() && !self.blocked) => {
+                    return ControlFlow::Continue(!self.blocked);
+                }
+                Some(_) => {}
             }
             match Pin::new(&mut self.socket).poll_next(cx) {
                 Poll::Ready(Some(Ok(message))) => self.receive(message, now),
@@ -137,10 +150,10 @@ impl Connection {
                     self.session.input(input, now);
                 }
             }
-            Message::Text(_) => {
+            Message::Text(text) => {
                 self.shared.records.messages_received.add(1);
                 if self.closing.is_none() {
-                    self.session.text_input();
+                    self.session.text_input(&text);
                 }
             }
             Message::Ping(_) => {
@@ -178,14 +191,21 @@ impl Connection {
             }
             if Pin::new(&mut self.socket).poll_ready(cx).is_pending() {
                 self.blocked = true;
+                self.entry.block();
                 return ControlFlow::Continue(false);
             }
             match self.session.next_output(now) {
                 Some(Output::Binary(result)) => self.send(Message::Binary(result))?,
                 Some(Output::Text(text)) => self.send(Message::text(text))?,
                 Some(Output::Close(code, reason)) => self.close(code, reason, now)?,
+                Some(Output::End) => {
+                    self.flush(cx)?;
+                    return ControlFlow::Break(());
+                }
                 None => {
-                    self.entry.clear_backlog();
+                    if self.entry.wrote_all() {
+                        self.session.writable();
+                    }
                     return ControlFlow::Continue(false);
                 }
             }
@@ -228,6 +248,7 @@ impl Connection {
             }
             Poll::Pending => {
                 self.blocked = true;
+                self.entry.block();
                 ControlFlow::Continue(())
             }
         }

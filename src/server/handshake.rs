@@ -21,12 +21,14 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    apps::App,
+    apps::{App, Handler, Route},
     connection::Connection,
+    conversation::Conversation,
     http::{Answer, detail, key_is_right},
     query,
     record::{Credential, HandshakeRecord},
     registry::Entry,
+    relay::Relay,
     session::Session,
     shared::Shared,
     stream::Stream,
@@ -43,15 +45,12 @@ const WRITE_BUFFER: usize = 64 << 10;
 
 /// What a handshake is to become.
 enum Verdict {
-    Open {
-        app: Arc<App>,
-        max_buffering: Option<usize>,
-    },
+    Open(Arc<App>),
     /// Accept, then say no.
-    RefuseInBand {
-        app: Arc<App>,
-    },
+    RefuseInBand,
     Refuse(StatusCode, &'static str),
+    /// As uvicorn does for a route that an app does not have.
+    NoSuchRoute,
 }
 
 /// Answers a handshake; a successful one goes on as a [`Connection`].
@@ -64,6 +63,7 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
     let verdict = judge(shared, &request, &query);
     let status = match &verdict {
         Verdict::Refuse(status, _) => *status,
+        Verdict::NoSuchRoute => StatusCode::FORBIDDEN,
         _ => StatusCode::SWITCHING_PROTOCOLS,
     };
     shared.records.handshakes.push(record(&request, query, status));
@@ -75,8 +75,13 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
             }
             answer
         }
-        Verdict::Open { app, max_buffering } => accept(shared, request, app, max_buffering, false),
-        Verdict::RefuseInBand { app } => accept(shared, request, app, None, true),
+        Verdict::NoSuchRoute => {
+            let mut answer = Answer::default();
+            *answer.status_mut() = StatusCode::FORBIDDEN;
+            answer
+        }
+        Verdict::Open(app) => accept(shared, request, Some(app)),
+        Verdict::RefuseInBand => accept(shared, request, None),
     }
 }
 
@@ -97,8 +102,10 @@ fn judge(shared: &Shared, request: &Request<Incoming>, query: &[(String, String)
         return Verdict::Refuse(StatusCode::UPGRADE_REQUIRED, "Sec-WebSocket-Version must be 13");
     }
     let path = request.uri().path();
-    let Some(app) = shared.apps.resolve(path) else {
-        return Verdict::Refuse(StatusCode::NOT_FOUND, "no such app");
+    let app = match shared.apps.resolve(path) {
+        Route::To(app) => app,
+        Route::Unknown => return Verdict::NoSuchRoute,
+        Route::UnknownApp => return Verdict::Refuse(StatusCode::NOT_FOUND, "no such app"),
     };
     let authorized = match find(query, TOKEN) {
         Some(token) => shared.tokens.lock().verify(Instant::now(), token, path),
@@ -106,7 +113,7 @@ fn judge(shared: &Shared, request: &Request<Incoming>, query: &[(String, String)
     };
     if !authorized {
         return if shared.config.refuse_in_band {
-            Verdict::RefuseInBand { app }
+            Verdict::RefuseInBand
         } else {
             Verdict::Refuse(StatusCode::UNAUTHORIZED, "Unauthorized")
         };
@@ -115,7 +122,8 @@ fn judge(shared: &Shared, request: &Request<Incoming>, query: &[(String, String)
     if max_buffering.is_some_and(|number| !(1..=60).contains(&number)) {
         return Verdict::Refuse(StatusCode::BAD_REQUEST, "max_buffering must be an integer from 1 to 60");
     }
-    Verdict::Open { app, max_buffering }
+    // The real server takes no notice of it: an app's own `buffering` is what counts.
+    Verdict::Open(app)
 }
 
 fn find<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
@@ -157,13 +165,8 @@ fn record(
 }
 
 /// Switches protocols. The connection is in the registry before the client knows, so that no control misses it.
-fn accept(
-    shared: &Arc<Shared>,
-    mut request: Request<Incoming>,
-    app: Arc<App>,
-    max_buffering: Option<usize>,
-    unauthorized: bool,
-) -> Answer {
+/// Without an app it is opened to say no.
+fn accept(shared: &Arc<Shared>, mut request: Request<Incoming>, app: Option<Arc<App>>) -> Answer {
     let key = request
         .headers()
         .get(SEC_WEBSOCKET_KEY)
@@ -177,7 +180,7 @@ fn accept(
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
         if let Ok(upgraded) = upgrade.await {
-            run(shared, upgraded, entry, app, max_buffering, unauthorized).await;
+            run(shared, upgraded, entry, app).await;
         }
     });
     let mut answer = Response::default();
@@ -188,14 +191,7 @@ fn accept(
     answer
 }
 
-async fn run(
-    shared: Arc<Shared>,
-    upgraded: Upgraded,
-    entry: Entry,
-    app: Arc<App>,
-    max_buffering: Option<usize>,
-    unauthorized: bool,
-) {
+async fn run(shared: Arc<Shared>, upgraded: Upgraded, entry: Entry, app: Option<Arc<App>>) {
     // The stream itself, not behind hyper's dynamic dispatch.
     let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else { return };
     let config = WebSocketConfig::default()
@@ -206,11 +202,15 @@ async fn run(
     let stream = parts.io.into_inner();
     let socket =
         WebSocketStream::from_partially_read(stream, parts.read_buf.into(), Role::Server, Some(config)).await;
-    let (jobs, images) = (Arc::clone(&shared.jobs), Arc::clone(&shared.images));
-    let session = if unauthorized {
-        Session::refused(entry.id, app, jobs, images)
-    } else {
-        Session::new(entry.id, app, max_buffering, jobs, images, Instant::now())
+    let (images, now) = (Arc::clone(&shared.images), Instant::now());
+    let conversation = match app.map(|app| (app.handler, app.options)) {
+        None => Conversation::Builtin(Box::new(Session::refused(images, now))),
+        Some((Handler::Builtin(builtin), options)) => {
+            Conversation::Builtin(Box::new(Session::new(builtin, options, images, now)))
+        }
+        Some((Handler::External(handler), _)) => {
+            Conversation::Handler(Relay::new(entry.id, handler, Arc::clone(&shared.jobs)))
+        }
     };
-    Connection::new(socket, shared, entry, session).await;
+    Connection::new(socket, shared, entry, conversation).await;
 }

@@ -8,16 +8,25 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
+/// A message of the client.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A binary one.
+    Binary(Bytes),
+    /// A text.
+    Text(String),
+}
+
 /// What happened in a session whose handler is external.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A session of an app that takes a stream of inputs began.
+    /// It began.
     Open,
-    /// An input came.
-    Input(Bytes),
-    /// The client sent something that no app can take: the iteration of its inputs fails, in these words.
-    Invalid(String),
-    /// The session is over; nothing more is taken from its handler.
+    /// These came with one read. Nothing more comes before [`Server::resume`](super::Server::resume).
+    Inputs(Vec<Input>),
+    /// The handler may say more, after [`Server::respond`](super::Server::respond) said that it may not.
+    Writable,
+    /// The client is gone; what the handler says goes nowhere.
     Closed,
 }
 
@@ -35,12 +44,14 @@ pub struct Job {
 /// What an external handler has to say to its session.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Response {
-    /// A result, encoded. In a unary session it ends the processing of its input.
-    Output(Bytes),
-    /// The stream is complete.
-    Done,
-    /// The handler failed, in these words.
-    Failed(String),
+    /// A binary message.
+    Binary(Bytes),
+    /// A text message.
+    Text(String),
+    /// The closing handshake begins, with this code.
+    Close(u16),
+    /// The connection ends without a close frame.
+    End,
 }
 
 /// The queue between the I/O thread and whoever runs the external handlers.

@@ -9,19 +9,22 @@
 //! `registry`.
 
 mod apps;
+mod backlog;
 mod builtin;
 mod config;
 mod connection;
+mod conversation;
 mod faults;
 mod handshake;
 mod http;
 mod image;
 mod jobs;
 mod mint;
-mod msgpack;
+pub(crate) mod msgpack;
 mod query;
 mod record;
 mod registry;
+mod relay;
 mod session;
 mod shared;
 mod stream;
@@ -44,18 +47,18 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+pub use self::{
+    apps::Builtin,
+    config::{AppOptions, ServerConfig, TokenForm},
+    jobs::{Event, Input, Job, Response},
+    record::{Credential, HandshakeRecord, MintRecord},
+};
 use self::{
     apps::{App, Handler},
     registry::Order,
     shared::Shared,
     thread::Command,
     tls::CaFile,
-};
-pub use self::{
-    apps::{Builtin, Kind},
-    config::{AppOptions, ServerConfig, TokenForm},
-    jobs::{Event, Job, Response},
-    record::{Credential, HandshakeRecord, MintRecord},
 };
 
 /// The longest that stopping takes; a thread that is not done by then is left behind.
@@ -121,12 +124,13 @@ impl Server {
     /// Serves a built-in app as `name` (`owner/alias`, or more segments).
     pub fn add_builtin(&self, name: &str, builtin: Builtin, options: AppOptions) {
         let handler = Handler::Builtin(builtin);
-        self.shared.apps.insert(name, App { kind: builtin.kind(), handler, options });
+        self.shared.apps.insert(name, App { handler, options });
     }
 
     /// Serves an app as `name` whose handler takes its [`Job`]s from [`Server::take_jobs`], with this number.
-    pub fn add_external(&self, name: &str, kind: Kind, options: AppOptions, handler: u32) {
-        self.shared.apps.insert(name, App { kind, handler: Handler::External(handler), options });
+    pub fn add_external(&self, name: &str, handler: u32) {
+        let handler = Handler::External(handler);
+        self.shared.apps.insert(name, App { handler, options: AppOptions::default() });
     }
 
     /// Waits for jobs and takes all there are, in order; empty after `timeout`, `None` once the server stops.
@@ -134,15 +138,15 @@ impl Server {
         self.shared.jobs.take(timeout)
     }
 
-    /// Gives a session what its external handler says. When `false`, the handler should wait until
-    /// [`Server::has_room`] before it says more.
+    /// Gives a session what its external handler says. When `false`, the handler must wait for [`Event::Writable`] before
+    /// it says more, or its client is gone: then [`Event::Closed`] was or will be told.
     pub fn respond(&self, session: u64, response: Response) -> bool {
         self.shared.registry.respond(session, response)
     }
 
-    /// Whether a handler may say more: what it said is being written, or the client is gone.
-    pub fn has_room(&self, session: u64) -> bool {
-        self.shared.registry.has_room(session)
+    /// A session's handler has taken all inputs that it was told of: the socket may be read again.
+    pub fn resume(&self, session: u64) {
+        self.shared.registry.resume(session);
     }
 
     /// Closes every connection without a close frame: resets it if `abrupt`, else just ends it.

@@ -5,63 +5,176 @@
 use rmp::{Marker, decode::RmpRead};
 
 /// Nesting that `msgpack` accepts; deeper input is refused before it can exhaust the stack.
-const MAX_DEPTH: u32 = 1024;
+const MAX_DEPTH: usize = 1024;
+
+/// The code of the timestamp extension.
+const TIMESTAMP: i8 = -1;
 
 const INCOMPLETE: &str = "Unpack failed: incomplete input";
 
-/// Checks that `input` is exactly one msgpack value whose maps have string keys only.
-pub(super) fn validate(input: &[u8]) -> Result<(), String> {
+/// Checks that `input` is exactly one msgpack value that `msgpack.unpackb` accepts: maps have str or bin keys only,
+/// a str is UTF-8, extensions have codes from 0 on, or are timestamps.
+pub(crate) fn validate(input: &[u8]) -> Result<(), String> {
     let rest = skip(input, 0, input.len())?;
     if rest.is_empty() { Ok(()) } else { Err("unpack(b) received extra data.".to_owned()) }
 }
 
+/// What follows a marker.
+enum Body {
+    Bytes(usize),
+    Text(usize),
+    Ext(usize),
+    Array(usize),
+    Map(usize),
+}
+
+/// A container that is being read.
+struct Open<'a> {
+    /// How many values are missing.
+    left: usize,
+    is_map: bool,
+    /// Where the newest key of a map begins.
+    key: &'a [u8],
+}
+
 /// Reads over one value and gives what follows it. `total` is the size of the whole message, from which `msgpack`
-/// derives how many items a container can have.
-fn skip(mut input: &[u8], depth: u32, total: usize) -> Result<&[u8], String> {
-    if depth > MAX_DEPTH {
-        // What Python's `msgpack.StackError` says of itself: nothing.
-        return Err(String::new());
-    }
-    let (items, is_map, bytes) = match read_marker(&mut input)? {
-        Marker::FixPos(_) | Marker::FixNeg(_) | Marker::Null | Marker::True | Marker::False => (0, false, 0),
-        Marker::U8 | Marker::I8 => (0, false, 1),
-        // An extension has its type's byte besides its data.
-        Marker::U16 | Marker::I16 | Marker::FixExt1 => (0, false, 2),
-        Marker::FixExt2 => (0, false, 3),
-        Marker::U32 | Marker::I32 | Marker::F32 => (0, false, 4),
-        Marker::FixExt4 => (0, false, 5),
-        Marker::U64 | Marker::I64 | Marker::F64 => (0, false, 8),
-        Marker::FixExt8 => (0, false, 9),
-        Marker::FixExt16 => (0, false, 17),
-        Marker::FixStr(len) => (0, false, usize::from(len)),
-        Marker::Str8 | Marker::Bin8 => (0, false, read_length(&mut input, 1)?),
-        Marker::Str16 | Marker::Bin16 => (0, false, read_length(&mut input, 2)?),
-        Marker::Str32 | Marker::Bin32 => (0, false, read_length(&mut input, 4)?),
-        Marker::Ext8 => (0, false, read_length(&mut input, 1)?.saturating_add(1)),
-        Marker::Ext16 => (0, false, read_length(&mut input, 2)?.saturating_add(1)),
-        Marker::Ext32 => (0, false, read_length(&mut input, 4)?.saturating_add(1)),
-        Marker::FixArray(len) => (usize::from(len), false, 0),
-        Marker::Array16 => (read_length(&mut input, 2)?, false, 0),
-        Marker::Array32 => (read_length(&mut input, 4)?, false, 0),
-        Marker::FixMap(len) => (usize::from(len), true, 0),
-        Marker::Map16 => (read_length(&mut input, 2)?, true, 0),
-        Marker::Map32 => (read_length(&mut input, 4)?, true, 0),
-        // What Python's `msgpack.FormatError` says of itself: nothing.
-        Marker::Reserved => return Err(String::new()),
-    };
-    let (kind, most) = if is_map { ("map", total / 2) } else { ("array", total) };
-    if items > most {
-        return Err(format!("{items} exceeds max_{kind}_len({most})"));
-    }
-    input = input.get(bytes..).ok_or(INCOMPLETE)?;
-    for _ in 0..items {
-        if is_map {
-            check_key(input)?;
-            input = skip(input, depth + 1, total)?;
+/// derives how large a value can be. A loop, since input may nest a thousand levels deep.
+fn skip(mut input: &[u8], depth: usize, total: usize) -> Result<&[u8], String> {
+    let mut open: Vec<Open<'_>> = Vec::new();
+    loop {
+        if let Some(map) = open.last_mut().filter(|container| container.is_map && container.left % 2 == 0) {
+            map.key = input;
         }
-        input = skip(input, depth + 1, total)?;
+        let body = read_head(&mut input)?;
+        let items = match body {
+            Body::Array(items) => check_size("array", items, total).map(|()| items)?,
+            Body::Map(pairs) => check_size("map", pairs, total / 2).map(|()| 2 * pairs)?,
+            _ => {
+                input = skip_body(input, &body)?;
+                0
+            }
+        };
+        if items > 0 {
+            if depth + open.len() >= MAX_DEPTH {
+                // What Python's `msgpack.StackError` says of itself: nothing.
+                return Err(String::new());
+            }
+            open.push(Open { left: items, is_map: matches!(body, Body::Map(_)), key: input });
+            continue;
+        }
+        // A value is complete, and with it perhaps those around it.
+        loop {
+            let Some(container) = open.last_mut() else { return Ok(input) };
+            container.left -= 1;
+            if container.is_map && container.left % 2 == 0 {
+                // Both are read before the key is looked at.
+                check_key(container.key)?;
+            }
+            if container.left > 0 {
+                break;
+            }
+            open.pop();
+        }
     }
-    Ok(input)
+}
+
+fn read_head(input: &mut &[u8]) -> Result<Body, String> {
+    use Body as B;
+    use Marker as M;
+    Ok(match read_marker(input)? {
+        M::FixPos(_) | M::FixNeg(_) | M::Null | M::True | M::False => B::Bytes(0),
+        M::U8 | M::I8 => B::Bytes(1),
+        M::U16 | M::I16 => B::Bytes(2),
+        M::U32 | M::I32 | M::F32 => B::Bytes(4),
+        M::U64 | M::I64 | M::F64 => B::Bytes(8),
+        M::FixExt1 => B::Ext(1),
+        M::FixExt2 => B::Ext(2),
+        M::FixExt4 => B::Ext(4),
+        M::FixExt8 => B::Ext(8),
+        M::FixExt16 => B::Ext(16),
+        M::Ext8 => B::Ext(read_length(input, 1)?),
+        M::Ext16 => B::Ext(read_length(input, 2)?),
+        M::Ext32 => B::Ext(read_length(input, 4)?),
+        M::FixStr(len) => B::Text(usize::from(len)),
+        M::Str8 => B::Text(read_length(input, 1)?),
+        M::Str16 => B::Text(read_length(input, 2)?),
+        M::Str32 => B::Text(read_length(input, 4)?),
+        M::Bin8 => B::Bytes(read_length(input, 1)?),
+        M::Bin16 => B::Bytes(read_length(input, 2)?),
+        M::Bin32 => B::Bytes(read_length(input, 4)?),
+        M::FixArray(len) => B::Array(usize::from(len)),
+        M::Array16 => B::Array(read_length(input, 2)?),
+        M::Array32 => B::Array(read_length(input, 4)?),
+        M::FixMap(len) => B::Map(usize::from(len)),
+        M::Map16 => B::Map(read_length(input, 2)?),
+        M::Map32 => B::Map(read_length(input, 4)?),
+        // What Python's `msgpack.FormatError` says of itself: nothing.
+        M::Reserved => return Err(String::new()),
+    })
+}
+
+/// Reads over what follows the marker of a value that is no container.
+fn skip_body<'a>(input: &'a [u8], body: &Body) -> Result<&'a [u8], String> {
+    match *body {
+        Body::Bytes(len) => Ok(take(input, len)?.1),
+        Body::Text(len) => {
+            let (text, rest) = take(input, len)?;
+            check_utf8(text)?;
+            Ok(rest)
+        }
+        Body::Ext(len) => {
+            let (code, rest) = input.split_first().ok_or(INCOMPLETE)?;
+            let (data, rest) = take(rest, len)?;
+            check_ext(*code as i8, data)?;
+            Ok(rest)
+        }
+        Body::Array(_) | Body::Map(_) => Ok(input),
+    }
+}
+
+fn take(input: &[u8], len: usize) -> Result<(&[u8], &[u8]), String> {
+    input.split_at_checked(len).ok_or_else(|| INCOMPLETE.to_owned())
+}
+
+fn check_size(kind: &str, items: usize, most: usize) -> Result<(), String> {
+    if items > most { Err(format!("{items} exceeds max_{kind}_len({most})")) } else { Ok(()) }
+}
+
+/// Python's words for text that is not UTF-8.
+fn check_utf8(text: &[u8]) -> Result<(), String> {
+    let Err(error) = std::str::from_utf8(text) else { return Ok(()) };
+    let start = error.valid_up_to();
+    let first = text[start];
+    let (end, reason) = match error.error_len() {
+        None => (text.len(), "unexpected end of data"),
+        Some(len) if matches!(first, 0xc2..=0xf4) => (start + len, "invalid continuation byte"),
+        Some(len) => (start + len, "invalid start byte"),
+    };
+    Err(if end - start == 1 {
+        format!("'utf-8' codec can't decode byte {first:#04x} in position {start}: {reason}")
+    } else {
+        format!("'utf-8' codec can't decode bytes in position {start}-{}: {reason}", end - 1)
+    })
+}
+
+fn check_ext(code: i8, data: &[u8]) -> Result<(), String> {
+    match code {
+        0.. => Ok(()),
+        TIMESTAMP => {
+            let nanoseconds = match data.len() {
+                4 => 0,
+                8 => (u64::from_be_bytes(data.try_into().unwrap_or_default()) >> 34) as u32,
+                12 => u32::from_be_bytes(data[..4].try_into().unwrap_or_default()),
+                len => return Err(format!("invalid timestamp data (length {len})")),
+            };
+            if nanoseconds > 999_999_999 {
+                let words = "nanoseconds must be a non-negative integer not greater than 999999999.";
+                return Err(words.to_owned());
+            }
+            Ok(())
+        }
+        _ => Err("code must be 0~127".to_owned()),
+    }
 }
 
 /// `msgpack.unpackb` takes str and bytes as keys, nothing else.
@@ -76,11 +189,26 @@ fn check_key(input: &[u8]) -> Result<(), String> {
         M::FixMap(_) | M::Map16 | M::Map32 => "dict",
         M::Reserved => return Err(String::new()),
         M::FixExt1 | M::FixExt2 | M::FixExt4 | M::FixExt8 | M::FixExt16 | M::Ext8 | M::Ext16 | M::Ext32 => {
-            "ExtType"
+            if is_timestamp(input) {
+                "Timestamp"
+            } else {
+                "ExtType"
+            }
         }
         _ => "int",
     };
     Err(format!("{kind} is not allowed for map key when strict_map_key=True"))
+}
+
+/// Whether a valid extension is a timestamp.
+fn is_timestamp(ext: &[u8]) -> bool {
+    let code = match ext.first() {
+        Some(0xc7) => 2,
+        Some(0xc8) => 3,
+        Some(0xc9) => 5,
+        _ => 1,
+    };
+    ext.get(code) == Some(&(TIMESTAMP as u8))
 }
 
 fn read_marker(input: &mut &[u8]) -> Result<Marker, String> {
@@ -167,6 +295,17 @@ mod tests {
         assert_eq!(reason(b"\x80\x80"), "unpack(b) received extra data.");
         assert_eq!(reason(b"\x81\x01\x02"), "int is not allowed for map key when strict_map_key=True");
         assert_eq!(reason(b"\xc1"), "");
+        assert_eq!(reason(b"\x81\x01\xc1"), "");
+        assert_eq!(reason(b"\xd4\xfb\x00"), "code must be 0~127");
+        assert_eq!(reason(b"\xd4\xff\x00"), "invalid timestamp data (length 1)");
+        assert_eq!(
+            reason(b"\x81\xa1a\xa3\xe2\x28\xa1"),
+            "'utf-8' codec can't decode byte 0xe2 in position 0: invalid continuation byte"
+        );
+        assert_eq!(
+            reason(b"\xa2\xe2\x82"),
+            "'utf-8' codec can't decode bytes in position 0-1: unexpected end of data"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -13,10 +13,7 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::mpsc;
 
-use super::jobs::Response;
-
-/// An external handler should pause while so many bytes of its results wait to be written.
-const BACKLOG_LIMIT: usize = 1 << 20;
+use super::{backlog::Backlog, jobs::Response};
 
 /// Something a connection is told.
 pub(super) enum Order {
@@ -29,8 +26,10 @@ pub(super) enum Order {
     Drop {
         abrupt: bool,
     },
-    /// A handler's word to the session.
+    /// What a handler says to the session.
     Respond(Response),
+    /// The handler has taken all inputs.
+    InputsTaken,
     /// Look again whether the server is paused.
     Resume,
 }
@@ -39,7 +38,7 @@ pub(super) enum Order {
 #[derive(Clone)]
 pub(super) struct Mailbox {
     orders: mpsc::UnboundedSender<Order>,
-    backlog: Arc<AtomicUsize>,
+    backlog: Arc<Backlog>,
 }
 
 impl Mailbox {
@@ -62,7 +61,7 @@ impl Registry {
     pub(super) fn enter(self: &Arc<Self>) -> Entry {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (orders, inbox) = mpsc::unbounded_channel();
-        let backlog = Arc::new(AtomicUsize::new(0));
+        let backlog = Arc::<Backlog>::default();
         self.open.lock().insert(id, Mailbox { orders, backlog: Arc::clone(&backlog) });
         self.changed.notify_all();
         Entry { id, inbox, backlog, taken: 0, registry: Arc::clone(self) }
@@ -79,19 +78,23 @@ impl Registry {
         }
     }
 
-    /// Passes a handler's word on; `false` when it should wait before the next one (see [`Registry::has_room`]).
+    /// Passes on what a handler says; `false` when it must not say more before it hears [`Event::Writable`], or
+    /// [`Event::Closed`].
+    ///
+    /// [`Event::Writable`]: super::jobs::Event::Writable
+    /// [`Event::Closed`]: super::jobs::Event::Closed
     pub(super) fn respond(&self, session: u64, response: Response) -> bool {
-        let Some(mailbox) = self.open.lock().get(&session).cloned() else { return true };
-        let weight = weight(&response);
-        let backlog = mailbox.backlog.fetch_add(weight, Ordering::Relaxed) + weight;
+        let Some(mailbox) = self.open.lock().get(&session).cloned() else { return false };
+        mailbox.backlog.add(weight(&response));
         mailbox.send(Order::Respond(response));
-        backlog < BACKLOG_LIMIT
+        mailbox.backlog.may_go_on()
     }
 
-    /// Whether a handler may send more results; true of a connection that is gone, where they go nowhere.
-    pub(super) fn has_room(&self, session: u64) -> bool {
-        let open = self.open.lock();
-        open.get(&session).is_none_or(|mailbox| mailbox.backlog.load(Ordering::Relaxed) < BACKLOG_LIMIT)
+    /// Tells a session that its handler has taken all inputs.
+    pub(super) fn resume(&self, session: u64) {
+        if let Some(mailbox) = self.open.lock().get(&session) {
+            mailbox.send(Order::InputsTaken);
+        }
     }
 
     /// Waits until exactly `count` connections are open; whether they were in time.
@@ -108,26 +111,35 @@ impl Registry {
 }
 
 fn weight(response: &Response) -> usize {
-    if let Response::Output(bytes) = response { bytes.len() + 64 } else { 0 }
+    match response {
+        Response::Binary(bytes) => bytes.len(),
+        Response::Text(text) => text.len(),
+        Response::Close(_) | Response::End => 0,
+    }
 }
 
 /// A connection's place in the registry; it leaves on drop.
 pub(super) struct Entry {
     pub(super) id: u64,
     pub(super) inbox: mpsc::UnboundedReceiver<Order>,
-    backlog: Arc<AtomicUsize>,
+    backlog: Arc<Backlog>,
     /// What of the backlog is taken and not yet written.
     taken: usize,
     registry: Arc<Registry>,
 }
 
 impl Entry {
-    /// What handlers said so far is written: they may say more.
-    pub(super) fn clear_backlog(&mut self) {
-        self.backlog.fetch_sub(std::mem::take(&mut self.taken), Ordering::Relaxed);
+    /// What was taken so far is written; whether the handler is to be told that it may say more.
+    pub(super) fn wrote_all(&mut self) -> bool {
+        self.backlog.wrote(std::mem::take(&mut self.taken))
     }
 
-    /// A handler's word was taken out of the inbox.
+    /// The client does not take what was written.
+    pub(super) fn block(&self) {
+        self.backlog.block();
+    }
+
+    /// What a handler said was taken out of the inbox.
     pub(super) fn taken(&mut self, response: &Response) {
         self.taken += weight(response);
     }
@@ -137,5 +149,7 @@ impl Drop for Entry {
     fn drop(&mut self) {
         self.registry.open.lock().remove(&self.id);
         self.registry.changed.notify_all();
+        // Nobody writes any more.
+        self.backlog.block();
     }
 }

@@ -1,4 +1,4 @@
-//! One session: what fal's server does with inputs, as a state machine without I/O. Time is an argument.
+//! One session of a built-in app: what fal's server does with inputs, as a state machine without I/O. Time is an argument.
 //!
 //! Follows `fal/realtime.py` (fal 1.83): unary inputs wait in a queue that drops the oldest and are processed one at a
 //! time; streams read as they go; everything ends with a JSON text and close code 1000.
@@ -13,10 +13,10 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::{
-    apps::{App, Builtin, Handler, Kind},
+    apps::{Builtin, Kind},
     builtin,
+    config::AppOptions,
     image::Images,
-    jobs::{Event, Job, Jobs, Response},
     msgpack::{self, Map},
 };
 
@@ -32,30 +32,27 @@ pub(super) enum Output {
     Binary(Bytes),
     Text(String),
     Close(u16, String),
+    /// The connection ends without a close frame.
+    End,
 }
 
 /// What the session is doing.
 enum Work {
     /// Nothing: the next input starts something.
     Waiting,
-    /// A unary input is processed since `started`; `result` is when and what it will give, `None` if a handler says.
+    /// A unary input is processed since `started`; `result` is when and what it will give.
     Unary { started: Instant, result: Option<(Instant, Bytes)> },
     /// The stream app answers its input.
     Streaming { started: Instant, input: Bytes, index: u64, count: u64, every: Duration, due: Instant },
-    /// An external handler streams.
-    External { started: Instant },
     /// The session is over.
     Ended,
 }
 
-/// One session of one app.
+/// One session of one built-in app.
 pub(super) struct Session {
-    id: u64,
-    app: Arc<App>,
-    jobs: Arc<Jobs>,
+    builtin: Builtin,
+    options: AppOptions,
     images: Arc<Images>,
-    /// How many inputs may wait; `None`: any number.
-    capacity: Option<usize>,
     inputs: VecDeque<Bytes>,
     input_bytes: usize,
     outputs: VecDeque<Output>,
@@ -70,61 +67,30 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(
-        id: u64,
-        app: Arc<App>,
-        max_buffering: Option<usize>,
-        jobs: Arc<Jobs>,
-        images: Arc<Images>,
-        now: Instant,
-    ) -> Self {
-        let mut session = Self::waiting(id, app, max_buffering, jobs, images);
-        if session.streams_inputs_to_handler() {
-            // The handler's own iteration over the inputs times out, not the session.
-            session.work = Work::External { started: now };
-            session.tell(Event::Open);
-        } else {
-            session.deadline = session.app.options.session_timeout.map(|timeout| now + timeout);
-        }
-        session
-    }
-
-    /// A session that says no and closes, whatever comes.
-    pub(super) fn refused(id: u64, app: Arc<App>, jobs: Arc<Jobs>, images: Arc<Images>) -> Self {
-        let mut session = Self::waiting(id, app, None, jobs, images);
-        session.emit(Output::Text(r#"{"status":"error","error":"Unauthorized"}"#.to_owned()));
-        session.emit(Output::Close(1008, "Unauthorized".to_owned()));
-        session.work = Work::Ended;
-        session
-    }
-
-    fn waiting(
-        id: u64,
-        app: Arc<App>,
-        max_buffering: Option<usize>,
-        jobs: Arc<Jobs>,
-        images: Arc<Images>,
-    ) -> Self {
-        let capacity = match (app.options.buffering, max_buffering) {
-            (Some(app), Some(client)) => Some(app.min(client)),
-            (app, client) => app.or(client),
-        };
+    pub(super) fn new(builtin: Builtin, options: AppOptions, images: Arc<Images>, now: Instant) -> Self {
         Self {
-            id,
-            jobs,
+            builtin,
+            options,
             images,
-            capacity: capacity.filter(|_| app.kind == Kind::Unary),
             inputs: VecDeque::new(),
             input_bytes: 0,
             outputs: VecDeque::new(),
             output_bytes: 0,
             work: Work::Waiting,
-            deadline: None,
+            deadline: options.session_timeout.map(|timeout| now + timeout),
             inputs_ended: false,
             taken: 0,
             taken_bytes: 0,
-            app,
         }
+    }
+
+    /// A session that says no and closes, whatever comes.
+    pub(super) fn refused(images: Arc<Images>, now: Instant) -> Self {
+        let mut session = Self::new(Builtin::Echo, AppOptions::default(), images, now);
+        session.emit(Output::Text(r#"{"status":"error","error":"Unauthorized"}"#.to_owned()));
+        session.emit(Output::Close(1008, "Unauthorized".to_owned()));
+        session.work = Work::Ended;
+        session
     }
 
     /// Takes a binary message.
@@ -133,27 +99,26 @@ impl Session {
             return;
         }
         if let Err(reason) = msgpack::validate(&input) {
-            return self.refuse(reason);
+            return self.fail(&reason);
         }
-        if self.streams_inputs_to_handler() {
-            return self.tell(Event::Input(input));
-        }
-        self.deadline = self.app.options.session_timeout.map(|timeout| now + timeout);
+        self.deadline = self.options.session_timeout.map(|timeout| now + timeout);
         self.input_bytes += input.len();
         self.inputs.push_back(input);
-        if matches!(self.work, Work::Waiting) {
-            // Not dropped by a burst: an idle server takes each input as it comes.
-            self.advance(now);
-        }
-        while self.capacity.is_some_and(|capacity| self.inputs.len() > capacity) {
+        // The real server, too, takes all that one read brought before it processes any of it.
+        while self.capacity().is_some_and(|capacity| self.inputs.len() > capacity) {
             self.take_input();
         }
+    }
+
+    /// How many inputs may wait; `None`: any number.
+    fn capacity(&self) -> Option<usize> {
+        self.options.buffering.filter(|_| self.builtin.kind() == Kind::Unary)
     }
 
     /// Takes a text message, which the real server cannot: it looks for bytes and fails with a `KeyError`.
     pub(super) fn text_input(&mut self) {
         if !matches!(self.work, Work::Ended) && !self.ignores_inputs() {
-            self.refuse("'bytes'".to_owned());
+            self.fail("'bytes'");
         }
     }
 
@@ -165,32 +130,6 @@ impl Session {
     /// Whether enough results wait to be written that no input is processed.
     pub(super) fn is_saturated(&self) -> bool {
         self.output_bytes >= OUTPUT_LIMIT
-    }
-
-    /// Takes what an external handler says.
-    pub(super) fn respond(&mut self, response: Response, now: Instant) {
-        let (Work::Unary { started, result: None } | Work::External { started }) = self.work else { return };
-        match response {
-            Response::Failed(reason) => self.fail(&reason),
-            Response::Output(result) => {
-                self.emit(Output::Binary(result));
-                if self.app.kind == Kind::Unary {
-                    self.complete(now - started);
-                }
-            }
-            Response::Done => {
-                if self.app.kind == Kind::ServerStream {
-                    self.emit_timings(now - started);
-                }
-                self.end();
-            }
-        }
-    }
-
-    /// The client is gone.
-    pub(super) fn disconnected(&mut self) {
-        self.tell(Event::Closed);
-        self.work = Work::Ended;
     }
 
     /// Does what is due and gives the next thing to send.
@@ -208,7 +147,7 @@ impl Session {
         let due = match &self.work {
             Work::Unary { result: Some((due, _)), .. } | Work::Streaming { due, .. } => Some(*due),
             Work::Ended => return None,
-            Work::Waiting | Work::Unary { .. } | Work::External { .. } => None,
+            Work::Waiting | Work::Unary { .. } => None,
         };
         [due, self.deadline].into_iter().flatten().min()
     }
@@ -227,7 +166,7 @@ impl Session {
         }
         self.inputs_ended = true;
         // What is being processed may be finished, in as much time again.
-        self.deadline = self.app.options.session_timeout.map(|timeout| deadline + timeout);
+        self.deadline = self.options.session_timeout.map(|timeout| deadline + timeout);
     }
 
     /// One step of work; `false` when there is none to do now.
@@ -258,29 +197,17 @@ impl Session {
                     return false;
                 }
             }
-            Work::External { .. } | Work::Ended => return false,
+            Work::Ended => return false,
         }
         true
     }
 
     /// Starts to process an input.
     fn start(&mut self, input: Bytes, now: Instant) {
-        let builtin = match self.app.handler {
-            Handler::Builtin(builtin) => builtin,
-            Handler::External(_) => {
-                self.work = if self.app.kind == Kind::Unary {
-                    Work::Unary { started: now, result: None }
-                } else {
-                    self.deadline = None;
-                    Work::External { started: now }
-                };
-                return self.tell(Event::Input(input));
-            }
-        };
         let Some(map) = Map::of(&input) else {
             return self.fail("Expected a dict as input");
         };
-        match builtin {
+        match self.builtin {
             Builtin::Echo => {
                 let due = now + delay(map);
                 self.work = Work::Unary { started: now, result: Some((due, input)) };
@@ -313,7 +240,7 @@ impl Session {
     }
 
     fn run_out_of_inputs(&mut self) {
-        if self.app.handler == Handler::Builtin(Builtin::Collect) {
+        if self.builtin == Builtin::Collect {
             self.emit(Output::Binary(builtin::collect(None, self.taken, self.taken_bytes)));
         }
         self.end();
@@ -326,7 +253,7 @@ impl Session {
     }
 
     fn emit_timings(&mut self, took: Duration) {
-        if self.app.options.emit_timings {
+        if self.options.emit_timings {
             let timing = took.as_secs_f64();
             self.emit_json(r#"{"type":"x-fal-message","action":"timings","timing":"#, json!(timing));
         }
@@ -352,15 +279,6 @@ impl Session {
         self.input_bytes = 0;
     }
 
-    /// The client sent what cannot be taken. A handler that iterates over its inputs learns of it there.
-    fn refuse(&mut self, reason: String) {
-        if self.streams_inputs_to_handler() {
-            self.tell(Event::Invalid(reason));
-        } else {
-            self.fail(&reason);
-        }
-    }
-
     /// Emits the JSON object that begins with `head`, in the order of keys that the real server has.
     fn emit_json(&mut self, head: &str, value: serde_json::Value) {
         self.emit(Output::Text(format!("{head}{value}}}")));
@@ -377,21 +295,9 @@ impl Session {
         Some(input)
     }
 
-    fn tell(&self, event: Event) {
-        if let Handler::External(handler) = self.app.handler {
-            self.jobs.push(Job { session: self.id, handler, event });
-        }
-    }
-
-    /// A handler that is given an iterator over the inputs, rather than one input.
-    fn streams_inputs_to_handler(&self) -> bool {
-        matches!(self.app.handler, Handler::External(_))
-            && matches!(self.app.kind, Kind::ClientStream | Kind::Bidi)
-    }
-
     /// Server streaming reads one input and never looks at the socket again.
     fn ignores_inputs(&self) -> bool {
-        self.app.kind == Kind::ServerStream && !matches!(self.work, Work::Waiting)
+        self.builtin.kind() == Kind::ServerStream && !matches!(self.work, Work::Waiting)
     }
 }
 
@@ -400,7 +306,7 @@ fn weight(output: &Output) -> usize {
     match output {
         Output::Binary(bytes) => bytes.len() + 64,
         Output::Text(text) => text.len() + 64,
-        Output::Close(..) => 0,
+        Output::Close(..) | Output::End => 0,
     }
 }
 

@@ -9,25 +9,17 @@ const SECOND: Duration = Duration::from_secs(1);
 
 struct Rig {
     session: Session,
-    jobs: Arc<Jobs>,
     now: Instant,
 }
 
 impl Rig {
-    fn new(kind: Kind, handler: Handler, options: AppOptions) -> Self {
-        let (jobs, now) = (Arc::new(Jobs::default()), Instant::now());
-        let app = Arc::new(App { kind, handler, options });
-        let session = Session::new(7, app, None, Arc::clone(&jobs), Arc::default(), now);
-        Self { session, jobs, now }
+    fn new(builtin: Builtin, options: AppOptions) -> Self {
+        let now = Instant::now();
+        Self { session: Session::new(builtin, options, Arc::default(), now), now }
     }
 
     fn builtin(builtin: Builtin) -> Self {
-        let options = AppOptions { session_timeout: Some(10 * SECOND), ..AppOptions::default() };
-        Self::new(builtin.kind(), Handler::Builtin(builtin), options)
-    }
-
-    fn external(kind: Kind) -> Self {
-        Self::new(kind, Handler::External(3), AppOptions::default())
+        Self::new(builtin, AppOptions { session_timeout: Some(10 * SECOND), ..AppOptions::default() })
     }
 
     fn input(&mut self, value: &serde_json::Value) -> Bytes {
@@ -48,12 +40,9 @@ impl Rig {
             }
             Output::Text(text) => text,
             Output::Close(code, _) => code.to_string(),
+            Output::End => "the end".to_owned(),
         };
         self.outputs().into_iter().map(show).collect()
-    }
-
-    fn events(&self) -> Vec<Event> {
-        self.jobs.take(Duration::ZERO).unwrap().into_iter().map(|job| job.event).collect()
     }
 }
 
@@ -89,8 +78,10 @@ fn unary_inputs_are_processed_one_at_a_time_in_order() {
 #[test]
 fn a_full_buffer_drops_the_oldest_waiting_input_silently() {
     let options = AppOptions { buffering: Some(2), ..AppOptions::default() };
-    let mut rig = Rig::new(Kind::Unary, Handler::Builtin(Builtin::Echo), options);
-    for i in 0..8 {
+    let mut rig = Rig::new(Builtin::Echo, options);
+    rig.input(&json(r#"{"i":0,"delay":1}"#));
+    assert_eq!(rig.outputs(), []);
+    for i in 1..8 {
         rig.input(&json(&format!(r#"{{"i":{i},"delay":1}}"#)));
     }
     let mut results = Vec::new();
@@ -102,13 +93,13 @@ fn a_full_buffer_drops_the_oldest_waiting_input_silently() {
 }
 
 #[test]
-fn an_idle_server_drops_nothing_of_a_burst() {
+fn of_a_burst_that_comes_with_one_read_an_idle_server_keeps_the_newest() {
     let options = AppOptions { buffering: Some(2), ..AppOptions::default() };
-    let mut rig = Rig::new(Kind::Unary, Handler::Builtin(Builtin::Echo), options);
+    let mut rig = Rig::new(Builtin::Echo, options);
     for i in 0..8 {
         rig.input(&json(&format!(r#"{{"i":{i}}}"#)));
     }
-    assert_eq!(rig.outputs().len(), 8);
+    assert_eq!(rig.shown(), [r#"{"i":6}"#, r#"{"i":7}"#]);
 }
 
 #[test]
@@ -127,6 +118,7 @@ fn an_idle_unary_session_times_out() {
 fn what_is_processed_when_the_inputs_end_may_finish() {
     let mut rig = Rig::builtin(Builtin::Echo);
     rig.input(&json(r#"{"delay":15}"#));
+    assert_eq!(rig.outputs(), []);
     rig.now += 15 * SECOND;
     assert_eq!(rig.shown(), [r#"{"delay":15}"#, TIMEOUT, "1000"]);
 }
@@ -163,8 +155,8 @@ fn an_input_that_is_not_msgpack_ends_the_session() {
 fn a_stream_gives_its_results_then_ends() {
     let mut rig = Rig::builtin(Builtin::Stream);
     rig.input(&json(r#"{"count":2,"delay":1,"request_id":"7"}"#));
-    rig.session.text_input(); // nobody reads it
     assert_eq!(rig.outputs(), []);
+    rig.session.text_input(); // nobody reads it
     rig.now += SECOND;
     assert_eq!(rig.shown(), [r#"{"count":2,"index":0,"request_id":"7"}"#]);
     rig.now += SECOND;
@@ -209,8 +201,9 @@ fn bidi_answers_each_input_until_the_end() {
 #[test]
 fn timings_follow_each_unary_result() {
     let options = AppOptions { emit_timings: true, ..AppOptions::default() };
-    let mut rig = Rig::new(Kind::Unary, Handler::Builtin(Builtin::Echo), options);
+    let mut rig = Rig::new(Builtin::Echo, options);
     rig.input(&json(r#"{"delay":0.5}"#));
+    assert_eq!(rig.outputs(), []);
     rig.now += SECOND / 2;
     assert_eq!(rig.shown()[1], r#"{"type":"x-fal-message","action":"timings","timing":0.5}"#);
 }
@@ -218,38 +211,8 @@ fn timings_follow_each_unary_result() {
 #[test]
 fn timings_follow_a_server_stream_once() {
     let options = AppOptions { emit_timings: true, ..AppOptions::default() };
-    let mut rig = Rig::new(Kind::ServerStream, Handler::Builtin(Builtin::Stream), options);
+    let mut rig = Rig::new(Builtin::Stream, options);
     rig.input(&json("{}"));
     let timings = r#"{"type":"x-fal-message","action":"timings","timing":0.0}"#;
     assert_eq!(rig.shown()[3..], [timings, TIMEOUT, "1000"]);
-}
-
-#[test]
-fn an_external_unary_handler_gets_one_input_at_a_time() {
-    let mut rig = Rig::external(Kind::Unary);
-    let (first, second) = (rig.input(&json("{}")), rig.input(&json(r#"{"a":1}"#)));
-    assert_eq!(rig.events(), [Event::Input(first.clone())]);
-    rig.session.respond(Response::Output(first.clone()), rig.now);
-    assert_eq!(rig.outputs(), [Output::Binary(first)]);
-    assert_eq!(rig.outputs(), []);
-    assert_eq!(rig.events(), [Event::Input(second)]);
-    rig.session.respond(Response::Failed("boom".to_owned()), rig.now);
-    assert_eq!(rig.shown(), [internal_error("boom"), "1000".to_owned()]);
-}
-
-#[test]
-fn an_external_bidi_handler_gets_every_input_and_the_end() {
-    let mut rig = Rig::external(Kind::Bidi);
-    let input = rig.input(&json("{}"));
-    rig.session.text_input();
-    rig.session.disconnected();
-    let invalid = Event::Invalid("'bytes'".to_owned());
-    assert_eq!(rig.events(), [Event::Open, Event::Input(input), invalid, Event::Closed]);
-}
-
-#[test]
-fn a_word_out_of_turn_is_ignored() {
-    let mut rig = Rig::external(Kind::Unary);
-    rig.session.respond(Response::Done, rig.now);
-    assert_eq!(rig.outputs(), []);
 }

@@ -32,10 +32,7 @@ impl Shared {
         let apps = Apps::default();
         for (name, builtin) in Builtin::ALL {
             let handler = Handler::Builtin(builtin);
-            apps.insert(
-                &format!("local/{name}"),
-                App { kind: builtin.kind(), handler, options: config.builtin },
-            );
+            apps.insert(&format!("local/{name}"), App { handler, options: config.builtin });
         }
         Self {
             config,

@@ -22,7 +22,8 @@ LIMIT = 10.0
 
 def connect(url: str, **options: Any) -> RealtimeConnection:
     """A connection without a token request, a throttle and a proxy, which reconnects fast."""
-    client = RealtimeClient(KEY, base_url=url, trust_env=False, ssl=options.pop("ssl", None))
+    tls = {name: options.pop(name) for name in ("ssl", "extra_ca", "client_cert") if name in options}
+    client = RealtimeClient(KEY, base_url=url, trust_env=False, **tls)
     return client.connect("local/echo", **{"use_jwt": False, "throttle_interval": 0, "reconnect": FAST, **options})
 
 

@@ -176,7 +176,7 @@ async def ask(connection: Any) -> None:
 
 async def openings() -> None:
     await use("refused", RealtimeClient(KEY, base_url="ws://127.0.0.1:1", trust_env=False), use_jwt=False)
-    await use("no such host", RealtimeClient(KEY, base_url="ws://host.invalid", trust_env=False), use_jwt=False)
+    await use("no such host", RealtimeClient(KEY, base_url="wss://host.invalid", trust_env=False), use_jwt=False)
     with FaultProxy(1) as proxy:
         proxy.faults.answer = b""
         url = proxy.url.replace("ws", "wss")
@@ -251,10 +251,10 @@ async def mints() -> None:
 def options() -> None:
     """Options that are not acceptable."""
     wrong: dict[str, Callable[[], object]] = {
-        "key with a line end": lambda: RealtimeClient(f"{KEY}\n").connect("local/app"),
+        "key with a line end": lambda: RealtimeClient(f"{KEY}\n{KEY}").connect("local/app"),
         "key of bytes": lambda: RealtimeClient(KEY.encode()),  # type: ignore[arg-type]
         "key not ascii": lambda: RealtimeClient(f"{KEY}é").connect("local/app"),
-        "callable key": lambda: RealtimeClient(lambda: f"{KEY}\r").connect("local/app"),
+        "callable key": lambda: RealtimeClient(lambda: f"Key {KEY}").connect("local/app"),
         "proxy scheme": lambda: RealtimeClient(KEY, proxy=f"ftp://u:{PASSWORD}@host").connect("local/app"),
         "proxy address": lambda: RealtimeClient(KEY, proxy=f"u:{PASSWORD}@host"),
         "proxy port": lambda: RealtimeClient(KEY, proxy=f"http://u:{PASSWORD}@host:x").connect("local/app"),

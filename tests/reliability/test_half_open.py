@@ -184,7 +184,7 @@ async def test_a_server_that_is_stopped(cable: Cable, figure: Any) -> None:
 
 async def test_after_the_network_has_healed_it_is_back_within_the_cap(packet_filter: Cable, figure: Any) -> None:
     """A connect that is under way while packets are dropped counts too: TCP sends it again after 1 s."""
-    policy = ReconnectPolicy(initial_delay=0.05, max_delay=0.3, stable_after=60)
+    policy = ReconnectPolicy(initial_delay=0.05, max_delay=0.3, max_fruitless=None)
     dice = random.Random(3)
     times = []
     timing = {"ping_interval": 0.1, "ping_timeout": 0.1, "open_timeout": 0.3}
@@ -207,7 +207,7 @@ async def test_a_connect_that_is_under_way_notices_that_the_network_has_healed(
     packet_filter: Cable, figure: Any
 ) -> None:
     """TCP alone would call again after gaps that double: here after 1, 3, 7 and 15 s, or 1 to 5, 7, 11 and 19 s."""
-    policy = ReconnectPolicy(initial_delay=0.05, max_delay=0.3)
+    policy = ReconnectPolicy(initial_delay=0.05, max_delay=0.3, max_fruitless=None)
     timing = {"ping_interval": 0.2, "ping_timeout": 0.2, "open_timeout": 60}
     async with connect(packet_filter.url, reconnect=policy, **timing) as connection:
         await connection.open()

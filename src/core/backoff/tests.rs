@@ -1,4 +1,4 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -11,48 +11,46 @@ fn policy() -> BackoffPolicy {
 #[test]
 fn doubles_up_to_the_cap() {
     let mut backoff = Backoff::new(policy());
-    let delays: Vec<f64> =
-        (0..9).filter_map(|_| backoff.next(1.0)).map(|delay| delay.as_secs_f64()).collect();
+    let delays: Vec<f64> = (0..9).map(|_| backoff.delay(1.0).as_secs_f64()).collect();
     assert_eq!(delays, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]);
-    assert_eq!(backoff.attempts(), 9);
+    assert_eq!(backoff.delays(), 9);
+    backoff.start_over();
+    assert_eq!(backoff.delay(1.0), Duration::from_millis(500));
 }
 
 #[test]
 fn jitter_scales_the_whole_delay() {
-    let delay = |jitter| Backoff::new(policy()).next(jitter);
-    assert_eq!(delay(0.0), Some(Duration::ZERO));
-    assert_eq!(delay(0.5), Some(Duration::from_millis(250)));
+    let delay = |jitter| Backoff::new(policy()).delay(jitter);
+    assert_eq!(delay(0.0), Duration::ZERO);
+    assert_eq!(delay(0.5), Duration::from_millis(250));
     for out_of_range in [f64::NAN, f64::INFINITY, 2.0] {
-        assert_eq!(delay(out_of_range), Some(Duration::from_millis(500)));
+        assert_eq!(delay(out_of_range), Duration::from_millis(500));
     }
-    assert_eq!(delay(-1.0), Some(Duration::ZERO));
+    assert_eq!(delay(-1.0), Duration::ZERO);
 }
 
 #[test]
-fn ends_after_the_last_attempt() {
-    let mut backoff = Backoff::new(BackoffPolicy { max_attempts: Some(2), ..policy() });
-    assert!(backoff.next(1.0).is_some() && backoff.next(1.0).is_some());
-    assert_eq!(backoff.next(1.0), None);
-    assert_eq!(backoff.attempts(), 2);
-    assert_eq!(Backoff::new(BackoffPolicy { max_attempts: Some(0), ..policy() }).next(1.0), None);
+fn attempts_that_open_nothing_are_limited_in_a_row() {
+    let mut backoff = Backoff::new(BackoffPolicy { max_attempts: Some(3), ..policy() });
+    assert!(backoff.failed() && backoff.failed());
+    backoff.opened();
+    assert!(backoff.failed() && backoff.failed());
+    assert!(!backoff.failed(), "the third in a row");
+    let mut endless = Backoff::new(policy());
+    assert!((0..1_000).all(|_| endless.failed()));
 }
 
 #[test]
-fn starts_over_only_after_a_stable_connection() {
-    let start = Instant::now();
+fn fruitless_sessions_are_limited_in_a_row() {
     let mut backoff = Backoff::new(policy());
-    let _ = (backoff.next(1.0), backoff.next(1.0));
-    backoff.lost(start + Duration::from_secs(60));
-    assert_eq!(backoff.attempts(), 2, "it was never open");
-    backoff.opened(start);
-    backoff.lost(start + Duration::from_millis(9_999));
-    assert_eq!(backoff.attempts(), 2, "it was open for too short");
-    backoff.lost(start + Duration::from_secs(60));
-    assert_eq!(backoff.attempts(), 2, "a loss is counted once");
-    backoff.opened(start);
-    backoff.lost(start + Duration::from_secs(10));
-    assert_eq!(backoff.attempts(), 0);
-    assert_eq!(backoff.next(1.0), Some(Duration::from_millis(500)));
+    assert!((0..4).all(|_| backoff.fruitless()));
+    backoff.fruitful();
+    assert!((0..4).all(|_| backoff.fruitless()));
+    backoff.opened();
+    backoff.start_over();
+    assert!(!backoff.fruitless(), "neither an opening nor a delay is fruit");
+    let mut endless = Backoff::new(BackoffPolicy { max_fruitless: None, ..policy() });
+    assert!((0..1_000).all(|_| endless.fruitless()));
 }
 
 #[test]
@@ -96,13 +94,13 @@ proptest! {
             factor,
             ..BackoffPolicy::default()
         };
-        let mut backoff = Backoff::new(policy);
+        let mut backoff = Backoff::new(policy.clone());
         let mut bound = Duration::ZERO;
         for _ in 0..attempts {
-            let full = Backoff { policy, attempts: backoff.attempts, opened_at: None }.next(1.0).unwrap();
+            let full = super::scale(policy.bound(backoff.delays()), 1.0);
             prop_assert!(full >= bound, "the bound never shrinks");
             bound = full;
-            prop_assert!(backoff.next(jitter).unwrap() <= bound);
+            prop_assert!(backoff.delay(jitter) <= bound);
         }
         // An f64 holds 53 bits of the cap.
         prop_assert!(bound.as_secs_f64() <= policy.cap.as_secs_f64() * (1.0 + 1e-9));

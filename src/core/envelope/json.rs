@@ -14,9 +14,50 @@ use super::{Inbound, Key, Keys, Scalar};
 /// Any valid JSON value that is no control message is a result. Nesting costs no stack: `serde_json` skips
 /// values iteratively.
 pub fn classify_text(message: &str) -> Inbound<'_> {
+    if let Some(inbound) = walk(message) {
+        return inbound;
+    }
+    let without = without_python_floats(message);
+    without
+        .as_deref()
+        .and_then(walk)
+        .map_or(Inbound::Malformed { why: "the text message is not JSON" }, Inbound::into_owned)
+}
+
+fn walk(message: &str) -> Option<Inbound<'_>> {
     let mut json = serde_json::Deserializer::from_str(message);
-    let walked = json.deserialize_any(TopLevel).and_then(|inbound| json.end().map(|()| inbound));
-    walked.unwrap_or(Inbound::Malformed { why: "the text message is not JSON" })
+    json.deserialize_any(TopLevel).and_then(|inbound| json.end().map(|()| inbound)).ok()
+}
+
+/// The message with zeros for `NaN` and `Infinity`, which Python's `json` writes though JSON has no form for them;
+/// `None` if it has none.
+fn without_python_floats(message: &str) -> Option<String> {
+    const WORDS: [&str; 2] = ["NaN", "Infinity"];
+    let mut without = String::new();
+    let (mut rest, mut in_string) = (message, false);
+    while let Some(at) = rest.find(['"', '\\', 'N', 'I']) {
+        let (before, found) = rest.split_at(at);
+        without.push_str(before);
+        let word = WORDS.into_iter().find(|word| !in_string && found.starts_with(word));
+        let taken = match (word, found.as_bytes().first()) {
+            (Some(word), _) => {
+                without.push('0');
+                rest = &found[word.len()..];
+                continue;
+            }
+            // The escaped character with its backslash.
+            (None, Some(b'\\')) => 1 + found.chars().nth(1).map_or(0, char::len_utf8),
+            (None, Some(b'"')) => {
+                in_string = !in_string;
+                1
+            }
+            (None, _) => 1,
+        };
+        without.push_str(&found[..taken]);
+        rest = &found[taken..];
+    }
+    without.push_str(rest);
+    (without.len() < message.len()).then_some(without)
 }
 
 /// The same for text whose results the caller decodes itself: `None` unless it is a control message.
@@ -50,7 +91,7 @@ impl<'de> Visitor<'de> for TopLevel {
                 }
             }
         }
-        Ok(keys.decide())
+        Ok(keys.decide_text())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {

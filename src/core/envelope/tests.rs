@@ -21,12 +21,17 @@ fn pair(key: &str, value: &[u8]) -> Vec<u8> {
     message
 }
 
-/// What the protocol says, written down a second time over a decoded value.
-fn expected(value: &Value) -> Inbound<'static> {
-    let text = |key: &str| value[key].as_str().map(str::to_owned);
+/// What the protocol says of a text message, written down a second time over a decoded value.
+fn expected_of_text(value: &Value) -> Inbound<'static> {
     if value["status"] == "error" && value["error"] == "Unauthorized" {
         return Inbound::Unauthorized;
     }
+    expected(value)
+}
+
+/// The same of a binary message.
+fn expected(value: &Value) -> Inbound<'static> {
+    let text = |key: &str| value[key].as_str().map(str::to_owned);
     let kind = text("type").unwrap_or_default();
     if kind == "x-fal-error" {
         let reason = text("reason").unwrap_or_default().into();
@@ -112,7 +117,9 @@ fn messages_of_the_protocol_in_both_forms() {
         (json!(null), result(None)),
     ];
     for (value, inbound) in cases {
-        assert_eq!(classify_binary(&msgpack(&value)), inbound, "msgpack {value}");
+        // A refusal is text: in msgpack the same is an app's result.
+        let binary = if inbound == Inbound::Unauthorized { result(None) } else { inbound.clone() };
+        assert_eq!(classify_binary(&msgpack(&value)), binary, "msgpack {value}");
         let text = value.to_string();
         assert_eq!(classify_text(&text), inbound, "{text}");
         let control = (!matches!(inbound, Inbound::Result { .. })).then_some(inbound);
@@ -136,6 +143,23 @@ fn the_last_of_repeated_keys_counts() {
     message.extend(&pair("request_id", &msgpack(&json!(null)))[1..]);
     message[0] = 0x82;
     assert_eq!(classify_binary(&message), result(None));
+}
+
+#[test]
+fn floats_that_only_python_writes_hide_no_id() {
+    for text in [
+        r#"{"a":NaN,"request_id":"r"}"#,
+        r#"{"a":[-Infinity,Infinity],"request_id":"r"}"#,
+        r#"{"\"NaN":"Infinity \\","a":NaN,"request_id":"r"}"#,
+    ] {
+        assert_eq!(classify_text(text), result(Some("r")), "{text}");
+    }
+    let text = r#"{"type":"x-fal-error","error":"E","reason":"NaN","a":NaN}"#;
+    assert_eq!(classify_text(text), Inbound::Error { error: "E".into(), reason: "NaN".into() });
+    assert_eq!(classify_text("NaN"), result(None));
+    for text in ["{NaN:1}", "Na", r#""NaN"#, "NaNNaN", r"\NaN"] {
+        assert!(matches!(classify_text(text), Inbound::Malformed { .. }), "{text}");
+    }
 }
 
 #[test]
@@ -388,8 +412,8 @@ proptest! {
         prop_assert_eq!(classify_binary_without_id(&binary), without_id);
 
         for text in [serde_json::to_string(&value).unwrap(), serde_json::to_string_pretty(&value).unwrap()] {
-            prop_assert_eq!(classify_text(&text), expected(&value));
-            let control = Some(expected(&value)).filter(|inbound| !matches!(inbound, Inbound::Result { .. }));
+            prop_assert_eq!(classify_text(&text), expected_of_text(&value));
+            let control = Some(expected_of_text(&value)).filter(|inbound| !matches!(inbound, Inbound::Result { .. }));
             prop_assert_eq!(control_text(&text), control);
         }
     }

@@ -63,6 +63,28 @@ pub enum Loss {
     Broken(String),
 }
 
+impl Loss {
+    /// The error that it is to whoever waited for something of the socket.
+    pub fn into_error(self) -> Error {
+        match self {
+            Self::Close { code, reason } => Error::closed(code, reason),
+            Self::Broken(reason) => Error::closed(1006, reason),
+        }
+    }
+}
+
+/// What passed on a socket.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// A message of ours was written.
+    pub wrote: bool,
+    /// A result came.
+    pub received: bool,
+    /// A result came behind a message of ours. What a server says unasked it can say for ever, so that alone does not
+    /// make it quicker to open the next session.
+    pub answered: bool,
+}
+
 /// What happened.
 #[derive(Debug, Clone)]
 pub enum Input {
@@ -87,15 +109,12 @@ pub enum Input {
         /// Why.
         error: Error,
     },
-    /// A result came: the server has accepted us.
-    Accepted {
-        /// The socket's generation.
-        socket: u64,
-    },
     /// The server refused the token in band.
     Unauthorized {
         /// The socket's generation.
         socket: u64,
+        /// What passed on it.
+        traffic: Traffic,
     },
     /// The server says that its session is over; it will close.
     SessionOver {
@@ -110,6 +129,8 @@ pub enum Input {
         loss: Loss,
         /// Messages wait.
         unsent: bool,
+        /// What passed on it.
+        traffic: Traffic,
     },
     /// The time of [`Action::Wait`] is over.
     Elapsed,
@@ -137,15 +158,40 @@ pub enum Action {
     /// Send what is queued and a close frame with code 1000. Answer with `Lost`.
     SendClose,
     /// Answer with `Elapsed` after this time.
-    Wait(Duration),
+    Wait {
+        /// How long.
+        delay: Duration,
+        /// What is waited after.
+        reason: Error,
+    },
     /// The stream has ended.
     EndStream,
     /// The connection is over, for this reason if that was neither the caller's wish nor a normal close.
     Finish(Option<Error>),
 }
 
+/// The answers of a server after which trying again is of no use.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Finals {
+    /// These HTTP statuses, where a handshake or a token request was refused; `None`: those that do not pass by
+    /// themselves, see [`Error::transient`].
+    pub statuses: Option<Vec<u16>>,
+    /// These close codes.
+    pub codes: Vec<u16>,
+}
+
+impl Finals {
+    /// Whether a refusal with an HTTP status is final.
+    pub fn has(&self, status: u16, error: &Error) -> bool {
+        match &self.statuses {
+            Some(statuses) => statuses.contains(&status),
+            None => matches!(status, 300..=499) && !error.transient,
+        }
+    }
+}
+
 /// What a session is told at its beginning.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct SessionConfig {
     /// A token is needed to open a socket.
     pub use_token: bool,
@@ -153,6 +199,8 @@ pub struct SessionConfig {
     pub streaming: bool,
     /// How to come back after a loss; `None`: a loss ends the connection.
     pub reconnect: Option<BackoffPolicy>,
+    /// After what trying again is of no use.
+    pub finals: Finals,
     /// How long an opening that nobody waits for is tried, in all.
     pub open_timeout: Duration,
     /// The peer is no fal app, so that a close code means no more than RFC 6455 says: a normal close is the end of the

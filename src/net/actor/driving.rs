@@ -25,6 +25,8 @@ const TURNS: usize = 4;
 pub(super) enum Heard {
     /// The caller closes.
     CloseAsked,
+    /// There is a message, which is for another link.
+    Pending,
     /// Something has become of the link.
     Event(Event),
 }
@@ -37,17 +39,30 @@ pub(super) struct Driving {
 }
 
 impl Driving {
-    /// Works until there is something to hear.
-    pub(super) async fn next(&mut self, connection: &Connection) -> Heard {
+    /// Works until there is something to hear. `is_last`: messages that come now are for another link.
+    pub(super) async fn next(&mut self, connection: &Connection, is_last: bool) -> Heard {
         // What was heard before has been acted upon, which may have made work.
         let mut work = Work::ALL;
-        std::future::poll_fn(|context| self.poll(context, connection, &mut work)).await
+        std::future::poll_fn(|context| self.poll(context, connection, is_last, &mut work)).await
     }
 
-    fn poll(&mut self, context: &mut Context<'_>, connection: &Connection, work: &mut Work) -> Poll<Heard> {
+    /// Lets the link have one turn.
+    pub(super) fn write_once(&self, connection: &Connection) {
+        if let Some(open) = &mut *connection.link.lock() {
+            open.turn_of_actor(connection, Work::WRITE);
+        }
+    }
+
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        connection: &Connection,
+        is_last: bool,
+        work: &mut Work,
+    ) -> Poll<Heard> {
         spin::busy();
         wakes::attend();
-        {
+        let is_pending = {
             let mut inner = connection.shared.lock();
             if inner.commands.close && !self.close_asked {
                 self.close_asked = true;
@@ -56,7 +71,8 @@ impl Driving {
             if !inner.parked.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
                 inner.parked = Some(context.waker().clone());
             }
-        }
+            is_last && inner.outbox.pending() > 0
+        };
         let mut slot = connection.link.lock();
         for _ in 0..TURNS {
             let Some(open) = &mut *slot else {
@@ -65,6 +81,9 @@ impl Driving {
             };
             if let Some(event) = open.take_event() {
                 return Poll::Ready(Heard::Event(event));
+            }
+            if is_pending {
+                return Poll::Ready(Heard::Pending);
             }
             open.go_on();
             let (more, deadline) = open.turn_of_actor(connection, *work);

@@ -209,7 +209,7 @@ impl Connection {
     }
 
     /// What the loop's thread has sent waits for more: should it not come to send it, the I/O thread does.
-    pub(super) fn hold(self: &Arc<Self>) {
+    pub(super) fn wait_for_more(self: &Arc<Self>) {
         match self.poller.get() {
             Some(poller) if !self.is_held.swap(true, Ordering::AcqRel) => poller.hold(self.clone()),
             Some(_) => {}

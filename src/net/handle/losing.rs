@@ -18,10 +18,7 @@ impl Inner {
         self.outbox.wrote(leftover.written.messages, leftover.written.bytes);
         self.outbox.lost(leftover.torn);
         self.outbox.give_back(leftover.untouched.into_iter());
-        let error = match loss {
-            Loss::Close { code, reason } => Error::closed(*code, reason.clone()),
-            Loss::Broken(reason) => Error::closed(1006, reason.clone()),
-        };
+        let error = loss.clone().into_error();
         let mut kind = Interest::NONE;
         if self.inbox.requests.fail_waiting(|sent| sent, &error) > 0 {
             kind = kind.and(Interest::ANSWERS);

@@ -51,7 +51,7 @@ impl Connection {
         }
         run_kick(kick?);
         if waits {
-            self.hold();
+            self.wait_for_more();
         } else if is_active {
             self.write_soon();
         }

@@ -12,7 +12,7 @@ use crate::{
     core::{
         inbox::{Inbox, Notice},
         outbox::Outbox,
-        session::State,
+        session::{State, Traffic},
     },
     error::{Error, ErrorKind},
     net::{
@@ -93,6 +93,8 @@ pub(in crate::net) struct Inner {
     pub(in crate::net) reconnects: u64,
     /// How often it has become active.
     pub(super) openings: u64,
+    /// Results that had come when the session began.
+    received_before: u64,
     pub(in crate::net) commands: Commands,
     /// The actor sleeps and is to be woken with this.
     pub(in crate::net) parked: Option<Waker>,
@@ -131,6 +133,7 @@ impl Inner {
             failure: None,
             reconnects: 0,
             openings: 0,
+            received_before: 0,
             commands: Commands::default(),
             parked: None,
             routes: Routes::default(),
@@ -139,6 +142,21 @@ impl Inner {
             interest: Interest::NONE,
             notify: None,
             notified: false,
+        }
+    }
+
+    /// A socket is open: a session begins.
+    pub(in crate::net) fn session_began(&mut self) {
+        self.outbox.session_began();
+        self.received_before = self.inbox.received();
+    }
+
+    /// What passed in this session.
+    pub(in crate::net) fn traffic(&self) -> Traffic {
+        Traffic {
+            wrote: self.outbox.session_wrote(),
+            received: self.inbox.received() > self.received_before,
+            answered: self.outbox.session_answered(),
         }
     }
 

@@ -152,16 +152,7 @@ async fn a_proxy_url_gets_the_request_and_the_real_address() {
     .await;
     assert!(head.starts_with("POST /proxy HTTP/1.1\r\n"), "{head}");
     assert_eq!(field(&head, "x-fal-target-url").as_deref(), Some(DEFAULT_URL));
-}
-
-#[tokio::test]
-async fn a_proxy_url_is_asked_without_a_key_where_there_is_none() {
-    let (head, _) = sent(|config, proxy| {
-        config.credentials = None;
-        config.proxy_url = Some(proxy);
-    })
-    .await;
-    assert_eq!(field(&head, "authorization"), None);
+    assert_eq!(field(&head, "authorization"), None, "it has a key of its own");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
-use std::{net::SocketAddr, path::Path};
+use std::{io, net::SocketAddr, path::Path};
 
 use rcgen::{CertificateParams, date_time_ymd};
+use rustls::AlertDescription;
 
 use super::*;
 use crate::net::{
@@ -40,7 +41,7 @@ impl Drop for TempFile {
 }
 
 async fn open(address: SocketAddr, host: &str, trust: &Trust) -> Result<Stream> {
-    let config = TransportConfig { tls: client_config(trust)?, proxy: ProxyConfig::None };
+    let config = TransportConfig { tls: client_config(&trust.clone().into())?, proxy: ProxyConfig::None };
     let target = Target::parse(&format!("wss://{host}:{}/", address.port())).unwrap();
     open_websocket(&target, &[], &config).await.map(|opened| opened.stream)
 }
@@ -49,7 +50,7 @@ async fn refusal(host: &str, alter: impl FnOnce(&mut CertificateParams)) -> Erro
     let authority = Authority::new();
     let ca = TempFile::new(&authority.pem());
     let address = tls_server(authority.acceptor("localhost", alter)).await;
-    let error = open(address, host, &Trust::CaFile(ca.0.clone())).await.unwrap_err();
+    let error = open(address, host, &Trust::Files(vec![ca.0.clone()])).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Handshake { status: None });
     error
 }
@@ -59,7 +60,7 @@ async fn a_named_authority_is_trusted() {
     let authority = Authority::new();
     let ca = TempFile::new(&authority.pem());
     let address = tls_server(authority.acceptor("localhost", |_| {})).await;
-    let stream = open(address, "localhost", &Trust::CaFile(ca.0.clone())).await.unwrap();
+    let stream = open(address, "localhost", &Trust::Files(vec![ca.0.clone()])).await.unwrap();
     let Stream::Tls(stream) = stream else { panic!("no TLS") };
     assert_eq!(stream.get_ref().1.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
 }
@@ -123,9 +124,9 @@ fn refusals_of_the_version_are_named() {
 
 #[test]
 fn bad_ca_files_are_bad_options() {
-    let missing = client_config(&Trust::CaFile(Path::new("/nowhere/ca.pem").into())).unwrap_err();
+    let missing = client_config(&Trust::Files(vec![Path::new("/nowhere/ca.pem").into()]).into()).unwrap_err();
     let empty = TempFile::new("no certificate");
-    let empty = client_config(&Trust::CaFile(empty.0.clone())).unwrap_err();
+    let empty = client_config(&Trust::Files(vec![empty.0.clone()]).into()).unwrap_err();
     assert_eq!((&missing.kind, &empty.kind), (&ErrorKind::InvalidOption, &ErrorKind::InvalidOption));
     assert!(missing.message.contains("/nowhere/ca.pem"), "{missing}");
     assert!(empty.message.contains("holds no certificate"), "{empty}");
@@ -133,5 +134,6 @@ fn bad_ca_files_are_bad_options() {
 
 #[test]
 fn the_system_configuration_is_made_once() {
-    assert!(Arc::ptr_eq(&client_config(&Trust::System).unwrap(), &client_config(&Trust::System).unwrap()));
+    let config = || client_config(&Trust::System.into()).unwrap();
+    assert!(Arc::ptr_eq(&config(), &config()));
 }

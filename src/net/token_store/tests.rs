@@ -284,3 +284,95 @@ async fn tokens_are_not_shown() {
     let got = shared.get(None).await.unwrap();
     assert!(!format!("{got:?} {shared:?}").contains("token-1"));
 }
+
+/// Never gives anything from its second call on.
+struct HangsLater(AtomicUsize);
+
+impl TokenSource for HangsLater {
+    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<String>> + Send>> {
+        match self.0.fetch_add(1, Ordering::SeqCst) {
+            1 => Box::pin(std::future::pending()),
+            number => Box::pin(std::future::ready(Ok(format!("token-{}", number + 1)))),
+        }
+    }
+
+    fn expiration(&self) -> Option<Duration> {
+        Some(Duration::from_secs(60))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_hangs_does_not_hold_up_an_opening() {
+    let source = Arc::new(HangsLater(AtomicUsize::new(0)));
+    let shared = SharedToken::new(source.clone());
+    let _lease = shared.lease(&Handle::current());
+    shared.get(None).await.unwrap();
+    seconds(55).await;
+    // The refresh has begun a second ago, and the server refuses the token: it might still come.
+    let began = Instant::now();
+    assert_eq!(shared.get(Some(1)).await.unwrap(), (Token::from("token-3"), 2));
+    assert_eq!(began.elapsed() + Duration::from_secs(1), REFRESH_PATIENCE);
+    assert_eq!(source.0.load(Ordering::SeqCst), 3);
+    assert_eq!(shared.get(Some(1)).await.unwrap().1, 2, "it is kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_hangs_ends_and_is_tried_again() {
+    let source = Arc::new(HangsLater(AtomicUsize::new(0)));
+    let shared = SharedToken::new(source.clone());
+    let _lease = shared.lease(&Handle::current());
+    shared.get(None).await.unwrap();
+    // It is due after 54 s, given up 30 s later, and due again after another 3 s.
+    seconds(86).await;
+    assert_eq!(source.0.load(Ordering::SeqCst), 2);
+    seconds(2).await;
+    assert_eq!(source.0.load(Ordering::SeqCst), 3);
+    assert_eq!(shared.get(None).await.unwrap(), (Token::from("token-3"), 2));
+}
+
+/// Fails at once, with a wish that some time may pass.
+struct Failing(AtomicUsize, Option<Duration>);
+
+impl TokenSource for Failing {
+    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<String>> + Send>> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        let mut error = Error::new(ErrorKind::Authentication, "no").transient();
+        error.retry_after = self.1;
+        Box::pin(std::future::ready(Err(error)))
+    }
+
+    fn expiration(&self) -> Option<Duration> {
+        None
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_many_want_a_token_a_failing_source_is_asked_as_by_one() {
+    let source = Arc::new(Failing(AtomicUsize::new(0), None));
+    let shared = SharedToken::new(source.clone());
+    let eager = || {
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            loop {
+                shared.get(None).await.unwrap_err();
+            }
+        })
+    };
+    let tasks: Vec<_> = (0..1_000).map(|_| eager()).collect();
+    seconds(60).await;
+    // After 0.5, 1, 2, 4 and then every 5 s.
+    assert_eq!(source.0.load(Ordering::SeqCst), 5 + 10);
+    for task in tasks {
+        task.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_is_not_asked_before_the_time_that_it_named() {
+    let source = Arc::new(Failing(AtomicUsize::new(0), Some(Duration::from_secs(20))));
+    let shared = SharedToken::new(source.clone());
+    shared.get(None).await.unwrap_err();
+    let began = Instant::now();
+    shared.get(None).await.unwrap_err();
+    assert_eq!(began.elapsed(), Duration::from_secs(20));
+}

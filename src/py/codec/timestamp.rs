@@ -81,6 +81,14 @@ impl Timestamp {
         }))
     }
 
+    /// The instant of a `msgpack.Timestamp`.
+    pub(crate) fn from_msgpack(value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Ok(Self {
+            seconds: value.getattr("seconds")?.extract()?,
+            nanoseconds: value.getattr("nanoseconds")?.extract()?,
+        })
+    }
+
     /// The aware UTC `datetime` of the instant; `None` when it is outside of the years 1 to 9999.
     pub(crate) fn to_datetime(self, py: Python<'_>) -> PyResult<Option<Bound<'_, PyDateTime>>> {
         let Some((year, month, day)) = civil_from_days(self.seconds.div_euclid(SECONDS_A_DAY)) else {

@@ -8,7 +8,10 @@ use super::Connection;
 use crate::{
     core::{inbox::RequestKey, session::State},
     net::handle::Interest,
-    py::line::{Crowd, Line},
+    py::{
+        decoding::Decoding,
+        line::{Crowd, Line},
+    },
 };
 
 /// Who waits for what. Never locked while Python code runs.
@@ -20,8 +23,14 @@ pub(in crate::py) struct Waiting {
     pub(in crate::py) openers: Crowd,
     pub(in crate::py) closers: Crowd,
     pub(in crate::py) drainers: Crowd,
+    /// The result in an asynchronous decoder; the next one is received after it.
+    pub(in crate::py) decoding: Option<Decoding>,
     /// The asynchronous callback that is running; delivery goes on after it.
     pub(in crate::py) running: Option<Py<PyAny>>,
+    /// Callbacks are being called, further up the stack.
+    pub(in crate::py) calling: bool,
+    /// The loop is going to call the callbacks.
+    pub(in crate::py) scheduled: bool,
     /// The state that was last seen.
     pub(in crate::py) seen: State,
     /// The openings that were last seen.
@@ -37,7 +46,10 @@ impl Waiting {
             openers: Crowd::new(),
             closers: Crowd::new(),
             drainers: Crowd::new(),
+            decoding: None,
             running: None,
+            calling: false,
+            scheduled: false,
             seen: State::Idle,
             seen_openings: 0,
         }
@@ -88,15 +100,19 @@ impl Connection {
         let (has_on_result, wants_notices) = (self.half.has_on_result(), self.half.wants_notices());
         let waiting = self.waiting.lock();
         let mut interest = Interest::NONE;
-        let idle = waiting.running.is_none();
+        let decoder = waiting.decoding.as_ref().map(|decoding| decoding.is_done);
+        let at_work = decoder == Some(false);
+        let idle = waiting.running.is_none() && !waiting.calling && !(has_on_result && at_work);
+        let receiving = waiting.receivers.is_waiting() && !at_work;
+        let is_decoded = decoder == Some(true) && (receiving || (has_on_result && idle));
         for (wanted, kind) in [
-            (waiting.receivers.is_waiting() || (has_on_result && idle), Interest::ITEMS),
+            (receiving || (has_on_result && idle), Interest::ITEMS),
             ((wants_notices || has_on_result) && idle, Interest::NOTICES),
             (!waiting.requests.is_empty(), Interest::ANSWERS),
             (waiting.senders.is_waiting(), Interest::ROOM),
             (!waiting.drainers.is_empty(), Interest::DRAINED),
             // The end of the connection is nothing in the ring, and may come while a receiver begins to wait.
-            (waiting.receivers.is_waiting(), Interest::STATE),
+            (receiving, Interest::STATE),
             (!waiting.openers.is_empty() || !waiting.closers.is_empty(), Interest::STATE),
         ] {
             if wanted {
@@ -105,6 +121,6 @@ impl Connection {
         }
         let seen = waiting.seen;
         drop(waiting);
-        self.half.net.arm(interest, interest, seen)
+        self.half.net.arm(interest, interest, seen) || is_decoded
     }
 }

@@ -47,12 +47,18 @@ impl<'a, 'py> JsonDecoder<'a, 'py> {
             Some(b'[') => self.array(depth),
             Some(b'"') => {
                 let text = self.string()?;
-                objects::utf8(self.py, &text)
+                objects::wtf8(self.py, &text)
+            }
+            Some(b'-') if self.text[self.at..].starts_with("-Infinity") => {
+                self.literal("-Infinity", objects::float(self.py, f64::NEG_INFINITY)?)
             }
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b't') => self.literal("true", objects::bool(self.py, true)),
             Some(b'f') => self.literal("false", objects::bool(self.py, false)),
             Some(b'n') => self.literal("null", objects::none(self.py)),
+            // Not of RFC 8259, but what Python's `json` writes for these floats, and reads.
+            Some(b'N') => self.literal("NaN", objects::float(self.py, f64::NAN)?),
+            Some(b'I') => self.literal("Infinity", objects::float(self.py, f64::INFINITY)?),
             _ => Err(self.expected("a JSON value")),
         }
     }
@@ -70,7 +76,10 @@ impl<'a, 'py> JsonDecoder<'a, 'py> {
                 return Err(self.expected("a name in double quotes"));
             }
             let name = self.string()?;
-            let key = keys::key(self.py, name.as_bytes())?.ok_or_else(|| self.expected("UTF-8"))?;
+            let key = match keys::key(self.py, &name)? {
+                Some(key) => key,
+                None => objects::wtf8(self.py, &name)?,
+            };
             if !self.skip_token(b':') {
                 return Err(self.expected("':'"));
             }
@@ -137,9 +146,10 @@ impl<'a, 'py> JsonDecoder<'a, 'py> {
         let text = &self.text[start..self.at];
         self.budget.spend(budget::SCALAR + text.len())?;
         if !is_int {
+            // One beyond the range of a float is an infinity, as for Python's `json`.
             return match text.parse::<f64>() {
-                Ok(number) if number.is_finite() => objects::float(self.py, number),
-                _ => Err(Failure::invalid(format!("the number at offset {start} is too large for a float"))),
+                Ok(number) => objects::float(self.py, number),
+                Err(_) => Err(Failure::invalid(format!("the number at offset {start} is no number"))),
             };
         }
         if let Ok(number) = text.parse::<i64>() {
@@ -162,27 +172,33 @@ impl<'a, 'py> JsonDecoder<'a, 'py> {
         if self.at > start { Ok(()) } else { Err(self.expected("a digit")) }
     }
 
-    /// Reads a string, which the opening quote was seen of.
-    fn string(&mut self) -> Outcome<Cow<'a, str>> {
+    /// Reads a string, which the opening quote was seen of: UTF-8, but for escaped lone surrogates, which have the
+    /// form that UTF-8 would give them.
+    fn string(&mut self) -> Outcome<Cow<'a, [u8]>> {
         self.at += 1;
-        let mut unescaped = String::new();
+        let mut unescaped = Vec::new();
         loop {
-            let (text, start) = (self.text, self.at);
+            let (text, start) = (self.text.as_bytes(), self.at);
             let plain = |byte: &u8| !matches!(byte, b'"' | b'\\' | 0..=0x1f);
-            self.at += text.as_bytes()[start..].iter().take_while(|byte| plain(byte)).count();
+            self.at += text[start..].iter().take_while(|byte| plain(byte)).count();
             let run = &text[start..self.at];
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    let text = if unescaped.is_empty() { Cow::from(run) } else { Cow::from(unescaped + run) };
+                    let text = if unescaped.is_empty() {
+                        Cow::from(run)
+                    } else {
+                        unescaped.extend_from_slice(run);
+                        Cow::from(unescaped)
+                    };
                     // Characters beyond ASCII take up to four bytes each.
                     let width = if text.is_ascii() { 1 } else { 4 };
                     self.budget.spend(budget::HEADER.saturating_add(text.len().saturating_mul(width)))?;
                     return Ok(text);
                 }
                 Some(b'\\') => {
-                    unescaped.push_str(run);
-                    unescaped.push(self.escape()?);
+                    unescaped.extend_from_slice(run);
+                    self.escape(&mut unescaped)?;
                 }
                 Some(_) => return Err(self.expected("a control character to be escaped")),
                 None => return Err(self.expected("the closing quote")),
@@ -190,43 +206,53 @@ impl<'a, 'py> JsonDecoder<'a, 'py> {
         }
     }
 
-    /// Reads an escape sequence, which the backslash was seen of.
-    fn escape(&mut self) -> Outcome<char> {
+    /// Reads an escape sequence, which the backslash was seen of, to the end of `to`.
+    fn escape(&mut self, to: &mut Vec<u8>) -> Outcome<()> {
         self.at += 1;
         let escaped = match self.peek() {
-            Some(byte @ (b'"' | b'\\' | b'/')) => char::from(byte),
-            Some(b'b') => '\u{8}',
-            Some(b'f') => '\u{c}',
-            Some(b'n') => '\n',
-            Some(b'r') => '\r',
-            Some(b't') => '\t',
+            Some(byte @ (b'"' | b'\\' | b'/')) => byte,
+            Some(b'b') => 8,
+            Some(b'f') => 0xc,
+            Some(b'n') => b'\n',
+            Some(b'r') => b'\r',
+            Some(b't') => b'\t',
             Some(b'u') => {
                 self.at += 1;
-                return self.unicode_escape();
+                return self.unicode_escape(to);
             }
             _ => return Err(self.expected("an escape sequence")),
         };
         self.at += 1;
-        Ok(escaped)
+        to.push(escaped);
+        Ok(())
     }
 
-    /// Reads the digits of a `\u` escape, and the second half of a surrogate pair.
-    fn unicode_escape(&mut self) -> Outcome<char> {
-        let start = self.at;
+    /// Reads the digits of a `\u` escape, and the second half of a surrogate pair if it follows.
+    fn unicode_escape(&mut self, to: &mut Vec<u8>) -> Outcome<()> {
         let first = self.four_hex_digits()?;
         if let Some(character) = char::from_u32(first) {
-            return Ok(character);
+            to.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+            return Ok(());
         }
+        let after = self.at;
         if first < 0xdc00 && self.skip(b'\\') && self.skip(b'u') {
             let second = self.four_hex_digits()?;
             if (0xdc00..0xe000).contains(&second)
                 && let Some(character) =
                     char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00))
             {
-                return Ok(character);
+                to.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                return Ok(());
             }
         }
-        Err(Failure::invalid(format!("the JSON text has a lone surrogate at offset {start}")))
+        // It stands alone, and what follows is read for itself.
+        self.at = after;
+        to.extend_from_slice(&[
+            0xe0 | (first >> 12) as u8,
+            0x80 | (first >> 6 & 0x3f) as u8,
+            0x80 | (first & 0x3f) as u8,
+        ]);
+        Ok(())
     }
 
     fn four_hex_digits(&mut self) -> Outcome<u32> {

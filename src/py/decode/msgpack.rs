@@ -1,6 +1,10 @@
 //! The msgpack reader.
 
-use pyo3::{exceptions::PyTypeError, ffi, prelude::*, types::PyDict};
+use pyo3::{
+    ffi,
+    prelude::*,
+    types::{PyDict, PyList, PyTuple},
+};
 
 use super::{
     budget::{self, Budget},
@@ -14,6 +18,9 @@ use crate::py::codec::{
     timestamp::{self, Timestamp},
 };
 
+/// How deep containers may nest for Python's `msgpack`.
+const PACKERS_MAX_DEPTH: usize = 1024;
+
 /// Decodes one message.
 pub(super) struct Decoder<'a, 'py> {
     py: Python<'py>,
@@ -21,11 +28,26 @@ pub(super) struct Decoder<'a, 'py> {
     /// What was not read yet: a suffix of `data`.
     rest: &'a [u8],
     budget: Budget,
+    values: Values,
+    max_depth: usize,
+}
+
+/// What extensions become.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Values {
+    /// `datetime` and `ExtType`.
+    Ours,
+    /// What Python's `msgpack` makes of them, for the handlers of the local server.
+    Packers,
 }
 
 impl<'a, 'py> Decoder<'a, 'py> {
-    pub(super) fn new(py: Python<'py>, data: &'a [u8]) -> Self {
-        Self { py, data, rest: data, budget: Budget::new(data.len()) }
+    pub(super) fn new(py: Python<'py>, data: &'a [u8], values: Values) -> Self {
+        let max_depth = match values {
+            Values::Ours => MAX_DEPTH,
+            Values::Packers => PACKERS_MAX_DEPTH,
+        };
+        Self { py, data, rest: data, budget: Budget::new(data.len()), values, max_depth }
     }
 
     /// Decodes the whole message.
@@ -135,7 +157,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
             let value = self.value(depth + 1)?;
             // SAFETY: `dict` is a dict, `key` and `value` are objects.
             if unsafe { ffi::PyDict_SetItem(dict.as_ptr(), key.as_ptr(), value.as_ptr()) } != 0 {
-                return Err(self.not_set(&key));
+                return Err(PyErr::fetch(self.py).into());
             }
         }
         Ok(dict.into_any())
@@ -150,11 +172,18 @@ impl<'a, 'py> Decoder<'a, 'py> {
                 let utf8 = self.text(usize::from(marker & 0x1f))?;
                 match keys::key(self.py, utf8)? {
                     Some(key) => Ok(key),
-                    None => Err(self.not_utf8(utf8)),
+                    None => objects::bytes(self.py, utf8),
                 }
             }
-            _ => self.value(depth),
+            _ => self.other_key(depth),
         }
+    }
+
+    /// Reads a map key that is no short str.
+    #[cold]
+    #[inline(never)]
+    fn other_key(&mut self, depth: usize) -> Outcome<Bound<'py, PyAny>> {
+        hashable(self.value(depth)?)
     }
 
     fn list(&mut self, length: usize, depth: usize) -> Outcome<Bound<'py, PyAny>> {
@@ -173,11 +202,8 @@ impl<'a, 'py> Decoder<'a, 'py> {
         if bytes > self.rest.len() {
             return Err(self.truncated(bytes));
         }
-        if depth >= MAX_DEPTH {
-            let at = self.offset();
-            return Err(Failure::invalid(format!(
-                "the message nests deeper than {MAX_DEPTH} levels, at offset {at}"
-            )));
+        if depth >= self.max_depth {
+            return Err(self.too_deep());
         }
         Ok(())
     }
@@ -187,7 +213,8 @@ impl<'a, 'py> Decoder<'a, 'py> {
         let utf8 = self.text(length)?;
         match objects::string(self.py, utf8)? {
             Some(string) => Ok(string),
-            None => Err(self.not_utf8(utf8)),
+            // msgpack lets a str hold any bytes: they are what can be given.
+            None => objects::bytes(self.py, utf8),
         }
     }
 
@@ -207,20 +234,24 @@ impl<'a, 'py> Decoder<'a, 'py> {
     }
 
     /// Reads the code and the payload of an extension.
+    #[cold]
+    #[inline(never)]
     fn ext(&mut self, length: usize) -> Outcome<Bound<'py, PyAny>> {
-        let at = self.offset();
         let code = i8::from_be_bytes(self.array()?);
         let payload = self.take(length)?;
         self.budget.spend(2 * budget::HEADER + length)?;
-        if code != timestamp::CODE {
-            let data = objects::bytes(self.py, payload)?.cast_into().map_err(PyErr::from)?;
-            return Ok(Bound::new(self.py, ExtType { code, data: data.unbind() })?.into_any());
+        if self.values == Values::Packers {
+            return objects::packers_ext(self.py, code, payload);
         }
-        let invalid = |reason: String| Failure::invalid(format!("{reason}, at offset {at}"));
-        match Timestamp::from_payload(payload).map_err(invalid)?.to_datetime(self.py)? {
-            Some(datetime) => Ok(datetime.into_any()),
-            None => Err(invalid("a timestamp is outside of the years 1 to 9999".to_owned())),
+        if code == timestamp::CODE
+            && let Ok(timestamp) = Timestamp::from_payload(payload)
+            && let Some(datetime) = timestamp.to_datetime(self.py)?
+        {
+            return Ok(datetime.into_any());
         }
+        // Also a timestamp that no `datetime` can hold.
+        let data = objects::bytes(self.py, payload)?.cast_into().map_err(PyErr::from)?;
+        Ok(Bound::new(self.py, ExtType { code, data: data.unbind() })?.into_any())
     }
 
     /// Reads a length of 8, 16 or 32 bits: `width` 0, 1 or 2.
@@ -260,30 +291,31 @@ impl<'a, 'py> Decoder<'a, 'py> {
     }
 
     #[cold]
+    fn too_deep(&self) -> Failure {
+        let (most, at) = (self.max_depth, self.offset());
+        Failure::invalid(format!("the message nests deeper than {most} levels, at offset {at}"))
+    }
+
+    #[cold]
     fn truncated(&self, needed: usize) -> Failure {
         let (at, there) = (self.offset(), self.rest.len());
         Failure::invalid(format!(
             "the message is cut off: offset {at} needs {needed} more bytes, {there} are there"
         ))
     }
+}
 
-    #[cold]
-    fn not_utf8(&self, text: &[u8]) -> Failure {
-        Failure::invalid(format!("the str at offset {} is not valid UTF-8", self.offset() - text.len()))
+/// `key`, or a tuple in place of what Python cannot hash: of the items of an array, or of the pairs of a map.
+fn hashable(key: Bound<'_, PyAny>) -> Outcome<Bound<'_, PyAny>> {
+    let py = key.py();
+    if let Ok(list) = key.cast_exact::<PyList>() {
+        let items = list.iter().map(hashable).collect::<Outcome<Vec<_>>>()?;
+        return Ok(PyTuple::new(py, items)?.into_any());
     }
-
-    #[cold]
-    fn not_set(&self, key: &Bound<'py, PyAny>) -> Failure {
-        let error = PyErr::fetch(self.py);
-        if !error.is_instance_of::<PyTypeError>(self.py) {
-            return error.into();
-        }
-        match key.get_type().qualname() {
-            Ok(kind) => Failure::invalid(format!(
-                "a map that ends before offset {} has a key of type '{kind}', which Python cannot hash",
-                self.offset()
-            )),
-            Err(error) => error.into(),
-        }
+    if let Ok(dict) = key.cast_exact::<PyDict>() {
+        let pairs =
+            dict.iter().map(|(key, value)| Ok((key, hashable(value)?))).collect::<Outcome<Vec<_>>>()?;
+        return Ok(PyTuple::new(py, pairs)?.into_any());
     }
+    Ok(key)
 }

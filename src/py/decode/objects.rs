@@ -2,7 +2,7 @@
 
 use std::ptr;
 
-use pyo3::{exceptions::PyUnicodeDecodeError, ffi, prelude::*, types::PyString};
+use pyo3::{exceptions::PyUnicodeDecodeError, ffi, prelude::*, sync::PyOnceLock};
 
 use super::failure::Outcome;
 
@@ -49,9 +49,17 @@ pub(super) fn string<'py>(py: Python<'py>, utf8: &[u8]) -> Outcome<Option<Bound<
     }
 }
 
-/// A `str` of text that is known to be UTF-8.
-pub(super) fn utf8<'py>(py: Python<'py>, text: &str) -> Outcome<Bound<'py, PyAny>> {
-    if text.is_ascii() { ascii(py, text.as_bytes()) } else { Ok(PyString::new(py, text).into_any()) }
+/// A `str` of text that is UTF-8, but may hold surrogates.
+pub(super) fn wtf8<'py>(py: Python<'py>, text: &[u8]) -> Outcome<Bound<'py, PyAny>> {
+    if text.is_ascii() {
+        return ascii(py, text);
+    }
+    // SAFETY: the pointer and the length are those of a slice; the error handler is one of Python's own. Answers a
+    // new reference or raises.
+    unsafe {
+        let length = text.len() as ffi::Py_ssize_t;
+        owned(py, ffi::PyUnicode_DecodeUTF8(text.as_ptr().cast(), length, c"surrogatepass".as_ptr()))
+    }
 }
 
 /// A `bytes` object.
@@ -59,6 +67,14 @@ pub(super) fn utf8<'py>(py: Python<'py>, text: &str) -> Outcome<Bound<'py, PyAny
 pub(super) fn bytes<'py>(py: Python<'py>, data: &[u8]) -> Outcome<Bound<'py, PyAny>> {
     // SAFETY: the pointer and the length are those of a slice.
     unsafe { owned(py, ffi::PyBytes_FromStringAndSize(data.as_ptr().cast(), data.len() as ffi::Py_ssize_t)) }
+}
+
+/// What Python's `msgpack` makes of an extension: its `Timestamp`, or its `ExtType`, which is a tuple.
+#[cold]
+pub(super) fn packers_ext<'py>(py: Python<'py>, code: i8, payload: &[u8]) -> Outcome<Bound<'py, PyAny>> {
+    static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let make = MAKE.import(py, "fal_realtime._local_values", "from_extension")?;
+    Ok(make.call1((code, bytes(py, payload)?))?)
 }
 
 /// An `int`.

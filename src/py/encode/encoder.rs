@@ -3,18 +3,19 @@
 use std::{ptr, slice};
 
 use pyo3::{
+    exceptions::PyValueError,
     ffi,
     prelude::*,
     sync::critical_section::with_critical_section,
-    types::{PyDict, PyList, PyTuple},
+    types::{PyDict, PyList, PyString, PyTuple},
 };
 
 use super::{
     convert::{self, Converted},
     failure::{Failure, Outcome},
+    rules::{Dialect, Rules},
     writer::Writer,
 };
-use crate::py::codec::MAX_DEPTH;
 
 /// Encodes one input.
 pub(super) struct Encoder<'s, 'a, 'py> {
@@ -22,11 +23,17 @@ pub(super) struct Encoder<'s, 'a, 'py> {
     pub(super) writer: Writer<'s, 'py>,
     /// The whole input.
     pub(super) root: Borrowed<'a, 'py, PyAny>,
+    /// By whose rules.
+    pub(super) rules: Rules<'a, 'py>,
 }
 
 impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
-    pub(super) fn new(writer: Writer<'s, 'py>, root: Borrowed<'a, 'py, PyAny>) -> Self {
-        Self { writer, root }
+    pub(super) fn new(
+        writer: Writer<'s, 'py>,
+        root: Borrowed<'a, 'py, PyAny>,
+        rules: Rules<'a, 'py>,
+    ) -> Self {
+        Self { writer, root, rules }
     }
 
     /// Writes the whole input.
@@ -79,10 +86,8 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
 
     /// Writes a value that is no exact builtin scalar.
     fn compound(&mut self, value: &Bound<'py, PyAny>, depth: usize) -> Outcome {
-        if depth > MAX_DEPTH {
-            return Err(Failure::refused(format!(
-                "the input nests deeper than {MAX_DEPTH} levels, or contains itself"
-            )));
+        if depth > self.rules.max_depth() {
+            return Err(self.too_deep());
         }
         if let Ok(dict) = value.cast_exact::<PyDict>() {
             self.dict(dict, depth)
@@ -98,7 +103,7 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
     #[cold]
     #[inline(never)] // keeps the stack frames of nested containers small
     fn converted(&mut self, value: &Bound<'py, PyAny>, depth: usize) -> Outcome {
-        match convert::convert(value)? {
+        match self.convert(value)? {
             // What was converted counts as one level: a chain of conversions must end.
             Converted::Value(inner) => self.value(&inner, depth + 1),
             Converted::Map(dict) => self.dict(&dict, depth),
@@ -107,6 +112,7 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
             Converted::Str => self.str(value.as_borrowed()),
             Converted::Int => self.int(value.as_borrowed()),
             Converted::Float(number) => self.float(number),
+            Converted::Text(text) => self.utf8(text.as_bytes()),
             Converted::Timestamp(timestamp) => {
                 timestamp.payload(|payload| self.ext(crate::py::codec::timestamp::CODE, payload))
             }
@@ -116,6 +122,28 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
             }
             Converted::Buffer(buffer) => self.buffer(&buffer),
         }
+    }
+
+    /// What to encode for `value`; what has no form is given to the caller's hook.
+    fn convert(&self, value: &Bound<'py, PyAny>) -> Outcome<Converted<'py>> {
+        if self.rules.dialect == Dialect::Packer {
+            return convert::convert_for_packer(value);
+        }
+        match (convert::convert(value, self.rules.timestamps), self.rules.default) {
+            (Err(failure), Some(default)) if failure.is_refusal() => {
+                Ok(Converted::Value(default.call1((value,))?))
+            }
+            (converted, _) => converted,
+        }
+    }
+
+    #[cold]
+    fn too_deep(&self) -> Failure {
+        let most = self.rules.max_depth();
+        if self.rules.dialect == Dialect::Packer {
+            return PyValueError::new_err("recursion limit exceeded.").into();
+        }
+        Failure::refused(format!("the input nests deeper than {most} levels, or contains itself"))
     }
 
     fn dict(&mut self, dict: &Bound<'py, PyDict>, depth: usize) -> Outcome {
@@ -159,7 +187,13 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
             // and then neither is used again; what may run some gets owned references below.
             let (key, value) =
                 unsafe { (Borrowed::from_ptr(dict.py(), key), Borrowed::from_ptr(dict.py(), value)) };
-            self.key(key)?;
+            // SAFETY: `key` is a valid object.
+            if unsafe { ffi::PyUnicode_Check(key.as_ptr()) } == 0 {
+                self.other_entry(&key.to_owned(), &value.to_owned(), depth)?;
+                written += 1;
+                continue;
+            }
+            self.str(key)?;
             match self.scalar(value) {
                 Ok(true) => {}
                 Ok(false) => {
@@ -173,14 +207,38 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
         if written == declared { Ok(()) } else { Err(changed("dict")) }
     }
 
-    #[inline]
-    fn key(&mut self, key: Borrowed<'_, 'py, PyAny>) -> Outcome {
-        // SAFETY: `key` is a valid object.
-        if unsafe { ffi::PyUnicode_Check(key.as_ptr()) } != 0 {
-            self.str(key)
-        } else {
-            Err(not_a_key(&key.to_owned()))
+    /// Writes an entry whose key is no `str`.
+    #[cold]
+    #[inline(never)]
+    fn other_entry(&mut self, key: &Bound<'py, PyAny>, value: &Bound<'py, PyAny>, depth: usize) -> Outcome {
+        self.other_key(key, depth)?;
+        self.value(value, depth + 1).map_err(|failure| failure.at_key(key))
+    }
+
+    /// Writes a key that is no `str`: a fal app takes those that are encoded as one.
+    fn other_key(&mut self, key: &Bound<'py, PyAny>, depth: usize) -> Outcome {
+        if self.rules.dialect == Dialect::Packer {
+            return self.value(key, depth + 1);
         }
+        let mut current = key.clone();
+        for _ in 0..self.rules.max_depth() {
+            if current.is_instance_of::<PyString>() {
+                return self.str(current.as_borrowed());
+            }
+            if self.rules.dialect == Dialect::Any && self.scalar(current.as_borrowed())? {
+                return Ok(());
+            }
+            match self.convert(&current) {
+                Ok(Converted::Value(inner)) => current = inner,
+                Ok(Converted::Text(text)) => return self.utf8(text.as_bytes()),
+                Ok(Converted::Int) if self.rules.dialect == Dialect::Any => {
+                    return self.int(current.as_borrowed());
+                }
+                Err(failure) if !failure.is_refusal() => return Err(failure),
+                Ok(_) | Err(_) => break,
+            }
+        }
+        Err(not_a_key(key, self.rules.dialect))
     }
 
     fn list(&mut self, list: &Bound<'py, PyList>, depth: usize) -> Outcome {
@@ -234,11 +292,13 @@ fn at_entry(failure: Failure, dict: &Bound<'_, PyDict>, position: usize) -> Fail
 }
 
 #[cold]
-fn not_a_key(key: &Bound<'_, PyAny>) -> Failure {
+fn not_a_key(key: &Bound<'_, PyAny>, dialect: Dialect) -> Failure {
+    let accepted = if dialect == Dialect::Any { "a str or another scalar" } else { "str" };
     match key.get_type().qualname() {
-        Ok(kind) => {
-            Failure::refused(format!("map keys must be str; {} is of type '{kind}'", convert::shown(key)))
-        }
+        Ok(kind) => Failure::refused(format!(
+            "map keys must be {accepted}; {} is of type '{kind}'",
+            convert::shown(key)
+        )),
         Err(error) => error.into(),
     }
 }

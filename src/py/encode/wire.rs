@@ -2,13 +2,19 @@
 
 use std::slice;
 
-use pyo3::{exceptions::PyUnicodeEncodeError, ffi, prelude::*, types::PyBytes};
+use pyo3::{
+    exceptions::{PyOverflowError, PyUnicodeEncodeError},
+    ffi,
+    prelude::*,
+    types::PyBytes,
+};
 
 use super::{
     buffer::Buffer,
     bulk,
     encoder::Encoder,
     failure::{Failure, Outcome},
+    rules::Dialect,
 };
 
 /// From this size on, growing for a payload first looks how much more bulk the input holds.
@@ -18,7 +24,18 @@ impl<'py> Encoder<'_, '_, 'py> {
     /// Writes a `str` or an instance of a subclass. Runs no Python code.
     #[inline]
     pub(super) fn str(&mut self, value: Borrowed<'_, 'py, PyAny>) -> Outcome {
-        self.utf8(utf8_of(value)?)
+        match utf8_of(value) {
+            Ok(utf8) => self.utf8(utf8),
+            Err(error) => Err(self.not_utf8(error, value.py())),
+        }
+    }
+
+    #[cold]
+    fn not_utf8(&self, error: PyErr, py: Python<'_>) -> Failure {
+        if self.rules.dialect != Dialect::Packer && error.is_instance_of::<PyUnicodeEncodeError>(py) {
+            return Failure::refused("the str holds a lone surrogate, which UTF-8 has no form for");
+        }
+        error.into()
     }
 
     #[inline]
@@ -45,6 +62,9 @@ impl<'py> Encoder<'_, '_, 'py> {
             (0, _) => self.writer.put_marked(0xd3, signed.to_be_bytes()),
             _ => match value.extract::<u64>() {
                 Ok(unsigned) => self.unsigned(unsigned),
+                Err(_) if self.rules.dialect == Dialect::Packer => {
+                    Err(PyOverflowError::new_err("Integer value out of range").into())
+                }
                 Err(_) => Err(Failure::refused(
                     "msgpack has no integers beyond 64 bits; accepted are -2**63 to 2**64 - 1 (send larger ones as str)",
                 )),
@@ -157,7 +177,7 @@ impl<'py> Encoder<'_, '_, 'py> {
 /// The UTF-8 form of a str. ASCII, which it is in the str already, is read without a call where the layout of `str`
 /// is known: from 3.14 on PyO3 leaves that to `CPython`.
 #[inline]
-fn utf8_of<'a>(value: Borrowed<'a, '_, PyAny>) -> Outcome<&'a [u8]> {
+fn utf8_of<'a>(value: Borrowed<'a, '_, PyAny>) -> PyResult<&'a [u8]> {
     #[cfg(not(Py_3_14))]
     {
         let object = value.as_ptr();
@@ -174,7 +194,7 @@ fn utf8_of<'a>(value: Borrowed<'a, '_, PyAny>) -> Outcome<&'a [u8]> {
 }
 
 /// The UTF-8 form of a str, which `CPython` keeps with it for the next time if it is not ASCII.
-fn utf8_kept_by<'a>(value: Borrowed<'a, '_, PyAny>) -> Outcome<&'a [u8]> {
+fn utf8_kept_by<'a>(value: Borrowed<'a, '_, PyAny>) -> PyResult<&'a [u8]> {
     let mut length = 0;
     // SAFETY: `value` is a str. The UTF-8 form belongs to it, is immutable, and lives as long: `'a`.
     unsafe {
@@ -183,11 +203,7 @@ fn utf8_kept_by<'a>(value: Borrowed<'a, '_, PyAny>) -> Outcome<&'a [u8]> {
             return Ok(slice::from_raw_parts(data.cast(), length as usize));
         }
     }
-    let error = PyErr::fetch(value.py());
-    if error.is_instance_of::<PyUnicodeEncodeError>(value.py()) {
-        return Err(Failure::refused("the str holds a lone surrogate, which UTF-8 has no form for"));
-    }
-    Err(error.into())
+    Err(PyErr::fetch(value.py()))
 }
 
 fn length_32(length: usize) -> Outcome<u32> {

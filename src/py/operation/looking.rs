@@ -1,12 +1,14 @@
 //! What an operation looks for, and what a look comes to.
 
+use std::task::Poll;
+
 use pyo3::{
-    exceptions::{PyRuntimeError, PyStopAsyncIteration},
+    exceptions::{PyException, PyRuntimeError, PyStopAsyncIteration},
     intern,
     prelude::*,
 };
 
-use super::{Kind, Operation, Request, Step, waiting::Place};
+use super::{Kind, Operation, Request, Step, awaited_already, waiting::Place};
 use crate::{
     core::{
         inbox::Item,
@@ -22,9 +24,8 @@ use crate::{
 };
 
 /// What a look came to.
-enum Looked {
+pub(super) enum Looked {
     Found(Py<PyAny>),
-    Step(Step),
     Wait(Place),
 }
 
@@ -42,11 +43,10 @@ impl Operation {
         }
         let step = match looked {
             Ok(Looked::Found(value)) => Ok(Step::Done(value)),
-            Ok(Looked::Step(step)) => Ok(step),
             Ok(Looked::Wait(place)) => Self::wait(slf, place, called),
             Err(error) => Err(error),
         };
-        step.inspect_err(|_| this.give_up(called))
+        step.inspect_err(|_| this.give_up(py, called))
     }
 
     /// What is wanted, to work with while Python code may run. A receiver's is left where it is.
@@ -59,24 +59,28 @@ impl Operation {
     }
 
     /// It ends with an error: whoever is next in its line gets the turn, and a late answer is nobody's.
-    pub(super) fn give_up(&self, called: bool) {
+    pub(super) fn give_up(&self, py: Python<'_>, called: bool) {
         if self.connection.get().half.net.check_process().is_err() {
             return;
         }
         if called {
             self.hand_on();
         }
-        self.forget_request();
+        self.forget_request(py);
     }
 
     /// The answer to this request, should it come, is an ordinary result.
-    pub(super) fn forget_request(&self) {
-        let key = match &mut self.inner.lock().kind {
-            Kind::Request(request) => request.key.take(),
-            _ => None,
+    pub(super) fn forget_request(&self, py: Python<'_>) {
+        let (key, decoding) = match &mut self.inner.lock().kind {
+            Kind::Request(request) => (request.key.take(), request.decoding.take()),
+            _ => (None, None),
         };
+        let net = &self.connection.get().half.net;
         if let Some(key) = key {
-            self.connection.get().half.net.forget_request(key);
+            net.forget_request(key);
+        }
+        if let Some(decoding) = decoding {
+            net.unpop(decoding.cancel(py));
         }
     }
 
@@ -90,14 +94,14 @@ impl Operation {
         let native = connection.get();
         let net = &native.half.net;
         match kind {
-            Kind::Receive { iterate } => this.look_for_result(connection, *iterate, called),
+            Kind::Receive { iterate } => Self::look_for_result(connection, *iterate, called),
             Kind::Send(message) => {
                 Connection::bind(connection, false)?;
-                let accepted = Self::offer(connection, message, Lane::Throttled, called)?;
+                let accepted = Self::offer(connection, message, native.half.send_lane, called)?;
                 Ok(if accepted { Looked::Found(py.None()) } else { Looked::Wait(Place::Senders) })
             }
             Kind::Request(request) => {
-                let Request { message, id, key, timeout } = &mut **request;
+                let Request { message, id, key, timeout, decoding } = &mut **request;
                 if this.inner.lock().expired {
                     let seconds = timeout.unwrap_or_default();
                     return Err(to_py(py, &request_timeout(seconds)));
@@ -117,20 +121,31 @@ impl Operation {
                         return Ok(Looked::Wait(Place::Senders));
                     }
                 }
+                if decoding.is_some() {
+                    return Self::poll_answer(connection, decoding);
+                }
                 let Some(key) = *key else { return Err(PyRuntimeError::new_err("the request was lost")) };
                 match net.take_answer(key) {
                     None => Ok(Looked::Wait(Place::Request)),
                     Some(Err(error)) => Err(to_py(py, &error)),
-                    Some(Ok(item)) => this.decode(connection, item, false).map(Looked::Step),
+                    Some(Ok(item)) => Self::decode_answer(slf, connection, item, decoding),
                 }
             }
             Kind::Open { openings_before } => {
                 Connection::bind(connection, true)?;
+                let limit = net.settings().open_timeout.as_secs_f64();
+                if this.inner.lock().expired {
+                    return Err(to_py(py, &not_open_again(limit)));
+                }
                 let before = if let Some(before) = *openings_before {
                     before
                 } else {
                     let before = net.openings();
                     raised(py, net.open(true))?;
+                    // The first opening has its own limit. Later ones go on when this one has waited long enough.
+                    if before > 0 {
+                        Self::start_timer(slf, connection, Some(limit))?;
+                    }
                     *openings_before.insert(before)
                 };
                 match net.state() {
@@ -151,6 +166,7 @@ impl Operation {
                     Some(outcome) => raised(py, outcome).map(|()| Looked::Found(py.None())),
                 }
             }
+            Kind::Failed(failed) => Err(failed.error.take().unwrap_or_else(awaited_already)),
             Kind::Closed => match net.state() {
                 State::Closed => Ok(Looked::Found(py.None())),
                 _ => Ok(Looked::Wait(Place::Closers)),
@@ -158,35 +174,45 @@ impl Operation {
         }
     }
 
-    fn look_for_result(
-        &self,
-        connection: &Bound<'_, Connection>,
-        iterate: bool,
-        called: bool,
-    ) -> PyResult<Looked> {
-        let py = connection.py();
+    fn look_for_result(connection: &Bound<'_, Connection>, iterate: bool, called: bool) -> PyResult<Looked> {
         let native = connection.get();
         if !called && !native.waiting.lock().receivers.is_free() {
             return Ok(Looked::Wait(Place::Receivers));
         }
-        let Some(item) = native.half.net.pop() else {
-            return match native.half.net.end() {
-                None => Ok(Looked::Wait(Place::Receivers)),
-                Some(error) => Err(ended(py, &error, iterate)),
-            };
-        };
-        let step = match &item.what {
-            Item::Result(_) => self.decode(connection, item, true),
-            Item::Error(error) => Err(to_py(py, error)),
-            Item::End(error) => Err(ended(py, error, iterate)),
-        };
-        // With an asynchronous decoder the next in line must wait for this one, or order would be lost.
-        match step {
-            Ok(Step::Yield(_)) => {}
-            _ if called => native.hand_on(|waiting| &mut waiting.receivers),
-            _ => {}
+        let looked = Self::take_result(connection, iterate, called)?;
+        if called && matches!(looked, Looked::Found(_)) {
+            native.hand_on(|waiting| &mut waiting.receivers);
         }
-        step.map(Looked::Step)
+        Ok(looked)
+    }
+
+    /// Takes the result that an earlier receiver had decoded, or else the next one.
+    fn take_result(connection: &Bound<'_, Connection>, iterate: bool, called: bool) -> PyResult<Looked> {
+        let (native, py) = (connection.get(), connection.py());
+        loop {
+            match native.poll_decoded(py) {
+                Poll::Pending => return Ok(Looked::Wait(Place::Receivers)),
+                // Cancelled while nobody waited for it: it is decoded once more.
+                Poll::Ready(Some(Err(error))) if !called && !error.is_instance_of::<PyException>(py) => {}
+                Poll::Ready(Some(outcome)) => return outcome.map(Looked::Found),
+                Poll::Ready(None) => {}
+            }
+            let Some(item) = native.half.net.pop() else {
+                return match native.half.net.end() {
+                    None => Ok(Looked::Wait(Place::Receivers)),
+                    Some(error) => Err(ended(py, &error, iterate)),
+                };
+            };
+            let (object, is_async) = match &item.what {
+                Item::Result(received) => native.half.decode(py, received)?,
+                Item::Error(error) => return Err(to_py(py, error)),
+                Item::End(error) => return Err(ended(py, error, iterate)),
+            };
+            if !is_async {
+                return Ok(Looked::Found(object));
+            }
+            Connection::start_decoding(connection, object.bind(py), item)?;
+        }
     }
 
     /// Offers the message; true when it was accepted.
@@ -236,6 +262,13 @@ fn ended(py: Python<'_>, error: &Error, iterate: bool) -> PyErr {
         return PyStopAsyncIteration::new_err(());
     }
     to_py(py, error)
+}
+
+pub(in crate::py) fn not_open_again(seconds: f64) -> Error {
+    let message = format!(
+        "the connection was not open again within {seconds} s (open_timeout); it goes on trying until it is closed"
+    );
+    Error::new(ErrorKind::Timeout, message)
 }
 
 pub(in crate::py) fn request_timeout(seconds: f64) -> Error {

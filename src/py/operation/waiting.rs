@@ -94,7 +94,7 @@ impl Operation {
             Kind::Send(_) | Kind::Request(_) => Place::Senders,
             Kind::Open { .. } => Place::Openers,
             Kind::Drain { .. } => Place::Drainers,
-            Kind::Closed => Place::Closers,
+            Kind::Closed | Kind::Failed(_) => Place::Closers,
         }
     }
 

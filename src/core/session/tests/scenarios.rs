@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    super::{Action, Input, Loss, Session, SessionConfig, State},
+    super::{Action, Input, Loss, Session, SessionConfig, State, Traffic},
     setup::{OPEN_TIMEOUT, words},
 };
 use crate::{
@@ -19,7 +19,7 @@ struct Scene {
 impl Scene {
     fn new(use_token: bool, reconnect: Option<BackoffPolicy>) -> Self {
         let config =
-            SessionConfig { use_token, streaming: false, reconnect, open_timeout: OPEN_TIMEOUT, raw: false };
+            SessionConfig { use_token, reconnect, open_timeout: OPEN_TIMEOUT, ..SessionConfig::default() };
         Self { session: Session::new(config), now: Instant::now() }
     }
 
@@ -30,7 +30,7 @@ impl Scene {
     /// The delay that the input leads to.
     fn delay(&mut self, input: Input) -> Duration {
         let actions = self.session.handle(self.now, 1.0, input);
-        let [Action::Wait(delay)] = actions[..] else { panic!("not a wait: {actions:?}") };
+        let [Action::Wait { delay, .. }] = actions[..] else { panic!("not a wait: {actions:?}") };
         delay
     }
 
@@ -49,7 +49,29 @@ impl Scene {
     }
 
     fn broken(&self) -> Input {
-        Input::Lost { socket: self.session.socket(), loss: Loss::Broken("reset".into()), unsent: false }
+        self.lost(Loss::Broken("reset".into()), false, Traffic::default())
+    }
+
+    fn lost(&self, loss: Loss, unsent: bool, traffic: Traffic) -> Input {
+        Input::Lost { socket: self.session.socket(), loss, unsent, traffic }
+    }
+
+    fn closed_by(&self, code: u16, unsent: bool, traffic: Traffic) -> Input {
+        self.lost(Loss::Close { code, reason: String::new() }, unsent, traffic)
+    }
+
+    fn unauthorized(&self, traffic: Traffic) -> Input {
+        Input::Unauthorized { socket: self.session.socket(), traffic }
+    }
+
+    /// Past the back-off, to the next open socket.
+    fn open_again(&mut self) {
+        self.give(Input::Elapsed);
+        if self.session.state() == State::Authenticating {
+            self.give(Input::TokenReady);
+        }
+        self.give(self.opened());
+        assert_eq!(self.session.state(), State::Active);
     }
 
     /// Opens the first socket.
@@ -69,14 +91,23 @@ const POLICY: BackoffPolicy = BackoffPolicy {
     factor: 2.0,
     stable_after: Duration::from_secs(10),
     max_attempts: None,
+    max_fruitless: None,
 };
+
+/// A message was written.
+const WROTE: Traffic = Traffic { wrote: true, received: false, answered: false };
+/// A greeting came.
+const GREETED: Traffic = Traffic { wrote: false, received: true, answered: false };
+/// A message was answered.
+const ANSWERED: Traffic = Traffic { wrote: true, received: true, answered: true };
 
 #[test]
 fn a_refusal_is_answered_by_one_new_token_and_then_by_an_authentication_error() {
     let mut scene = Scene::new(true, Some(POLICY));
-    assert_eq!(scene.give(Input::Open { eager: false }), "fetch");
+    assert_eq!(scene.give(Input::Open { eager: true }), "fetch");
     assert_eq!(scene.give(Input::TokenReady), "dial");
-    assert_eq!(scene.give(scene.refused()), "fetch fresh");
+    assert_eq!(scene.give(scene.refused()), "wait");
+    assert_eq!(scene.give(Input::Elapsed), "fetch fresh");
     assert_eq!(scene.give(Input::TokenReady), "dial");
     assert_eq!(scene.give(scene.refused()), "finish: authentication");
     assert_eq!(scene.session.state(), State::Closed);
@@ -87,24 +118,160 @@ fn a_refusal_in_band_after_one_in_the_handshake_is_the_second() {
     let mut scene = Scene::new(true, Some(POLICY));
     scene.give(Input::Open { eager: false });
     scene.give(Input::TokenReady);
-    assert_eq!(scene.give(scene.refused()), "fetch fresh");
-    scene.give(Input::TokenReady);
-    scene.give(scene.opened());
-    let refused = Input::Unauthorized { socket: scene.session.socket() };
-    assert_eq!(scene.give(refused), "abandon, finish: authentication");
+    assert_eq!(scene.give(scene.refused()), "wait");
+    scene.open_again();
+    assert_eq!(scene.give(scene.unauthorized(WROTE)), "abandon, finish: authentication");
 }
 
 #[test]
-fn a_result_between_two_refusals_earns_another_new_token() {
+fn the_token_that_took_the_place_of_a_refused_one_is_kept() {
+    let mut scene = Scene::new(true, Some(POLICY));
+    scene.open();
+    assert_eq!(scene.give(scene.unauthorized(WROTE)), "abandon, wait");
+    assert_eq!(scene.give(Input::Elapsed), "fetch fresh");
+    scene.give(Input::TokenReady);
+    scene.give(scene.opened());
+    assert_eq!(scene.give(scene.broken()), "wait");
+    assert_eq!(scene.give(Input::Elapsed), "fetch");
+}
+
+#[test]
+fn a_fresh_token_that_could_not_be_had_is_still_wanted() {
+    let mut scene = Scene::new(true, Some(POLICY));
+    scene.open();
+    scene.give(scene.unauthorized(WROTE));
+    assert_eq!(scene.give(Input::Elapsed), "fetch fresh");
+    let error = Error::new(ErrorKind::Timeout, "slow").transient();
+    assert_eq!(scene.give(Input::TokenFailed(error)), "wait");
+    assert_eq!(scene.give(Input::Elapsed), "fetch fresh");
+}
+
+#[test]
+fn an_answer_between_two_refusals_earns_another_new_token_and_a_greeting_does_not() {
     let mut scene = Scene::new(true, Some(POLICY));
     scene.open();
     for _ in 0..3 {
-        let socket = scene.session.socket();
-        assert_eq!(scene.give(Input::Accepted { socket }), "");
-        assert_eq!(scene.give(Input::Unauthorized { socket }), "abandon, fetch fresh");
+        assert_eq!(scene.give(scene.unauthorized(ANSWERED)), "abandon, wait");
+        assert_eq!(scene.give(Input::Elapsed), "fetch fresh");
         assert_eq!(scene.give(Input::TokenReady), "dial");
         scene.give(scene.opened());
     }
+    assert_eq!(scene.give(scene.closed_by(1008, false, GREETED)), "finish: authentication");
+}
+
+#[test]
+fn policies_say_which_refusals_and_closes_are_final() {
+    let statuses = |statuses: Option<Vec<u16>>| {
+        let mut scene = Scene::new(false, Some(POLICY));
+        scene.session.config.finals.statuses = statuses;
+        scene.open();
+        scene.give(scene.broken());
+        scene.give(Input::Elapsed);
+        scene
+    };
+    let failed = |scene: &Scene, status: u16| {
+        let error = Error::new(ErrorKind::Handshake { status: Some(status) }, "no");
+        Input::OpenFailed { socket: scene.session.socket(), error }
+    };
+    for (given, status, said) in [
+        (None, 404, "finish: handshake"),
+        (None, 302, "finish: handshake"),
+        (None, 101, "wait"),
+        (None, 403, "finish: authentication"),
+        (Some(vec![401]), 403, "wait"),
+        (Some(vec![401]), 404, "wait"),
+        (Some(vec![401]), 401, "finish: authentication"),
+        (Some(vec![503]), 503, "finish: handshake"),
+    ] {
+        let mut scene = statuses(given.clone());
+        assert_eq!(scene.give(failed(&scene, status)), said, "{status} with {given:?}");
+    }
+    let mut scene = Scene::new(false, Some(POLICY));
+    scene.session.config.finals.codes = vec![4401];
+    scene.open();
+    assert_eq!(scene.give(scene.closed_by(4400, false, ANSWERED)), "wait");
+    scene.open_again();
+    assert_eq!(scene.give(scene.closed_by(4401, false, ANSWERED)), "finish: 4401");
+}
+
+#[test]
+fn a_server_is_not_asked_before_the_time_that_it_named() {
+    let mut scene = Scene::new(false, Some(POLICY));
+    scene.open();
+    scene.give(scene.broken());
+    scene.give(Input::Elapsed);
+    let mut error = Error::new(ErrorKind::Handshake { status: Some(429) }, "busy").transient();
+    error.retry_after = Some(Duration::from_secs(7));
+    assert_eq!(
+        scene.delay(Input::OpenFailed { socket: scene.session.socket(), error }),
+        Duration::from_secs(7)
+    );
+}
+
+#[test]
+fn sessions_in_a_row_without_a_result_are_limited() {
+    let policy = BackoffPolicy { max_fruitless: Some(3), ..POLICY };
+    let mut scene = Scene::new(false, Some(policy));
+    scene.open();
+    let lose = |scene: &mut Scene, traffic| {
+        scene.now += Duration::from_secs(5);
+        let said = scene.give(scene.closed_by(1011, true, traffic));
+        if said == "wait" {
+            scene.open_again();
+        }
+        said
+    };
+    // The third is of some use.
+    for traffic in [WROTE, Traffic::default(), GREETED, WROTE, WROTE] {
+        assert_eq!(lose(&mut scene, traffic), "wait");
+    }
+    assert_eq!(lose(&mut scene, WROTE), "finish: 1011");
+}
+
+#[test]
+fn a_session_that_lived_for_long_is_not_fruitless_nor_is_one_that_ended_in_the_regular_way() {
+    let policy = BackoffPolicy { max_fruitless: Some(1), stable_after: Duration::from_secs(9), ..POLICY };
+    let mut scene = Scene::new(false, Some(policy));
+    scene.open();
+    for _ in 0..3 {
+        scene.now += Duration::from_secs(9);
+        assert_eq!(scene.give(scene.broken()), "wait");
+        scene.open_again();
+    }
+    for _ in 0..3 {
+        assert_eq!(scene.give(scene.closed_by(1000, false, WROTE)), "");
+        scene.now += Duration::from_secs(9);
+        assert_eq!(scene.give(Input::Open { eager: false }), "dial");
+        scene.give(scene.opened());
+    }
+    assert_eq!(scene.give(scene.broken()), "finish: 1006");
+}
+
+#[test]
+fn what_a_server_says_unasked_does_not_make_it_be_dialled_faster() {
+    let policy = BackoffPolicy { max_fruitless: Some(5), ..POLICY };
+    let mut scene = Scene::new(false, Some(policy));
+    scene.open();
+    let delays: Vec<_> = (0..5)
+        .map(|_| {
+            let delay = scene.delay(scene.closed_by(1011, false, GREETED));
+            scene.open_again();
+            delay.as_millis()
+        })
+        .collect();
+    assert_eq!(delays, [500, 1000, 2000, 4000, 4000]);
+    // With a message that it never takes it is given up after a few.
+    let mut delays = Vec::new();
+    let end = loop {
+        let actions = scene.session.handle(scene.now, 1.0, scene.closed_by(1000, true, GREETED));
+        match actions[..] {
+            [Action::Wait { delay, .. }] => delays.push(delay.as_millis()),
+            _ => break words(&actions),
+        }
+        scene.now += Duration::from_millis(delays[delays.len() - 1] as u64);
+        scene.open_again();
+    };
+    assert_eq!((delays.as_slice(), end.as_str()), (&[4000; 4][..], "finish: 1006"));
 }
 
 #[test]
@@ -116,15 +283,17 @@ fn what_an_older_socket_says_is_ignored() {
     scene.give(scene.opened());
     assert_eq!(scene.session.socket(), 2);
     for loss in [Loss::Close { code: 1000, reason: String::new() }, Loss::Broken("late".into())] {
-        assert_eq!(scene.give(Input::Lost { socket: 1, loss, unsent: true }), "");
+        let traffic = ANSWERED;
+        assert_eq!(scene.give(Input::Lost { socket: 1, loss, unsent: true, traffic }), "");
     }
-    assert_eq!(scene.give(Input::Unauthorized { socket: 1 }), "");
+    assert_eq!(scene.give(Input::Unauthorized { socket: 1, traffic: ANSWERED }), "");
     assert_eq!(scene.give(Input::SessionOver { socket: 1 }), "");
     assert_eq!(scene.give(Input::OpenFailed { socket: 1, error: Error::closed(1006, "") }), "");
     assert_eq!(scene.session.state(), State::Active);
     // Not even in `closing`: the new socket has not said goodbye.
     assert_eq!(scene.give(Input::Close), "send close");
-    assert_eq!(scene.give(Input::Lost { socket: 1, loss: Loss::Broken("late".into()), unsent: false }), "");
+    let loss = Loss::Broken("late".into());
+    assert_eq!(scene.give(Input::Lost { socket: 1, loss, unsent: false, traffic: ANSWERED }), "");
     assert_eq!(scene.session.state(), State::Closing);
 }
 
@@ -151,14 +320,17 @@ fn a_lazy_first_opening_is_tried_with_back_off_until_the_open_timeout() {
     let start = scene.now;
     scene.give(Input::Open { eager: false });
     let mut delays = Vec::new();
-    while scene.now - start < OPEN_TIMEOUT {
+    let end = loop {
         let delay = scene.delay(scene.failed());
         delays.push(delay.as_millis());
         scene.now += delay;
-        assert_eq!(scene.give(Input::Elapsed), "dial");
-    }
-    assert_eq!(delays, [500, 1000, 2000, 4000, 4000, 4000, 4000, 4000, 4000, 4000]);
-    assert_eq!(scene.give(scene.failed()), "finish: handshake");
+        match scene.give(Input::Elapsed) {
+            dial if dial == "dial" => {}
+            end => break end,
+        }
+    };
+    assert_eq!(delays, [500, 1000, 2000, 4000, 4000, 4000, 4000, 4000, 4000, 2500]);
+    assert_eq!((end.as_str(), scene.now - start), ("finish: handshake", OPEN_TIMEOUT));
 }
 
 #[test]
@@ -174,9 +346,15 @@ fn once_open_it_is_tried_past_the_open_timeout() {
 }
 
 #[test]
-fn attempts_are_limited_by_the_policy() {
+fn attempts_that_open_nothing_are_limited_by_the_policy() {
     let mut scene = Scene::new(false, Some(BackoffPolicy { max_attempts: Some(2), ..POLICY }));
     scene.open();
+    for _ in 0..3 {
+        assert_eq!(scene.give(scene.broken()), "wait");
+        scene.give(Input::Elapsed);
+        assert_eq!(scene.give(scene.failed()), "wait");
+        scene.open_again();
+    }
     assert_eq!(scene.give(scene.broken()), "wait");
     scene.give(Input::Elapsed);
     assert_eq!(scene.give(scene.failed()), "wait");
@@ -185,22 +363,22 @@ fn attempts_are_limited_by_the_policy() {
 }
 
 #[test]
-fn the_back_off_starts_over_after_a_stable_time_and_not_before() {
+fn the_back_off_starts_over_after_a_stable_time_or_an_answer_and_not_before() {
     let mut scene = Scene::new(false, Some(POLICY));
     scene.open();
-    let mut lose_after = |lived: Duration| {
+    let mut lose_after = |lived: Duration, traffic| {
         scene.now += lived;
-        let delay = scene.delay(scene.broken());
-        scene.give(Input::Elapsed);
-        scene.give(scene.opened());
+        let delay = scene.delay(scene.lost(Loss::Broken("reset".into()), false, traffic));
+        scene.open_again();
         delay.as_millis()
     };
     let short = Duration::from_secs(9);
-    assert_eq!(lose_after(short), 500);
-    assert_eq!(lose_after(short), 1000);
-    assert_eq!(lose_after(short), 2000);
-    assert_eq!(lose_after(POLICY.stable_after), 500);
-    assert_eq!(lose_after(short), 1000);
+    assert_eq!(lose_after(short, WROTE), 500);
+    assert_eq!(lose_after(short, GREETED), 1000);
+    assert_eq!(lose_after(short, WROTE), 2000);
+    assert_eq!(lose_after(POLICY.stable_after, Traffic::default()), 500);
+    assert_eq!(lose_after(short, WROTE), 1000);
+    assert_eq!(lose_after(Duration::ZERO, ANSWERED), 500);
 }
 
 #[test]
@@ -210,13 +388,29 @@ fn a_server_that_closes_every_session_at_once_is_not_dialled_at_full_speed() {
         scene.open();
         let mut waited = Duration::ZERO;
         for _ in 0..4 {
-            let loss = Loss::Close { code: 1000, reason: String::new() };
-            waited += scene.delay(Input::Lost { socket: scene.session.socket(), loss, unsent: true });
-            scene.give(Input::Elapsed);
-            scene.give(scene.opened());
+            waited += scene.delay(scene.closed_by(1000, true, Traffic::default()));
+            scene.open_again();
         }
         assert_eq!(waited, Duration::from_millis(500 + 1000 + 2000 + 4000));
     }
+}
+
+#[test]
+fn nor_is_it_when_messages_come_after_each_close() {
+    let mut scene = Scene::new(false, Some(POLICY));
+    scene.open();
+    let mut waited = Duration::ZERO;
+    for _ in 0..4 {
+        assert_eq!(scene.give(scene.closed_by(1000, false, WROTE)), "");
+        waited += scene.delay(Input::Open { eager: false });
+        scene.open_again();
+    }
+    assert_eq!(waited, Duration::from_millis(500 + 1000 + 2000 + 4000));
+    // One that answers, or lives for a second, may close as often as it likes.
+    assert_eq!(scene.give(scene.closed_by(1000, true, ANSWERED)), "dial");
+    scene.give(scene.opened());
+    scene.now += Duration::from_secs(1);
+    assert_eq!(scene.give(scene.closed_by(1000, true, WROTE)), "dial");
 }
 
 #[test]
@@ -263,21 +457,15 @@ fn closing_works_in_every_state_and_nothing_comes_after_it() {
 
 impl Scene {
     fn new_raw(reconnect: Option<BackoffPolicy>) -> Self {
-        let config = SessionConfig {
-            use_token: false,
-            streaming: false,
-            reconnect,
-            open_timeout: OPEN_TIMEOUT,
-            raw: true,
-        };
+        let config =
+            SessionConfig { reconnect, open_timeout: OPEN_TIMEOUT, raw: true, ..SessionConfig::default() };
         let mut scene = Self { session: Session::new(config), now: Instant::now() };
         scene.open();
         scene
     }
 
     fn closed_with(&self, code: u16) -> Input {
-        let loss = Loss::Close { code, reason: String::new() };
-        Input::Lost { socket: self.session.socket(), loss, unsent: true }
+        self.closed_by(code, true, Traffic::default())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::{Action, Input, Loss, Session, SessionConfig, State};
+use super::super::{Action, Input, Loss, Session, SessionConfig, State, Traffic};
 use crate::{
     core::backoff::BackoffPolicy,
     error::{Error, ErrorKind},
@@ -28,7 +28,7 @@ pub(super) struct Setup {
     pub(super) eager: bool,
     /// The token was refused once.
     pub(super) refused: bool,
-    /// The socket gave a result.
+    /// The socket gave an answer to a message.
     pub(super) useful: bool,
     /// The server has said that its session is over.
     pub(super) over: bool,
@@ -61,8 +61,8 @@ impl Setup {
 
     fn is_possible(self) -> bool {
         let opening = matches!(self.state, State::Authenticating | State::Connecting | State::Waiting);
-        // Without a token there is nothing to refuse a second time; a result says that it was not refused.
-        (!self.refused || (self.token && !self.useful))
+        // Without a token there is nothing to refuse a second time.
+        (!self.refused || self.token)
             && (!self.eager || opening)
             && (!self.useful || self.state == State::Active)
             && (!self.over || self.state == State::Active)
@@ -91,6 +91,15 @@ impl Setup {
         })
     }
 
+    /// An input as it comes to a session that has been through this.
+    pub(super) fn input(self, given: &Given, socket: u64) -> Input {
+        let mut input = (given.make)(socket);
+        if let Input::Lost { traffic, .. } | Input::Unauthorized { traffic, .. } = &mut input {
+            *traffic = Traffic { wrote: self.useful, received: self.useful, answered: self.useful };
+        }
+        input
+    }
+
     /// A session that has been through this, at `start`.
     pub(super) fn build(self, start: Instant) -> Session {
         let policy = BackoffPolicy::default();
@@ -99,7 +108,7 @@ impl Setup {
             streaming: self.streaming,
             reconnect: self.reconnect.then_some(policy),
             open_timeout: OPEN_TIMEOUT,
-            raw: false,
+            ..SessionConfig::default()
         });
         let mut driver = Driver { session: &mut session, now: start };
         if !self.first || self.state == State::Closed {
@@ -144,9 +153,6 @@ impl Setup {
                 }
             }
             State::Active => {
-                if self.useful {
-                    driver.give(&find("accepted"));
-                }
                 if self.over {
                     driver.give(&find("over"));
                 }
@@ -174,7 +180,18 @@ impl Driver<'_> {
     }
 
     fn open(&mut self, eager: bool) {
+        let was_idle = self.session.state() == State::Idle;
         self.session.handle(self.now, 0.5, Input::Open { eager });
+        if was_idle {
+            self.waited();
+        }
+    }
+
+    /// Past the back-off.
+    fn waited(&mut self) {
+        if self.session.state() == State::Waiting {
+            self.session.handle(self.now, 0.5, Input::Elapsed);
+        }
     }
 
     /// From the beginning of an opening to `connecting`.
@@ -195,12 +212,14 @@ impl Driver<'_> {
     fn refuse(&mut self) {
         self.dialled();
         self.give(&find("failed 401"));
+        self.waited();
         assert_eq!(self.session.state(), State::Authenticating);
     }
 
     fn lost(&mut self, loss: Loss) {
         let socket = self.session.socket();
-        self.session.handle(self.now, 0.5, Input::Lost { socket, loss, unsent: false });
+        let traffic = Traffic::default();
+        self.session.handle(self.now, 0.5, Input::Lost { socket, loss, unsent: false, traffic });
     }
 }
 
@@ -229,11 +248,20 @@ fn authentication() -> Error {
 }
 
 fn lost(socket: u64, code: u16, unsent: bool) -> Input {
-    Input::Lost { socket, loss: Loss::Close { code, reason: String::new() }, unsent }
+    Input::Lost {
+        socket,
+        loss: Loss::Close { code, reason: String::new() },
+        unsent,
+        traffic: Traffic::default(),
+    }
 }
 
 fn broken(socket: u64, unsent: bool) -> Input {
-    Input::Lost { socket, loss: Loss::Broken("reset".into()), unsent }
+    Input::Lost { socket, loss: Loss::Broken("reset".into()), unsent, traffic: Traffic::default() }
+}
+
+fn unauthorized(socket: u64) -> Input {
+    Input::Unauthorized { socket, traffic: Traffic::default() }
 }
 
 /// Every kind of input, with all that it may carry. Those whose names end in "old" are of an older socket.
@@ -258,10 +286,8 @@ pub(super) const INPUTS: &[Given] = &[
         name: "failed old",
         make: |socket| Input::OpenFailed { socket: socket.wrapping_sub(1), error: handshake(Some(401)) },
     },
-    Given { name: "accepted", make: |socket| Input::Accepted { socket } },
-    Given { name: "accepted old", make: |socket| Input::Accepted { socket: socket.wrapping_sub(1) } },
-    Given { name: "unauthorized", make: |socket| Input::Unauthorized { socket } },
-    Given { name: "unauthorized old", make: |socket| Input::Unauthorized { socket: socket.wrapping_sub(1) } },
+    Given { name: "unauthorized", make: unauthorized },
+    Given { name: "unauthorized old", make: |socket| unauthorized(socket.wrapping_sub(1)) },
     Given { name: "over", make: |socket| Input::SessionOver { socket } },
     Given { name: "over old", make: |socket| Input::SessionOver { socket: socket.wrapping_sub(1) } },
     Given { name: "lost 1000", make: |socket| lost(socket, 1000, false) },
@@ -297,7 +323,7 @@ pub(super) fn words(actions: &[Action]) -> String {
             Action::Abandon => "abandon".into(),
             Action::StopWriting => "stop writing".into(),
             Action::SendClose => "send close".into(),
-            Action::Wait(_) => "wait".into(),
+            Action::Wait { .. } => "wait".into(),
             Action::EndStream => "end stream".into(),
             Action::Finish(None) => "finish".into(),
             Action::Finish(Some(error)) => match &error.kind {

@@ -1,0 +1,105 @@
+"""The options of TLS: whom to trust, and who we are."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from . import _checks as check
+from ._secrets import Hidden
+
+PathOrPaths: TypeAlias = "str | PathLike[str] | Sequence[str | PathLike[str]]"
+"""A PEM file, a directory of PEM files, or several of both."""
+
+ClientCert: TypeAlias = (
+    "str | PathLike[str] | tuple[str | PathLike[str], str | PathLike[str]] "
+    "| tuple[str | PathLike[str], str | PathLike[str], str | None]"
+)
+"""A PEM file with a certificate and its key, or the two files, or these and the password of the key."""
+
+
+@dataclass(frozen=True)
+class InsecureForLocalTests:
+    """Given as `ssl=`, accepts any certificate. Whoever stands between can read and change everything: tests only."""
+
+
+Trust: TypeAlias = "PathOrPaths | ssl.SSLContext | InsecureForLocalTests"
+"""Whose certificates are accepted."""
+
+
+def trust_as_native(trust: object) -> dict[str, Any]:
+    """The native half's arguments for `ssl=`."""
+    native: dict[str, Any] = {"insecure": False, "check_hostname": True, "ca": None, "ca_der": None}
+    if trust is None:
+        return native
+    if isinstance(trust, InsecureForLocalTests):
+        return {**native, "insecure": True}
+    if isinstance(trust, ssl.SSLContext):
+        return {**native, **_context_as_native(trust)}
+    expected = (
+        "None, a PEM file, a directory of PEM files, several of these, an ssl.SSLContext or InsecureForLocalTests()"
+    )
+    return {**native, "ca": paths("ssl", trust, expected)}
+
+
+def _context_as_native(context: ssl.SSLContext) -> dict[str, Any]:
+    if context.verify_mode == ssl.CERT_NONE:
+        return {"insecure": True}
+    if not (certificates := context.get_ca_certs(binary_form=True)):
+        message = (
+            "ssl is an SSLContext that shows no certificates of authorities (those of a directory are loaded when they "
+            "are needed): give the file or the directory itself, or None for the system's"
+        )
+        raise ValueError(message)
+    return {"ca_der": certificates, "check_hostname": context.check_hostname}
+
+
+def paths(name: str, value: object, expected: str) -> list[str]:
+    """One path or several, each of which exists."""
+    several = value if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray) else [value]
+    if not several:
+        message = f"{name} must be {expected}, not empty"
+        raise ValueError(message)
+    return [_path(name, each, expected) for each in several]
+
+
+def _path(name: str, value: object, expected: str) -> str:
+    check.instance(name, value, (str, os.PathLike), expected)
+    path = os.fspath(value)  # type: ignore[call-overload] # checked
+    check.instance(name, path, str, expected)
+    if not Path(path).exists():
+        message = f"{name} names a file that does not exist: {path!r}"
+        raise ValueError(message)
+    return str(path)
+
+
+def hidden_password(client_cert: object) -> object:
+    """`client_cert` with its password, if it holds one, out of sight."""
+    if isinstance(client_cert, tuple) and isinstance(client_cert[-1], str) and client_cert[2:]:
+        return *client_cert[:-1], Hidden(client_cert[-1])
+    return client_cert
+
+
+def client_cert_as_native(client_cert: object) -> tuple[str, str, str | None] | None:
+    """The native half's argument for `client_cert=`: the certificate, the key, and its password."""
+    expected = "None, a PEM file, or a tuple (certificate, key) or (certificate, key, password)"
+    if client_cert is None:
+        return None
+    if not isinstance(client_cert, tuple):
+        file = _path("client_cert", client_cert, expected)
+        return file, file, None
+    if len(client_cert) not in (2, 3):
+        message = f"client_cert must be {expected}"
+        raise ValueError(message)
+    certificate, key = (_path("client_cert", each, expected) for each in client_cert[:2])
+    password = client_cert[2] if len(client_cert) > 2 else None  # noqa: PLR2004 - the third
+    if isinstance(password, Hidden):
+        password = password.reveal()
+    if password is not None:
+        check.instance("client_cert", password, str, f"{expected}, where the password is a str or None")
+    return certificate, key, password

@@ -1,0 +1,27 @@
+//! The contextvars of callbacks.
+
+use pyo3::{ffi, prelude::*};
+
+/// Contextvars that are current until this is dropped.
+pub(super) struct Entered<'a, 'py>(Option<&'a Bound<'py, PyAny>>);
+
+impl<'a, 'py> Entered<'a, 'py> {
+    pub(super) fn new(py: Python<'py>, context: &'a Bound<'py, PyAny>) -> Self {
+        // SAFETY: `context` is a live `contextvars.Context`, and the GIL is held.
+        if unsafe { ffi::PyContext_Enter(context.as_ptr()) } == 0 {
+            return Self(Some(context));
+        }
+        // It is current already, further up the stack.
+        drop(PyErr::take(py));
+        Self(None)
+    }
+}
+
+impl Drop for Entered<'_, '_> {
+    fn drop(&mut self) {
+        if let Some(context) = self.0 {
+            // SAFETY: it was entered by `new`, on this thread, and the GIL is held.
+            unsafe { ffi::PyContext_Exit(context.as_ptr()) };
+        }
+    }
+}

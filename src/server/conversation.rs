@@ -1,0 +1,99 @@
+//! Who talks with the client of a connection: a built-in app, or somebody else's handler.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::{
+    jobs::Response,
+    relay::Relay,
+    session::{Output, Session},
+};
+
+/// One side of a connection.
+pub(super) enum Conversation {
+    Builtin(Box<Session>),
+    Handler(Relay),
+}
+
+impl Conversation {
+    /// Takes a binary message.
+    pub(super) fn input(&mut self, input: Bytes, now: Instant) {
+        match self {
+            Self::Builtin(session) => session.input(input, now),
+            Self::Handler(relay) => relay.input(input),
+        }
+    }
+
+    /// Takes a text message.
+    pub(super) fn text_input(&mut self, text: &str) {
+        match self {
+            Self::Builtin(session) => session.text_input(),
+            Self::Handler(relay) => relay.text_input(text.to_owned()),
+        }
+    }
+
+    /// Whether another message may be read; `None`: not before [`Self::resume`].
+    pub(super) fn has_room(&self) -> Option<bool> {
+        match self {
+            Self::Builtin(session) => Some(session.has_room()),
+            Self::Handler(relay) => relay.has_room().then_some(true),
+        }
+    }
+
+    /// Whether enough results wait to be written that no input is processed.
+    pub(super) fn is_saturated(&self) -> bool {
+        matches!(self, Self::Builtin(session) if session.is_saturated())
+    }
+
+    /// Everything was read that was there.
+    pub(super) fn end_of_read(&mut self) {
+        if let Self::Handler(relay) = self {
+            relay.end_of_read();
+        }
+    }
+
+    /// The handler has taken all inputs.
+    pub(super) fn resume(&mut self) {
+        if let Self::Handler(relay) = self {
+            relay.resume();
+        }
+    }
+
+    /// Takes what the handler says.
+    pub(super) fn respond(&mut self, response: Response) {
+        if let Self::Handler(relay) = self {
+            relay.respond(response);
+        }
+    }
+
+    /// Does what is due and gives the next thing to send.
+    pub(super) fn next_output(&mut self, now: Instant) -> Option<Output> {
+        match self {
+            Self::Builtin(session) => session.next_output(now),
+            Self::Handler(relay) => relay.next_output(),
+        }
+    }
+
+    /// When to ask again though nothing came; `None`: never.
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        match self {
+            Self::Builtin(session) => session.wake_at(),
+            Self::Handler(_) => None,
+        }
+    }
+
+    /// Enough of what was said is written that more may be said.
+    pub(super) fn writable(&self) {
+        if let Self::Handler(relay) = self {
+            relay.writable();
+        }
+    }
+
+    /// The client is gone.
+    pub(super) fn disconnected(&mut self) {
+        if let Self::Handler(relay) = self {
+            relay.disconnected();
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! A session whose handler lives outside of the I/O thread, which is passed everything and says everything.
+//!
+//! Reading follows uvicorn, under which fal serves apps: what one read brought is handed over together, and until the
+//! handler has taken all of it nothing more is read, pings and the client's close among it.
+
+use std::{collections::VecDeque, mem, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{
+    jobs::{Event, Input, Job, Jobs, Response},
+    session::Output,
+};
+
+/// What one read of the real server brings at most, in bytes.
+const READ_BYTES: usize = 256 << 10;
+
+/// One session of one external handler.
+pub(super) struct Relay {
+    id: u64,
+    handler: u32,
+    jobs: Arc<Jobs>,
+    /// What this read brought so far.
+    inputs: Vec<Input>,
+    input_bytes: usize,
+    /// The handler has inputs that it has not taken yet.
+    paused: bool,
+    outputs: VecDeque<Output>,
+    ended: bool,
+}
+
+impl Relay {
+    pub(super) fn new(id: u64, handler: u32, jobs: Arc<Jobs>) -> Self {
+        let relay = Self {
+            id,
+            handler,
+            jobs,
+            inputs: Vec::new(),
+            input_bytes: 0,
+            paused: false,
+            outputs: VecDeque::new(),
+            ended: false,
+        };
+        relay.tell(Event::Open);
+        relay
+    }
+
+    /// Takes a binary message.
+    pub(super) fn input(&mut self, input: Bytes) {
+        self.take(input.len(), Input::Binary(input));
+    }
+
+    /// Takes a text message.
+    pub(super) fn text_input(&mut self, text: String) {
+        self.take(text.len(), Input::Text(text));
+    }
+
+    fn take(&mut self, bytes: usize, input: Input) {
+        if !self.ended {
+            self.input_bytes += bytes;
+            self.inputs.push(input);
+        }
+    }
+
+    /// Whether another message may be read.
+    pub(super) fn has_room(&self) -> bool {
+        self.ended || (!self.paused && self.input_bytes < READ_BYTES)
+    }
+
+    /// Everything was read that was there, or fits in one read.
+    pub(super) fn end_of_read(&mut self) {
+        if !self.inputs.is_empty() {
+            self.paused = true;
+            self.input_bytes = 0;
+            let inputs = mem::take(&mut self.inputs);
+            self.tell(Event::Inputs(inputs));
+        }
+    }
+
+    /// The handler has taken all inputs.
+    pub(super) fn resume(&mut self) {
+        self.paused = false;
+    }
+
+    /// Takes what the handler says.
+    pub(super) fn respond(&mut self, response: Response) {
+        let output = match response {
+            Response::Binary(result) => Output::Binary(result),
+            Response::Text(text) => Output::Text(text),
+            Response::Close(code) => Output::Close(code, String::new()),
+            Response::End => Output::End,
+        };
+        self.ended |= matches!(output, Output::Close(..) | Output::End);
+        self.outputs.push_back(output);
+    }
+
+    /// The next thing to send.
+    pub(super) fn next_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The client is gone.
+    pub(super) fn disconnected(&mut self) {
+        self.end_of_read();
+        self.tell(Event::Closed);
+    }
+
+    /// Enough of what the handler said is written that it may say more.
+    pub(super) fn writable(&self) {
+        self.tell(Event::Writable);
+    }
+
+    fn tell(&self, event: Event) {
+        self.jobs.push(Job { session: self.id, handler: self.handler, event });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::time::Duration;
+
+    use super::*;
+
+    fn relay() -> (Relay, Arc<Jobs>) {
+        let jobs = Arc::new(Jobs::default());
+        let relay = Relay::new(7, 3, Arc::clone(&jobs));
+        assert_eq!(events(&jobs), [Event::Open]);
+        (relay, jobs)
+    }
+
+    fn events(jobs: &Jobs) -> Vec<Event> {
+        jobs.take(Duration::ZERO).unwrap().into_iter().map(|job| job.event).collect()
+    }
+
+    #[test]
+    fn what_one_read_brought_is_handed_over_together_and_stops_the_reading() {
+        let (mut relay, jobs) = relay();
+        relay.input(Bytes::from_static(b"a"));
+        relay.text_input("b".to_owned());
+        assert!(relay.has_room());
+        relay.end_of_read();
+        let inputs = vec![Input::Binary(Bytes::from_static(b"a")), Input::Text("b".to_owned())];
+        assert_eq!(events(&jobs), [Event::Inputs(inputs)]);
+        assert!(!relay.has_room());
+        relay.resume();
+        assert!(relay.has_room());
+    }
+
+    #[test]
+    fn a_read_is_bounded() {
+        let (mut relay, _jobs) = relay();
+        relay.input(Bytes::from(vec![0; READ_BYTES]));
+        assert!(!relay.has_room());
+    }
+
+    #[test]
+    fn what_comes_after_the_end_is_read_and_ignored() {
+        let (mut relay, jobs) = relay();
+        relay.respond(Response::Close(1000));
+        relay.input(Bytes::from_static(b"a"));
+        relay.end_of_read();
+        relay.disconnected();
+        assert_eq!(events(&jobs), [Event::Closed]);
+        assert_eq!(relay.next_output(), Some(Output::Close(1000, String::new())));
+        assert_eq!(relay.next_output(), None);
+    }
+}

@@ -1,0 +1,68 @@
+"""A blocking connection under gevent's monkey patching: callbacks and token providers run in threads of the system."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+pytest.importorskip("gevent")
+
+PROLOGUE = """
+from gevent import monkey
+monkey.patch_all()
+import gevent
+from fal_realtime.testing import LocalServer
+"""
+
+CALLBACKS = """
+with LocalServer() as server:
+    results = []
+    with server.sync_client().connect("local/echo", on_result=results.append) as connection:
+        connection.send({"n": 1})
+        connection.drain(10)
+        while not results:
+            gevent.sleep(0.01)
+    print([result["n"] for result in results])
+"""
+
+PROVIDER = """
+with LocalServer() as server:
+    minted = server.sync_client()
+    def provide(app):
+        import json, urllib.request
+        request = urllib.request.Request(
+            server.rest_url + "/tokens/", json.dumps({"allowed_apps": ["echo"], "token_expiration": 120}).encode(),
+            {"Authorization": "Key " + server.key, "Content-Type": "application/json"},
+        )
+        return json.loads(urllib.request.urlopen(request).read())
+    with server.sync_client().connect("local/echo", token_provider=provide, open_timeout=20) as connection:
+        print([connection.request({"n": 1}, timeout=10)["n"]])
+"""
+
+THREADPOOL = """
+with LocalServer() as server:
+    pool = gevent.get_hub().threadpool
+    connection = server.sync_client().connect("local/echo")
+    ticks = []
+    def tick():
+        while True:
+            ticks.append(1)
+            gevent.sleep(0.001)
+    ticker = gevent.spawn(tick)
+    # The whole blocking call in a thread of gevent's pool: the other greenlets go on.
+    result = pool.apply(connection.request, ({"n": 1, "delay": 0.2}, 10))
+    assert len(ticks) > 5, ticks
+    ticker.kill()
+    pool.apply(connection.close)
+    print([result["n"]])
+"""
+
+
+@pytest.mark.parametrize("work", [CALLBACKS, PROVIDER, THREADPOOL], ids=["callbacks", "provider", "threadpool"])
+def test_a_blocking_connection_works_under_gevent(work):
+    program = textwrap.dedent(PROLOGUE + work)
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)
+    assert (ran.stdout.strip(), ran.stderr) == ("[1]", "")

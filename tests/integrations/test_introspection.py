@@ -1,0 +1,130 @@
+"""What Python, and the tools that ask it, see of a connection: coroutine functions, signatures, docstrings."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import pydoc
+import typing
+from unittest.mock import AsyncMock, create_autospec
+
+import pytest
+import tenacity
+
+from fal_realtime import (
+    ConnectionClosedError,
+    NoopConnection,
+    RealtimeClient,
+    RealtimeConnection,
+    SyncRealtimeClient,
+    SyncRealtimeConnection,
+)
+from fal_realtime.testing import LocalServer
+
+COROUTINES = ("send", "request", "recv", "open", "drain", "wait_closed", "aclose")
+PLAIN = ("send_nowait", "stats", "close", "set_callbacks")
+BLOCKING = ("send", "send_nowait", "request", "recv", "open", "drain", "close", "stats", "set_callbacks")
+
+
+@pytest.mark.parametrize("name", COROUTINES)
+def test_what_is_awaited_is_a_coroutine_function_to_inspect(name):
+    connection = RealtimeClient("id:secret").connect("local/echo")
+    for function in (getattr(RealtimeConnection, name), getattr(connection, name), getattr(NoopConnection, name)):
+        assert inspect.iscoroutinefunction(function)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_what_is_not_awaited_is_no_coroutine_function(name):
+    assert not inspect.iscoroutinefunction(getattr(RealtimeConnection, name))
+
+
+@pytest.mark.parametrize("name", BLOCKING)
+def test_nothing_of_a_blocking_connection_is_a_coroutine_function(name):
+    assert not inspect.iscoroutinefunction(getattr(SyncRealtimeConnection, name))
+
+
+@pytest.mark.parametrize("public", [RealtimeConnection, SyncRealtimeConnection, RealtimeClient, SyncRealtimeClient])
+def test_everything_public_has_a_docstring_at_run_time(public):
+    undocumented = [
+        name
+        for name in dir(public)
+        if not name.startswith("_") and len((inspect.getdoc(getattr(public, name)) or "").split()) < 4
+    ]
+    assert not undocumented
+
+
+def test_signatures_and_type_hints_are_those_of_the_documentation():
+    assert str(inspect.signature(RealtimeConnection.request)) == (
+        "(self, input: 'Any', *, timeout: 'float | None' = None) -> 'Any'"
+    )
+    connection = SyncRealtimeClient("id:secret").connect("local/echo")
+    assert list(inspect.signature(connection.recv).parameters) == ["timeout"]
+    assert typing.get_type_hints(RealtimeConnection.send)["return"] is type(None)
+    connection.close()
+
+
+def test_the_help_of_python_shows_the_methods():
+    shown = pydoc.plain(pydoc.render_doc(RealtimeConnection))
+    assert "async request(self, input" in shown or "request(self, input" in shown
+    assert "matched by `request_id`" in shown
+
+
+async def test_tenacity_retries_a_method_that_it_decorates():
+    with LocalServer() as server:
+        tries = []
+
+        @server.app("me/sometimes")
+        def sometimes(inputs):
+            tries.append(inputs)
+            if len(tries) < 3:
+                message = "not yet"
+                raise RuntimeError(message)
+            return {"request_id": inputs["request_id"], "tries": len(tries)}
+
+        retrying = tenacity.retry(stop=tenacity.stop_after_attempt(5), wait=tenacity.wait_none())
+        async with server.client().connect("me/sometimes", throttle_interval=0) as connection:
+            assert (await retrying(connection.request)({"n": 1}, timeout=10))["tries"] == 3
+
+
+async def test_a_mock_of_a_connection_can_be_awaited():
+    for mock in (AsyncMock(spec=RealtimeConnection), create_autospec(RealtimeConnection, instance=True)):
+        mock.request.return_value = {"n": 1}
+        assert await mock.request({"n": 0}, timeout=1) == {"n": 1}
+        await mock.send({"n": 0})
+        mock.send.assert_awaited_once_with({"n": 0})
+        mock.send_nowait({"n": 0})
+        mock.send_nowait.assert_called_once_with({"n": 0})
+
+
+async def test_a_method_that_is_not_a_method_of_the_instance_is_refused_as_by_any_class():
+    with pytest.raises(TypeError):
+        RealtimeConnection.send("no connection", {})
+    with pytest.raises(TypeError):
+        RealtimeConnection.send()
+    connection = RealtimeClient("id:secret").connect("local/echo")
+    with pytest.raises(TypeError):
+        connection.request({}, deadline=1)
+    connection.close()
+    with pytest.raises(ConnectionClosedError):
+        await RealtimeConnection.send(connection, {})
+
+
+async def test_a_coroutine_that_nobody_awaits_is_reported_by_its_name():
+    connection = RealtimeClient("id:secret").connect("local/echo")
+    for name in ("recv", "drain", "open", "wait_closed"):
+        with pytest.warns(RuntimeWarning, match=f"'RealtimeConnection.{name}' was never awaited"):
+            getattr(connection, name)()
+    for name in ("send", "request"):
+        with pytest.warns(RuntimeWarning, match=f"'RealtimeConnection.{name}' was never awaited: its message was not"):
+            getattr(connection, name)({})
+    await connection.close()
+
+
+async def test_close_may_be_awaited_and_then_waits_until_the_connection_is_closed():
+    with LocalServer() as server:
+        connection = await server.client().connect("local/echo")
+        await connection.close()
+        assert connection.state == "closed"
+        other = await server.client().connect("local/echo")
+        other.close()  # and need not be
+        await asyncio.wait_for(other.wait_closed(), 10)

@@ -1,0 +1,172 @@
+"""How things end: errors at the `await`, clients that close, callbacks that are let finish."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import threading
+import weakref
+
+import pytest
+from support_lifecycle import Peer, until, until_sync
+
+from fal_realtime import EncodeError, RealtimeClient, SyncRealtimeClient
+
+
+@pytest.fixture(scope="module")
+def peer():
+    with Peer() as peer:
+        yield peer
+
+
+async def test_an_input_that_cannot_be_encoded_fails_where_its_request_is_awaited(peer):
+    async with peer.connect() as connection:
+        inputs = [{"n": 0}, {"n": object()}, {"n": 2}]
+        first, second, third = await asyncio.gather(
+            *(connection.request(each, timeout=10) for each in inputs), return_exceptions=True
+        )
+        assert (first["n"], type(second), third["n"]) == (0, EncodeError, 2)
+
+
+@pytest.mark.parametrize("method", ["send", "request"])
+async def test_what_goes_wrong_at_the_call_is_raised_at_the_await(peer, method):
+    async with peer.connect() as connection:
+        operation = getattr(connection, method)({"n": object()})
+        with pytest.raises(EncodeError):
+            await operation
+        with pytest.raises(RuntimeError, match="awaited already"):
+            await operation
+
+
+async def test_receiving_beside_on_result_is_refused_at_the_await(peer):
+    async with peer.connect(on_result=print) as connection:
+        operation = connection.recv()
+        with pytest.raises(RuntimeError, match="results go to on_result"):
+            await operation
+
+
+async def test_a_client_closes_its_connections_with_itself(peer):
+    async with peer.client() as client:
+        connections = [await client.connect("local/echo", use_jwt=False) for _ in range(3)]
+        unopened = client.connect("local/echo", use_jwt=False)
+        keyed = client.connect("local/echo", use_jwt=False, connection_key="key")
+        await keyed
+    assert {connection.state for connection in [*connections, unopened, keyed]} == {"closed"}
+    with pytest.raises(RuntimeError, match="the client is closed"):
+        client.connect("local/echo")
+    await client.aclose()
+
+
+async def test_a_client_closes_connections_of_other_loops_without_waiting_for_them(peer):
+    client = peer.client()
+    opened, closed = threading.Event(), threading.Event()
+
+    async def elsewhere():
+        connection = await client.connect("local/echo", use_jwt=False)
+        opened.set()
+        await connection.wait_closed()
+        closed.set()
+
+    thread = threading.Thread(target=asyncio.run, args=(elsewhere(),))
+    thread.start()
+    await asyncio.to_thread(opened.wait, 10)
+    await client.aclose()
+    await asyncio.to_thread(thread.join, 10)
+    assert closed.is_set()
+
+
+def test_a_blocking_client_closes_its_connections_with_itself(peer):
+    with peer.sync_client() as client:
+        connection = client.connect("local/echo", use_jwt=False)
+        connection.open()
+    assert connection.state == "closed"
+    with pytest.raises(RuntimeError, match="the client is closed"):
+        client.connect("local/echo")
+    client.close()
+
+
+@pytest.mark.parametrize("client", [RealtimeClient, SyncRealtimeClient])
+def test_a_client_keeps_no_connection_that_nobody_else_holds(client):
+    client = client("id:secret")
+    connection = weakref.ref(client.connect("local/echo"))
+    gc.collect()
+    assert connection() is None
+
+
+async def test_closing_waits_for_asynchronous_callbacks(peer):
+    done, begun = [], asyncio.Event()
+
+    async def on_result(result):
+        begun.set()
+        await asyncio.sleep(0.001)
+        done.append(result["n"])
+
+    async with peer.connect(on_result=on_result) as connection:
+        await connection.send({"count": 20})
+        await begun.wait()
+        await until(lambda: connection.stats()["received"] == 20, "all came")
+    assert done == list(range(20))
+
+
+async def test_a_callback_that_does_not_end_is_cancelled_and_that_is_logged(peer, caplog):
+    begun, ended = asyncio.Event(), []
+
+    async def on_result(result):
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.append(result["n"])
+            raise
+
+    connection = await peer.connect(on_result=on_result, close_timeout=0.1)
+    await connection.send({"count": 3})
+    await begun.wait()
+    await until(lambda: connection.stats()["received"] == 3, "all came")
+    with caplog.at_level(logging.WARNING, logger="fal_realtime"):
+        await connection.aclose()
+    assert ended == [0]
+    assert "callbacks were cancelled" in caplog.text
+    assert "2 results were not delivered" in caplog.text
+
+
+async def test_a_callback_may_close_its_own_connection(peer):
+    closed = asyncio.Event()
+
+    async def on_result(_):
+        await connection.aclose()
+        closed.set()
+
+    connection = await peer.connect(on_result=on_result)
+    await connection.send({"n": 1})
+    await asyncio.wait_for(closed.wait(), 10)
+
+
+def close_twice(connection):
+    connection.close()
+    connection.close()
+
+
+def close_late(connection):
+    until_sync(lambda: connection.state == "closed", "the connection is over")
+    connection.close()
+
+
+@pytest.mark.parametrize("close", [close_twice, close_late])
+def test_a_blocking_connection_that_was_closed_keeps_no_callback(peer, close):
+    class Callback:
+        def __call__(self, value):
+            pass
+
+    callbacks = []
+    for _ in range(5):
+        callback = Callback()
+        callbacks.append(weakref.ref(callback))
+        connection = peer.connect_sync(on_result=callback, reconnect=None)
+        connection.open()
+        if close is close_late:
+            peer.abort()
+        close(connection)
+        del connection, callback
+    until_sync(lambda: gc.collect() is not None and not any(callback() for callback in callbacks), "all are collected")

@@ -101,13 +101,13 @@ pub struct Trial {
     stage: Stage,
     last: Option<Sample>,
     pause: Duration,
-    next_trial: Option<Instant>,
+    not_before: Option<Instant>,
 }
 
 impl Default for Trial {
     fn default() -> Self {
         let stage = Stage::One { windows: 0, sum: Sum::default() };
-        Self { stage, last: None, pause: FIRST_PAUSE, next_trial: None }
+        Self { stage, last: None, pause: FIRST_PAUSE, not_before: None }
     }
 }
 
@@ -128,7 +128,7 @@ impl Trial {
         match &mut self.stage {
             Stage::One { windows, sum } => {
                 let is_busy = window.loop_share > BUSY && (window.reads > READS || window.bytes > BYTES);
-                if !is_busy || self.next_trial.is_some_and(|at| sample.at < at) {
+                if !is_busy || self.not_before.is_some_and(|at| sample.at < at) {
                     self.one();
                     return Advice::Unchanged;
                 }
@@ -158,7 +158,7 @@ impl Trial {
                     self.stage = Stage::Both { windows: 0 };
                     return Advice::Unchanged;
                 }
-                self.next_trial = Some(sample.at + self.pause);
+                self.not_before = Some(sample.at + self.pause);
                 self.pause = (self.pause * 2).min(LONGEST_PAUSE);
                 self.one()
             }
@@ -229,7 +229,7 @@ mod tests {
 
         /// The last advice of a whole trial.
         fn tried(&mut self, loop_share: f64, bytes: u64) -> Advice {
-            (0..SKIPPED + WINDOWS).map(|_| self.window(loop_share, 0.5, bytes)).last().expect("windows")
+            (1..=SKIPPED + WINDOWS).map(|_| self.window(loop_share, 0.5, bytes)).last().expect("windows")
         }
     }
 

@@ -206,7 +206,7 @@ impl Actor {
                 Heard::CloseAsked => return Input::Close,
                 Heard::Pending => {
                     self.with_link(Link::close);
-                    self.driving.write_once(&self.connection);
+                    Driving::write_once(&self.connection);
                     break Loss::Close { code: 1000, reason: String::new() };
                 }
                 Heard::Event(Event::Accepted) => {}

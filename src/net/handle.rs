@@ -14,8 +14,9 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     actor,
+    driven::Side,
     link::Work,
-    poller::{Poller, Side},
+    poller::Poller,
     runtime::{self, Io},
     settings::Settings,
     wakes::{self, Notify},

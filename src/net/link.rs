@@ -19,9 +19,9 @@ use std::{
 use bytes::Bytes;
 
 use super::{
+    driven::Side,
     handle::shared::Shared,
     intake::{Intake, Verdict},
-    poller::Side,
     socket::Socket,
     writer::{Leftover, Progress, Writer, Written},
 };
@@ -238,6 +238,11 @@ impl Link {
             if turn.event.is_some() || !self.round(shared, work, side, &mut reads, &mut turn) {
                 break;
             }
+        }
+        if self.written.messages > 0 && turn.event.is_none() {
+            // The last round has written: that is accounted for at once, and may have made room for more.
+            turn.for_io_thread |= self.exchange(shared, side).for_io_thread;
+            turn.more_to_write |= self.writer.has_work();
         }
         turn.event = turn.event.or_else(|| self.take_verdict());
         turn.read_bytes = std::mem::take(&mut self.read_bytes);

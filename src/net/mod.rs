@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod counters;
+pub mod driven;
 pub mod gate;
 pub mod handle;
 mod head;
@@ -10,6 +11,10 @@ mod intake;
 mod link;
 mod mask_keys;
 pub mod mint;
+#[cfg(all(target_os = "linux", not(fal_realtime_no_poller)))]
+pub mod poller;
+#[cfg(not(all(target_os = "linux", not(fal_realtime_no_poller))))]
+#[path = "no_poller.rs"]
 pub mod poller;
 pub mod proxy;
 mod redact;

@@ -26,7 +26,7 @@ use self::{
     links::Links,
     load::Load,
 };
-use super::{counters, runtime::Io, schedule};
+use super::{counters, driven::Driven, runtime::Io, schedule};
 use crate::error::Result;
 use parking_lot::Mutex;
 
@@ -37,40 +37,6 @@ mod registration;
 mod watch;
 
 pub(super) use registration::Registration;
-
-/// Which side does something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// A thread of the caller's: the loop's, one that sends, or one that waits in a blocking call.
-    Caller,
-    /// The I/O thread, which may take its time.
-    IoThread,
-}
-
-/// A connection's link, as whoever polls sees it.
-pub trait Driven: Send + Sync {
-    /// Its socket is readable: reads, and writes what follows from that.
-    fn on_readable(&self, side: Side);
-    /// Its socket is writable again.
-    fn on_writable(&self);
-    /// Its output is to be written by the I/O thread.
-    fn on_unwritten(&self);
-    /// It will probably read much, which is better done without the GIL.
-    fn reads_much(&self) -> bool;
-    /// Something that a caller has kept back, output that waits for more or its socket, may be nobody's by now: sees to it.
-    fn on_held(&self) -> Held;
-}
-
-/// What a caller keeps back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Held {
-    /// Nothing.
-    No,
-    /// Output that waits for more.
-    Corked,
-    /// The socket, which a blocking caller has waited for lately.
-    Lent,
-}
 
 /// Who reads the sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,7 +98,7 @@ impl Poller {
     /// For a loop that watches [`Poller::descriptor`]. `signal` is the descriptor by which it is called for other reasons.
     ///
     /// `None` where the I/O thread is to read for all loops.
-    pub fn for_loop(signal: BorrowedFd<'_>) -> io::Result<Option<Arc<Self>>> {
+    pub fn for_loop(signal: impl AsFd) -> io::Result<Option<Arc<Self>>> {
         if !schedule::allows_loops() {
             return Ok(None);
         }
@@ -326,3 +292,6 @@ impl AsRawFd for Poller {
         self.io_side.as_raw_fd()
     }
 }
+
+#[cfg(test)]
+mod tests;

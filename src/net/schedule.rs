@@ -1,13 +1,11 @@
 //! Who reads for event loops: as is best, or, for tests and as a way out, as the environment says.
 
-use std::{sync::OnceLock, time::Duration};
+use std::sync::OnceLock;
 
 use crate::error::{Error, ErrorKind, Result};
 
 /// `auto` (the default), `io-thread` or `alternate`.
 const VARIABLE: &str = "FAL_REALTIME_DRIVER";
-/// How often `alternate` changes who reads.
-const FORCED_CHANGE: Duration = Duration::from_micros(1500);
 
 /// Who reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +47,8 @@ pub(super) fn allows_loops() -> bool {
     !matches!(schedule(), Ok(Schedule::IoThread))
 }
 
-/// How often the driver is changed without reason.
-pub(super) fn forced_change() -> Option<Duration> {
-    matches!(schedule(), Ok(Schedule::Alternate)).then_some(FORCED_CHANGE)
+/// Who reads is to change without reason.
+#[cfg_attr(any(not(target_os = "linux"), fal_realtime_no_poller), allow(dead_code))] // nobody else reads there
+pub(super) fn alternates() -> bool {
+    matches!(schedule(), Ok(Schedule::Alternate))
 }

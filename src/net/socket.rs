@@ -191,3 +191,6 @@ impl Write for Socket {
         self.tls.as_mut().map_or(Ok(()), |tls| tls.flush(&self.tcp))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -123,6 +123,15 @@ impl Writer {
         is_free.then_some((&mut self.pulled, LARGE))
     }
 
+    /// There is something to be written.
+    pub(super) fn has_work(&self) -> bool {
+        self.at < self.staging.len()
+            || self.large.is_some()
+            || self.pong.is_some()
+            || self.closing
+            || self.unflushed
+    }
+
     /// The size of the message that is on its way piece by piece.
     pub(super) fn large_bytes(&self) -> Option<usize> {
         self.large.as_ref().map(Large::len)

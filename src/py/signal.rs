@@ -58,7 +58,10 @@ mod linux {
 mod portable {
     use std::{
         io::{Read, Write},
-        os::{fd::AsRawFd, unix::net::UnixStream},
+        os::{
+            fd::{AsFd, AsRawFd, BorrowedFd},
+            unix::net::UnixStream,
+        },
     };
 
     use super::io;
@@ -78,6 +81,10 @@ mod portable {
 
         pub(crate) fn descriptor(&self) -> io::Result<i32> {
             Ok(self.reader.as_raw_fd())
+        }
+
+        pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+            self.reader.as_fd()
         }
 
         pub(crate) fn set(&self) {

@@ -17,7 +17,8 @@ use pyo3::{intern, prelude::*, sync::PyOnceLock};
 
 use super::{connection::Connection, lent, signal::Signal};
 use crate::net::{
-    poller::{Poller, Side},
+    driven::Side,
+    poller::Poller,
     wakes::{self, Notify},
 };
 
@@ -166,7 +167,7 @@ impl Dispatcher {
 
     fn watched<'py>(py: Python<'py>, event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
         let signal = Signal::new()?;
-        let poller = Poller::for_loop(signal.as_fd())?;
+        let poller = poller_for(&signal)?;
         let descriptor = match poller.as_ref().and_then(|poller| poller.descriptor()) {
             Some(descriptor) => descriptor,
             None => signal.descriptor()?,
@@ -209,6 +210,18 @@ impl Drop for Dispatcher {
             self.queue.ring();
         }
     }
+}
+
+/// The poller for a loop that is called by `signal`, if there can be one.
+#[cfg(all(target_os = "linux", not(fal_realtime_no_poller)))]
+fn poller_for(signal: &Signal) -> std::io::Result<Option<Arc<Poller>>> {
+    Poller::for_loop(signal.as_fd())
+}
+
+#[cfg(not(all(target_os = "linux", not(fal_realtime_no_poller))))]
+#[allow(clippy::unnecessary_wraps)] // elsewhere there is one, which may fail
+fn poller_for(_signal: &Signal) -> std::io::Result<Option<Arc<Poller>>> {
+    Ok(None)
 }
 
 /// Reads what the sockets of the loop have.

@@ -47,7 +47,7 @@ impl Driving {
     }
 
     /// Lets the link have one turn.
-    pub(super) fn write_once(&self, connection: &Connection) {
+    pub(super) fn write_once(connection: &Connection) {
         if let Some(open) = &mut *connection.link.lock() {
             open.turn_of_actor(connection, Work::WRITE);
         }

@@ -7,14 +7,14 @@ use std::{
     net::TcpStream,
     os::fd::BorrowedFd,
     sync::{Arc, atomic::Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::{Connection, OpenLink};
 use crate::net::{
-    poller::{Driven, Side},
+    driven::{Driven, Side},
     spin,
 };
 
@@ -41,7 +41,7 @@ impl Connection {
                 break;
             }
             let spins = spin_until.is_some_and(|until| now < until);
-            let patience = if spins { Default::default() } else { until - now };
+            let patience = if spins { Duration::ZERO } else { until - now };
             let timeout = Timespec {
                 tv_sec: patience.as_secs() as i64,
                 tv_nsec: i64::from(patience.subsec_nanos()) as _,

@@ -19,8 +19,9 @@ use super::{Connection, Kick, run_kick};
 use crate::{
     core::session::Loss,
     net::{
+        driven::{Driven, Held, Side},
         link::{Event, Link, Turn, Work},
-        poller::{Driven, Held, Poller, Registration, Side},
+        poller::{Poller, Registration},
         socket::Tcp,
     },
 };

@@ -6,9 +6,9 @@ use super::{Ending, Link};
 use crate::{
     error::{Error, ErrorKind},
     net::{
+        driven::Side,
         handle::shared::{Inner, Interest, Shared, tell},
         intake::Verdict,
-        poller::Side,
         writer::Writer,
     },
 };

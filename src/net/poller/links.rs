@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Driven;
+use crate::net::driven::Driven;
 
 /// The links of a poller by their keys, and which of them are watched for being readable.
 #[derive(Default)]

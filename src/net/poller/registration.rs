@@ -6,7 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use super::{Driven, Poller, epoll::When};
+use super::{Poller, epoll::When};
+use crate::net::driven::Driven;
 
 /// A link's place in a poller. Its owner holds the link's lock whenever it changes it, and says at the end that it ends:
 /// dropping it does nothing, since in a forked child the poller is the parent's.

@@ -14,17 +14,23 @@ use tokio::{
     time::Sleep,
 };
 
-use super::{Driver, Held, LINKS_A_TURN, Poller, SOCKETS, Side, When};
+use super::{Driver, LINKS_A_TURN, Poller, SOCKETS, When};
 use crate::{
     core::{
         trial::{Advice, Trial},
         watchdog::{Verdict, Watchdog},
     },
-    net::{counters, schedule, spin, wakes},
+    net::{
+        counters,
+        driven::{Held, Side},
+        schedule, spin, wakes,
+    },
 };
 
 /// What waits for more output waits no longer than this, and twice that when the timer is unlucky.
 const HOLD_TIME: Duration = Duration::from_millis(2);
+/// How often who reads changes without reason, where that is asked for.
+const FORCED_CHANGE: Duration = Duration::from_micros(1500);
 /// Rounds before the other tasks of the thread have a turn.
 const ROUNDS: usize = 4;
 /// Links that are read in a row before there is a look at what callers have left to be written.
@@ -173,9 +179,10 @@ impl Watch<'_> {
                     self.poller.arm(&mut armed, When::Off);
                 }
                 drop(armed);
-                match schedule::forced_change() {
-                    Some(time) => self.dog.look_at(Instant::now() + time),
-                    None => self.dog.woken(Instant::now(), self.turns()),
+                if schedule::alternates() {
+                    self.dog.look_at(Instant::now() + FORCED_CHANGE);
+                } else {
+                    self.dog.woken(Instant::now(), self.turns());
                 }
             }
             Driver::IoThread | Driver::Both | Driver::IoThreadAlways => self.read(),
@@ -207,8 +214,8 @@ impl Watch<'_> {
     }
 
     fn look(&mut self, now: Instant) {
-        if let Some(time) = schedule::forced_change() {
-            return self.change_hands(now + time);
+        if schedule::alternates() {
+            return self.change_hands(now + FORCED_CHANGE);
         }
         counters::LOOKS.add();
         let turns = self.turns();
@@ -255,7 +262,7 @@ impl Watch<'_> {
     fn change_hands(&mut self, next: Instant) {
         if self.poller.driver() == Driver::Loop {
             counters::TAKEN_OVER.add();
-            let driver = if self.turns() % 2 == 0 { Driver::IoThread } else { Driver::Both };
+            let driver = if self.turns().is_multiple_of(2) { Driver::IoThread } else { Driver::Both };
             self.poller.hand_over(driver, When::Readable);
             self.read();
         } else {

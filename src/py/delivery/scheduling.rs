@@ -51,10 +51,12 @@ fn may_run_again(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
     }
     // Whoever makes it possible replaces these.
     let methods = |kind: &Bound<'_, PyAny>| -> PyResult<[Py<PyAny>; 2]> {
-        let method = |name| kind.getattr_opt(name).map(|found| found.map_or_else(|| py.None(), Bound::unbind));
+        let method =
+            |name| kind.getattr_opt(name).map(|found| found.map_or_else(|| py.None(), Bound::unbind));
         Ok([method(intern!(py, "run_forever"))?, method(intern!(py, "_run_once"))?])
     };
-    let original = ORIGINAL.get_or_try_init(py, || methods(&py.import("asyncio")?.getattr("BaseEventLoop")?))?;
+    let original =
+        ORIGINAL.get_or_try_init(py, || methods(&py.import("asyncio")?.getattr("BaseEventLoop")?))?;
     let found = methods(kind.as_any())?;
     Ok(original.iter().zip(&found).any(|(original, found)| !original.is(found)))
 }

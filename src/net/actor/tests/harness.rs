@@ -236,6 +236,17 @@ pub(super) fn numbered(number: u64, size: usize) -> Vec<u8> {
     payload
 }
 
+/// Sends, once there is room, as a thread of the caller's does.
+pub(super) fn send_from_thread(connection: &Arc<Connection>, payload: &[u8]) {
+    let mut offered = message(payload, None);
+    let until = Instant::now() + PATIENCE;
+    while let Offered::Full(back) = connection.offer(offered, Lane::Direct).unwrap() {
+        assert!(Instant::now() < until, "there was no room");
+        offered = back;
+        std::thread::yield_now();
+    }
+}
+
 pub(super) fn number(payload: &[u8]) -> u64 {
     u64::from_be_bytes(payload[..8].try_into().unwrap())
 }

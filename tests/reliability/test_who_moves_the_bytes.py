@@ -1,4 +1,4 @@
-"""A message that is alone is written by the thread that sends it: the sleeping network thread is not roused for it."""
+"""Whoever waits moves the bytes: the sleeping network thread is roused neither for what is sent nor for what comes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from checks import KEY, LIMIT, accounted, connect, once_and_in_order, until
 from echo import EchoServer
 from faultproxy import FaultProxy
 
-from fal_realtime import SyncRealtimeClient
+from fal_realtime import SyncRealtimeClient, _core
 from fal_realtime.testing import LocalServer
 
 TASKS = Path("/proc/self/task")
@@ -68,6 +68,23 @@ async def test_messages_one_by_one_do_not_rouse_the_network_thread(
         assert accounted(connection)["written"] == MESSAGES + 2
     assert [message["silent"] for message in echo.received[1:-1]] == list(range(MESSAGES))
     figure(f"roused {roused} times for {MESSAGES} messages")
+    assert roused < MESSAGES / 4
+
+
+@linux
+async def test_nor_do_round_trips_of_many_connections(
+    server: tuple[EchoServer, dict[str, Any]], figure: Any
+) -> None:
+    echo, options = server
+    async with AsyncExitStack() as stack:
+        connections = [await stack.enter_async_context(connect(echo.url, **options)) for _ in range(10)]
+        await asyncio.gather(*(connection.request({}) for connection in connections))
+        before = _core._io_counters()["io_wakes"]
+        for _ in range(MESSAGES // 10):
+            await asyncio.sleep(BETWEEN)
+            await asyncio.gather(*(connection.request({}) for connection in connections))
+        roused = _core._io_counters()["io_wakes"] - before
+    figure(f"roused {roused} times for {MESSAGES} round trips")
     assert roused < MESSAGES / 4
 
 

@@ -1,0 +1,99 @@
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use rustls_pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::TlsConnector;
+
+use super::*;
+use crate::net::{
+    testing::Authority,
+    tls::{Trust, client_config},
+};
+
+trait Server: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Server for T {}
+
+/// Both ends of a connection.
+async fn pair(tls: bool, polled: bool) -> (Socket, Box<dyn Server>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let connecting = TcpStream::connect(listener.local_addr().unwrap());
+    let (client, accepted) = tokio::join!(connecting, listener.accept());
+    let (client, server) = (client.unwrap(), accepted.unwrap().0);
+    if !tls {
+        return (Socket::new(Stream::Plain(client), polled).unwrap(), Box::new(server));
+    }
+    let acceptor = Authority::new().acceptor("localhost", |_| {});
+    let connector = TlsConnector::from(client_config(&Trust::Insecure.into()).unwrap());
+    let name = ServerName::try_from("localhost").unwrap();
+    let (client, server) = tokio::join!(connector.connect(name, client), acceptor.accept(server));
+    (Socket::new(Stream::Tls(Box::new(client.unwrap())), polled).unwrap(), Box::new(server.unwrap()))
+}
+
+/// Reads until the end, at most `piece` bytes at a time; after each turn nothing is left that nobody would be called for.
+async fn read_all(socket: &mut Socket, piece: usize) -> Vec<u8> {
+    let (mut arrived, mut room) = (Vec::new(), Vec::with_capacity(piece));
+    loop {
+        room.clear();
+        match socket.read_into(&mut (&mut room).limit(piece)) {
+            Ok(0) => return arrived,
+            Ok(_) => arrived.extend_from_slice(&room),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                assert!(!socket.has_unread());
+                tokio::time::sleep(Duration::from_micros(100)).await;
+                socket.may_be_readable();
+            }
+            // The server is gone without a farewell of TLS.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return arrived,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn whatever_was_sent_comes_once_and_in_order_until_the_end() {
+    let sent: Vec<u8> = (0..300_000_u32).map(|number| (number % 251) as u8).collect();
+    for (tls, polled) in [(false, true), (false, false), (true, true), (true, false)] {
+        for piece in [5, 4096, 3 * TLS_READ_BYTES] {
+            let (mut socket, mut server) = pair(tls, polled).await;
+            let writing = async {
+                server.write_all(&sent).await.unwrap();
+                server.shutdown().await.unwrap();
+            };
+            let ((), arrived) = tokio::join!(writing, read_all(&mut socket, piece));
+            assert!(arrived == sent, "TLS {tls}, polled {polled}, in pieces of {piece}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_short_read_says_that_there_is_nothing_more_until_the_socket_may_be_readable_again() {
+    let (mut socket, mut server) = pair(false, true).await;
+    let mut room = Vec::with_capacity(64);
+    for byte in [1, 2] {
+        server.write_all(&[byte]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        socket.may_be_readable();
+        assert_eq!(socket.read_into(&mut (&mut room).limit(16)).unwrap(), 1);
+        assert_eq!(socket.read_into(&mut (&mut room).limit(16)).unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+    assert_eq!(room, [1, 2]);
+}
+
+#[tokio::test]
+async fn sockets_that_wait_share_one_buffer_for_tls() {
+    let mut ends = Vec::new();
+    for _ in 0..3 {
+        let (mut socket, server) = pair(true, true).await;
+        let mut room = Vec::with_capacity(16);
+        let read = socket.read_into(&mut (&mut room).limit(16));
+        assert_eq!(read.unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert_eq!(socket.tls.as_ref().unwrap().records.capacity(), 0);
+        ends.push((socket, server));
+    }
+    assert_eq!(RECORDS.with_borrow(Vec::capacity), TLS_READ_BYTES);
+}

@@ -1,6 +1,7 @@
 //! The protocol on tokio: sockets, TLS, proxies, the token request, one task a connection. Knows no Python.
 
 pub mod actor;
+pub mod blocking;
 pub mod gate;
 pub mod handle;
 mod head;
@@ -8,6 +9,7 @@ pub mod http;
 mod intake;
 mod link;
 mod loan;
+mod lookup;
 mod mask_keys;
 pub mod mint;
 pub mod proxy;

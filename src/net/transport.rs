@@ -25,7 +25,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use crate::error::{Error, ErrorKind, Result};
 
 pub use self::read_ahead::ReadAhead;
-use super::{proxy::ProxyConfig, tls, tunnel, upgrade};
+use super::{lookup, proxy::ProxyConfig, tls, tunnel, upgrade};
 
 mod read_ahead;
 
@@ -178,11 +178,9 @@ pub(crate) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
     let failure = |reason: &str| failed(format!("the host name {host} cannot be resolved: {reason}"));
-    match tokio::net::lookup_host((host, port)).await {
-        Ok(addresses) => {
-            let addresses: Vec<_> = addresses.collect();
-            if addresses.is_empty() { Err(failure("it has no address")) } else { Ok(addresses) }
-        }
+    match lookup::lookup(host, port).await {
+        Ok(addresses) if addresses.is_empty() => Err(failure("it has no address")),
+        Ok(addresses) => Ok(addresses),
         Err(error) => {
             let message = error.to_string();
             let failure = failure(&message).with_source(error);

@@ -11,7 +11,14 @@ import weakref
 import pytest
 from support_lifecycle import Peer, until, until_sync
 
-from fal_realtime import EncodeError, RealtimeClient, SyncRealtimeClient
+from fal_realtime import (
+    AuthenticationError,
+    ConnectionClosedError,
+    EncodeError,
+    RealtimeClient,
+    SyncRealtimeClient,
+)
+from fal_realtime.testing import LocalServer
 
 
 @pytest.fixture(scope="module")
@@ -170,3 +177,37 @@ def test_a_blocking_connection_that_was_closed_keeps_no_callback(peer, close):
         close(connection)
         del connection, callback
     until_sync(lambda: gc.collect() is not None and not any(callback() for callback in callbacks), "all are collected")
+
+
+async def test_drain_tells_once_how_many_inputs_were_not_written_and_why():
+    connection = RealtimeClient("id:secret", base_url="ws://127.0.0.1:1", trust_env=False).connect(
+        "local/echo", use_jwt=False, open_timeout=0.2
+    )
+    for n in range(3):
+        await connection.send({"n": n})
+    await connection.wait_closed()
+    with pytest.raises(ConnectionClosedError, match=r"3 inputs were not written: .*Connection refused"):
+        await connection.drain()
+    await connection.drain()
+
+
+def test_drain_of_a_blocking_connection_tells_it_too():
+    client = SyncRealtimeClient("id:secret", base_url="ws://127.0.0.1:1", trust_env=False)
+    connection = client.connect("local/echo", use_jwt=False, open_timeout=0.2)
+    connection.send({"n": 0})
+    until_sync(lambda: connection.state == "closed", "the connection is over")
+    with pytest.raises(ConnectionClosedError, match=r"1 input was not written: .*Connection refused"):
+        connection.drain(10)
+    connection.drain(10)
+
+
+async def test_after_a_refusal_everything_raises_the_real_error():
+    with LocalServer() as server:
+        connection = server.client(credentials="wrong:key").connect("local/echo")
+        with pytest.raises(AuthenticationError):
+            await connection
+        for use in (connection.recv, connection.open, lambda: connection.send({}), lambda: connection.request({})):
+            with pytest.raises(AuthenticationError):
+                await use()
+        with pytest.raises(AuthenticationError):
+            connection.send_nowait({})

@@ -34,9 +34,9 @@ pub(super) enum Kind {
     Open {
         openings_before: Option<u64>,
     },
-    /// With the number of messages that had failed when the waiting began.
+    /// With the number of failures that others had been told when the waiting began.
     Drain {
-        failed_before: Option<u64>,
+        told_before: Option<u64>,
     },
     Closed,
     /// What went wrong at the call. It is raised where the call is awaited, as by any coroutine.

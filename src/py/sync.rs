@@ -181,9 +181,9 @@ impl SyncConnection {
         let net = &self.shared.half.net;
         raised(py, net.check_process())?;
         let deadline = Deadline::after(py, timeout)?;
-        let failed_before = net.failed();
+        let told_before = net.told_failures();
         let drained = self.shared.wait(py, Interest::DRAINED, &deadline, |_| {
-            net.drained(failed_before).map(|outcome| raised(py, outcome)).transpose()
+            net.drained(told_before).map(|outcome| raised(py, outcome)).transpose()
         })?;
         drained.ok_or_else(|| too_late(py, "not everything was written", timeout))
     }

@@ -160,8 +160,8 @@ impl Operation {
                     _ => Ok(Looked::Wait(Place::Openers)),
                 }
             }
-            Kind::Drain { failed_before } => {
-                match net.drained(*failed_before.get_or_insert_with(|| net.failed())) {
+            Kind::Drain { told_before } => {
+                match net.drained(*told_before.get_or_insert_with(|| net.told_failures())) {
                     None => Ok(Looked::Wait(Place::Drainers)),
                     Some(outcome) => raised(py, outcome).map(|()| Looked::Found(py.None())),
                 }

@@ -16,6 +16,7 @@ from fal_realtime import (
     ConnectionClosedError,
     EncodeError,
     RealtimeClient,
+    RequestTimeoutError,
     SyncRealtimeClient,
 )
 from fal_realtime.testing import LocalServer
@@ -211,3 +212,35 @@ async def test_after_a_refusal_everything_raises_the_real_error():
                 await use()
         with pytest.raises(AuthenticationError):
             connection.send_nowait({})
+
+
+def forgetful(server):
+    """An app that does not copy the request_id."""
+
+    @server.app("me/forgetful")
+    def forgetful(inputs: dict) -> dict:
+        return {"n": inputs["n"]}
+
+
+async def test_a_request_whose_app_forgets_its_id_says_so_when_it_times_out():
+    with LocalServer() as server:
+        forgetful(server)
+        async with server.client().connect("me/forgetful") as connection:
+            request = asyncio.ensure_future(connection.request({"n": 1}, timeout=1))
+            await until(lambda: connection.stats()["received"] == 1, "the answer came")
+            with pytest.raises(RequestTimeoutError, match="1 result without a request_id came meanwhile"):
+                await request
+            assert await connection.recv() == {"n": 1}
+            with pytest.raises(RequestTimeoutError) as raised:
+                await connection.request({"n": 1}, timeout=0)
+            assert "without a request_id" not in str(raised.value)
+
+
+def test_a_blocking_request_says_so_too():
+    with LocalServer() as server:
+        forgetful(server)
+        with (
+            server.sync_client().connect("me/forgetful") as connection,
+            pytest.raises(RequestTimeoutError, match="the app must copy the request_id"),
+        ):
+            connection.request({"n": 1}, timeout=1)

@@ -164,6 +164,11 @@ impl Connection {
         added
     }
 
+    /// Results that came without a `request_id`: how many more while a request waits tells why it has no answer.
+    pub fn unmarked(&self) -> u64 {
+        self.inner.lock().inbox.unmarked()
+    }
+
     /// Whether it is settled that a request has no answer, though its message may still wait for room.
     pub fn has_failed(&self, key: RequestKey) -> bool {
         self.inner.lock().inbox.requests.has_failed(key)

@@ -56,6 +56,8 @@ pub(super) struct Request {
     /// Since it is pending.
     key: Option<RequestKey>,
     timeout: Option<f64>,
+    /// Results that had come without a `request_id` when it began.
+    unmarked_before: u64,
     /// The answer, in an asynchronous decoder.
     decoding: Option<Decoding>,
 }
@@ -95,6 +97,7 @@ impl Kind {
             id,
             key: None,
             timeout,
+            unmarked_before: 0,
             decoding: None,
         })))
     }

@@ -115,6 +115,7 @@ impl SyncConnection {
         raised(py, half.net.check_process())?;
         let deadline = Deadline::after(py, timeout)?;
         let (mut message, id) = half.encode_request(py, input)?;
+        let unmarked_before = half.net.unmarked();
         let key = raised(py, half.net.add_request(&id))?;
         message.request = Some(key);
         let mut message = Some(message);
@@ -126,7 +127,10 @@ impl SyncConnection {
         // After an answer this does nothing.
         half.net.forget_request(key);
         match answered? {
-            None => Err(to_py(py, &request_timeout(timeout.unwrap_or_default()))),
+            None => {
+                let unmarked = half.net.unmarked().saturating_sub(unmarked_before);
+                Err(to_py(py, &request_timeout(timeout.unwrap_or_default(), unmarked)))
+            }
             Some(Err(error)) => Err(to_py(py, &error)),
             Some(Ok(item)) => match &item.what {
                 Item::Result(received) => self.shared.decode(py, received),

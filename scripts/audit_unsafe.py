@@ -17,6 +17,9 @@ HEADER = """# Every `unsafe`, and why it is sound
 
 Written by `scripts/audit_unsafe.py --write`; `scripts/audit` fails when it is out of date, or when a use has no
 proof beside it in the source. Clippy refuses a block without one, too (`undocumented_unsafe_blocks`).
+
+Where a proof says that the GIL is held, it holds because the module asks for it (`gil_used = true`); why it does that
+is [a decision](decisions/0003-free-threaded.md).
 """
 UNSAFE = re.compile(r"\bunsafe\b(?!_)")
 FUNCTION = re.compile(r"\bfn\s+(\w+)")

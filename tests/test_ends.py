@@ -11,7 +11,15 @@ import weakref
 import pytest
 from support_lifecycle import Peer, until, until_sync
 
-from fal_realtime import EncodeError, RealtimeClient, SyncRealtimeClient
+from fal_realtime import (
+    AuthenticationError,
+    ConnectionClosedError,
+    EncodeError,
+    RealtimeClient,
+    RequestTimeoutError,
+    SyncRealtimeClient,
+)
+from fal_realtime.testing import LocalServer
 
 
 @pytest.fixture(scope="module")
@@ -170,3 +178,69 @@ def test_a_blocking_connection_that_was_closed_keeps_no_callback(peer, close):
         close(connection)
         del connection, callback
     until_sync(lambda: gc.collect() is not None and not any(callback() for callback in callbacks), "all are collected")
+
+
+async def test_drain_tells_once_how_many_inputs_were_not_written_and_why():
+    connection = RealtimeClient("id:secret", base_url="ws://127.0.0.1:1", trust_env=False).connect(
+        "local/echo", use_jwt=False, open_timeout=0.2
+    )
+    for n in range(3):
+        await connection.send({"n": n})
+    await connection.wait_closed()
+    with pytest.raises(ConnectionClosedError, match=r"3 inputs were not written: .*Connection refused"):
+        await connection.drain()
+    await connection.drain()
+
+
+def test_drain_of_a_blocking_connection_tells_it_too():
+    client = SyncRealtimeClient("id:secret", base_url="ws://127.0.0.1:1", trust_env=False)
+    connection = client.connect("local/echo", use_jwt=False, open_timeout=0.2)
+    connection.send({"n": 0})
+    until_sync(lambda: connection.state == "closed", "the connection is over")
+    with pytest.raises(ConnectionClosedError, match=r"1 input was not written: .*Connection refused"):
+        connection.drain(10)
+    connection.drain(10)
+
+
+async def test_after_a_refusal_everything_raises_the_real_error():
+    with LocalServer() as server:
+        connection = server.client(credentials="wrong:key").connect("local/echo")
+        with pytest.raises(AuthenticationError):
+            await connection
+        for use in (connection.recv, connection.open, lambda: connection.send({}), lambda: connection.request({})):
+            with pytest.raises(AuthenticationError):
+                await use()
+        with pytest.raises(AuthenticationError):
+            connection.send_nowait({})
+
+
+def forgetful(server):
+    """An app that does not copy the request_id."""
+
+    @server.app("me/forgetful")
+    def forgetful(inputs: dict) -> dict:
+        return {"n": inputs["n"]}
+
+
+async def test_a_request_whose_app_forgets_its_id_says_so_when_it_times_out():
+    with LocalServer() as server:
+        forgetful(server)
+        async with server.client().connect("me/forgetful") as connection:
+            request = asyncio.ensure_future(connection.request({"n": 1}, timeout=1))
+            await until(lambda: connection.stats()["received"] == 1, "the answer came")
+            with pytest.raises(RequestTimeoutError, match="1 result without a request_id came meanwhile"):
+                await request
+            assert await connection.recv() == {"n": 1}
+            with pytest.raises(RequestTimeoutError) as raised:
+                await connection.request({"n": 1}, timeout=0)
+            assert "without a request_id" not in str(raised.value)
+
+
+def test_a_blocking_request_says_so_too():
+    with LocalServer() as server:
+        forgetful(server)
+        with (
+            server.sync_client().connect("me/forgetful") as connection,
+            pytest.raises(RequestTimeoutError, match="the app must copy the request_id"),
+        ):
+            connection.request({"n": 1}, timeout=1)

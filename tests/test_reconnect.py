@@ -189,7 +189,7 @@ async def test_after_max_attempts_the_connection_closes_with_the_last_error():
         assert connection.state == "closed"
         assert [error.status for error in errors] == [503]
         assert len(peer.sessions) == 4
-        with pytest.raises(ConnectionClosedError, match="503"):
+        with pytest.raises(HandshakeError, match="503"):
             connection.send_nowait({"number": 0})
 
 

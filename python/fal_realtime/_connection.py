@@ -65,7 +65,7 @@ class RealtimeConnection(_core.Connection):
             BufferFullError: The queue is full and there is no `max_buffering`.
             EncodeError: The input cannot be encoded.
             MessageTooLargeError: It is larger than `max_message_size`.
-            ConnectionClosedError: The connection is closed.
+            ConnectionClosedError: The connection is closed; or the error that closed it.
             ForkedProcessError: It belongs to the parent process.
             RuntimeError: It would open here, and no event loop runs.
         """
@@ -80,7 +80,7 @@ class RealtimeConnection(_core.Connection):
         Raises:
             EncodeError: The input cannot be encoded.
             MessageTooLargeError: It is larger than `max_message_size`.
-            ConnectionClosedError: The connection is closed.
+            ConnectionClosedError: The connection is closed; or the error that closed it.
             ForkedProcessError: It belongs to the parent process.
         """
 
@@ -120,15 +120,17 @@ class RealtimeConnection(_core.Connection):
             ApiError: The token request was answered with an error.
             HandshakeError: The WebSocket could not be opened.
             RequestTimeoutError: It took too long.
-            ConnectionClosedError: The connection is closed.
+            ConnectionClosedError: The connection is closed; or the error that closed it.
         """
 
     @native(_core.Connection)
     async def drain(self) -> None:
         """Wait until everything accepted so far is written: not until it is answered.
 
+        What failed since the last `drain` is told, with how many and why: nothing is taken for written that was not.
+
         Raises:
-            ConnectionClosedError: The connection was closed before that.
+            ConnectionClosedError: Some were not: the connection was closed, or lost in the middle of one.
         """
 
     @native(_core.Connection)

@@ -62,7 +62,7 @@ class SyncRealtimeConnection(_core.SyncConnection):
             BufferFullError: The queue is full and there is no `max_buffering`.
             EncodeError: The input cannot be encoded.
             MessageTooLargeError: It is larger than `max_message_size`.
-            ConnectionClosedError: The connection is closed.
+            ConnectionClosedError: The connection is closed; or the error that closed it.
             ForkedProcessError: It belongs to the parent process.
         """
 
@@ -76,7 +76,7 @@ class SyncRealtimeConnection(_core.SyncConnection):
             RequestTimeoutError: No room within `timeout` seconds.
             EncodeError: The input cannot be encoded.
             MessageTooLargeError: It is larger than `max_message_size`.
-            ConnectionClosedError: The connection is closed.
+            ConnectionClosedError: The connection is closed; or the error that closed it.
         """
 
     @native(_core.SyncConnection)
@@ -116,16 +116,18 @@ class SyncRealtimeConnection(_core.SyncConnection):
             ApiError: The token request was answered with an error.
             HandshakeError: The WebSocket could not be opened.
             RequestTimeoutError: It took too long.
-            ConnectionClosedError: The connection is closed.
+            ConnectionClosedError: The connection is closed; or the error that closed it.
         """
 
     @native(_core.SyncConnection)
     def drain(self, timeout: float | None = None) -> None:
         """Wait until everything accepted so far is written: not until it is answered.
 
+        What failed since the last `drain` is told, with how many and why: nothing is taken for written that was not.
+
         Raises:
             RequestTimeoutError: It took longer than `timeout` seconds.
-            ConnectionClosedError: The connection was closed before that.
+            ConnectionClosedError: Some were not: the connection was closed, or lost in the middle of one.
         """
 
     def set_callbacks(self, **callbacks: Callable[[Any], object] | None) -> None:

@@ -117,6 +117,8 @@ pub struct Inbox {
     dropped: u64,
     pending: u64,
     bytes: u64,
+    /// Results without a `request_id`, as far as that was looked at: while requests wait.
+    unmarked: u64,
 }
 
 impl Inbox {
@@ -139,7 +141,13 @@ impl Inbox {
             dropped: 0,
             pending: 0,
             bytes: 0,
+            unmarked: 0,
         }
+    }
+
+    /// Results that came without a `request_id`. Without requests that wait nobody looks for one, and all count.
+    pub fn unmarked(&self) -> u64 {
+        self.unmarked
     }
 
     fn number(&mut self) -> u64 {
@@ -179,6 +187,7 @@ impl Inbox {
             self.requests.settle(key, Answer { number, outcome: Ok(received) });
             return Placed::Answered;
         }
+        self.unmarked += u64::from(request_id.is_none());
         self.push(Item::Result(received));
         Placed::Queued
     }
@@ -200,6 +209,7 @@ impl Inbox {
                 self.bytes += received.payload.len() as u64;
             }
         }
+        self.unmarked += results.len() as u64;
         self.received += results.len() as u64;
         self.pending += results.len() as u64;
         self.ring.push_all(results);

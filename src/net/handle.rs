@@ -28,7 +28,7 @@ use crate::{
         session::State,
         stats::Stats,
     },
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
 };
 
 #[cfg(unix)]
@@ -197,6 +197,11 @@ impl Connection {
         added
     }
 
+    /// Results that came without a `request_id`: how many more while a request waits tells why it has no answer.
+    pub fn unmarked(&self) -> u64 {
+        self.shared.lock().inbox.unmarked()
+    }
+
     /// Whether it is settled that a request has no answer, though its message may still wait for room.
     pub fn has_failed(&self, key: RequestKey) -> bool {
         self.shared.lock().inbox.requests.has_failed(key)
@@ -329,21 +334,40 @@ impl Connection {
         over.then(|| inner.failure.clone().unwrap_or_else(|| Error::closed(1000, "")))
     }
 
-    /// Whether everything is written, for a waiter who began when `failed_before` messages had failed: `None` while
-    /// something is pending, an error when the connection was closed before that.
-    pub fn drained(&self, failed_before: u64) -> Option<Result<()>> {
-        let inner = self.shared.lock();
+    /// Whether everything is written, for a waiter who began at `told_before`: `None` while something is pending, an
+    /// error when messages have failed that nobody who drained was told of before that.
+    pub fn drained(&self, told_before: u64) -> Option<Result<()>> {
+        let mut inner = self.shared.lock();
         if inner.outbox.pending() > 0 {
             return None;
         }
-        let over = matches!(inner.state, State::Closing | State::Closed);
-        let failed = over && inner.outbox.failed() > failed_before;
-        Some(if failed { Err(inner.closed_error()) } else { Ok(()) })
+        let failed = inner.outbox.failed();
+        if failed <= told_before {
+            return Some(Ok(()));
+        }
+        inner.told_failures = failed;
+        let (count, over) = (failed - told_before, inner.state == State::Closed);
+        let inputs = if count == 1 { "1 input was".to_owned() } else { format!("{count} inputs were") };
+        let (why, code, reason) = match &inner.failure {
+            Some(failure) => {
+                let (code, reason) = match &failure.kind {
+                    ErrorKind::Closed { code, reason } => (*code, reason.clone()),
+                    _ => (1006, failure.message.clone()),
+                };
+                (failure.message.clone(), code, reason)
+            }
+            None if over || inner.commands.close => {
+                ("the connection was closed".to_owned(), 1000, String::new())
+            }
+            None => ("the socket was lost while it was written".to_owned(), 1006, String::new()),
+        };
+        let message = format!("{inputs} not written: {why}");
+        Some(Err(Error::new(ErrorKind::Closed { code, reason }, message)))
     }
 
-    /// How many messages have failed.
-    pub fn failed(&self) -> u64 {
-        self.shared.lock().outbox.failed()
+    /// Where somebody who drains begins: what failed before that was told to another.
+    pub fn told_failures(&self) -> u64 {
+        self.shared.lock().told_failures
     }
 
     /// The counters, at one instant.

@@ -1,6 +1,7 @@
 //! The protocol on tokio: sockets, TLS, proxies, the token request, one task a connection. Knows no Python.
 
 pub mod actor;
+pub mod blocking;
 pub mod counters;
 pub mod driven;
 pub mod gate;
@@ -9,6 +10,7 @@ mod head;
 pub mod http;
 mod intake;
 mod link;
+mod lookup;
 mod mask_keys;
 pub mod mint;
 #[cfg(all(target_os = "linux", not(fal_realtime_no_poller)))]

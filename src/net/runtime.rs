@@ -180,6 +180,7 @@ fn start(index: usize) -> Result<IoThread> {
             ErrorKind::Handshake { status: None },
             format!("the I/O thread could not be started: {error}"),
         )
+        .transient()
     };
     let kicks = Arc::new(Kicks::default());
     let stop = Arc::new(Stop::default());

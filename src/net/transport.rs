@@ -24,7 +24,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::error::{Error, ErrorKind, Result};
 
-use super::{proxy::ProxyConfig, tls, tunnel, upgrade};
+use super::{lookup, proxy::ProxyConfig, tls, tunnel, upgrade};
 
 /// How long one address may stay silent before the next one is tried beside it (RFC 8305, section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -175,11 +175,9 @@ pub(crate) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
     let failure = |reason: &str| failed(format!("the host name {host} cannot be resolved: {reason}"));
-    match tokio::net::lookup_host((host, port)).await {
-        Ok(addresses) => {
-            let addresses: Vec<_> = addresses.collect();
-            if addresses.is_empty() { Err(failure("it has no address")) } else { Ok(addresses) }
-        }
+    match lookup::lookup(host, port).await {
+        Ok(addresses) if addresses.is_empty() => Err(failure("it has no address")),
+        Ok(addresses) => Ok(addresses),
         Err(error) => {
             let message = error.to_string();
             let failure = failure(&message).with_source(error);

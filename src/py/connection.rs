@@ -146,7 +146,7 @@ impl Connection {
     }
 
     fn drain<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
-        Operation::new(slf, Kind::Drain { failed_before: None })
+        Operation::new(slf, Kind::Drain { told_before: None })
     }
 
     fn wait_closed<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {

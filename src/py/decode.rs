@@ -39,6 +39,16 @@ pub(crate) fn decode_json(py: Python<'_>, text: &str) -> PyResult<Py<PyAny>> {
     finish(py, JsonDecoder::new(py, text).message())
 }
 
+/// A binary message as it is. Raises `MemoryError`.
+pub(super) fn bytes<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    objects::bytes(py, data).map_err(|failure| failure.into_error(py))
+}
+
+/// A text message as it is. Raises `MemoryError`, and `DecodeError` if it is not UTF-8.
+pub(super) fn text<'py>(py: Python<'py>, utf8: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    objects::wtf8(py, utf8).map_err(|failure| failure.into_error(py))
+}
+
 #[inline]
 fn finish(py: Python<'_>, outcome: Outcome<Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
     match outcome {

@@ -6,12 +6,7 @@ use std::sync::{
 };
 
 use parking_lot::Mutex;
-use pyo3::{
-    exceptions::PyRuntimeError,
-    intern,
-    prelude::*,
-    types::{PyBytes, PyDict, PyString},
-};
+use pyo3::{exceptions::PyRuntimeError, intern, prelude::*, types::PyDict};
 
 use super::{
     client::Client,
@@ -269,10 +264,10 @@ pub(super) fn describe(py: Python<'_>, error: &PyErr) -> String {
 
 /// Bytes for a binary message, a str for a text one.
 fn as_it_is<'py>(py: Python<'py>, received: &Received) -> PyResult<Bound<'py, PyAny>> {
-    Ok(match received.kind {
-        Kind::Binary => PyBytes::new(py, &received.payload).into_any(),
-        Kind::Text => PyString::new(py, text_of(received)?).into_any(),
-    })
+    match received.kind {
+        Kind::Binary => decode::bytes(py, &received.payload),
+        Kind::Text => decode::text(py, text_of(received)?.as_bytes()),
+    }
 }
 
 fn text_of(received: &Received) -> PyResult<&str> {

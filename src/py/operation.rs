@@ -34,9 +34,9 @@ pub(super) enum Kind {
     Open {
         openings_before: Option<u64>,
     },
-    /// With the number of messages that had failed when the waiting began.
+    /// With the number of failures that others had been told when the waiting began.
     Drain {
-        failed_before: Option<u64>,
+        told_before: Option<u64>,
     },
     Closed,
     /// What went wrong at the call. It is raised where the call is awaited, as by any coroutine.
@@ -56,6 +56,8 @@ pub(super) struct Request {
     /// Since it is pending.
     key: Option<RequestKey>,
     timeout: Option<f64>,
+    /// Results that had come without a `request_id` when it began.
+    unmarked_before: u64,
     /// The answer, in an asynchronous decoder.
     decoding: Option<Decoding>,
 }
@@ -95,6 +97,7 @@ impl Kind {
             id,
             key: None,
             timeout,
+            unmarked_before: 0,
             decoding: None,
         })))
     }

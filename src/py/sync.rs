@@ -115,6 +115,7 @@ impl SyncConnection {
         raised(py, half.net.check_process())?;
         let deadline = Deadline::after(py, timeout)?;
         let (mut message, id) = half.encode_request(py, input)?;
+        let unmarked_before = half.net.unmarked();
         let key = raised(py, half.net.add_request(&id))?;
         message.request = Some(key);
         let mut message = Some(message);
@@ -126,7 +127,10 @@ impl SyncConnection {
         // After an answer this does nothing.
         half.net.forget_request(key);
         match answered? {
-            None => Err(to_py(py, &request_timeout(timeout.unwrap_or_default()))),
+            None => {
+                let unmarked = half.net.unmarked().saturating_sub(unmarked_before);
+                Err(to_py(py, &request_timeout(timeout.unwrap_or_default(), unmarked)))
+            }
             Some(Err(error)) => Err(to_py(py, &error)),
             Some(Ok(item)) => match &item.what {
                 Item::Result(received) => self.shared.decode(py, received),
@@ -181,9 +185,9 @@ impl SyncConnection {
         let net = &self.shared.half.net;
         raised(py, net.check_process())?;
         let deadline = Deadline::after(py, timeout)?;
-        let failed_before = net.failed();
+        let told_before = net.told_failures();
         let drained = self.shared.wait(py, Interest::DRAINED, &deadline, |_| {
-            net.drained(failed_before).map(|outcome| raised(py, outcome)).transpose()
+            net.drained(told_before).map(|outcome| raised(py, outcome)).transpose()
         })?;
         drained.ok_or_else(|| too_late(py, "not everything was written", timeout))
     }

@@ -1,8 +1,8 @@
 //! A Python callable as a source of tokens: plain functions run in a thread of their own, coroutine functions on
 //! the connection's event loop, both in the contextvars of `connect`.
 //!
-//! The I/O thread itself never takes the GIL: starting and cancelling, which need it for a moment, are handed to a
-//! blocking thread. Of those there are few, so nothing waits in one: whoever has the token completes the call.
+//! The I/O thread itself never takes the GIL: starting and cancelling, which need it for a moment, are done by threads
+//! that live no longer than that: whoever has the token completes the call.
 
 use std::{
     future::Future,
@@ -16,15 +16,20 @@ use std::{
 
 use parking_lot::Mutex;
 use pyo3::{exceptions::PyTypeError, intern, prelude::*};
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
 use super::wake::weak_reference;
 use crate::{
     error::{Error, ErrorKind, Result},
-    net::token_store::TokenSource,
+    net::{blocking, token_store::TokenSource},
 };
 
 type Outcome = Result<String>;
+
+/// The name of the threads that start providers.
+const STARTER: &str = "fal-realtime-token";
+/// Providers that are being started at a time, which takes each as long as it waits for the GIL.
+static STARTS: Semaphore = Semaphore::const_new(16);
 
 /// A token provider of the caller's; one object for all connections of a client that have it.
 ///
@@ -72,10 +77,13 @@ impl TokenSource for PythonSource {
         // The source may be gone before the blocking thread runs, and cloning the reference here needs the GIL.
         let provider = Arc::clone(&self.provider);
         Box::pin(async move {
-            match tokio::task::spawn_blocking(move || start(&provider, &argument)).await {
+            let turn = STARTS.acquire().await;
+            let started = blocking::run(STARTER, move || start(&provider, &argument)).await;
+            drop(turn);
+            match started {
                 Ok(Ok(call)) => call.token().await,
                 Ok(Err(error)) => Err(error),
-                Err(_) => Err(abandoned()),
+                Err(error) => Err(no_thread(error)),
             }
         })
     }
@@ -102,12 +110,7 @@ fn start(provider: &Py<PyAny>, argument: &str) -> Result<Call> {
 /// A call of a provider under way. Dropped before there is a token, it is cancelled, if it runs on a loop.
 struct Call {
     told: oneshot::Receiver<Outcome>,
-    on_loop: Option<OnLoop>,
-}
-
-struct OnLoop {
-    call: Py<PyAny>,
-    runtime: Handle,
+    on_loop: Option<Py<PyAny>>,
 }
 
 impl Call {
@@ -120,13 +123,14 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let Some(OnLoop { call, runtime }) = self.on_loop.take() else { return };
-        runtime.spawn_blocking(move || {
+        let Some(call) = self.on_loop.take() else { return };
+        // Without a thread it goes on, and nobody wants what it gives.
+        let _ = blocking::start(STARTER, move || {
             super::attach(|py| {
                 if let Err(error) = call.call_method0(py, intern!(py, "cancel")) {
                     error.write_unraisable(py, Some(call.bind(py)));
                 }
-            })
+            });
         });
     }
 }
@@ -218,7 +222,7 @@ impl Provider {
         let event_loop = self.event_loop(py)?;
         let call = module.getattr("CallOnLoop")?.call1((&self.function, argument, event_loop, completer))?;
         call.call_method1("start", (&self.context,))?;
-        Ok(Call { told, on_loop: Some(OnLoop { call: call.unbind(), runtime: Handle::current() }) })
+        Ok(Call { told, on_loop: Some(call.unbind()) })
     }
 }
 
@@ -231,6 +235,11 @@ fn failed(error: &PyErr) -> Error {
     });
     let message = message.unwrap_or_else(|| "the token provider failed".to_owned());
     Error::new(ErrorKind::Authentication, message).transient()
+}
+
+fn no_thread(error: std::io::Error) -> Error {
+    let message = format!("the token provider could not be started: {error}");
+    Error::new(ErrorKind::Authentication, message).transient().with_source(error)
 }
 
 fn abandoned() -> Error {

@@ -11,6 +11,8 @@ use super::{
 
 pub(super) const NOT_UTF8: Violation = Violation::not_utf8("text is not UTF-8");
 
+const NO_MEMORY: Violation = Violation::too_big("there is not enough memory for the message");
+
 /// The most memory that a declared length alone is worth, in bytes. Past it, the buffer at most doubles: memory
 /// follows what has arrived. (A quarter of this made messages of 1 MB 1.5 times as dear, for two more moves.)
 const FIRST_RESERVE: usize = 1024 * 1024;
@@ -76,11 +78,16 @@ impl Partial {
     /// Makes room for `incoming` more bytes of `frame`. Grows to no more than is declared, and to no more than twice
     /// what is needed now: a declared length costs nothing until its bytes come.
     #[inline]
-    pub(super) fn reserve(&mut self, frame: &Frame, incoming: usize, max_message_size: usize) {
+    pub(super) fn reserve(
+        &mut self,
+        frame: &Frame,
+        incoming: usize,
+        max_message_size: usize,
+    ) -> Result<(), Violation> {
         let payload = &mut self.payload;
         let needed = payload.len() + incoming;
         if needed <= payload.capacity() {
-            return;
+            return Ok(());
         }
         let doubled = needed.saturating_mul(2);
         let mut target = doubled.max(FIRST_RESERVE).min(frame.end);
@@ -92,7 +99,11 @@ impl Partial {
             // Without memory, the reservation below is the one that fails.
             *payload = pool::take(target.max(needed)).unwrap_or_default();
         }
-        payload.reserve_exact(target.max(needed).saturating_sub(payload.len()));
+        // Where memory is scarce, no more than is needed now. Its size is the peer's choice: it must not end the process.
+        payload
+            .try_reserve_exact(target.max(needed).saturating_sub(payload.len()))
+            .or_else(|_| payload.try_reserve_exact(incoming))
+            .map_err(|_| NO_MEMORY)
     }
 }
 

@@ -101,7 +101,8 @@ impl FrameReader {
         if missing < DIRECT_MIN {
             return None;
         }
-        message.reserve(frame, DIRECT_MIN, self.limits.max_message_size);
+        // Without memory the reading of the next chunk will say so.
+        message.reserve(frame, DIRECT_MIN, self.limits.max_message_size).ok()?;
         let payload = &mut message.payload;
         let room = missing.min(payload.capacity() - payload.len());
         Some(payload.limit(room))
@@ -149,7 +150,7 @@ impl FrameReader {
             }
             let Some(message) = &mut self.message else { unreachable!("begin() starts a message") };
             let incoming = input.len().min(frame.end - message.payload.len());
-            message.reserve(&frame, incoming, self.limits.max_message_size);
+            message.reserve(&frame, incoming, self.limits.max_message_size)?;
             append(&mut message.payload, frame.end, input);
             message.check(&frame)?;
             if message.payload.len() < frame.end {

@@ -91,6 +91,8 @@ pub(in crate::net) struct Inner {
     /// Why the connection is over, when it was not the caller's wish.
     pub(in crate::net) failure: Option<Error>,
     pub(in crate::net) reconnects: u64,
+    /// Of the messages that failed, so many were told to somebody who drained.
+    pub(super) told_failures: u64,
     /// How often it has become active.
     pub(super) openings: u64,
     /// Results that had come when the session began.
@@ -132,6 +134,7 @@ impl Inner {
             state: State::Idle,
             failure: None,
             reconnects: 0,
+            told_failures: 0,
             openings: 0,
             received_before: 0,
             commands: Commands::default(),
@@ -235,13 +238,7 @@ impl Inner {
 
     /// Why nothing can be sent any more.
     pub(super) fn closed_error(&self) -> Error {
-        match &self.failure {
-            Some(failure) => match &failure.kind {
-                ErrorKind::Closed { .. } => failure.clone(),
-                _ => Error::closed(1006, failure.message.clone()),
-            },
-            None => Error::closed(1000, ""),
-        }
+        self.failure.clone().unwrap_or_else(|| Error::closed(1000, ""))
     }
 }
 

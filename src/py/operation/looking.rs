@@ -101,10 +101,11 @@ impl Operation {
                 Ok(if accepted { Looked::Found(py.None()) } else { Looked::Wait(Place::Senders) })
             }
             Kind::Request(request) => {
-                let Request { message, id, key, timeout, decoding } = &mut **request;
+                let Request { message, id, key, timeout, decoding, unmarked_before } = &mut **request;
                 if this.inner.lock().expired {
                     let seconds = timeout.unwrap_or_default();
-                    return Err(to_py(py, &request_timeout(seconds)));
+                    let unmarked = net.unmarked().saturating_sub(*unmarked_before);
+                    return Err(to_py(py, &request_timeout(seconds, unmarked)));
                 }
                 let has_failed = key.is_some_and(|key| net.has_failed(key));
                 if message.is_some() && !has_failed {
@@ -112,6 +113,7 @@ impl Operation {
                     if key.is_none() {
                         let fresh = raised(py, net.add_request(id))?;
                         *key = Some(fresh);
+                        *unmarked_before = net.unmarked();
                         if let Some(message) = message {
                             message.request = Some(fresh);
                         }
@@ -160,8 +162,8 @@ impl Operation {
                     _ => Ok(Looked::Wait(Place::Openers)),
                 }
             }
-            Kind::Drain { failed_before } => {
-                match net.drained(*failed_before.get_or_insert_with(|| net.failed())) {
+            Kind::Drain { told_before } => {
+                match net.drained(*told_before.get_or_insert_with(|| net.told_failures())) {
                     None => Ok(Looked::Wait(Place::Drainers)),
                     Some(outcome) => raised(py, outcome).map(|()| Looked::Found(py.None())),
                 }
@@ -271,6 +273,15 @@ pub(in crate::py) fn not_open_again(seconds: f64) -> Error {
     Error::new(ErrorKind::Timeout, message)
 }
 
-pub(in crate::py) fn request_timeout(seconds: f64) -> Error {
-    Error::new(ErrorKind::Timeout, format!("the request was not answered within {seconds} s"))
+/// The error of a request after `seconds`, in which so many results came that belong to no request.
+pub(in crate::py) fn request_timeout(seconds: f64, unmarked: u64) -> Error {
+    let hint = match unmarked {
+        0 => String::new(),
+        count => format!(
+            "; {count} {} without a request_id came meanwhile: the app must copy the request_id of its input into its \
+             result, or use send and recv",
+            if count == 1 { "result" } else { "results" }
+        ),
+    };
+    Error::new(ErrorKind::Timeout, format!("the request was not answered within {seconds} s{hint}"))
 }

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     core::{
+        endpoint::append_query,
         session::{Action, Input, Loss, Session, State, Traffic},
         token::Token,
     },
@@ -354,8 +355,10 @@ async fn pending(connection: &Connection) {
 async fn dial(connection: &Connection, token: Option<&Token>) -> Result<Opened> {
     let settings = &connection.settings;
     let url = match &settings.address {
-        Address::App { endpoint, base_url } => {
-            endpoint.url(base_url, token.map(Token::expose), settings.max_buffering)
+        Address::App { endpoint, base_url, query } => {
+            let mut url = endpoint.url(base_url, token.map(Token::expose), settings.max_buffering);
+            append_query(&mut url, query);
+            url
         }
         Address::Url(url) => url.clone(),
     };

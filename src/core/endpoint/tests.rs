@@ -187,3 +187,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn parameters_of_the_callers_own_are_encoded_behind_what_is_there() {
+    let own = [("region".to_owned(), "eu west&x=1".to_owned()), ("a b".to_owned(), String::new())];
+    for (before, separator) in [("wss://fal.run/a/b", '?'), ("wss://fal.run/a/b?max_buffering=3", '&')] {
+        let mut url = before.to_owned();
+        append_query(&mut url, &own);
+        assert_eq!(url, format!("{before}{separator}region=eu%20west%26x%3D1&a%20b="));
+    }
+}

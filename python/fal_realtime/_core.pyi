@@ -94,6 +94,18 @@ class Connection:
     def state(self) -> ConnectionState:
         """What the connection is doing."""
 
+    @property
+    def last_error(self) -> Exception | None:
+        """Why the newest attempt to open, or session, failed; a session that opens does not clear it."""
+
+    @property
+    def close_code(self) -> int | None:
+        """The close code of the newest session that is over (RFC 6455, section 7.4); 1006 without a close frame."""
+
+    @property
+    def close_reason(self) -> str | None:
+        """The close reason of that session."""
+
     def stats(self) -> Stats:
         """What was counted so far, all taken at one instant."""
 
@@ -199,6 +211,9 @@ class Connection:
     def _decoded(self, task: object) -> None:
         """Go on when the task of a received result's asynchronous decoder is done."""
 
+    def _release(self) -> None:
+        """Let what the throttle holds go before its time: nothing newer will come."""
+
     def _is_stranded(self) -> bool:
         """Whether its event loop is closed, so that it cannot be used any more."""
 
@@ -264,6 +279,18 @@ class SyncConnection:
     def state(self) -> ConnectionState:
         """What the connection is doing."""
 
+    @property
+    def last_error(self) -> Exception | None:
+        """Why the newest attempt to open, or session, failed; a session that opens does not clear it."""
+
+    @property
+    def close_code(self) -> int | None:
+        """The close code of the newest session that is over (RFC 6455, section 7.4); 1006 without a close frame."""
+
+    @property
+    def close_reason(self) -> str | None:
+        """The close reason of that session."""
+
     def stats(self) -> Stats:
         """What was counted so far, all taken at one instant."""
 
@@ -323,6 +350,9 @@ class SyncConnection:
 
     def close(self) -> None:
         """Close with code 1000 and wait until it is done: at most `close_timeout` seconds."""
+
+    def _release(self) -> None:
+        """As in `Connection`."""
 
     def _events(self) -> Iterator[tuple[str, Any]]:
         """What the callbacks are called with, until the connection is closed and all is delivered.

@@ -14,6 +14,7 @@ mod mask_keys;
 pub mod mint;
 pub mod proxy;
 mod redact;
+pub mod report;
 pub mod runtime;
 pub mod settings;
 mod socket;

@@ -25,6 +25,7 @@ mod method;
 mod operation;
 mod options;
 mod raise;
+mod report;
 mod signal;
 mod sync;
 mod token_source;
@@ -52,6 +53,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(method::method, module)?)?;
     module.add_function(wrap_pyfunction!(interpreter_id, module)?)?;
     operation::install_am_send(module.py())?;
+    report::install();
     let at_exit = wrap_pyfunction!(_shutdown, module)?;
     module.py().import("atexit")?.call_method1("register", (at_exit,))?;
     Ok(())

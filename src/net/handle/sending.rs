@@ -8,9 +8,16 @@ use crate::{
         outbox::{Accepted, Lane, Outgoing},
         session::State,
     },
-    error::Result,
+    error::{Error, ErrorKind, Result},
     net::wakes,
 };
+
+/// The stream that the message was meant for is over; it would begin another one.
+fn stream_ended() -> Error {
+    let why = "the stream ended before this input, which was not sent: take what it gave with recv() or iteration, up to \
+               its end; the next input then begins another one";
+    Error::new(ErrorKind::StreamEnded, why)
+}
 
 impl Connection {
     /// Takes a message on its way. The first one opens the connection.
@@ -30,6 +37,10 @@ impl Connection {
         if inner.state == State::Closed || inner.commands.close {
             return Err(inner.closed_error());
         }
+        if inner.stream_ended && inner.inbox.has_end() {
+            return Err(stream_ended());
+        }
+        let request = message.request;
         let mut waits = false;
         let mut taken = None;
         let kick = match inner.outbox.accept(now, message, lane) {
@@ -40,6 +51,9 @@ impl Connection {
                 inner.outbox.cork(now, more);
                 for key in displaced {
                     inner.inbox.requests.fail(key, displaced_error());
+                }
+                if let Some(key) = request {
+                    inner.inbox.requests.set_accepted(key);
                 }
                 waits = inner.state == State::Active && inner.outbox.corked_until().is_some();
                 taken = if waits { None } else { inner.take_shortcut(now) };
@@ -59,6 +73,18 @@ impl Connection {
             tell_and_kick(inner, kind, kick);
         }
         Ok((Offered::Accepted, waits))
+    }
+
+    /// Nothing newer will come: what the throttle holds need not wait for its time.
+    pub fn release_throttled(&self) {
+        let mut inner = self.inner.lock();
+        for key in inner.outbox.release(Instant::now()) {
+            inner.inbox.requests.fail(key, displaced_error());
+        }
+        inner.outbox.uncork();
+        let kind = if inner.inbox.requests.any_settled() { Interest::ANSWERS } else { Interest::NONE };
+        let kick = inner.unpark();
+        tell_and_kick(inner, kind, kick);
     }
 
     /// Nothing follows that the messages of the last moment should wait for.

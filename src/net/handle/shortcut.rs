@@ -84,13 +84,18 @@ impl Inner {
         let has_failed = |message: &Outgoing| {
             message.request.is_some_and(|request| self.inbox.requests.has_failed(request))
         };
+        let mut is_lost = false;
         let begun = match what {
             What::Untouched(message) if self.state == State::Closed || has_failed(&message) => {
                 self.outbox.lost(1);
                 message.request
             }
             What::Untouched(message) => {
-                self.outbox.give_back(iter::once(message));
+                if is_there {
+                    self.outbox.give_back(iter::once(message));
+                } else {
+                    self.outbox.give_back_too_late(message);
+                }
                 kick = true;
                 None
             }
@@ -105,7 +110,11 @@ impl Inner {
                 begun.message.request
             }
             What::Written { message, flushed } => {
-                self.outbox.wrote(1, message.payload.len());
+                if is_there {
+                    self.outbox.wrote(1, message.payload.len());
+                } else {
+                    is_lost = self.outbox.wrote_too_late(message.payload.len()) && message.request.is_none();
+                }
                 if is_there && !flushed {
                     self.unfinished = Some(Unfinished::Flush);
                     kick = true;
@@ -114,11 +123,14 @@ impl Inner {
             }
         };
         let mut kind = Interest::NONE;
+        if is_lost && self.state != State::Closed {
+            kind = kind.and(self.push_error(lost_while_writing()));
+        }
         if let Some(key) = begun {
             if is_there {
                 self.inbox.requests.set_sent(key, true);
             } else {
-                self.inbox.requests.fail(key, Error::closed(1006, "the connection was lost"));
+                self.inbox.requests.fail(key, lost_while_writing());
                 kind = kind.and(Interest::ANSWERS);
             }
         }
@@ -127,6 +139,10 @@ impl Inner {
         }
         (kind, if kick { self.unpark() } else { None })
     }
+}
+
+fn lost_while_writing() -> Error {
+    Error::lost(Error::closed(1006, "the connection was lost"), 1, "it is being opened again")
 }
 
 impl Taken {

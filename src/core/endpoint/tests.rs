@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{Endpoint, validate_base_url, validate_max_buffering};
+use super::{Endpoint, append_query, validate_base_url, validate_max_buffering};
 use crate::error::ErrorKind;
 
 #[test]

@@ -232,6 +232,27 @@ async def test_a_request_whose_session_is_lost_raises_what_says_that_the_connect
             assert balanced(connection.stats())["unanswered"] == 1
 
 
+async def test_an_error_that_ends_the_session_tells_of_its_messages_by_itself():
+    def fail(session: Session) -> None:
+        session.recv()
+        session.recv()
+        session.send_json(type="x-fal-error", error="INTERNAL_ERROR", reason="out of memory")
+        session.close(1000)
+
+    errors, results = Log(), Log()
+    with Peer(fail, Session.echo) as peer:
+        connection = peer.client().connect(APP, on_error=errors, on_result=results, **ALL)
+        for number in range(2):
+            connection.send_nowait({"number": number})
+        [error] = await errors.has(1)
+        assert isinstance(error, RealtimeError)
+        connection.send_nowait({"number": 2})
+        assert await results.has(1) == [{"number": 2}]
+        await connection.aclose()
+        assert errors == [error]
+        assert balanced(connection.stats())["unanswered"] == 2
+
+
 # --- requests that end early ---
 
 

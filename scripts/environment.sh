@@ -42,7 +42,17 @@ if sys.implementation.name == "cpython" and sys.version_info >= (3, 10):
     done
 }
 
-crate_version() { sed -n '0,/^version = /s/^version = "\(.*\)"/\1/p' Cargo.toml; }
+# The same in the array `pythons`: macOS has no `mapfile`.
+list_pythons() {
+    local python
+    pythons=()
+    while read -r python; do
+        pythons+=("$python")
+    done < <(find_pythons)
+    [ ${#pythons[@]} -gt 0 ] || fail "no CPython from 3.10 on was found"
+}
+
+crate_version() { awk -F'"' '/^version = / { print $2; exit }' Cargo.toml; }
 
 # What tells interpreters apart: kind and version, then where it is.
 interpreter() {

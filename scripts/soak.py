@@ -49,8 +49,8 @@ OPTIONS: dict[str, Any] = {
 def accounted(connection: RealtimeConnection | SyncRealtimeConnection) -> Mapping[str, int]:
     """The statistics, of which both equations must hold."""
     stats: Mapping[str, int] = connection.stats()  # type: ignore[assignment]
-    outgoing = sum(stats[name] for name in ("written", "coalesced", "dropped", "failed", "pending"))
-    incoming = sum(stats[name] for name in ("delivered", "received_dropped", "received_pending"))
+    outgoing = sum(stats[name] for name in ("written", "coalesced", "dropped", "failed", "withdrawn", "pending"))
+    incoming = sum(stats[name] for name in ("delivered", "received_dropped", "late", "received_pending"))
     if (stats["accepted"], stats["received"]) != (outgoing, incoming):
         message = f"the accounts are wrong: {stats}"
         raise SystemExit(message)

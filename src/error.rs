@@ -44,6 +44,19 @@ pub enum ErrorKind {
         /// The whole message, as it came.
         payload: bytes::Bytes,
     },
+    /// The session ended, and the connection goes on (`ConnectionLostError`).
+    Lost {
+        /// The close code; 1006 when no close frame was seen.
+        code: u16,
+        /// The close reason.
+        reason: String,
+        /// At most so many messages of the session have no answer.
+        unanswered: u64,
+    },
+    /// The stream ended while it was being sent (`StreamEndedError`).
+    StreamEnded,
+    /// An answer cannot be read, since too many results wait to be taken (`UnreadResultsError`).
+    Unread,
     /// An answer did not come in time (`RequestTimeoutError`).
     Timeout,
     /// A message is larger than `max_message_size` (`MessageTooLargeError`).
@@ -67,9 +80,16 @@ pub struct Error {
     pub message: String,
     /// Whether the same operation may succeed later.
     pub transient: bool,
-    /// How long the server wants to be left alone, if it said so (`Retry-After`).
-    pub retry_after: Option<Duration>,
+    /// Boxed: few errors have some, and all are passed around.
+    headers: Option<Box<Headers>>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+/// What the headers of a refusal say.
+#[derive(Debug, Clone, Default)]
+struct Headers {
+    retry_after: Option<Duration>,
+    request_id: String,
 }
 
 /// The crate's result type.
@@ -78,7 +98,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// A permanent error.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), transient: false, retry_after: None, source: None }
+        Self { kind, message: message.into(), transient: false, headers: None, source: None }
     }
 
     /// The same error, marked as one that may pass.
@@ -102,11 +122,45 @@ impl Error {
         self
     }
 
+    /// The same error with what the headers of the refusal say: how long the server wants to be left alone
+    /// (`Retry-After`), and fal's id of the request, if they do.
+    #[must_use]
+    pub fn with_headers(mut self, retry_after: Option<Duration>, request_id: impl Into<String>) -> Self {
+        let request_id = request_id.into();
+        if retry_after.is_some() || !request_id.is_empty() {
+            self.headers = Some(Box::new(Headers { retry_after, request_id }));
+        }
+        self
+    }
+
+    /// How long the server wants to be left alone, if it said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.headers.as_ref()?.retry_after
+    }
+
+    /// fal's id of the request that failed, by which it can be asked about; empty where the answer named none.
+    pub fn request_id(&self) -> &str {
+        self.headers.as_ref().map_or("", |headers| headers.request_id.as_str())
+    }
+
     /// The same error with its cause.
     #[must_use]
     pub fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.source = Some(Arc::new(source));
         self
+    }
+
+    /// A `ConnectionLostError`: `ended` is how the session did.
+    pub fn lost(ended: Self, unanswered: u64, what_follows: &str) -> Self {
+        let (code, reason) = match ended.kind {
+            ErrorKind::Closed { code, reason } => (code, reason),
+            _ => (1006, ended.message),
+        };
+        let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        let message = format!(
+            "the session ended (code {code}{why}) with {unanswered} messages that have no answer, or less; {what_follows}"
+        );
+        Self::new(ErrorKind::Lost { code, reason, unanswered }, message).transient()
     }
 
     /// A `ConnectionClosedError`.

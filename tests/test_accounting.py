@@ -40,10 +40,11 @@ def peer() -> Iterator[Peer]:
 
 
 def check(stats: Stats) -> Stats:
-    ways_out = ("written", "coalesced", "dropped", "failed", "pending")
-    ways_in = ("delivered", "received_dropped", "received_pending")
+    ways_out = ("written", "coalesced", "dropped", "failed", "withdrawn", "pending")
+    ways_in = ("delivered", "received_dropped", "late", "received_pending")
     assert stats["accepted"] == sum(stats[way] for way in ways_out), stats
     assert stats["received"] == sum(stats[way] for way in ways_in), stats
+    assert stats["unanswered"] <= stats["written"], stats
     assert min(stats.values()) >= 0, stats
     return stats
 
@@ -64,7 +65,16 @@ class Watcher:
             now = watched.stats()
             try:
                 check(now)
-                for name in ("accepted", "coalesced", "dropped", "failed", "received", "received_dropped"):
+                for name in (
+                    "accepted",
+                    "coalesced",
+                    "dropped",
+                    "failed",
+                    "withdrawn",
+                    "received",
+                    "received_dropped",
+                    "late",
+                ):
                     assert now[name] >= before[name], f"{name} went backwards"  # type: ignore[literal-required]
             except AssertionError as failure:
                 self.failure = failure

@@ -260,8 +260,9 @@ def test_a_program_whose_loop_ends_with_work_pending_ends_in_silence(uvloop: boo
         import asyncio, gc
         from fal_realtime import RealtimeClient
         if {uvloop}:
-            import uvloop
-            asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+            from uvloop import run
+        else:
+            from asyncio import run
         client = RealtimeClient("id:secret", base_url="{peer.url}", trust_env=False)
         kept = []
         async def main():
@@ -271,7 +272,7 @@ def test_a_program_whose_loop_ends_with_work_pending_ends_in_silence(uvloop: boo
             kept.append(asyncio.ensure_future(connection.request({{"silent": True}})))
             await connection.send({{"after": 0.05}})
             await asyncio.sleep(0)
-        asyncio.run(main())
+        run(main())
         kept[0].close()
         del kept[:]
         gc.collect()

@@ -67,6 +67,8 @@ ACCEPTED = {
     "ping_timeout": [None, 0.1, 20],
     "close_timeout": [0, 10],
     "max_message_size": [1, 64 * 1024 * 1024],
+    "headers": [None, {}, {"traceparent": "00-1-1-01", "X-Fal-Runner-Hint": "a"}],
+    "query": [None, {}, {"region": "eu west"}],
 }
 
 NOT_CALLABLE = [(1, TypeError, "must be callable or None, not int")]
@@ -135,6 +137,21 @@ REFUSED = {
         (0, ValueError, "must be from 1 to"),
         (10**30, ValueError, "must be from 1 to"),
         (1.5, TypeError, "must be an int"),
+    ],
+    "headers": [
+        ([("a", "b")], TypeError, "must be a mapping of str to str, or None, not list"),
+        ({"a": 1}, TypeError, "must be a mapping of str to str, not of str to int"),
+        ({"a": "hidden\r\nb: c"}, ValueError, "must consist of printable ASCII"),
+        ({"a b": "c"}, ValueError, "it is no name of a header"),
+        *(({name: "x"}, ValueError, "belongs to the handshake") for name in ("Host", "upgrade", "Sec-WebSocket-Key")),
+        ({"Authorization": "hidden"}, ValueError, "the key goes there"),
+        ({"User-Agent": "x"}, ValueError, "see user_agent"),
+    ],
+    "query": [
+        ("a=b", TypeError, "must be a mapping of str to str, or None, not str"),
+        ({"fal_jwt_token": "hidden"}, ValueError, "the token goes there"),
+        ({"max_buffering": "3"}, ValueError, "see max_buffering"),
+        ({"": "x"}, ValueError, "must not be empty"),
     ],
 }
 

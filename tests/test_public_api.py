@@ -18,6 +18,7 @@ from fal_realtime import (
     AuthenticationError,
     BufferFullError,
     ConnectionClosedError,
+    ConnectionLostError,
     DecodeError,
     EncodeError,
     FalRealtimeError,
@@ -27,7 +28,9 @@ from fal_realtime import (
     RealtimeClient,
     RealtimeError,
     RequestTimeoutError,
+    StreamEndedError,
     SyncRealtimeClient,
+    UnreadResultsError,
     ValidationError,
 )
 from fal_realtime._client_options import ClientOptions
@@ -75,6 +78,9 @@ EXCEPTIONS = [
     HandshakeError("text", 503),
     HandshakeError("text", None),
     ConnectionClosedError("text", 1011, "reason"),
+    ConnectionLostError("text", 1011, "reason", 3),
+    StreamEndedError("text"),
+    UnreadResultsError("text"),
     RequestTimeoutError("text"),
     EncodeError("text"),
     DecodeError("text"),

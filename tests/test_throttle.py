@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 from support import LIMIT, Log, Peer, Session, result_of
 
-from fal_realtime import ConnectionClosedError
+from fal_realtime import ConnectionClosedError, ConnectionLostError
 
 APP = "fal-ai/fast-lcm-diffusion"
 CENTURY = timedelta(days=36500)
@@ -122,14 +122,13 @@ async def test_what_the_throttle_holds_goes_before_what_it_does_not_hold(method)
             assert [each["number"] for each in peer.inputs] == [0, 2, 3]
 
 
-async def test_the_throttle_counts_from_the_call_and_not_from_the_opening():
+async def test_while_the_connection_is_not_open_the_throttle_keeps_the_latest():
     with Peer() as peer:
         connection = peer.client().connect(APP, throttle_interval=CENTURY)
         for number in range(3):
             connection.send_nowait({"number": number})
-        # The first waits for the socket, the last for the throttle.
-        assert await result_of(connection.recv()) == {"number": 0}
-        assert connection.stats()["pending"] == 1
+        assert await result_of(connection.recv()) == {"number": 2}
+        assert (connection.stats()["pending"], connection.stats()["coalesced"]) == (0, 2)
         connection.close()
         await result_of(connection.wait_closed())
 
@@ -167,6 +166,8 @@ async def test_a_held_message_goes_out_after_the_socket_was_lost_and_came_back()
         async with peer.client().connect(APP, throttle_interval=50, on_state_change=states) as connection:
             await connection.send({"number": 0})
             await connection.send({"number": 1})
+            with pytest.raises(ConnectionLostError):
+                await result_of(connection.recv())
             assert await result_of(connection.recv()) == {"number": 1}
 
 

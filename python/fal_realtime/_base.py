@@ -15,6 +15,7 @@ from ._options import (
     DEFAULT_MAX_MESSAGE_SIZE,
     DEFAULT_RECONNECT,
     ConnectOptions,
+    RawOptions,
     ReconnectPolicy,
 )
 from ._reuse import ConnectionCache, ConnectionT
@@ -134,6 +135,8 @@ class BaseClient(ABC, Generic[ConnectionT]):
         ping_timeout: float | None = 20,
         close_timeout: float = 10,
         max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
         on_state_change: StateCallback | None = None,
         on_timings: TimingsCallback | None = None,
     ) -> ConnectionT:
@@ -169,6 +172,8 @@ class BaseClient(ABC, Generic[ConnectionT]):
             ping_timeout: Seconds without an answer to a ping after which the connection counts as lost; None: never.
             close_timeout: Seconds for the closing handshake.
             max_message_size: Bytes, in both directions.
+            headers: Headers of your own in the opening handshake, such as `traceparent`.
+            query: Parameters of your own in its address.
             on_state_change: Takes each new state.
             on_timings: Takes the seconds that the app reports for a result.
 
@@ -200,6 +205,8 @@ class BaseClient(ABC, Generic[ConnectionT]):
             ping_timeout=ping_timeout,
             close_timeout=close_timeout,
             max_message_size=max_message_size,
+            headers=headers,
+            query=query,
         )
         check.text("app", app, "a str such as 'fal-ai/fast-lcm-diffusion'", may_be_empty=True)
         if handler is not None:
@@ -228,6 +235,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
         ping_timeout: float | None = 20,
         close_timeout: float = 10,
         max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE,
+        headers: Mapping[str, str] | None = None,
     ) -> ConnectionT:
         """Make a connection to any WebSocket server, on which messages pass as they are.
 
@@ -247,6 +255,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
             ping_timeout: Seconds without an answer to a ping after which the connection counts as lost; None: never.
             close_timeout: Seconds for the closing handshake.
             max_message_size: Bytes, in both directions.
+            headers: Headers of your own in the opening handshake, `Authorization` among them.
 
         Raises:
             ValueError: The URL or an option has a value that is not accepted.
@@ -254,7 +263,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
             RuntimeError: The client is closed.
         """
         check.url("url", url, "ws", "wss", query=True)
-        options = ConnectOptions(
+        options = RawOptions(
             on_result=on_result,
             on_error=on_error,
             on_state_change=on_state_change,
@@ -266,6 +275,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
             ping_timeout=ping_timeout,
             close_timeout=close_timeout,
             max_message_size=max_message_size,
+            headers=headers,
         )
         self._check(options)
         return self._own(self._make(self._native_client(), "raw", options, url=url))

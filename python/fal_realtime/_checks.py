@@ -6,6 +6,7 @@ import ipaddress
 import math
 import os
 import sys
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 
@@ -131,6 +132,26 @@ def environment_integer(name: str, *, at_least: int, at_most: int) -> None:
     if value and not (value.isascii() and value.isdigit() and at_least <= int(value) <= at_most):
         message = f"{name} must be an int from {at_least} to {at_most}, not {value!r}"
         raise ValueError(message)
+
+
+def pairs(name: str, value: object, reserved: Callable[[str], str | None]) -> None:
+    """None, or a mapping of str to str whose names are not reserved; no error message may repeat a value."""
+    if value is None:
+        return
+    if not isinstance(value, Mapping):
+        raise wrong_type(name, "a mapping of str to str, or None", value)
+    for key, each in value.items():
+        if not isinstance(key, str) or not isinstance(each, str):
+            given = f"{type(key).__name__} to {type(each).__name__}"
+            message = f"{name} must be a mapping of str to str, not of {given}"
+            raise TypeError(message)
+        text(f"{name}: a name", key)
+        if not (each.isascii() and each.isprintable()):
+            message = f"{name}[{key!r}] must consist of printable ASCII characters"
+            raise ValueError(message)
+        if (why := reserved(key)) is not None:
+            message = f"{name} must not hold {key!r}: {why}"
+            raise ValueError(message)
 
 
 def secret(name: str, value: object, expected: str, *, contains: str = "") -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _core
-from ._exceptions import ConnectionClosedError, ForkedProcessError
+from ._exceptions import ConnectionClosedError, FalRealtimeError, ForkedProcessError
 from ._native import native
 from ._types import Stats
 
@@ -151,8 +152,20 @@ class RealtimeConnection(_core.Connection):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close, and wait until it is done; what has not been written by then fails (see `drain`)."""
+        """Close, and wait until it is done.
+
+        Without an exception everything accepted is written first, for at most `close_timeout` seconds. With one, what
+        has not been written fails at once.
+        """
+        if exc_type is None:
+            await self._flush()
         await self.aclose()
+
+    async def _flush(self) -> None:
+        # What could not be written is counted as failed.
+        with contextlib.suppress(asyncio.TimeoutError, FalRealtimeError):
+            self._release()
+            await asyncio.wait_for(self.drain(), self._close_timeout)
 
     def close(self) -> Awaitable[None]:  # type: ignore[override] # the native half gives nothing
         """Begin to close with code 1000, from any state; what is not written fails. Calling it again does nothing.

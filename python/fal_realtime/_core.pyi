@@ -73,6 +73,8 @@ class Connection:
         token_body: str | None,
         encode_message: Callable[[Any], Any] | None,
         decode_message: Callable[[Any], Any] | None,
+        headers: list[tuple[str, str]],
+        query: list[tuple[str, str]],
         on_result: Callable[[Any], object] | None,
         on_error: Callable[[Any], object] | None,
         on_timings: Callable[[Any], object] | None,
@@ -91,6 +93,18 @@ class Connection:
     @property
     def state(self) -> ConnectionState:
         """What the connection is doing."""
+
+    @property
+    def last_error(self) -> Exception | None:
+        """Why the newest attempt to open, or session, failed; a session that opens does not clear it."""
+
+    @property
+    def close_code(self) -> int | None:
+        """The close code of the newest session that is over (RFC 6455, section 7.4); 1006 without a close frame."""
+
+    @property
+    def close_reason(self) -> str | None:
+        """The close reason of that session."""
 
     def stats(self) -> Stats:
         """What was counted so far, all taken at one instant."""
@@ -197,6 +211,9 @@ class Connection:
     def _decoded(self, task: object) -> None:
         """Go on when the task of a received result's asynchronous decoder is done."""
 
+    def _release(self) -> None:
+        """Let what the throttle holds go before its time: nothing newer will come."""
+
     def _is_stranded(self) -> bool:
         """Whether its event loop is closed, so that it cannot be used any more."""
 
@@ -241,6 +258,8 @@ class SyncConnection:
         token_body: str | None,
         encode_message: Callable[[Any], Any] | None,
         decode_message: Callable[[Any], Any] | None,
+        headers: list[tuple[str, str]],
+        query: list[tuple[str, str]],
         on_result: Callable[[Any], object] | None,
         on_error: Callable[[Any], object] | None,
         on_timings: Callable[[Any], object] | None,
@@ -259,6 +278,18 @@ class SyncConnection:
     @property
     def state(self) -> ConnectionState:
         """What the connection is doing."""
+
+    @property
+    def last_error(self) -> Exception | None:
+        """Why the newest attempt to open, or session, failed; a session that opens does not clear it."""
+
+    @property
+    def close_code(self) -> int | None:
+        """The close code of the newest session that is over (RFC 6455, section 7.4); 1006 without a close frame."""
+
+    @property
+    def close_reason(self) -> str | None:
+        """The close reason of that session."""
 
     def stats(self) -> Stats:
         """What was counted so far, all taken at one instant."""
@@ -319,6 +350,9 @@ class SyncConnection:
 
     def close(self) -> None:
         """Close with code 1000 and wait until it is done: at most `close_timeout` seconds."""
+
+    def _release(self) -> None:
+        """As in `Connection`."""
 
     def _events(self) -> Iterator[tuple[str, Any]]:
         """What the callbacks are called with, until the connection is closed and all is delivered.

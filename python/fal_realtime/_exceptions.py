@@ -17,6 +17,10 @@ class FalRealtimeError(Exception):
         super().__init__(message, *details)
         self.message = message
         """What happened, in words."""
+        self.retryable = False
+        """Whether the same call may succeed later, on this connection or, where that is closed, on another one."""
+        self.retry_after: float | None = None
+        """Seconds for which the server wants to be left alone (`Retry-After`), or None."""
 
     def __str__(self) -> str:
         return self.message
@@ -96,6 +100,8 @@ class HandshakeError(FalRealtimeError):
         super().__init__(message, status)
         self.status = status
         """The HTTP status of the refusal, or None when it did not come to an answer."""
+        self.request_id = ""
+        """fal's id of the request (header `x-fal-request-id`), or an empty string."""
 
 
 class ConnectionClosedError(FalRealtimeError):
@@ -107,6 +113,32 @@ class ConnectionClosedError(FalRealtimeError):
         """The close code (RFC 6455, section 7.4); 1006 when no close frame was seen."""
         self.reason = reason
         """The close reason, or an empty string."""
+
+
+class ConnectionLostError(ConnectionClosedError):
+    """A session ended with messages that have no answer. The connection goes on: it opens, or will open, another one.
+
+    Raised by the requests that were under way, and once for all other messages by `recv` or iteration, or given to
+    `on_error`. What was written is not sent again, since it may have run.
+    """
+
+    def __init__(self, message: str, code: int = 1006, reason: str = "", unanswered: int = 0) -> None:
+        super().__init__(message, code, reason)
+        self.args = (message, code, reason, unanswered)
+        self.retryable = True
+        self.unanswered = unanswered
+        """At most so many messages have no answer: those written since the last result, and the open requests."""
+
+
+class StreamEndedError(FalRealtimeError):
+    """The stream ended while it was being sent (`streaming=True`), and its end has not been taken yet.
+
+    The input was not sent: it would have begun another stream. Take the end with `recv` or iteration first.
+    """
+
+
+class UnreadResultsError(FalRealtimeError):
+    """So many results wait to be taken that this request's answer was not read. It was sent, and may have run."""
 
 
 class RequestTimeoutError(FalRealtimeError, TimeoutError):

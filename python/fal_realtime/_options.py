@@ -11,10 +11,11 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from . import _checks as check
 from ._handler import options_from
+from ._handshake import check_headers, check_query
 from ._types import (
     ErrorCallback,
     MessageDecoder,
@@ -158,6 +159,9 @@ class ConnectOptions(Callbacks):
     ping_timeout: float | None = 20
     close_timeout: float = 10
     max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE
+    headers: Mapping[str, str] | None = field(default=None, repr=False)  # they may hold secrets
+    query: Mapping[str, str] | None = field(default=None, repr=False)  # likewise
+    _raw: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -182,6 +186,8 @@ class ConnectOptions(Callbacks):
                 check.positive(name, getattr(self, name), or_none=True)
         if self.reconnect is not None:
             check.instance("reconnect", self.reconnect, ReconnectPolicy, "a ReconnectPolicy, or None for no reconnect")
+        check_headers(self.headers, raw=self._raw)
+        check_query(self.query)
         self._token_body_json()
         self._check_token_source()
 
@@ -215,6 +221,8 @@ class ConnectOptions(Callbacks):
             "token_body": self._token_body_json(),
             "encode_message": self.encode_message,
             "decode_message": self.decode_message,
+            "headers": list((self.headers or {}).items()),
+            "query": list((self.query or {}).items()),
         }
 
     def _throttle_seconds(self) -> float:
@@ -256,3 +264,10 @@ class ConnectOptions(Callbacks):
                 "token_body belongs to the default token request: it has no use with token_provider or use_jwt=False"
             )
             raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class RawOptions(ConnectOptions):
+    """The options of `connect_raw`."""
+
+    _raw: ClassVar[bool] = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import inspect
 import threading
@@ -15,6 +16,7 @@ from . import _core
 from ._base import BaseClient
 from ._codec import is_async
 from ._connection import describe_state, nothing_comes
+from ._exceptions import FalRealtimeError
 from ._native import native
 from ._options import ConnectOptions
 from ._threads import start_thread
@@ -46,6 +48,7 @@ class SyncRealtimeConnection(_core.SyncConnection):
     """
 
     _dispatcher: _Dispatcher | None = None
+    _close_timeout: float = 10
     _forget: Callable[[], None] | None = None
 
     @native(_core.SyncConnection)
@@ -170,7 +173,16 @@ class SyncRealtimeConnection(_core.SyncConnection):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close, for at most `close_timeout` seconds; what has not been written by then fails (see `drain`)."""
+        """Close, and wait until it is done.
+
+        Without an exception everything accepted is written first, for at most `close_timeout` seconds. With one, what
+        has not been written fails at once.
+        """
+        if exc_type is None:
+            # What could not be written is counted as failed.
+            with contextlib.suppress(FalRealtimeError):
+                self._release()
+                self.drain(timeout=self._close_timeout)
         self.close()
 
     def __repr__(self) -> str:
@@ -238,7 +250,8 @@ class SyncRealtimeClient(BaseClient[SyncRealtimeConnection]):
         if noop:
             return SyncNoopConnection(client, **arguments)
         connection = SyncRealtimeConnection(client, **arguments)
-        connection._dispatch(options.callbacks())  # noqa: SLF001 - its own module
+        connection._close_timeout = options.close_timeout  # noqa: SLF001 - its own module
+        connection._dispatch(options.callbacks())  # noqa: SLF001 - likewise
         return connection
 
     def _check(self, options: ConnectOptions) -> None:

@@ -39,28 +39,34 @@ CredentialsSource: TypeAlias = Callable[[], "str | None"]
 class Stats(TypedDict):
     """What `connection.stats()` counts, in messages unless the name says bytes.
 
-    Outgoing: `accepted == written + coalesced + dropped + failed + pending` at every instant.
-    Incoming: `received == delivered + received_dropped + received_pending`.
+    Outgoing: `accepted == written + coalesced + dropped + failed + withdrawn + pending` at every instant.
+    Incoming: `received == delivered + received_dropped + late + received_pending`.
     """
 
     accepted: int
     """Taken over by `send`, `send_nowait` or `request`."""
     written: int
-    """Written to the socket."""
+    """Written to the socket. What a server refused together with its session is pending again, once."""
+    unanswered: int
+    """Of these, messages whose session ended before an answer: at most so many have none."""
     coalesced: int
     """Replaced in the throttle's slot by a newer message."""
     dropped: int
     """Pushed out of the full outgoing ring by a newer message (only with `max_buffering`)."""
+    withdrawn: int
+    """Requests that ended (by their timeout, or cancelled) before they were written."""
     failed: int
     """Given up, because the connection was closed."""
     pending: int
-    """Accepted, and none of the above yet."""
+    """Accepted, and none of these yet."""
     received: int
     """Results that came in."""
     delivered: int
     """Results given to the caller: `recv`, iteration, `on_result` or a `request`."""
     received_dropped: int
-    """Pushed out of the full incoming ring by a newer result (only with `max_buffering`)."""
+    """Pushed out by newer results: with `max_buffering`, or while nobody has received yet."""
+    late: int
+    """Answers to requests that had ended before."""
     received_pending: int
     """Waiting to be taken by the caller."""
     reconnects: int
@@ -69,3 +75,5 @@ class Stats(TypedDict):
     """Bytes of messages written, without framing."""
     bytes_received: int
     """Bytes of messages received, without framing."""
+    errors_dropped: int
+    """Errors pushed out by newer ones before `on_error`, `recv` or iteration took them."""

@@ -88,6 +88,16 @@ impl Endpoint {
     }
 }
 
+/// Appends parameters of the caller's own to an address.
+pub fn append_query(url: &mut String, parameters: &[(String, String)]) {
+    for (name, value) in parameters {
+        url.push(if url.contains('?') { '&' } else { '?' });
+        percent_encode(name, url);
+        url.push('=');
+        percent_encode(value, url);
+    }
+}
+
 /// Brings `max_buffering` into its type.
 ///
 /// # Errors

@@ -18,16 +18,17 @@ use crate::error::{Error, ErrorKind};
 
 pub use super::requests::RequestKey;
 
-/// Results that may wait before the socket is no longer read.
-pub const HIGH_WATER: usize = 1024;
-/// Bytes of results that may wait before the socket is no longer read.
+/// Bytes of results that may wait before the socket is no longer read. How many messages they are does not matter: while
+/// nothing is read, pings go unanswered.
 pub const HIGH_WATER_BYTES: usize = 64 << 20;
 /// While a request waits for its answer, reading goes on to this multiple of the high-water mark.
-const REQUEST_SLACK: usize = 8;
+const REQUEST_SLACK: usize = 2;
+/// Strays that are kept, besides the limit of bytes: results on a connection from which nobody has received yet.
+pub const MAX_STRAYS: usize = 1024;
 /// Notices that may wait before the socket is no longer read.
 const MAX_NOTICES: usize = 1024;
 /// What an item weighs beyond its payload: a flood of empty messages must be bounded too.
-const ITEM_OVERHEAD: usize = 64;
+const ITEM_OVERHEAD: usize = 128;
 
 /// A result as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +101,8 @@ pub enum Placed {
     Queued,
     /// To a pending request.
     Answered,
+    /// Nowhere: it answers a request that has ended.
+    Late,
 }
 
 /// The way in of one connection.
@@ -110,11 +113,17 @@ pub struct Inbox {
     /// The requests that wait for an answer.
     pub requests: Requests,
     lossless: bool,
+    /// Somebody receives, or has received; else what comes are strays.
+    receiving: bool,
     paused: bool,
+    /// Ends of streams in the ring.
+    ends: usize,
     next_number: u64,
     received: u64,
     delivered: u64,
     dropped: u64,
+    late: u64,
+    errors_dropped: u64,
     pending: u64,
     bytes: u64,
     /// Results without a `request_id`, as far as that was looked at: while requests wait.
@@ -134,11 +143,15 @@ impl Inbox {
             notices: VecDeque::new(),
             requests: Requests::default(),
             lossless: max_buffering.is_none(),
+            receiving: false,
             paused: false,
+            ends: 0,
             next_number: 0,
             received: 0,
             delivered: 0,
             dropped: 0,
+            late: 0,
+            errors_dropped: 0,
             pending: 0,
             bytes: 0,
             unmarked: 0,
@@ -155,21 +168,52 @@ impl Inbox {
         self.next_number
     }
 
+    /// Somebody receives: from now on nothing that it could take is dropped.
+    pub fn receive(&mut self) {
+        self.receiving = true;
+    }
+
     fn push(&mut self, what: Item) {
         let number = self.number();
         if let Pushed::Displaced(older) = self.ring.push(Numbered { number, what }) {
-            for item in older {
-                match item.what {
-                    Item::Result(_) => {
-                        self.dropped += 1;
-                        self.pending -= 1;
-                    }
-                    Item::Error(_) => {}
-                    // Nor is it displaced: an iteration must not miss the end of its stream.
-                    Item::End(_) => {
-                        let number = item.number;
-                        self.ring.restore(item, |other| other.number < number);
-                    }
+            self.displaced(older);
+        }
+        self.limit_strays();
+    }
+
+    /// Of what nobody receives the newest stays.
+    fn limit_strays(&mut self) {
+        if self.receiving || !self.lossless {
+            return;
+        }
+        let mut older = Vec::new();
+        while self.ring.len() - self.ends > MAX_STRAYS
+            || (self.ring.weight() > HIGH_WATER_BYTES && self.ring.len() - self.ends > 1)
+        {
+            match self.ring.pop() {
+                Some(item) => {
+                    self.ends -= usize::from(matches!(item.what, Item::End(_)));
+                    older.push(item);
+                }
+                None => break,
+            }
+        }
+        self.ends += older.iter().filter(|item| matches!(item.what, Item::End(_))).count();
+        self.displaced(older);
+    }
+
+    fn displaced(&mut self, older: Vec<Numbered<Item>>) {
+        for item in older {
+            match item.what {
+                Item::Result(_) => {
+                    self.dropped += 1;
+                    self.pending -= 1;
+                }
+                Item::Error(_) => self.errors_dropped += 1,
+                // It is not displaced: an iteration must not miss the end of its stream.
+                Item::End(_) => {
+                    let number = item.number;
+                    self.ring.restore(item, |other| other.number < number);
                 }
             }
         }
@@ -186,6 +230,11 @@ impl Inbox {
             let number = self.number();
             self.requests.settle(key, Answer { number, outcome: Ok(received) });
             return Placed::Answered;
+        }
+        if request_id.is_some_and(|id| self.requests.take_ended(id)) {
+            self.late += 1;
+            self.pending -= 1;
+            return Placed::Late;
         }
         self.unmarked += u64::from(request_id.is_none());
         self.push(Item::Result(received));
@@ -213,6 +262,7 @@ impl Inbox {
         self.received += results.len() as u64;
         self.pending += results.len() as u64;
         self.ring.push_all(results);
+        self.limit_strays();
     }
 
     /// Takes an error that is raised in its place between the results.
@@ -222,24 +272,37 @@ impl Inbox {
 
     /// Takes the end of a stream.
     pub fn push_end(&mut self, reason: Error) {
+        self.ends += 1;
         self.push(Item::End(Box::new(reason)));
+    }
+
+    /// Whether a stream has ended whose end nobody has taken.
+    pub fn has_end(&self) -> bool {
+        self.ends > 0
     }
 
     /// Takes a notice. When too many wait, the oldest goes.
     pub fn push_notice(&mut self, notice: Notice) {
         let number = self.number();
-        if self.notices.len() >= MAX_NOTICES {
-            self.notices.pop_front();
+        if self.notices.len() >= MAX_NOTICES
+            && let Some(Numbered { what: Notice::Error(_), .. }) = self.notices.pop_front()
+        {
+            self.errors_dropped += 1;
         }
         self.notices.push_back(Numbered { number, what: notice });
     }
 
     /// The oldest item. A result among them is delivered with this.
     pub fn pop(&mut self) -> Option<Numbered<Item>> {
+        self.receiving = true;
         let item = self.ring.pop()?;
-        if matches!(item.what, Item::Result(_)) {
-            self.pending -= 1;
-            self.delivered += 1;
+        match item.what {
+            Item::Result(_) => {
+                self.pending -= 1;
+                self.delivered += 1;
+            }
+            Item::End(_) => self.ends -= 1,
+            Item::Error(_) => {}
         }
         Some(item)
     }
@@ -258,9 +321,13 @@ impl Inbox {
 
     /// Takes back an item that [`Inbox::pop`] gave and that its taker could not use.
     pub fn unpop(&mut self, item: Numbered<Item>) {
-        if matches!(item.what, Item::Result(_)) {
-            self.pending += 1;
-            self.delivered -= 1;
+        match item.what {
+            Item::Result(_) => {
+                self.pending += 1;
+                self.delivered -= 1;
+            }
+            Item::End(_) => self.ends += 1,
+            Item::Error(_) => {}
         }
         let number = item.number;
         self.ring.restore(item, |other| other.number < number);
@@ -306,12 +373,12 @@ impl Inbox {
         }))
     }
 
-    /// Nobody waits for this request any more. An answer that is already there becomes an ordinary result, in
-    /// the place where it arrived.
+    /// Nobody waits for this request any more. An answer that is already there is nobody's, like one that is yet to
+    /// come.
     pub fn forget_request(&mut self, key: RequestKey) {
-        if let Some(Answer { number, outcome: Ok(received) }) = self.requests.forget(key) {
-            let item = Numbered { number, what: Item::Result(received) };
-            self.ring.restore(item, |other| other.number < number);
+        if let Some(Answer { outcome: Ok(_), .. }) = self.requests.forget(key) {
+            self.late += 1;
+            self.pending -= 1;
         }
     }
 
@@ -322,26 +389,31 @@ impl Inbox {
 
     /// Whether the socket should not be read for now.
     pub fn should_pause(&mut self) -> bool {
-        if !self.lossless {
-            // Results make room for each other; notices do not.
-            let notices = self.notices.len();
-            self.paused = notices >= MAX_NOTICES || (self.paused && notices > MAX_NOTICES / 2);
-            return self.paused;
-        }
-        let (len, weight) = (self.ring.len() + self.notices.len(), self.ring.weight());
-        let full = |slack: usize| len >= HIGH_WATER * slack || weight >= HIGH_WATER_BYTES * slack;
-        if !full(1) {
-            self.paused &= len > HIGH_WATER / 2 || weight > HIGH_WATER_BYTES / 2;
-        } else if !self.requests.any_waiting() {
-            self.paused = true;
-        } else if full(REQUEST_SLACK) {
-            // Their answers may be behind what nobody takes: better an error than a hang.
-            self.requests.fail_waiting(|_| true, &buffer_full());
-            self.paused = true;
-        } else {
-            self.paused = false;
-        }
+        let notices = self.notices.len();
+        let is_crowded = notices >= MAX_NOTICES || (self.paused && notices > MAX_NOTICES / 2);
+        // Results that nobody receives make room for each other, as do those of which only the newest count.
+        let has_piled_up = self.lossless && self.receiving && self.has_piled_up();
+        self.paused = is_crowded || has_piled_up;
         self.paused
+    }
+
+    fn has_piled_up(&mut self) -> bool {
+        let weight = self.ring.weight();
+        if weight < HIGH_WATER_BYTES {
+            return self.paused && weight > HIGH_WATER_BYTES / 2;
+        }
+        if self.is_full() {
+            // Their answers may be behind what is not taken: better an error than a hang.
+            self.requests.fail_waiting(|sent| sent, &unread());
+            self.requests.fail_unaccepted(&unread_before());
+            return true;
+        }
+        !self.requests.any_open()
+    }
+
+    /// Whether so much waits to be taken that not even the answer to a request would be read.
+    pub fn is_full(&self) -> bool {
+        self.lossless && self.receiving && self.ring.weight() >= HIGH_WATER_BYTES * REQUEST_SLACK
     }
 
     /// Whether reading is paused.
@@ -354,20 +426,27 @@ impl Inbox {
         stats.received = self.received;
         stats.delivered = self.delivered;
         stats.received_dropped = self.dropped;
+        stats.late = self.late;
+        stats.errors_dropped = self.errors_dropped;
         stats.received_pending = self.pending;
         stats.bytes_received = self.bytes;
     }
 }
 
-fn buffer_full() -> Error {
-    Error::new(
-        ErrorKind::BufferFull,
-        format!(
-            "{} results wait to be taken, so reading has stopped before this request's answer came; \
-             take results with recv(), iteration or on_result",
-            HIGH_WATER * REQUEST_SLACK
-        ),
-    )
+/// Why a request is not even sent.
+pub fn unread_before() -> Error {
+    let why = "so many results wait to be taken that the answer to a request would not be read: it was not sent; take \
+               results with recv(), iteration or on_result";
+    Error::new(ErrorKind::BufferFull, why)
+}
+
+fn unread() -> Error {
+    let message = format!(
+        "{} MiB of results wait to be taken, so reading has stopped before this request's answer came: the request was \
+         sent and may have run; take results with recv(), iteration or on_result",
+        (HIGH_WATER_BYTES * REQUEST_SLACK) >> 20
+    );
+    Error::new(ErrorKind::Unread, message)
 }
 
 #[cfg(test)]

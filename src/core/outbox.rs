@@ -1,7 +1,8 @@
 //! Outgoing messages from `send` until their fate is known: throttle slot, ring, in flight.
 //!
-//! Every accepted message ends as exactly one of written, coalesced, dropped or failed; until then it is
-//! pending. The counters live beside the queues, so that the sum holds whenever somebody looks.
+//! Every accepted message ends as exactly one of written, coalesced, dropped, failed or withdrawn; until then it is
+//! pending. The counters live beside the queues, so that the sum holds whenever somebody looks. A message that a server
+//! has refused together with its session is pending again: it was not processed.
 
 use std::{
     collections::VecDeque,
@@ -18,6 +19,10 @@ use super::{
     throttle::{Offer, Throttle},
 };
 
+mod record;
+
+use record::Record;
+
 /// Messages that the outgoing ring holds when the caller did not ask for freshness.
 pub const MAX_QUEUED: usize = 1024;
 /// Bytes that the outgoing ring holds.
@@ -32,6 +37,13 @@ pub struct Outgoing {
     pub kind: Kind,
     /// The request that waits for the answer to this message.
     pub request: Option<RequestKey>,
+}
+
+impl Outgoing {
+    /// The same message once more.
+    fn copy(&self) -> Self {
+        Self { payload: self.payload.copy(), kind: self.kind, request: self.request }
+    }
 }
 
 impl Weigh for Outgoing {
@@ -74,17 +86,10 @@ pub struct Outbox {
     coalesced: u64,
     dropped: u64,
     failed: u64,
+    withdrawn: u64,
+    unanswered: u64,
     bytes: u64,
-    session: Session,
-}
-
-/// What this session's messages have come to.
-#[derive(Debug, Default)]
-struct Session {
-    /// Messages written before it.
-    written_before: u64,
-    /// A result came behind one of its messages.
-    answered: bool,
+    record: Record,
 }
 
 impl Outbox {
@@ -106,8 +111,10 @@ impl Outbox {
             coalesced: 0,
             dropped: 0,
             failed: 0,
+            withdrawn: 0,
+            unanswered: 0,
             bytes: 0,
-            session: Session::default(),
+            record: Record::default(),
         }
     }
 
@@ -145,13 +152,20 @@ impl Outbox {
         }
         self.refused = 0;
         self.accepted += 1;
+        self.record.grow_old(now);
         if lane == Lane::Direct {
             displaced.extend(self.queue(message));
             return Ok(Accepted::Queued(displaced));
         }
         // A held message whose time has come goes first: it is older.
         displaced.extend(self.tick(now));
-        match self.throttle.offer(now, message) {
+        // While nothing can be sent, only the latest is worth sending.
+        let offer = if self.record.is_open || self.throttle.is_off() {
+            self.throttle.offer(now, message)
+        } else {
+            self.throttle.hold(message)
+        };
+        match offer {
             Offer::Pass(message) => {
                 displaced.extend(self.queue(message));
                 Ok(Accepted::Queued(displaced))
@@ -170,6 +184,7 @@ impl Outbox {
             Pushed::Stored => Vec::new(),
             Pushed::Displaced(older) => {
                 self.dropped += older.len() as u64;
+                self.record.second_left = self.record.second_left.saturating_sub(older.len() as u64);
                 older.into_iter().filter_map(|message| message.request).collect()
             }
             // Not reached behind `has_room`; if it were, the message would be kept, not lost.
@@ -200,7 +215,7 @@ impl Outbox {
 
     /// Moves a held message whose time has come into the ring. Returns the requests displaced by it.
     pub fn tick(&mut self, now: Instant) -> Vec<RequestKey> {
-        if !self.throttle.peek_due(now) || !self.has_room(0) {
+        if !self.record.is_open || !self.throttle.peek_due(now) || !self.has_room(0) {
             return Vec::new();
         }
         let Some(message) = self.throttle.due(now) else { return Vec::new() };
@@ -215,25 +230,37 @@ impl Outbox {
         }
     }
 
-    /// When [`Outbox::tick`] has something to do. While the ring is full it has nothing: room comes with a write.
+    /// Moves a held message into the ring before its time, if there is room. Returns the requests displaced by it.
+    pub fn release(&mut self, now: Instant) -> Vec<RequestKey> {
+        if self.throttle.peek().is_none_or(|held| !self.has_room(held.weight())) {
+            return Vec::new();
+        }
+        self.throttle.release(now).map(|held| self.queue(held)).unwrap_or_default()
+    }
+
+    /// When [`Outbox::tick`] has something to do. While the ring is full it has nothing: room comes with a write; nor
+    /// has it while no socket is open.
     pub fn deadline(&self) -> Option<Instant> {
-        self.throttle.deadline().filter(|_| self.has_room(0))
+        self.throttle.deadline().filter(|_| self.record.is_open && self.has_room(0))
     }
 
     /// The next message to write; it is in flight until its fate is told.
     pub fn take(&mut self) -> Option<Outgoing> {
         let message = self.ring.pop()?;
         self.in_flight += 1;
+        self.record.took(&message);
         Some(message)
     }
 
     /// Like [`Outbox::take`] for everything at once, into `to`, which is empty: the time that this takes does not depend
-    /// on how many messages there are. False, and nothing is taken, if they have more than `most` bytes of payload.
+    /// on how many messages there are. False, and nothing is taken, if they have more than `most` bytes of payload, or
+    /// if each of them has to be looked at.
     pub fn take_all(&mut self, most: usize, to: &mut VecDeque<Outgoing>) -> bool {
-        if self.ring.is_empty() || self.ring.weight() > most {
+        if self.ring.is_empty() || self.ring.weight() > most || self.record.copies() {
             return false;
         }
         self.in_flight += self.ring.len();
+        self.record.took_many(self.ring.len());
         self.ring.take_all(to);
         true
     }
@@ -260,31 +287,77 @@ impl Outbox {
         self.bytes += bytes as u64;
     }
 
-    /// A socket is open: a session begins.
-    pub fn session_began(&mut self) {
-        self.session = Session { written_before: self.written, answered: false };
+    /// A socket is open: a session begins, and what the throttle holds may go. Returns the requests displaced by it.
+    pub fn session_began(&mut self, now: Instant) -> Vec<RequestKey> {
+        self.record.begin(now, self.written);
+        self.tick(now)
     }
 
     /// A result came.
     pub fn result_came(&mut self) {
-        // What is in flight counts: its answer may be here before whoever wrote it has said so.
-        self.session.answered |= self.written + self.in_flight as u64 > self.session.written_before;
+        self.record.result_came();
+    }
+
+    /// Something other than a result came.
+    pub fn server_spoke(&mut self) {
+        self.record.server_spoke();
     }
 
     /// Whether a message of this session was written.
     pub fn session_wrote(&self) -> bool {
-        self.written > self.session.written_before
+        self.record.wrote(self.written)
     }
 
     /// Whether a result came behind a message of this session.
     pub fn session_answered(&self) -> bool {
-        self.session.answered
+        self.record.was_answered(self.written)
+    }
+
+    /// The server refused the session before it said anything else: what was written to it is pending again, in its
+    /// order, in front of all others. `torn` messages in flight were written in part. Returns the requests among those
+    /// that are pending again.
+    pub fn session_refused(&mut self, torn: usize) -> Vec<RequestKey> {
+        let messages = self.record.refused();
+        let torn_again = torn.min(messages.len());
+        self.lost(torn - torn_again);
+        self.in_flight -= torn_again;
+        let written = messages.len() - torn_again;
+        self.written -= written as u64;
+        self.bytes -= messages.iter().take(written).map(|message| message.payload.len() as u64).sum::<u64>();
+        self.record.second_left = messages.len() as u64;
+        let requests = messages.iter().filter_map(|message| message.request).collect();
+        for message in messages.into_iter().rev() {
+            self.ring.push_front(message);
+        }
+        requests
+    }
+
+    /// The session has ended, with so many of its requests open. Returns how many other messages were written since its
+    /// last result; with the requests they are unanswered.
+    pub fn session_ended(&mut self, open_requests: usize) -> u64 {
+        if !self.record.is_open {
+            return 0;
+        }
+        let others = self.record.end(self.written);
+        self.unanswered += others + open_requests as u64;
+        others
+    }
+
+    /// Nobody waits for this request any more: its message, if it is still queued, is not sent.
+    pub fn withdraw(&mut self, request: RequestKey) -> bool {
+        let Some(place) = self.ring.remove(|message| message.request == Some(request)) else { return false };
+        if (place as u64) < self.record.second_left {
+            self.record.second_left -= 1;
+        }
+        self.withdrawn += 1;
+        true
     }
 
     /// Puts untouched messages in flight back in front of the ring, in their order.
     pub fn give_back(&mut self, messages: impl DoubleEndedIterator<Item = Outgoing>) {
         for message in messages.rev() {
             self.in_flight -= 1;
+            self.record.came_back(&message);
             self.ring.push_front(message);
         }
     }
@@ -306,6 +379,7 @@ impl Outbox {
     pub fn fail_all(&mut self) -> Vec<RequestKey> {
         self.cancel_throttled();
         self.failed += self.ring.len() as u64;
+        self.record.second_left = 0;
         self.ring.drain().filter_map(|message| message.request).collect()
     }
 
@@ -326,6 +400,8 @@ impl Outbox {
         stats.coalesced = self.coalesced;
         stats.dropped = self.dropped;
         stats.failed = self.failed;
+        stats.withdrawn = self.withdrawn;
+        stats.unanswered = self.unanswered;
         stats.pending = self.pending() as u64;
         stats.bytes_sent = self.bytes;
     }

@@ -24,6 +24,12 @@ impl Payload {
         Self { own, lent, len }
     }
 
+    /// The same payload once more; what is lent is lent to both.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self { own: self.own.clone(), lent: self.lent.clone(), len: self.len }
+    }
+
     /// How many bytes it has.
     pub fn len(&self) -> usize {
         self.len

@@ -1,6 +1,9 @@
 //! The requests of a connection that wait for the answer with their `request_id`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
 
 use super::inbox::Received;
 use crate::error::{Error, ErrorKind};
@@ -21,6 +24,8 @@ pub struct Answer {
 #[derive(Debug)]
 struct Request {
     id: Box<str>,
+    /// Its message is queued, or was.
+    accepted: bool,
     sent: bool,
     answer: Option<Answer>,
 }
@@ -33,6 +38,41 @@ pub struct Requests {
     by_id: HashMap<Box<str>, RequestKey>,
     next: u64,
     settled: Vec<RequestKey>,
+    ended: Ended,
+}
+
+/// The ids of requests of this session that have ended without an answer, which may still come.
+#[derive(Debug, Default)]
+struct Ended {
+    ids: HashSet<Arc<str>>,
+    oldest_first: VecDeque<Arc<str>>,
+}
+
+impl Ended {
+    /// As many as are remembered. The answer to one that was forgotten is a result like any other.
+    const MOST: usize = 16 << 10;
+
+    fn add(&mut self, id: &str) {
+        let id: Arc<str> = id.into();
+        if !self.ids.insert(id.clone()) {
+            return;
+        }
+        self.oldest_first.push_back(id);
+        while self.oldest_first.len() > Self::MOST {
+            if let Some(oldest) = self.oldest_first.pop_front() {
+                self.ids.remove(&oldest);
+            }
+        }
+    }
+
+    fn remove(&mut self, id: &str) -> bool {
+        let was_there = self.ids.remove(id);
+        // Those that were removed stay in the line until they are a half of it.
+        if was_there && self.oldest_first.len() > 2 * self.ids.len() {
+            self.oldest_first.retain(|id| self.ids.contains(id));
+        }
+        was_there
+    }
 }
 
 impl Requests {
@@ -48,7 +88,8 @@ impl Requests {
         }
         self.next += 1;
         let key = RequestKey(self.next);
-        self.all.insert(key, Request { id: id.into(), sent: false, answer: None });
+        self.ended.remove(id);
+        self.all.insert(key, Request { id: id.into(), accepted: false, sent: false, answer: None });
         self.by_id.insert(id.into(), key);
         Ok(key)
     }
@@ -61,9 +102,56 @@ impl Requests {
         self.by_id.get(id).copied()
     }
 
-    /// Whether any request waits.
+    /// Whether any request waits, or one has ended whose answer may still come: ids are of interest.
     pub fn any_waiting(&self) -> bool {
+        !self.by_id.is_empty() || !self.ended.ids.is_empty()
+    }
+
+    /// Whether any request waits.
+    pub fn any_open(&self) -> bool {
         !self.by_id.is_empty()
+    }
+
+    /// Whether this is the id of a request that ended without an answer. Once: there is one answer.
+    pub(super) fn take_ended(&mut self, id: &str) -> bool {
+        self.ended.remove(id)
+    }
+
+    /// The session is over: no answer comes to what it was asked.
+    pub fn session_ended(&mut self) {
+        self.ended = Ended::default();
+    }
+
+    /// How many requests wait whose messages are with the socket.
+    pub fn open_and_sent(&self) -> usize {
+        self.by_id.values().filter(|key| self.is_sent(**key)).count()
+    }
+
+    /// The request that waits with its message sent, if it is the only one.
+    pub fn only_sent(&self) -> Option<RequestKey> {
+        let mut keys = self.by_id.values().copied().filter(|key| self.is_sent(*key));
+        let only = keys.next()?;
+        keys.next().is_none().then_some(only)
+    }
+
+    fn is_sent(&self, key: RequestKey) -> bool {
+        self.all.get(&key).is_some_and(|request| request.sent)
+    }
+
+    /// Notes that the request's message is queued: it will be sent.
+    pub fn set_accepted(&mut self, key: RequestKey) {
+        if let Some(request) = self.all.get_mut(&key) {
+            request.accepted = true;
+        }
+    }
+
+    /// Fails the waiting requests whose messages have found no room in the queue yet: they will not be sent.
+    pub fn fail_unaccepted(&mut self, error: &Error) {
+        let mut keys: Vec<RequestKey> = self.by_id.values().copied().collect();
+        keys.retain(|key| self.all.get(key).is_some_and(|request| !request.accepted && !request.sent));
+        for key in keys {
+            self.fail(key, error.clone());
+        }
     }
 
     /// Notes whether the request's message is with the socket.
@@ -79,6 +167,9 @@ impl Requests {
             && request.answer.is_none()
         {
             self.by_id.remove(&request.id);
+            if answer.outcome.is_err() && request.sent {
+                self.ended.add(&request.id);
+            }
             request.answer = Some(answer);
             self.settled.push(key);
         }
@@ -124,17 +215,14 @@ impl Requests {
         answer.is_some_and(|answer| answer.outcome.is_err())
     }
 
-    /// The number of a settled request's answer.
-    #[cfg(test)]
-    pub(super) fn answer_number(&self, key: RequestKey) -> Option<u64> {
-        self.all.get(&key)?.answer.as_ref().map(|answer| answer.number)
-    }
-
     /// Forgets a request. Returns its answer if it was settled.
     pub(super) fn forget(&mut self, key: RequestKey) -> Option<Answer> {
         let request = self.all.remove(&key)?;
         if request.answer.is_none() {
             self.by_id.remove(&request.id);
+            if request.sent {
+                self.ended.add(&request.id);
+            }
         } else {
             self.settled.retain(|settled| *settled != key);
         }

@@ -130,6 +130,15 @@ impl<T: Weigh> Ring<T> {
         self.items.insert(place, item);
     }
 
+    /// Takes the first item that `is_it`, and drops it. Answers how many were before it.
+    pub fn remove(&mut self, is_it: impl Fn(&T) -> bool) -> Option<usize> {
+        let place = self.items.iter().position(is_it)?;
+        let item = self.items.remove(place)?;
+        self.weight = self.weight.saturating_sub(item.weight());
+        self.taken -= usize::from(item.takes_slot());
+        Some(place)
+    }
+
     /// Takes the oldest item.
     pub fn pop(&mut self) -> Option<T> {
         let item = self.take_front()?;

@@ -199,7 +199,7 @@ impl Session {
 
     /// Waits as long as the back-off says; a server that named a time is not asked before it.
     fn wait(&mut self, now: Instant, jitter: f64, error: Error) -> Vec<Action> {
-        let mut delay = self.backoff.delay(jitter).max(error.retry_after.unwrap_or_default());
+        let mut delay = self.backoff.delay(jitter).max(error.retry_after().unwrap_or_default());
         if let Some(left) = self.time_left(now) {
             delay = delay.min(left);
         }

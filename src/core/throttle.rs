@@ -53,6 +53,16 @@ impl<T> Throttle<T> {
         Offer::Held
     }
 
+    /// Holds an item whatever the time is; nothing can be moved on.
+    pub fn hold(&mut self, item: T) -> Offer<T> {
+        self.slot.replace(item).map_or(Offer::Held, Offer::Replaced)
+    }
+
+    /// Whether everything passes.
+    pub fn is_off(&self) -> bool {
+        self.interval.is_zero()
+    }
+
     /// Takes the held item if its time has come, and counts that as a pass at `now`.
     pub fn due(&mut self, now: Instant) -> Option<T> {
         if !self.peek_due(now) {

@@ -1,6 +1,7 @@
 //! One task a connection: runs the session's actions and tells it what came of them.
 
 use std::{
+    fmt,
     pin::pin,
     sync::Arc,
     task::Poll,
@@ -13,6 +14,7 @@ use tokio::time::timeout_at;
 use super::{
     handle::{Connection, Interest, OpenLink, shared},
     link::{Event, Link},
+    report,
     runtime::Io,
     schedule,
     settings::Address,
@@ -22,6 +24,7 @@ use super::{
 };
 use crate::{
     core::{
+        endpoint::append_query,
         session::{Action, Input, Loss, Session, State, Traffic},
         token::Token,
     },
@@ -57,6 +60,8 @@ struct Actor {
     open_by: Option<Instant>,
     /// A socket was open once.
     established: bool,
+    /// How the session ended that whoever waits has not been told of.
+    ended: Option<Error>,
 }
 
 /// Runs a connection until it is closed. The actor exists from the call on, so that a connection whose thread stops
@@ -75,6 +80,7 @@ pub(super) fn run(connection: Arc<Connection>, io: Io) -> impl Future<Output = (
         opened: None,
         open_by: None,
         established: false,
+        ended: None,
     };
     async move {
         while actor.session.state() != State::Closed {
@@ -158,7 +164,14 @@ impl Actor {
     {
         let limit = self.connection.shared.settings.open_timeout;
         let open_by = *self.open_by.get_or_insert_with(|| Instant::now() + limit);
-        async move { timeout_at(open_by.into(), work).await.unwrap_or_else(|_| Err(late(what, limit))) }
+        let connection = self.connection.clone();
+        async move {
+            timeout_at(open_by.into(), work).await.unwrap_or_else(|_| {
+                let token = connection.shared.settings.token.as_ref();
+                let last = token.and_then(|token| token.last_failure()).or_else(|| connection.last_error());
+                Err(late(what, limit, last))
+            })
+        }
     }
 
     /// The output of `work`, or `None` when the caller closes first.
@@ -189,7 +202,7 @@ impl Actor {
                 return Poll::Ready(Input::Open { eager });
             }
             // A message may have been accepted after the last socket ended and before that was known here.
-            if self.session.state() == State::Idle && inner.outbox.pending() > 0 {
+            if self.session.state() == State::Idle && inner.has_unsent() {
                 return Poll::Ready(Input::Open { eager: false });
             }
             inner.parked = Some(context.waker().clone());
@@ -211,14 +224,18 @@ impl Actor {
                 }
                 Heard::Event(Event::Accepted) => {}
                 Heard::Event(Event::Unauthorized) => {
-                    let (_, traffic) = self.drop_link(&Loss::Broken("the server refused the session".into()));
+                    let (_, traffic) = self.drop_link(true);
+                    self.ended = Some(Error::closed(1006, "the server refused the session: Unauthorized"));
                     return Input::Unauthorized { socket, traffic };
                 }
                 Heard::Event(Event::SessionOver) => return Input::SessionOver { socket },
                 Heard::Event(Event::Lost(loss)) => break self.without_secrets(loss),
             }
         };
-        let (unsent, traffic) = self.drop_link(&loss);
+        let refused =
+            matches!(loss, Loss::Close { code: 1008, .. }) && !self.connection.shared.settings.session.raw;
+        let (unsent, traffic) = self.drop_link(refused && !self.session.is_over());
+        self.ended = Some(loss.clone().into_error());
         Input::Lost { socket, loss, unsent, traffic }
     }
 
@@ -237,14 +254,21 @@ impl Actor {
             State::Active | State::Closing => Work::Drive,
             _ => Work::Rest,
         };
+        self.tell_loss();
         for action in actions {
             match action {
                 Action::FetchToken { fresh } => self.work = Work::Token { fresh },
                 Action::Dial { socket } => self.work = Work::Dial { socket },
-                Action::Wait { delay, .. } => self.work = Work::Sleep(delay),
+                Action::Wait { delay, reason } => {
+                    report::note(|| {
+                        format!("{self}: {reason}; trying again in {:.2} s", delay.as_secs_f64())
+                    });
+                    self.connection.shared.lock().last_error = Some(reason);
+                    self.work = Work::Sleep(delay);
+                }
                 Action::Abandon => {
                     self.opened = None;
-                    self.drop_link(&Loss::Broken("the connection was given up".into()));
+                    self.drop_link(false);
                 }
                 Action::StopWriting => {
                     self.with_link(Link::stop_writing);
@@ -254,10 +278,17 @@ impl Actor {
                 }
                 Action::EndStream => {
                     let mut inner = self.connection.shared.lock();
+                    inner.stream_ended = inner.traffic().wrote;
                     inner.inbox.push_end(Error::closed(1000, "the stream has ended"));
                     shared::tell(inner, Interest::ITEMS);
                 }
-                Action::Finish(error) => self.finish(error),
+                Action::Finish(error) => {
+                    if let Some(error) = &error {
+                        report::note(|| format!("{self}: closed: {error}"));
+                        self.connection.shared.lock().last_error = Some(error.clone());
+                    }
+                    self.finish(error);
+                }
             }
         }
         let state = self.session.state();
@@ -293,6 +324,7 @@ impl Actor {
         inner.told.token = self.token.as_ref().map(|(token, _)| token.clone());
         inner.session_began();
         drop(inner);
+        report::debug(|| format!("{self}: open"));
         let poller = if schedule::allows_loops() {
             self.connection.poller().cloned().or_else(|| self.io.poller())
         } else {
@@ -319,7 +351,7 @@ impl Actor {
 
     fn finish(&mut self, error: Option<Error>) {
         self.lease = None;
-        self.drop_link(&Loss::Close { code: 1000, reason: String::new() });
+        self.drop_link(false);
         let mut inner = self.connection.shared.lock();
         if inner.state == State::Closed {
             return;
@@ -330,14 +362,32 @@ impl Actor {
         shared::tell(inner, kind);
     }
 
+    /// A session has ended, and what follows is known.
+    fn tell_loss(&mut self) {
+        let Some(ended) = self.ended.take() else { return };
+        if let ErrorKind::Closed { code, reason } = &ended.kind {
+            self.connection.shared.lock().last_close = Some((*code, reason.clone()));
+        }
+        let what_follows = match self.session.state() {
+            // Whoever waits is told of the end of the connection.
+            State::Closing | State::Closed => return,
+            State::Idle => "the next message begins another",
+            _ => "the connection is being opened again",
+        };
+        report::note(|| format!("{self}: the session ended: {ended}; {what_follows}"));
+        let mut inner = self.connection.shared.lock();
+        let kind = inner.tell_loss(ended, what_follows);
+        shared::tell(inner, kind);
+    }
+
     /// The socket is gone: what of its messages can be sent again goes back, the rest has failed. Answers whether
     /// messages wait, and what has passed.
-    fn drop_link(&mut self, loss: &Loss) -> (bool, Traffic) {
+    fn drop_link(&mut self, refused: bool) -> (bool, Traffic) {
         let open = self.connection.link.lock().take();
         let leftover = open.map(|open| open.end().abandon().1);
         let mut inner = self.connection.shared.lock();
-        let kind = leftover.map_or(Interest::NONE, |leftover| inner.lose_link(leftover, loss));
-        let (unsent, traffic) = (inner.outbox.pending() > 0, inner.traffic());
+        let kind = leftover.map_or(Interest::NONE, |leftover| inner.lose_link(leftover, refused));
+        let (unsent, traffic) = (inner.has_unsent(), inner.traffic());
         shared::tell(inner, kind);
         (unsent, traffic)
     }
@@ -346,16 +396,36 @@ impl Actor {
 async fn dial(connection: &Connection, token: Option<&Token>) -> Result<Opened> {
     let settings = &connection.shared.settings;
     let url = match &settings.address {
-        Address::App { endpoint, base_url } => {
-            endpoint.url(base_url, token.map(Token::expose), settings.max_buffering)
+        Address::App { endpoint, base_url, query } => {
+            let mut url = endpoint.url(base_url, token.map(Token::expose), settings.max_buffering);
+            append_query(&mut url, query);
+            url
         }
         Address::Url(url) => url.clone(),
     };
     open_websocket(&Target::parse(&url)?, &settings.headers, &settings.transport).await
 }
 
-fn late(what: &str, open_timeout: Duration) -> Error {
-    Error::new(ErrorKind::Timeout, format!("{what} after {open_timeout:?} (open_timeout)")).transient()
+fn late(what: &str, open_timeout: Duration, last: Option<Error>) -> Error {
+    let message = format!("{what} after {open_timeout:?} (open_timeout)");
+    match last {
+        None => Error::new(ErrorKind::Timeout, message).transient(),
+        Some(last) => {
+            let message = format!("{message}; the last attempt: {last}");
+            Error::new(ErrorKind::Timeout, message).transient().with_source(last)
+        }
+    }
+}
+
+/// As records name the connection.
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.connection.shared.settings.address {
+            Address::App { endpoint, .. } => f.write_str(&endpoint.app_path()),
+            // What is behind the `?` may be a secret.
+            Address::Url(url) => f.write_str(url.split(['?', '#']).next().unwrap_or_default()),
+        }
+    }
 }
 
 mod driving;

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     core::{
-        inbox::{Inbox, Item, Next, Notice, Numbered, RequestKey},
+        inbox::{Inbox, Item, Next, Notice, Numbered, RequestKey, unread_before},
         outbox::Outgoing,
         session::State,
         stats::Stats,
@@ -133,7 +133,11 @@ impl Connection {
 
     /// Says which callbacks there are.
     pub fn set_routes(&self, routes: Routes) {
-        self.shared.lock().routes = routes;
+        let mut inner = self.shared.lock();
+        inner.routes = routes;
+        if routes.results {
+            inner.inbox.receive();
+        }
     }
 
     /// The wake that came has been seen; `interest` is waited for from now on. Answers whether any of `check` is
@@ -184,6 +188,9 @@ impl Connection {
         let mut inner = self.shared.lock();
         if inner.state == State::Closed || inner.commands.close {
             return Err(inner.closed_error());
+        }
+        if inner.inbox.is_full() {
+            return Err(unread_before());
         }
         let added = inner.inbox.requests.add(id);
         self.shared.expects_answers.store(true, Ordering::Release);
@@ -237,8 +244,13 @@ impl Connection {
     /// Nobody waits for this request any more.
     pub fn forget_request(&self, key: RequestKey) {
         let mut inner = self.shared.lock();
+        let kind = if inner.outbox.withdraw(key) {
+            let drained = if inner.outbox.pending() == 0 { Interest::DRAINED } else { Interest::NONE };
+            drained.and(Interest::ROOM)
+        } else {
+            Interest::NONE
+        };
         inner.inbox.forget_request(key);
-        let kind = if inner.inbox.has_items() { Interest::ITEMS } else { Interest::NONE };
         tell(inner, kind);
     }
 
@@ -320,6 +332,16 @@ impl Connection {
     /// How often it has become active. Who waits for the opening must not miss it when it is over at once.
     pub fn openings(&self) -> u64 {
         self.shared.lock().openings
+    }
+
+    /// Why the newest attempt to open, or session, failed. A session that opens does not clear it.
+    pub fn last_error(&self) -> Option<Error> {
+        self.shared.lock().last_error.clone()
+    }
+
+    /// The code and the reason with which the newest session that is over was closed; 1006 without a close frame.
+    pub fn last_close(&self) -> Option<(u16, String)> {
+        self.shared.lock().last_close.clone()
     }
 
     /// Why the connection is over; `None` while it is not, or when the caller closed it.

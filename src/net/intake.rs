@@ -171,13 +171,21 @@ impl Intake {
                     match inner.inbox.push_result(received, id.as_deref()) {
                         Placed::Queued => Interest::ITEMS,
                         Placed::Answered => Interest::ANSWERS,
+                        Placed::Late => Interest::NONE,
                     }
                 }
                 Arrival::Realtime { error, fatal } => {
+                    inner.outbox.server_spoke();
                     // The server does not say which input failed.
-                    if fatal && inner.fail_sent(&error) { Interest::ANSWERS } else { inner.push_error(error) }
+                    let failed =
+                        if fatal { inner.fail_sent(&error) } else { inner.fail_only_request(&error) };
+                    inner.end_is_told |= fatal && !failed;
+                    if failed { Interest::ANSWERS } else { inner.push_error(error) }
                 }
-                Arrival::Error(error) => inner.push_error(error),
+                Arrival::Error(error) => {
+                    inner.outbox.server_spoke();
+                    inner.push_error(error)
+                }
                 Arrival::Timings(seconds) if inner.routes.timings => {
                     inner.inbox.push_notice(Notice::Timings(seconds));
                     Interest::NOTICES

@@ -81,6 +81,7 @@ mod tests {
             }));
             hanging.push((release, lookup));
         }
+        tokio::task::yield_now().await; // they begin
         assert_eq!(run("fine.example", || Ok(7)).await.unwrap(), 7);
         assert!(HOSTS.lock().contains_key("hangs.example"));
         for (release, lookup) in hanging {

@@ -4,6 +4,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -12,8 +13,9 @@ use crate::{
 };
 
 use super::{
-    http::{Answer, DEFAULT_TIMEOUT, post_json},
+    http::{Answer, DEFAULT_TIMEOUT, REQUEST_ID, REQUEST_ID_BYTES, post_json, retry_after},
     redact::quote,
+    report,
     token_store::TokenSource,
     transport::{Target, TransportConfig},
 };
@@ -23,12 +25,8 @@ pub const DEFAULT_URL: &str = "https://rest.fal.ai/tokens/";
 /// How long a token of the default mint lives.
 pub const DEFAULT_EXPIRATION: Duration = Duration::from_secs(120);
 const TARGET_URL: HeaderName = HeaderName::from_static("x-fal-target-url");
-/// Holds fal's id of a request, in its answer.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-fal-request-id");
 /// How much of an error's body is kept.
 const EXCERPT_BYTES: usize = 2048;
-/// How much of a request's id is kept; a real one is a UUID.
-const REQUEST_ID_BYTES: usize = 128;
 
 /// How tokens are minted.
 #[derive(Debug, Clone)]
@@ -109,7 +107,14 @@ pub struct MintRequest {
 ///
 /// Fails with [`ErrorKind::Authentication`] after 401 and 403, with [`ErrorKind::Api`] after any other answer
 /// that holds no token, and with [`ErrorKind::Api`] of status 0 when no answer came.
-pub async fn mint(config: &MintConfig, transport: &TransportConfig, request: &MintRequest) -> Result<String> {
+///
+/// `failed` hears of each failure that is followed by a retry.
+pub async fn mint(
+    config: &MintConfig,
+    transport: &TransportConfig,
+    request: &MintRequest,
+    failed: impl Fn(&Error),
+) -> Result<String> {
     let prepared = Prepared::new(config, request)?;
     let mut retry = 0;
     loop {
@@ -121,7 +126,9 @@ pub async fn mint(config: &MintConfig, transport: &TransportConfig, request: &Mi
             return Err(error);
         }
         let jitter = fastrand::f64() * 2.0 - 1.0;
-        tokio::time::sleep(config.retry.delay(retry, jitter)).await;
+        let delay = config.retry.delay(retry, jitter).max(error.retry_after().unwrap_or_default());
+        failed(&error);
+        tokio::time::sleep(delay).await;
         retry += 1;
     }
 }
@@ -199,7 +206,12 @@ impl Prepared {
         };
         let request_id = answer.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
         let request_id = without_key(request_id, REQUEST_ID_BYTES);
-        let error = Error::new(ErrorKind::Api { status, body, request_id }, message);
+        let wait = answer
+            .headers
+            .get(header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok())
+            .and_then(retry_after);
+        let error = Error::new(ErrorKind::Api { status, body, request_id }, message).with_headers(wait, "");
         if matches!(status, 408 | 425 | 429 | 500..) { error.transient() } else { error }
     }
 }
@@ -258,6 +270,8 @@ struct Shared {
     config: MintConfig,
     transport: TransportConfig,
     request: MintRequest,
+    /// Why the newest attempt of a request under way failed.
+    last_failure: Mutex<Option<Error>>,
 }
 
 impl fmt::Debug for Mint {
@@ -269,14 +283,25 @@ impl fmt::Debug for Mint {
 impl Mint {
     /// A source of tokens for `request`.
     pub fn new(config: MintConfig, transport: TransportConfig, request: MintRequest) -> Self {
-        Self { shared: Arc::new(Shared { config, transport, request }) }
+        Self { shared: Arc::new(Shared { config, transport, request, last_failure: Mutex::default() }) }
     }
 }
 
 impl TokenSource for Mint {
     fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<String>> + Send>> {
         let shared = Arc::clone(&self.shared);
-        Box::pin(async move { mint(&shared.config, &shared.transport, &shared.request).await })
+        Box::pin(async move {
+            *shared.last_failure.lock() = None;
+            let note = |error: &Error| {
+                report::note(|| format!("{}: no token, trying again: {error}", shared.request.app_path));
+                *shared.last_failure.lock() = Some(error.clone());
+            };
+            mint(&shared.config, &shared.transport, &shared.request, note).await
+        })
+    }
+
+    fn last_failure(&self) -> Option<Error> {
+        self.shared.last_failure.lock().clone()
     }
 
     fn expiration(&self) -> Option<Duration> {

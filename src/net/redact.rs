@@ -88,7 +88,7 @@ fn overwrite<'a>(bytes: Bytes, secrets: impl IntoIterator<Item = &'a str>) -> By
 pub(crate) fn credentials(headers: &[(HeaderName, HeaderValue)]) -> impl Iterator<Item = &str> {
     headers
         .iter()
-        .filter(|(name, _)| *name == header::AUTHORIZATION)
+        .filter(|(name, value)| *name == header::AUTHORIZATION || value.is_sensitive())
         .filter_map(|(_, value)| value.to_str().ok())
         .flat_map(|value| value.split([' ', ':']))
 }

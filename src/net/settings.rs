@@ -16,6 +16,8 @@ pub enum Address {
         endpoint: Endpoint,
         /// `wss://fal.run`, for example.
         base_url: String,
+        /// Parameters of the caller's own.
+        query: Vec<(String, String)>,
     },
     /// This very URL (the raw mode).
     Url(String),

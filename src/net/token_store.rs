@@ -35,6 +35,11 @@ pub trait TokenSource: Send + Sync {
 
     /// How long after its arrival a token expires; `None`: never, and it is not refreshed.
     fn expiration(&self) -> Option<Duration>;
+
+    /// Why the newest attempt of a fetch that goes on failed.
+    fn last_failure(&self) -> Option<Error> {
+        None
+    }
 }
 
 /// What makes two connections share a token.
@@ -189,6 +194,11 @@ impl SharedToken {
         }
     }
 
+    /// Why there is no token yet, as far as the fetch under way knows.
+    pub fn last_failure(&self) -> Option<Error> {
+        self.source.last_failure()
+    }
+
     /// Keeps the token fresh while the returned lease lives. The refresh task runs on `runtime`; of several
     /// runtimes, on that of the first lease, and when that one is shut down, on that of the next new lease
     /// (an expired token is fetched by [`get`](Self::get) in any case).
@@ -262,7 +272,7 @@ impl Inner {
     fn failed(&mut self, error: &Error) {
         let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(self.failures)).min(LONGEST_PAUSE);
         self.failures = self.failures.saturating_add(1);
-        self.not_before = Instant::now().checked_add(pause.max(error.retry_after.unwrap_or_default()));
+        self.not_before = Instant::now().checked_add(pause.max(error.retry_after().unwrap_or_default()));
     }
 }
 

@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 use super::{
     head::{Head, HeadError, read_head},
+    http::{REQUEST_ID, REQUEST_ID_BYTES, retry_after},
     proxy::percent_decode,
     redact::{credentials, quote},
     tls,
@@ -132,7 +133,12 @@ fn refusal(target: &Target, headers: &[(HeaderName, HeaderValue)], head: &Head, 
         let secrets = secrets(target, headers);
         message.push_str(&quote(body, secrets.iter().map(Cow::as_ref), EXCERPT_BYTES));
     }
-    let error = Error::new(ErrorKind::Handshake { status: Some(status) }, message);
+    let text =
+        |name: &'static str| head.values(name).next().and_then(|value| std::str::from_utf8(value).ok());
+    let request_id = text(REQUEST_ID).unwrap_or_default();
+    let request_id = quote(request_id, secrets(target, headers).iter().map(Cow::as_ref), REQUEST_ID_BYTES);
+    let error = Error::new(ErrorKind::Handshake { status: Some(status) }, message)
+        .with_headers(text("retry-after").and_then(retry_after), request_id);
     if matches!(status, 408 | 425 | 429 | 500..=599) { error.transient() } else { error }
 }
 

@@ -138,6 +138,9 @@ impl Client {
     ) -> PyResult<(Settings, Option<Py<Provider>>)> {
         let plain = options.plain(py)?;
         let mut headers = vec![(header::USER_AGENT, header_value("user_agent", &self.user_agent)?)];
+        for (name, value) in &options.headers {
+            headers.push(own_header(name, value)?);
+        }
         let (mut token, mut provider) = (None, None);
         let (address, dialect) = match (&plain.endpoint, &options.url) {
             (Some(endpoint), _) => {
@@ -150,7 +153,11 @@ impl Client {
                 } else {
                     token = Some(self.minted_token(options, endpoint, plain.token_expiration)?);
                 }
-                let address = Address::App { endpoint: endpoint.clone(), base_url: self.base_url.clone() };
+                let address = Address::App {
+                    endpoint: endpoint.clone(),
+                    base_url: self.base_url.clone(),
+                    query: options.query.clone(),
+                };
                 let custom = options.decode_message.is_some();
                 (address, if custom { Dialect::Custom } else { Dialect::Fal })
             }
@@ -240,6 +247,16 @@ fn header_value(name: &str, value: &str) -> PyResult<HeaderValue> {
     HeaderValue::from_str(value).map_err(|_| {
         PyValueError::new_err(format!("{name} holds characters that no header may hold: {value:?}"))
     })
+}
+
+/// A header of the caller's own. What it says may be a secret.
+fn own_header(name: &str, value: &str) -> PyResult<(HeaderName, HeaderValue)> {
+    let invalid =
+        || PyValueError::new_err(format!("headers: {name:?} or its value cannot stand in a header"));
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
+    let mut value = HeaderValue::from_str(value).map_err(|_| invalid())?;
+    value.set_sensitive(true);
+    Ok((name, value))
 }
 
 fn no_credentials() -> Error {

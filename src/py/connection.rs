@@ -81,6 +81,21 @@ impl Connection {
         Ok(self.half.state().name())
     }
 
+    #[getter]
+    fn last_error(&self, py: Python<'_>) -> Option<PyErr> {
+        self.half.last_error(py)
+    }
+
+    #[getter]
+    fn close_code(&self) -> Option<u16> {
+        self.half.net.last_close().map(|(code, _)| code)
+    }
+
+    #[getter]
+    fn close_reason(&self) -> Option<String> {
+        self.half.net.last_close().map(|(_, reason)| reason)
+    }
+
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.half.stats(py)
     }
@@ -224,6 +239,13 @@ impl Connection {
     /// The asynchronous decoder of a received result is done.
     fn _decoded(slf: &Bound<'_, Self>, task: &Bound<'_, PyAny>) -> PyResult<()> {
         Self::decoder_done(slf, task)
+    }
+
+    /// Lets what the throttle holds go before its time.
+    fn _release(&self, py: Python<'_>) -> PyResult<()> {
+        raised(py, self.half.net.check_process())?;
+        self.half.net.release_throttled();
+        Ok(())
     }
 
     /// The turn of the loop is over in which messages were sent one after the other.

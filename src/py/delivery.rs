@@ -229,11 +229,12 @@ fn on_error<'py>(
         return call(py, callbacks.error.as_ref(), error);
     }
     // Nobody asked to be told, but nothing is lost in silence.
-    let logger = py.import("logging")?.call_method1("getLogger", ("fal_realtime",))?;
-    logger.call_method1(
-        "warning",
-        ("%s: %s (there is no on_error)", &connection.get().half.app, describe(py, &error)),
-    )?;
+    let context = PyDict::new(py);
+    let this = connection.get();
+    context
+        .set_item("message", format!("{}: {} (there is no on_error)", this.half.app, describe(py, &error)))?;
+    context.set_item("exception", error.into_value(py))?;
+    this.event_loop(py)?.call_method1(intern!(py, "call_exception_handler"), (context,))?;
     Ok(None)
 }
 

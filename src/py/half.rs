@@ -40,6 +40,7 @@ pub(super) struct Callbacks {
 impl Callbacks {
     pub(super) fn routes(&self) -> Routes {
         Routes {
+            results: self.result.is_some(),
             errors: self.error.is_some(),
             timings: self.timings.is_some(),
             states: self.state_change.is_some(),
@@ -199,6 +200,33 @@ impl Half {
         }
     }
 
+    /// Why the newest attempt to open, or session, failed.
+    pub(super) fn last_error(&self, py: Python<'_>) -> Option<PyErr> {
+        self.net.last_error().map(|error| to_py(py, &error))
+    }
+
+    /// The error of a request after `seconds`, in which so many results came that belong to no request. It says what the
+    /// connection is busy with, if it is not open.
+    pub(super) fn request_timeout(&self, seconds: f64, unmarked: u64) -> Error {
+        let hint = match unmarked {
+            0 => String::new(),
+            count => format!(
+                "; {count} {} without a request_id came meanwhile: the app must copy the request_id of its input into \
+                 its result, or use send and recv",
+                if count == 1 { "result" } else { "results" }
+            ),
+        };
+        let message = format!("the request was not answered within {seconds} s{hint}");
+        let last = self.net.last_error().filter(|_| self.state() != State::Active);
+        match last {
+            None => Error::new(ErrorKind::Timeout, message).transient(),
+            Some(last) => {
+                let message = format!("{message}, while the connection was not open: {last}");
+                Error::new(ErrorKind::Timeout, message).transient().with_source(last)
+            }
+        }
+    }
+
     pub(super) fn state(&self) -> State {
         self.net.state()
     }
@@ -210,17 +238,21 @@ impl Half {
         for (name, value) in [
             (intern!(py, "accepted"), stats.accepted),
             (intern!(py, "written"), stats.written),
+            (intern!(py, "unanswered"), stats.unanswered),
             (intern!(py, "coalesced"), stats.coalesced),
             (intern!(py, "dropped"), stats.dropped),
             (intern!(py, "failed"), stats.failed),
+            (intern!(py, "withdrawn"), stats.withdrawn),
             (intern!(py, "pending"), stats.pending),
             (intern!(py, "received"), stats.received),
             (intern!(py, "delivered"), stats.delivered),
             (intern!(py, "received_dropped"), stats.received_dropped),
+            (intern!(py, "late"), stats.late),
             (intern!(py, "received_pending"), stats.received_pending),
             (intern!(py, "reconnects"), stats.reconnects),
             (intern!(py, "bytes_sent"), stats.bytes_sent),
             (intern!(py, "bytes_received"), stats.bytes_received),
+            (intern!(py, "errors_dropped"), stats.errors_dropped),
         ] {
             dict.set_item(name, value)?;
         }

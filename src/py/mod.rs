@@ -25,6 +25,7 @@ mod method;
 mod operation;
 mod options;
 mod raise;
+mod report;
 mod signal;
 mod sync;
 mod token_source;
@@ -53,6 +54,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(interpreter_id, module)?)?;
     operation::install_am_send(module.py())?;
     module.add_function(wrap_pyfunction!(_io_counters, module)?)?;
+    report::install();
     let at_exit = wrap_pyfunction!(_shutdown, module)?;
     module.py().import("atexit")?.call_method1("register", (at_exit,))?;
     Ok(())

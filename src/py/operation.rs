@@ -19,7 +19,7 @@ mod looking;
 mod waiting;
 
 pub(super) use am_send::install as install_am_send;
-pub(super) use looking::{not_open_again, request_timeout};
+pub(super) use looking::not_open_again;
 pub(super) use waiting::wake;
 
 /// What is wanted.

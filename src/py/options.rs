@@ -56,6 +56,10 @@ pub(super) struct Options {
     pub(super) token_body: Option<String>,
     pub(super) encode_message: Option<Py<PyAny>>,
     pub(super) decode_message: Option<Py<PyAny>>,
+    /// The caller's own, in the handshake.
+    pub(super) headers: Vec<(String, String)>,
+    /// The caller's own, in the address.
+    pub(super) query: Vec<(String, String)>,
     pub(super) on_result: Option<Py<PyAny>>,
     pub(super) on_error: Option<Py<PyAny>>,
     pub(super) on_timings: Option<Py<PyAny>>,

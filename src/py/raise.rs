@@ -2,6 +2,7 @@
 
 use pyo3::{
     exceptions::{PyRuntimeError, PyValueError},
+    intern,
     prelude::*,
     sync::PyOnceLock,
     types::{PyString, PyType},
@@ -20,6 +21,9 @@ struct Exceptions {
     authentication: Py<PyType>,
     handshake: Py<PyType>,
     closed: Py<PyType>,
+    lost: Py<PyType>,
+    stream_ended: Py<PyType>,
+    unread: Py<PyType>,
     timeout: Py<PyType>,
     too_large: Py<PyType>,
     buffer_full: Py<PyType>,
@@ -43,6 +47,9 @@ fn exceptions(py: Python<'_>) -> PyResult<&Exceptions> {
             authentication: class("AuthenticationError")?,
             handshake: class("HandshakeError")?,
             closed: class("ConnectionClosedError")?,
+            lost: class("ConnectionLostError")?,
+            stream_ended: class("StreamEndedError")?,
+            unread: class("UnreadResultsError")?,
             timeout: class("RequestTimeoutError")?,
             too_large: class("MessageTooLargeError")?,
             buffer_full: class("BufferFullError")?,
@@ -94,6 +101,11 @@ fn try_to_py(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
             let payload = payload.unwrap_or_else(|| py.None());
             classes.realtime.bind(py).call1((error.as_str(), reason.as_str(), payload))?
         }
+        ErrorKind::Lost { code, reason, unanswered } => {
+            classes.lost.bind(py).call1((message, *code, reason.as_str(), *unanswered))?
+        }
+        ErrorKind::StreamEnded => classes.stream_ended.bind(py).call1((message,))?,
+        ErrorKind::Unread => classes.unread.bind(py).call1((message,))?,
         ErrorKind::Timeout => classes.timeout.bind(py).call1((message,))?,
         ErrorKind::TooLarge => classes.too_large.bind(py).call1((message,))?,
         ErrorKind::BufferFull => classes.buffer_full.bind(py).call1((message,))?,
@@ -101,7 +113,20 @@ fn try_to_py(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
         ErrorKind::Decode => classes.decode.bind(py).call1((message,))?,
         ErrorKind::Forked => classes.forked.bind(py).call1((message,))?,
     };
-    Ok(PyErr::from_value(value))
+    value.setattr(intern!(py, "retryable"), error.transient)?;
+    if let Some(wait) = error.retry_after() {
+        value.setattr(intern!(py, "retry_after"), wait.as_secs_f64())?;
+    }
+    if !error.request_id().is_empty() {
+        value.setattr(intern!(py, "request_id"), error.request_id())?;
+    }
+    let raised = PyErr::from_value(value);
+    // Causes of other kinds are in the message, and no exceptions.
+    let cause = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
+    if let Some(cause) = cause {
+        raised.set_cause(py, Some(try_to_py(py, cause)?));
+    }
+    Ok(raised)
 }
 
 /// `result`, with its error as a Python exception.

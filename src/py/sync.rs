@@ -9,7 +9,7 @@ use pyo3::{exceptions::PyStopIteration, intern, prelude::*, types::PyDict};
 use super::{
     client::Client,
     half::{Callbacks, Half},
-    operation::{not_open_again, request_timeout},
+    operation::not_open_again,
     raise::{queue_full, raised, to_py},
     warning,
 };
@@ -60,6 +60,21 @@ impl SyncConnection {
     fn state(&self, py: Python<'_>) -> PyResult<&'static str> {
         raised(py, self.shared.half.net.check_process())?;
         Ok(self.shared.half.state().name())
+    }
+
+    #[getter]
+    fn last_error(&self, py: Python<'_>) -> Option<PyErr> {
+        self.shared.half.last_error(py)
+    }
+
+    #[getter]
+    fn close_code(&self) -> Option<u16> {
+        self.shared.half.net.last_close().map(|(code, _)| code)
+    }
+
+    #[getter]
+    fn close_reason(&self) -> Option<String> {
+        self.shared.half.net.last_close().map(|(_, reason)| reason)
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
@@ -129,7 +144,7 @@ impl SyncConnection {
         match answered? {
             None => {
                 let unmarked = half.net.unmarked().saturating_sub(unmarked_before);
-                Err(to_py(py, &request_timeout(timeout.unwrap_or_default(), unmarked)))
+                Err(to_py(py, &half.request_timeout(timeout.unwrap_or_default(), unmarked)))
             }
             Some(Err(error)) => Err(to_py(py, &error)),
             Some(Ok(item)) => match &item.what {
@@ -199,6 +214,14 @@ impl SyncConnection {
         self.shared.wait(py, Interest::STATE, &Deadline::NEVER, |_| {
             Ok((net.state() == State::Closed).then_some(()))
         })?;
+        Ok(())
+    }
+
+    /// Lets what the throttle holds go before its time.
+    fn _release(&self, py: Python<'_>) -> PyResult<()> {
+        let net = &self.shared.half.net;
+        raised(py, net.check_process())?;
+        net.release_throttled();
         Ok(())
     }
 
@@ -274,7 +297,8 @@ fn too_late(py: Python<'_>, what: &str, timeout: Option<f64>) -> PyErr {
 fn is_normal_end(py: Python<'_>, error: &PyErr) -> bool {
     let class =
         py.import("fal_realtime._exceptions").and_then(|module| module.getattr("ConnectionClosedError"));
-    let is_closed = class.is_ok_and(|class| error.is_instance(py, &class));
+    // Not a subclass of it: a session that ended with messages unanswered is news.
+    let is_closed = class.is_ok_and(|class| error.get_type(py).is(&class));
     let code = error.value(py).getattr(intern!(py, "code")).and_then(|code| code.extract::<u16>());
     is_closed && code.is_ok_and(|code| code == 1000)
 }

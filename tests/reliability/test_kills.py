@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import os
@@ -19,7 +20,7 @@ import pytest
 from checks import LIMIT, accounted, connect, descriptors, once_and_in_order, percentile, threads, until
 from killable import KillableServer
 
-from fal_realtime import ConnectionClosedError, HandshakeError, ReconnectPolicy
+from fal_realtime import ConnectionClosedError, ConnectionLostError, HandshakeError, ReconnectPolicy
 
 KILLS = int(os.environ.get("FAL_REALTIME_KILLS", "200"))
 CONNECTIONS = 4
@@ -59,7 +60,8 @@ class User:
 
     async def receive(self) -> None:
         while True:
-            self.echoed.append((await self.connection.recv())["n"])
+            with contextlib.suppress(ConnectionLostError):
+                self.echoed.append((await self.connection.recv())["n"])
 
 
 async def run(server: KillableServer, kills: int) -> tuple[list[User], list[dict[str, int]], list[float]]:

@@ -78,9 +78,11 @@ class Session:
             self._protocol.send_response(self._protocol.accept(self._request))
             self._flush()
 
-    def refuse(self, status: int, body: str = "") -> None:
+    def refuse(self, status: int, body: str = "", headers: dict[str, str] | None = None) -> None:
         """Refuse the handshake."""
-        self._protocol.send_response(self._protocol.reject(status, body))
+        response = self._protocol.reject(status, body)
+        response.headers.update(headers or {})
+        self._protocol.send_response(response)
         self._flush()
         self.leave()
 

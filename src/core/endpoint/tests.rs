@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{Endpoint, validate_base_url, validate_max_buffering};
+use super::{Endpoint, append_query, validate_base_url, validate_max_buffering};
 use crate::error::ErrorKind;
 
 #[test]
@@ -185,5 +185,15 @@ proptest! {
             let uri = format!("{base}/owner/app").parse::<http::Uri>();
             prop_assert!(uri.is_ok(), "{}", base);
         }
+    }
+}
+
+#[test]
+fn parameters_of_the_callers_own_are_encoded_behind_what_is_there() {
+    let own = [("region".to_owned(), "eu west&x=1".to_owned()), ("a b".to_owned(), String::new())];
+    for (before, separator) in [("wss://fal.run/a/b", '?'), ("wss://fal.run/a/b?max_buffering=3", '&')] {
+        let mut url = before.to_owned();
+        append_query(&mut url, &own);
+        assert_eq!(url, format!("{before}{separator}region=eu%20west%26x%3D1&a%20b="));
     }
 }

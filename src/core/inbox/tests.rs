@@ -55,6 +55,9 @@ enum Step {
     AddRequest,
     TakeAnswer(usize),
     Forget(usize),
+    /// The answer to one of the requests that have ended.
+    Late(usize),
+    SessionEnded,
     FailWaiting,
     ShouldPause,
 }
@@ -73,6 +76,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::AddRequest),
         2 => (0..8_usize).prop_map(Step::TakeAnswer),
         2 => (0..8_usize).prop_map(Step::Forget),
+        2 => (0..8_usize).prop_map(Step::Late),
+        1 => Just(Step::SessionEnded),
         1 => Just(Step::FailWaiting),
         1 => Just(Step::ShouldPause),
     ]
@@ -92,6 +97,9 @@ struct Model {
     dropped: Vec<u64>,
     /// The numbers of the ends of streams, which are never displaced.
     ends: BTreeSet<u64>,
+    /// The ids of the requests that have ended in this session.
+    ended: BTreeSet<String>,
+    late: u64,
 }
 
 impl Model {
@@ -106,6 +114,8 @@ impl Model {
             delivered: Vec::new(),
             dropped: Vec::new(),
             ends: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            late: 0,
         }
     }
 
@@ -149,6 +159,14 @@ impl Model {
             (Placed::Queued, None) => self.queued(Some(self.next)),
             (placed, request) => panic!("{placed:?}, but the request was {request:?}"),
         }
+    }
+
+    fn answered_late(&mut self, which: usize) {
+        let Some(name) = self.ended.iter().nth(which).cloned() else { return };
+        self.ended.remove(&name);
+        self.next += 1;
+        assert_eq!(self.inbox.push_result(result(self.next), Some(&name)), Placed::Late);
+        self.late += 1;
     }
 
     fn run(&mut self, step: &Step) {
@@ -205,6 +223,7 @@ impl Model {
                     let name = format!("request {}", self.next);
                     let key = self.inbox.requests.add(&name).unwrap();
                     assert!(self.inbox.requests.add(&name).is_err(), "an id waits twice");
+                    self.inbox.requests.set_sent(key, true);
                     self.requests.push((key, name, None));
                 }
             }
@@ -224,16 +243,28 @@ impl Model {
                 if which >= self.requests.len() {
                     return;
                 }
-                let (key, _, answer) = self.requests.remove(which);
-                let number = self.inbox.requests.answer_number(key);
+                let (key, name, answer) = self.requests.remove(which);
+                let has_failed = self.inbox.requests.has_failed(key);
                 self.inbox.forget_request(key);
-                if let Some(answer) = answer {
-                    self.ring.insert(number.unwrap(), Some(answer));
+                match answer {
+                    Some(_) => self.late += 1,
+                    None if has_failed => {}
+                    None => drop(self.ended.insert(name)),
                 }
             }
+            Step::Late(which) => self.answered_late(which),
+            Step::SessionEnded => {
+                self.inbox.requests.session_ended();
+                self.ended.clear();
+            }
             Step::FailWaiting => {
+                for (_, name, _) in &self.requests {
+                    if self.inbox.requests.waiting(name).is_some() {
+                        self.ended.insert(name.clone());
+                    }
+                }
                 self.inbox.requests.fail_waiting(|_| true, &error());
-                assert!(!self.inbox.requests.any_waiting());
+                assert!(!self.inbox.requests.any_open());
             }
             Step::ShouldPause => assert_eq!(self.inbox.should_pause(), self.inbox.is_paused()),
         }
@@ -241,7 +272,12 @@ impl Model {
 
     fn check(&self) {
         let s = stats(&self.inbox);
-        assert_eq!(s.received, s.delivered + s.received_dropped + s.received_pending, "{s:?}");
+        assert_eq!(s.received, s.delivered + s.received_dropped + s.late + s.received_pending, "{s:?}");
+        assert_eq!(s.late, self.late);
+        assert_eq!(
+            self.inbox.requests.any_waiting(),
+            !self.ended.is_empty() || self.inbox.requests.any_open()
+        );
         assert_eq!(s.delivered, self.delivered.len() as u64);
         assert_eq!(s.received_dropped, self.dropped.len() as u64);
         let there: Vec<_> = self.inbox.ring.iter().map(|item| (item.number, id(&item.what))).collect();
@@ -288,25 +324,83 @@ fn the_end_of_a_stream_displaces_no_result() {
 }
 
 #[test]
-fn a_forgotten_answer_comes_back_in_its_place() {
+fn the_answer_to_a_request_that_has_ended_is_nobodys() {
     let mut inbox = Inbox::new(None);
-    let key = inbox.requests.add("a").unwrap();
-    inbox.push_result(result(1), None);
-    assert_eq!(inbox.push_result(result(2), Some("a")), Placed::Answered);
-    inbox.push_result(result(3), None);
-    inbox.forget_request(key);
-    assert_eq!(ids(&mut inbox), [1, 2, 3]);
-    assert_eq!(stats(&inbox).delivered, 3);
+    let [early, late, unsent] = ["early", "late", "unsent"].map(|id| inbox.requests.add(id).unwrap());
+    inbox.requests.set_sent(early, true);
+    inbox.requests.set_sent(late, true);
+    assert_eq!(inbox.push_result(result(1), Some("early")), Placed::Answered);
+    for key in [early, late, unsent] {
+        inbox.forget_request(key);
+    }
+    assert_eq!(inbox.push_result(result(2), Some("late")), Placed::Late);
+    // Once; and what was never sent has no answer.
+    assert_eq!(inbox.push_result(result(3), Some("late")), Placed::Queued);
+    assert_eq!(inbox.push_result(result(4), Some("unsent")), Placed::Queued);
+    assert_eq!(ids(&mut inbox), [3, 4]);
+    let s = stats(&inbox);
+    assert_eq!((s.received, s.late, s.delivered, s.received_pending), (4, 2, 2, 0));
 }
 
 #[test]
-fn the_answer_to_a_forgotten_request_is_an_ordinary_result() {
+fn however_many_requests_end_early_only_so_many_are_remembered() {
+    let mut inbox = Inbox::new(None);
+    for number in 0..40_000 {
+        let key = inbox.requests.add(&number.to_string()).unwrap();
+        inbox.requests.set_sent(key, true);
+        inbox.forget_request(key);
+    }
+    assert_eq!(inbox.push_result(result(1), Some("39999")), Placed::Late);
+    assert_eq!(inbox.push_result(result(2), Some("39000")), Placed::Late);
+    assert_eq!(inbox.push_result(result(3), Some("0")), Placed::Queued);
+}
+
+#[test]
+fn of_what_nobody_receives_the_newest_stays_and_requests_are_answered() {
     let mut inbox = Inbox::new(None);
     let key = inbox.requests.add("a").unwrap();
-    inbox.forget_request(key);
-    assert_eq!(inbox.push_result(result(1), Some("a")), Placed::Queued);
-    assert!(inbox.take_answer(key).is_none());
-    assert_eq!(ids(&mut inbox), [1]);
+    for number in 1..=9_000 {
+        inbox.push_result(result(number), None);
+        assert!(!inbox.should_pause());
+    }
+    inbox.push_error(error());
+    assert_eq!(inbox.push_result(result(9_001), Some("a")), Placed::Answered);
+    assert!(inbox.take_answer(key).unwrap().is_ok());
+    let s = stats(&inbox);
+    assert_eq!((s.received_pending, s.received_dropped, s.errors_dropped), (1_023, 7_977, 0));
+    inbox.push_results(
+        &mut (0..1_024).map(|id| Numbered { number: 0, what: Item::Result(result(id)) }).collect(),
+    );
+    assert_eq!(stats(&inbox).errors_dropped, 1);
+    // As many bytes as results may have.
+    inbox.push_result(sized(HIGH_WATER_BYTES), None);
+    assert_eq!(stats(&inbox).received_pending, 1);
+}
+
+#[test]
+fn where_somebody_receives_nothing_is_dropped() {
+    for on_result in [true, false] {
+        let mut inbox = Inbox::new(None);
+        if on_result {
+            inbox.receive();
+        } else {
+            assert!(inbox.pop().is_none());
+        }
+        for number in 1..=9_000 {
+            inbox.push_result(result(number), None);
+        }
+        assert_eq!(ids(&mut inbox).len(), 9_000);
+    }
+}
+
+#[test]
+fn errors_that_are_displaced_before_anybody_was_told_are_counted() {
+    let mut inbox = Inbox::new(None);
+    for _ in 0..MAX_NOTICES + 5 {
+        inbox.push_notice(Notice::Error(error()));
+    }
+    inbox.push_notice(Notice::Timings(0.1));
+    assert_eq!(stats(&inbox).errors_dropped, 6);
 }
 
 #[test]
@@ -365,59 +459,63 @@ fn items_and_notices_come_in_the_order_of_their_arrival() {
     assert_eq!(order, ["notice", "result", "notice", "error"]);
 }
 
+fn receiving() -> Inbox {
+    let mut inbox = Inbox::new(None);
+    inbox.receive();
+    inbox
+}
+
+const MIB: usize = 1 << 20;
+
 #[test]
 fn reading_pauses_at_the_high_water_mark_and_goes_on_at_half_of_it() {
-    let mut inbox = Inbox::new(None);
-    for number in 1..HIGH_WATER as u64 {
-        inbox.push_result(result(number), None);
+    let mut inbox = receiving();
+    for _ in 0..63 {
+        inbox.push_result(sized(MIB), None);
+        assert!(!inbox.should_pause());
     }
-    assert!(!inbox.should_pause());
-    inbox.push_result(result(9), None);
+    inbox.push_result(sized(MIB), None);
     assert!(inbox.should_pause());
-    while inbox.items() > HIGH_WATER / 2 + 1 {
+    while inbox.items() > 32 {
         inbox.pop();
+        assert_eq!(inbox.should_pause(), inbox.items() > 31);
     }
-    assert!(inbox.should_pause(), "the mark has no hysteresis");
     inbox.pop();
     assert!(!inbox.should_pause());
     assert_eq!(stats(&inbox).received_dropped, 0);
 }
 
 #[test]
-fn reading_pauses_at_the_high_water_mark_of_bytes() {
-    let mut inbox = Inbox::new(None);
-    inbox.push_result(sized(HIGH_WATER_BYTES - 1024), None);
-    assert!(!inbox.should_pause());
-    inbox.push_result(sized(1024), None);
-    assert!(inbox.should_pause());
-    inbox.pop();
+fn many_small_results_do_not_pause_reading() {
+    let mut inbox = receiving();
+    for number in 0..100_000 {
+        inbox.push_result(result(number), None);
+    }
     assert!(!inbox.should_pause());
 }
 
 #[test]
-fn while_a_request_waits_reading_goes_on_for_longer_and_then_the_request_fails() {
-    let mut inbox = Inbox::new(None);
+fn while_a_request_waits_reading_goes_on_to_twice_the_mark_and_then_the_request_fails() {
+    let mut inbox = receiving();
     let key = inbox.requests.add("a").unwrap();
-    for number in 1..(HIGH_WATER * REQUEST_SLACK) as u64 {
-        inbox.push_result(result(number), None);
+    inbox.requests.set_sent(key, true);
+    for _ in 0..127 {
+        inbox.push_result(sized(MIB), None);
         assert!(!inbox.should_pause());
     }
-    inbox.push_result(result(9), None);
+    assert!(!inbox.is_full());
+    inbox.push_result(sized(MIB), None);
     assert!(inbox.should_pause());
+    assert!(inbox.is_full(), "the next request is to be refused before it is sent");
     let failure = inbox.take_answer(key).unwrap().unwrap_err();
-    assert_eq!(failure.kind, ErrorKind::BufferFull);
-    // A new request does not open the gate again.
-    let key = inbox.requests.add("b").unwrap();
-    assert!(inbox.should_pause());
-    assert!(inbox.take_answer(key).unwrap().is_err());
+    assert_eq!(failure.kind, ErrorKind::Unread);
+    assert!(failure.message.contains("was sent and may have run"));
 }
 
 #[test]
 fn a_request_made_while_reading_is_paused_makes_it_go_on() {
-    let mut inbox = Inbox::new(None);
-    for number in 0..HIGH_WATER as u64 {
-        inbox.push_result(result(number), None);
-    }
+    let mut inbox = receiving();
+    inbox.push_result(sized(HIGH_WATER_BYTES), None);
     assert!(inbox.should_pause());
     let key = inbox.requests.add("a").unwrap();
     assert!(!inbox.should_pause());
@@ -429,7 +527,7 @@ fn a_request_made_while_reading_is_paused_makes_it_go_on() {
 #[test]
 fn with_freshness_only_too_many_notices_pause_reading_until_half_are_taken() {
     let mut inbox = Inbox::new(Some(1));
-    for number in 0..2 * HIGH_WATER as u64 {
+    for number in 0..2_000 {
         inbox.push_result(result(number), None);
     }
     assert!(!inbox.should_pause());

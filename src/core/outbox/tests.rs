@@ -9,6 +9,13 @@ use crate::core::{payload::Cursor, requests::Requests};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
+/// An outbox whose session is open.
+fn opened(throttle: Duration, max_buffering: Option<u8>) -> Outbox {
+    let mut outbox = Outbox::new(throttle, max_buffering);
+    assert!(outbox.session_began(Instant::now()).is_empty());
+    outbox
+}
+
 fn message(id: u64, size: usize) -> Outgoing {
     let mut buffer = vec![0; size.max(8)];
     buffer[..8].copy_from_slice(&id.to_be_bytes());
@@ -32,7 +39,7 @@ fn taken(outbox: &mut Outbox) -> Vec<u64> {
 #[track_caller]
 fn assert_sum(outbox: &Outbox) {
     let s = stats(outbox);
-    assert_eq!(s.accepted, s.written + s.coalesced + s.dropped + s.failed + s.pending, "{s:?}");
+    assert_eq!(s.accepted, s.written + s.coalesced + s.dropped + s.failed + s.withdrawn + s.pending, "{s:?}");
 }
 
 #[derive(Debug, Clone)]
@@ -47,10 +54,16 @@ enum Step {
     Take(usize),
     TakeAll,
     Wrote(usize),
-    /// The socket is lost: so many messages were torn.
+    Open,
+    Result,
+    Speak,
+    /// The socket is lost: so many messages were torn. `refused`: the server has refused the session.
     Lost {
         torn: usize,
+        refused: bool,
     },
+    /// The n-th message in the queue is a request's that has ended.
+    Withdraw(usize),
     CancelThrottled,
     FailAll,
 }
@@ -70,7 +83,11 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (1..6_usize).prop_map(Step::Take),
         1 => Just(Step::TakeAll),
         3 => (1..6_usize).prop_map(Step::Wrote),
-        1 => (0..2_usize).prop_map(|torn| Step::Lost { torn }),
+        2 => Just(Step::Open),
+        1 => Just(Step::Result),
+        1 => Just(Step::Speak),
+        2 => (0..2_usize, any::<bool>()).prop_map(|(torn, refused)| Step::Lost { torn, refused }),
+        1 => (0..5_usize).prop_map(Step::Withdraw),
         1 => Just(Step::CancelThrottled),
         1 => Just(Step::FailAll),
     ]
@@ -84,6 +101,21 @@ struct Model {
     in_flight: VecDeque<Outgoing>,
     written: Vec<u64>,
     torn: BTreeSet<u64>,
+    requests: Requests,
+    is_open: bool,
+    /// How many messages had been written when the session began.
+    began_with: usize,
+    /// When it did.
+    began: Instant,
+    /// Nothing has come from the server.
+    is_silent: bool,
+    /// How many messages had been taken when the newest result came.
+    answered: usize,
+    /// What was sent to a server that refused it, and was pending again.
+    refused: BTreeSet<u64>,
+    unanswered: u64,
+    /// What was taken in this session.
+    bytes: usize,
 }
 
 impl Model {
@@ -95,6 +127,15 @@ impl Model {
             in_flight: VecDeque::new(),
             written: Vec::new(),
             torn: BTreeSet::new(),
+            requests: Requests::default(),
+            is_open: false,
+            began_with: 0,
+            began: Instant::now(),
+            is_silent: true,
+            answered: 0,
+            refused: BTreeSet::new(),
+            unanswered: 0,
+            bytes: 0,
         }
     }
 
@@ -105,14 +146,42 @@ impl Model {
             Step::Tick => {
                 let due = self.outbox.deadline().is_some_and(|at| at <= self.now);
                 let held = self.outbox.throttle.held();
-                assert!(self.outbox.tick(self.now).is_empty());
+                self.outbox.tick(self.now);
                 assert!(due || held == self.outbox.throttle.held(), "a tick before its time did something");
+            }
+            Step::Take(_) | Step::TakeAll | Step::Lost { .. } if !self.is_open => {}
+            Step::Open if !self.is_open => {
+                self.outbox.session_began(self.now);
+                self.is_open = true;
+                self.began_with = self.written.len();
+                self.began = self.now;
+                self.is_silent = true;
+                self.answered = 0;
+                self.bytes = 0;
+            }
+            Step::Open => {}
+            Step::Result => {
+                self.outbox.result_came();
+                self.is_silent = false;
+                self.answered = self.written.len() + self.in_flight.len() - self.began_with;
+            }
+            Step::Speak => {
+                self.outbox.server_spoke();
+                self.is_silent = false;
+            }
+            Step::Withdraw(place) => {
+                let request = self.outbox.ring.iter().nth(place).and_then(|message| message.request);
+                if let Some(request) = request {
+                    assert!(self.outbox.withdraw(request));
+                    assert!(!self.outbox.withdraw(request), "withdrawn twice");
+                }
             }
             Step::Take(count) => {
                 for _ in 0..count {
                     let weight = self.outbox.next_weight();
                     let message = self.outbox.take();
                     assert_eq!(weight, message.as_ref().map(Weigh::weight));
+                    self.bytes += weight.unwrap_or_default();
                     self.in_flight.extend(message);
                 }
             }
@@ -121,7 +190,8 @@ impl Model {
                 let (queued, weight) = (self.outbox.queued(), self.outbox.ring.weight());
                 let mut all = VecDeque::new();
                 let taken = self.outbox.take_all(MOST, &mut all);
-                assert_eq!(taken, queued > 0 && weight <= MOST);
+                assert!(!taken || (queued > 0 && weight <= MOST));
+                assert!(taken || queued == 0 || weight > MOST || self.outbox.record.copies());
                 assert_eq!(all.len(), if taken { queued } else { 0 });
                 self.in_flight.extend(all);
             }
@@ -132,15 +202,7 @@ impl Model {
                 self.outbox.wrote(count, bytes);
                 self.written.extend(messages.iter().map(id));
             }
-            Step::Lost { torn } => {
-                let torn = torn.min(self.in_flight.len());
-                self.torn.extend(self.in_flight.drain(..torn).map(|message| id(&message)));
-                self.outbox.lost(torn);
-                let back: Vec<u64> = self.in_flight.iter().map(id).collect();
-                self.outbox.give_back(self.in_flight.drain(..));
-                let front: Vec<u64> = self.outbox.ring.iter().take(back.len()).map(id).collect();
-                assert_eq!(front, back, "what came back is not in front");
-            }
+            Step::Lost { torn, refused } => self.lost(torn, refused),
             Step::CancelThrottled => {
                 self.outbox.cancel_throttled();
                 assert!(!self.outbox.throttle.held());
@@ -153,13 +215,57 @@ impl Model {
         }
     }
 
+    /// What the session may send again: everything that the server has taken, unless that has said something, or it was
+    /// refused before.
+    fn lost(&mut self, torn: usize, refused: bool) {
+        let torn = torn.min(self.in_flight.len());
+        let torn: Vec<_> = self.in_flight.drain(..torn).collect();
+        let back: Vec<u64> = self.in_flight.iter().map(id).collect();
+        self.outbox.give_back(self.in_flight.drain(..));
+        let front: Vec<u64> = self.outbox.ring.iter().take(back.len()).map(id).collect();
+        assert_eq!(front, back, "what came back is not in front");
+        if refused {
+            let queued = self.outbox.queued();
+            self.outbox.session_refused(torn.len());
+            let again: Vec<u64> =
+                self.outbox.ring.iter().take(self.outbox.queued() - queued).map(id).collect();
+            let sent: Vec<u64> =
+                self.written[self.began_with..].iter().copied().chain(torn.iter().map(id)).collect();
+            if self.is_silent && self.bytes <= MAX_QUEUED_BYTES && sent.len() < MAX_QUEUED {
+                let first_time: Vec<u64> =
+                    sent.iter().copied().filter(|id| !self.refused.contains(id)).collect();
+                // After a while what was sent is not kept any more.
+                let is_late = self.now.saturating_duration_since(self.began) > Duration::from_secs(10);
+                assert!(again == first_time || (is_late && again.is_empty()), "{again:?} of {sent:?}");
+            } else if !self.is_silent {
+                assert!(again.is_empty());
+            }
+            self.written.retain(|id| !again.contains(id));
+            self.torn.extend(torn.iter().map(id).filter(|id| !again.contains(id)));
+            self.refused.extend(again);
+        } else {
+            self.outbox.lost(torn.len());
+            self.torn.extend(torn.iter().map(id));
+        }
+        let written = self.written.len() - self.began_with;
+        let others = self.outbox.session_ended(0);
+        // Requests are told by themselves.
+        assert!(others <= written.saturating_sub(self.answered) as u64);
+        self.unanswered += others;
+        self.is_open = false;
+    }
+
     fn accept(&mut self, lane: Lane, size: usize) {
         let (number, before) = (self.next, stats(&self.outbox));
         self.next += 1;
         let room = self.outbox.has_room(size);
         // Room is wanted for that one too.
         let goes_behind_another = lane == Lane::Direct && self.outbox.throttle.held();
-        match self.outbox.accept(self.now, message(number, size), lane) {
+        let mut offered = message(number, size);
+        if lane == Lane::Direct {
+            offered.request = Some(self.requests.add(&number.to_string()).unwrap());
+        }
+        match self.outbox.accept(self.now, offered, lane) {
             Ok(_) => {
                 assert!(room);
                 assert_eq!(stats(&self.outbox).accepted, before.accepted + 1);
@@ -174,8 +280,14 @@ impl Model {
 
     fn check(&self) {
         let s = stats(&self.outbox);
-        assert_eq!(s.accepted, s.written + s.coalesced + s.dropped + s.failed + s.pending, "{s:?}");
+        assert_eq!(
+            s.accepted,
+            s.written + s.coalesced + s.dropped + s.failed + s.withdrawn + s.pending,
+            "{s:?}"
+        );
         assert_eq!(s.written, self.written.len() as u64);
+        assert_eq!(s.unanswered, self.unanswered);
+        assert!(s.unanswered <= s.written);
         let weight: usize = self.outbox.ring.iter().map(Weigh::weight).sum();
         assert_eq!(weight, self.outbox.ring.weight());
 
@@ -210,11 +322,11 @@ proptest! {
         }
         // The end: nothing is pending, nothing is unaccounted for.
         let in_flight = model.in_flight.len();
-        model.run(Step::Lost { torn: in_flight });
+        model.run(Step::Lost { torn: in_flight, refused: false });
         model.run(Step::FailAll);
         let s = stats(&model.outbox);
         prop_assert_eq!(s.pending, 0);
-        prop_assert_eq!(s.accepted, s.written + s.coalesced + s.dropped + s.failed);
+        prop_assert_eq!(s.accepted, s.written + s.coalesced + s.dropped + s.failed + s.withdrawn);
         prop_assert!(throttled || s.coalesced == 0);
         prop_assert!(max_buffering.is_some() || s.dropped == 0);
     }
@@ -235,7 +347,7 @@ proptest! {
 
 #[test]
 fn of_a_burst_the_first_and_the_last_are_written() {
-    let (mut outbox, start) = (Outbox::new(INTERVAL, None), Instant::now());
+    let (mut outbox, start) = (opened(INTERVAL, None), Instant::now());
     for number in 0..10 {
         outbox.accept(start, message(number, 8), Lane::Throttled).unwrap();
     }
@@ -250,7 +362,7 @@ fn of_a_burst_the_first_and_the_last_are_written() {
 
 #[test]
 fn a_due_message_goes_before_a_newer_one() {
-    let (mut outbox, start) = (Outbox::new(INTERVAL, None), Instant::now());
+    let (mut outbox, start) = (opened(INTERVAL, None), Instant::now());
     outbox.accept(start, message(0, 8), Lane::Throttled).unwrap();
     outbox.accept(start, message(1, 8), Lane::Throttled).unwrap();
     outbox.accept(start + INTERVAL, message(2, 8), Lane::Throttled).unwrap();
@@ -262,7 +374,7 @@ fn a_due_message_goes_before_a_newer_one() {
 
 #[test]
 fn a_direct_message_goes_behind_what_is_held_which_goes_now() {
-    let (mut outbox, start) = (Outbox::new(INTERVAL, None), Instant::now());
+    let (mut outbox, start) = (opened(INTERVAL, None), Instant::now());
     for number in 0..3 {
         outbox.accept(start, message(number, 8), Lane::Throttled).unwrap();
     }
@@ -276,7 +388,7 @@ fn a_direct_message_goes_behind_what_is_held_which_goes_now() {
 
 #[test]
 fn a_direct_message_that_does_not_fit_beside_what_is_held_waits_for_that_to_be_written() {
-    let (mut outbox, start) = (Outbox::new(INTERVAL, None), Instant::now());
+    let (mut outbox, start) = (opened(INTERVAL, None), Instant::now());
     outbox.accept(start, message(0, 8), Lane::Throttled).unwrap();
     outbox.accept(start, message(1, 40 << 20), Lane::Throttled).unwrap();
     let refused = outbox.accept(start, message(2, 40 << 20), Lane::Direct).unwrap_err();
@@ -290,7 +402,7 @@ fn a_direct_message_that_does_not_fit_beside_what_is_held_waits_for_that_to_be_w
 
 #[test]
 fn a_held_message_waits_for_room_in_a_full_ring() {
-    let (mut outbox, start) = (Outbox::new(INTERVAL, None), Instant::now());
+    let (mut outbox, start) = (opened(INTERVAL, None), Instant::now());
     let last = MAX_QUEUED as u64;
     outbox.accept(start, message(0, 8), Lane::Throttled).unwrap();
     for number in 1..last - 1 {
@@ -317,7 +429,7 @@ fn a_held_message_waits_for_room_in_a_full_ring() {
 
 #[test]
 fn a_held_message_too_large_for_the_room_there_is_keeps_its_place_and_can_be_replaced() {
-    let (mut outbox, start) = (Outbox::new(INTERVAL, None), Instant::now());
+    let (mut outbox, start) = (opened(INTERVAL, None), Instant::now());
     outbox.accept(start, message(0, 8), Lane::Throttled).unwrap();
     outbox.accept(start, message(1, 24 << 20), Lane::Throttled).unwrap();
     outbox.accept(start + INTERVAL, message(2, 60 << 20), Lane::Throttled).unwrap();
@@ -337,7 +449,7 @@ fn a_held_message_too_large_for_the_room_there_is_keeps_its_place_and_can_be_rep
 fn freshness_drops_the_oldest_and_names_the_requests_among_them() {
     let mut requests = Requests::default();
     let key = requests.add("a").unwrap();
-    let (mut outbox, now) = (Outbox::new(Duration::ZERO, Some(2)), Instant::now());
+    let (mut outbox, now) = (opened(Duration::ZERO, Some(2)), Instant::now());
     let request = Outgoing { request: Some(key), ..message(0, 8) };
     outbox.accept(now, request, Lane::Direct).unwrap();
     outbox.accept(now, message(1, 8), Lane::Throttled).unwrap();
@@ -354,7 +466,7 @@ fn freshness_drops_the_oldest_and_names_the_requests_among_them() {
 fn a_held_message_that_displaces_a_request_names_it() {
     let mut requests = Requests::default();
     let key = requests.add("a").unwrap();
-    let (mut outbox, start) = (Outbox::new(INTERVAL, Some(1)), Instant::now());
+    let (mut outbox, start) = (opened(INTERVAL, Some(1)), Instant::now());
     outbox.accept(start, message(0, 8), Lane::Throttled).unwrap();
     outbox.accept(start, Outgoing { request: Some(key), ..message(1, 8) }, Lane::Direct).unwrap();
     outbox.accept(start, message(2, 8), Lane::Throttled).unwrap();
@@ -367,7 +479,7 @@ fn a_held_message_that_displaces_a_request_names_it() {
 fn failing_everything_names_the_requests_and_spares_what_is_in_flight() {
     let mut requests = Requests::default();
     let keys = [requests.add("a").unwrap(), requests.add("b").unwrap()];
-    let (mut outbox, now) = (Outbox::new(INTERVAL, None), Instant::now());
+    let (mut outbox, now) = (opened(INTERVAL, None), Instant::now());
     for (number, key) in keys.into_iter().enumerate() {
         let request = Outgoing { request: Some(key), ..message(number as u64, 8) };
         outbox.accept(now, request, Lane::Direct).unwrap();
@@ -385,7 +497,7 @@ fn failing_everything_names_the_requests_and_spares_what_is_in_flight() {
 #[test]
 fn messages_in_a_row_wait_for_more_but_not_where_the_newest_counts() {
     for (max_buffering, wait) in [(None, true), (Some(3), false)] {
-        let (mut outbox, now) = (Outbox::new(Duration::ZERO, max_buffering), Instant::now());
+        let (mut outbox, now) = (opened(Duration::ZERO, max_buffering), Instant::now());
         let send = |outbox: &mut Outbox, number| {
             outbox.accept(now, message(number, 8), Lane::Throttled).unwrap();
             outbox.cork(now, true);
@@ -400,4 +512,69 @@ fn messages_in_a_row_wait_for_more_but_not_where_the_newest_counts() {
         assert_eq!(outbox.corked_until(), None);
         assert_eq!(taken(&mut outbox), [1, 2]);
     }
+}
+
+#[test]
+fn while_no_session_is_open_the_throttle_holds_the_latest() {
+    let (mut outbox, start) = (Outbox::new(INTERVAL, None), Instant::now());
+    for number in 0..30 {
+        outbox.accept(start + INTERVAL * number, message(number.into(), 8), Lane::Throttled).unwrap();
+        assert_eq!((outbox.deadline(), outbox.pending()), (None, 1));
+    }
+    let later = start + INTERVAL * 30;
+    outbox.session_began(later);
+    assert_eq!(taken(&mut outbox), [29]);
+    outbox.accept(later, message(30, 8), Lane::Throttled).unwrap();
+    assert_eq!(outbox.deadline(), Some(later + INTERVAL), "no burst faster than the interval");
+    assert_eq!(stats(&outbox).coalesced, 29);
+    outbox.session_ended(0);
+    outbox.tick(later + INTERVAL);
+    assert!(!outbox.is_queued(), "nor in an outage");
+    assert_sum(&outbox);
+}
+
+#[test]
+fn what_a_server_refused_is_sent_again_once_and_before_what_came_later() {
+    let (mut outbox, now) = (opened(Duration::ZERO, None), Instant::now());
+    for number in 0..3 {
+        outbox.accept(now, message(number, 8), Lane::Throttled).unwrap();
+    }
+    assert_eq!(taken(&mut outbox), [0, 1, 2]);
+    outbox.wrote(2, 16);
+    outbox.accept(now, message(3, 8), Lane::Throttled).unwrap();
+    // The third was torn.
+    assert!(outbox.session_refused(1).is_empty());
+    assert_eq!(outbox.session_ended(0), 0);
+    let s = stats(&outbox);
+    assert_eq!((s.written, s.failed, s.pending, s.unanswered, s.bytes_sent), (0, 0, 4, 0, 0));
+
+    outbox.session_began(now);
+    assert_eq!(taken(&mut outbox), [0, 1, 2, 3]);
+    outbox.wrote(4, 32);
+    assert!(outbox.session_refused(0).is_empty());
+    assert_eq!(outbox.session_ended(0), 3, "sent twice, and not a third time");
+    assert_eq!(taken(&mut outbox), [3]);
+    assert_sum(&outbox);
+}
+
+#[test]
+fn what_was_written_since_the_last_result_is_unanswered() {
+    let mut requests = Requests::default();
+    let (mut outbox, now) = (opened(Duration::ZERO, None), Instant::now());
+    let mut send = |outbox: &mut Outbox, number, is_request: bool| {
+        let request = is_request.then(|| requests.add(&format!("{number}")).unwrap());
+        outbox.accept(now, Outgoing { request, ..message(number, 8) }, Lane::Direct).unwrap();
+        taken(outbox);
+    };
+    send(&mut outbox, 0, false);
+    outbox.result_came();
+    outbox.wrote(1, 8);
+    assert!(outbox.session_answered());
+    for (number, is_request) in [(1, false), (2, true), (3, false)] {
+        send(&mut outbox, number, is_request);
+        outbox.wrote(1, 8);
+    }
+    assert_eq!(outbox.session_ended(1), 2, "and the request, which is told by itself");
+    assert_eq!(stats(&outbox).unanswered, 3);
+    assert_eq!(outbox.session_ended(1), 0, "once");
 }

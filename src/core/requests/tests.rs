@@ -65,7 +65,7 @@ fn only_the_chosen_requests_fail_and_those_that_are_answered_do_not() {
     requests.set_sent(unsent, false);
     assert_eq!(requests.fail_waiting(|sent| sent, &error()), 0);
     assert_eq!(requests.fail_waiting(|_| true, &error()), 1);
-    assert!(!requests.any_waiting());
+    assert!(!requests.any_open());
 }
 
 #[test]
@@ -77,4 +77,15 @@ fn what_was_settled_is_told_once_in_its_order() {
     assert!(requests.any_settled());
     assert_eq!(requests.take_settled(), [keys[1], keys[0], keys[2]]);
     assert!(!requests.any_settled());
+}
+
+#[test]
+fn an_error_that_may_be_about_several_requests_is_about_none() {
+    let mut requests = Requests::default();
+    let [first, second] = ["a", "b"].map(|id| requests.add(id).unwrap());
+    assert_eq!((requests.only_sent(), requests.open_and_sent()), (None, 0));
+    requests.set_sent(first, true);
+    assert_eq!((requests.only_sent(), requests.open_and_sent()), (Some(first), 1));
+    requests.set_sent(second, true);
+    assert_eq!((requests.only_sent(), requests.open_and_sent()), (None, 2));
 }

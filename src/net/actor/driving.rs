@@ -71,7 +71,7 @@ impl Driving {
             if !inner.parked.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
                 inner.parked = Some(context.waker().clone());
             }
-            is_last && inner.outbox.pending() > 0
+            is_last && inner.has_unsent()
         };
         let mut slot = connection.link.lock();
         for _ in 0..TURNS {

@@ -1,7 +1,7 @@
 //! What becomes of messages and requests when a socket is gone.
 
 use super::{Inner, Interest};
-use crate::{core::session::Loss, error::Error, net::writer::Leftover};
+use crate::{error::Error, net::writer::Leftover};
 
 impl Inner {
     /// The server has given up the session for `error`: every request that it has is lost. Answers whether there was one.
@@ -9,22 +9,49 @@ impl Inner {
         self.inbox.requests.fail_waiting(|sent| sent, error) > 0
     }
 
-    /// The socket is gone: what of its messages can be sent again goes back, the rest has failed. Answers who is to be
-    /// told.
-    pub(in crate::net) fn lose_link(&mut self, leftover: Leftover, loss: &Loss) -> Interest {
+    /// The server has reported an error that does not end its session. If there is only one request that it can be about,
+    /// that one fails with it. Answers whether it does.
+    pub(in crate::net) fn fail_only_request(&mut self, error: &Error) -> bool {
+        let Some(key) = self.inbox.requests.only_sent() else { return false };
+        self.inbox.requests.fail(key, error.clone());
+        true
+    }
+
+    /// The socket is gone: what of its messages can be sent again goes back, the rest has failed. `refused`: the server
+    /// has refused the session, and what it had with it. Answers who is to be told.
+    ///
+    /// Whoever waits for an answer is told by [`Inner::tell_loss`], once it is known what follows.
+    pub(in crate::net) fn lose_link(&mut self, leftover: Leftover, refused: bool) -> Interest {
+        let torn = leftover.torn;
         for key in leftover.untouched.iter().filter_map(|message| message.request) {
             self.inbox.requests.set_sent(key, false);
         }
         self.outbox.wrote(leftover.written.messages, leftover.written.bytes);
-        self.outbox.lost(leftover.torn);
         self.outbox.give_back(leftover.untouched.into_iter());
-        let error = loss.clone().into_error();
+        if refused {
+            for key in self.outbox.session_refused(torn) {
+                self.inbox.requests.set_sent(key, false);
+            }
+        } else {
+            self.outbox.lost(torn);
+        }
+        self.left += self.outbox.session_ended(self.inbox.requests.open_and_sent());
+        if self.outbox.pending() == 0 { Interest::DRAINED } else { Interest::NONE }
+    }
+
+    /// A session has ended like this, and the connection goes on: whoever waits for an answer is told, and somebody is
+    /// told of the messages that nobody waits for.
+    pub(in crate::net) fn tell_loss(&mut self, ended: Error, what_follows: &str) -> Interest {
+        let left = std::mem::take(&mut self.left);
+        let open = self.inbox.requests.open_and_sent();
+        let error = Error::lost(ended, left + open as u64, what_follows);
         let mut kind = Interest::NONE;
         if self.inbox.requests.fail_waiting(|sent| sent, &error) > 0 {
             kind = kind.and(Interest::ANSWERS);
         }
-        if self.outbox.pending() == 0 {
-            kind = kind.and(Interest::DRAINED);
+        self.inbox.requests.session_ended();
+        if left > 0 && !self.end_is_told {
+            kind = kind.and(self.push_error(error));
         }
         kind
     }

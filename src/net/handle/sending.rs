@@ -2,15 +2,25 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Connection, Interest, Offered, run_kick, shared::displaced_error};
+use super::{
+    Connection, Interest, Offered, run_kick,
+    shared::{displaced_error, tell},
+};
 use crate::{
     core::{
         outbox::{Accepted, Lane, Outgoing},
         session::State,
     },
-    error::Result,
-    net::wakes,
+    error::{Error, ErrorKind, Result},
+    net::{driven::Side, link::Work, wakes},
 };
+
+/// The stream that the message was meant for is over; it would begin another one.
+fn stream_ended() -> Error {
+    let why = "the stream ended before this input, which was not sent: take what it gave with recv() or iteration, up to \
+               its end; the next input then begins another one";
+    Error::new(ErrorKind::StreamEnded, why)
+}
 
 impl Connection {
     /// Takes a message on its way. The first one opens the connection.
@@ -30,6 +40,10 @@ impl Connection {
         if inner.state == State::Closed || inner.commands.close {
             return Err(inner.closed_error());
         }
+        if inner.stream_ended && inner.inbox.has_end() {
+            return Err(stream_ended());
+        }
+        let request = message.request;
         let mut waits = false;
         match inner.outbox.accept(now, message, lane) {
             Err(message) => return Ok((Offered::Full(message), false)),
@@ -38,6 +52,9 @@ impl Connection {
                 inner.outbox.cork(now, more);
                 for key in displaced {
                     inner.inbox.requests.fail(key, displaced_error());
+                }
+                if let Some(key) = request {
+                    inner.inbox.requests.set_accepted(key);
                 }
                 waits = inner.state == State::Active && inner.outbox.corked_until().is_some();
             }
@@ -56,6 +73,18 @@ impl Connection {
             self.write_soon();
         }
         Ok((Offered::Accepted, waits))
+    }
+
+    /// Nothing newer will come: what the throttle holds need not wait for its time.
+    pub fn release_throttled(&self) {
+        let mut inner = self.shared.lock();
+        for key in inner.outbox.release(Instant::now()) {
+            inner.inbox.requests.fail(key, displaced_error());
+        }
+        inner.outbox.uncork();
+        let kind = if inner.inbox.requests.any_settled() { Interest::ANSWERS } else { Interest::NONE };
+        tell(inner, kind);
+        self.drive(Work::WRITE, Side::Caller);
     }
 
     /// Nothing follows that the messages of the last moment should wait for.

@@ -3,6 +3,7 @@
 use std::{
     sync::{Arc, atomic::AtomicBool},
     task::Waker,
+    time::Instant,
 };
 
 use parking_lot::{Mutex, MutexGuard};
@@ -95,6 +96,16 @@ pub(in crate::net) struct Inner {
     pub(super) told_failures: u64,
     /// How often it has become active.
     pub(super) openings: u64,
+    /// The newest stream ended while it was being sent.
+    pub(in crate::net) stream_ended: bool,
+    /// Messages that the session which has just ended left unanswered, of which nobody has been told.
+    pub(super) left: u64,
+    /// The error with which it ended was given to somebody: that tells of these messages too.
+    pub(in crate::net) end_is_told: bool,
+    /// Why the newest attempt or session failed.
+    pub(in crate::net) last_error: Option<Error>,
+    /// How the newest session that is over was closed.
+    pub(in crate::net) last_close: Option<(u16, String)>,
     /// Results that had come when the session began.
     received_before: u64,
     pub(in crate::net) commands: Commands,
@@ -118,6 +129,8 @@ pub(in crate::net) struct Commands {
 /// Which callbacks there are: what nobody asked for is not kept.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Routes {
+    /// Results go to `on_result`.
+    pub results: bool,
     /// Errors go to `on_error`, not between the results.
     pub errors: bool,
     /// There is an `on_timings`.
@@ -136,6 +149,11 @@ impl Inner {
             reconnects: 0,
             told_failures: 0,
             openings: 0,
+            stream_ended: false,
+            last_error: None,
+            last_close: None,
+            left: 0,
+            end_is_told: false,
             received_before: 0,
             commands: Commands::default(),
             parked: None,
@@ -150,8 +168,11 @@ impl Inner {
 
     /// A socket is open: a session begins.
     pub(in crate::net) fn session_began(&mut self) {
-        self.outbox.session_began();
+        for key in self.outbox.session_began(Instant::now()) {
+            self.inbox.requests.fail(key, displaced_error());
+        }
         self.received_before = self.inbox.received();
+        self.end_is_told = false;
     }
 
     /// What passed in this session.
@@ -161,6 +182,11 @@ impl Inner {
             received: self.inbox.received() > self.received_before,
             answered: self.outbox.session_answered(),
         }
+    }
+
+    /// Whether messages wait to be written.
+    pub(in crate::net) fn has_unsent(&self) -> bool {
+        self.outbox.pending() > 0
     }
 
     /// Sleeps no more. The waker is to be kicked after the lock is released.
@@ -227,8 +253,9 @@ impl Inner {
         self.outbox.fail_all();
         let reason = failure.clone().unwrap_or_else(|| Error::closed(1000, ""));
         self.inbox.requests.fail_waiting(|_| true, &reason);
+        // Where results go to a callback, nobody would hear of it by receiving.
         if let Some(error) = &failure
-            && self.routes.errors
+            && (self.routes.errors || self.routes.results)
         {
             kind = kind.and(self.push_error(error.clone()));
         }

@@ -44,7 +44,7 @@ async fn endpoint(answers: &'static [(u16, &'static str)]) -> (String, Arc<Atomi
 
 async fn minted(answers: &'static [(u16, &'static str)]) -> (Result<String>, usize) {
     let (url, count) = endpoint(answers).await;
-    let result = mint(&config(url), &direct(), &request()).await;
+    let result = mint(&config(url), &direct(), &request(), |_| {}).await;
     (result, count.load(Ordering::SeqCst))
 }
 
@@ -110,7 +110,7 @@ async fn lasting_failures_are_not_retried_and_hide_the_credentials() {
 #[tokio::test]
 async fn a_dead_endpoint_is_an_api_error_without_status() {
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let error = mint(&config(format!("http://{closed}/")), &direct(), &request()).await.unwrap_err();
+    let error = mint(&config(format!("http://{closed}/")), &direct(), &request(), |_| {}).await.unwrap_err();
     assert_eq!(error.kind, api(0, ""));
     assert!(error.transient);
 }
@@ -128,7 +128,7 @@ async fn sent(change: impl FnOnce(&mut MintConfig, String)) -> (String, Value) {
     .await;
     let mut config = config(format!("http://{address}/tokens/"));
     change(&mut config, format!("http://{address}/proxy"));
-    mint(&config, &direct(), &request()).await.unwrap();
+    mint(&config, &direct(), &request(), |_| {}).await.unwrap();
     let (head, body) = receiver.recv().await.unwrap();
     (head, serde_json::from_slice(&body).unwrap())
 }
@@ -163,7 +163,7 @@ async fn a_refusal_keeps_the_id_of_the_request() {
         stream.write_all(answer).await.unwrap();
     })
     .await;
-    let error = mint(&config(format!("http://{address}/")), &direct(), &request()).await.unwrap_err();
+    let error = mint(&config(format!("http://{address}/")), &direct(), &request(), |_| {}).await.unwrap_err();
     assert!(
         matches!(&error.kind, ErrorKind::Api { request_id, .. } if request_id == "id-7 ***"),
         "{error:?}"
@@ -192,10 +192,10 @@ async fn a_body_of_ones_own_is_filled_in() {
 async fn bad_options_are_reported_without_their_value() {
     let mut bad = config("http://127.0.0.1:1/".into());
     bad.credentials = Some("id:s3cr3t\n".into());
-    let error = mint(&bad, &direct(), &request()).await.unwrap_err();
+    let error = mint(&bad, &direct(), &request(), |_| {}).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::InvalidOption);
     assert!(!format!("{error:?} {bad:?}").contains("s3cr3t"));
-    let error = mint(&config("rest.fal.ai".into()), &direct(), &request()).await.unwrap_err();
+    let error = mint(&config("rest.fal.ai".into()), &direct(), &request(), |_| {}).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::InvalidOption);
 }
 

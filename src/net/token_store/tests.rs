@@ -336,8 +336,7 @@ struct Failing(AtomicUsize, Option<Duration>);
 impl TokenSource for Failing {
     fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<String>> + Send>> {
         self.0.fetch_add(1, Ordering::SeqCst);
-        let mut error = Error::new(ErrorKind::Authentication, "no").transient();
-        error.retry_after = self.1;
+        let error = Error::new(ErrorKind::Authentication, "no").transient().with_headers(self.1, "");
         Box::pin(std::future::ready(Err(error)))
     }
 

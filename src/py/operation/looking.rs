@@ -105,7 +105,7 @@ impl Operation {
                 if this.inner.lock().expired {
                     let seconds = timeout.unwrap_or_default();
                     let unmarked = net.unmarked().saturating_sub(*unmarked_before);
-                    return Err(to_py(py, &request_timeout(seconds, unmarked)));
+                    return Err(to_py(py, &native.half.request_timeout(seconds, unmarked)));
                 }
                 let has_failed = key.is_some_and(|key| net.has_failed(key));
                 if message.is_some() && !has_failed {
@@ -271,17 +271,4 @@ pub(in crate::py) fn not_open_again(seconds: f64) -> Error {
         "the connection was not open again within {seconds} s (open_timeout); it goes on trying until it is closed"
     );
     Error::new(ErrorKind::Timeout, message)
-}
-
-/// The error of a request after `seconds`, in which so many results came that belong to no request.
-pub(in crate::py) fn request_timeout(seconds: f64, unmarked: u64) -> Error {
-    let hint = match unmarked {
-        0 => String::new(),
-        count => format!(
-            "; {count} {} without a request_id came meanwhile: the app must copy the request_id of its input into its \
-             result, or use send and recv",
-            if count == 1 { "result" } else { "results" }
-        ),
-    };
-    Error::new(ErrorKind::Timeout, format!("the request was not answered within {seconds} s{hint}"))
 }

@@ -200,8 +200,8 @@ fn a_server_is_not_asked_before_the_time_that_it_named() {
     scene.open();
     scene.give(scene.broken());
     scene.give(Input::Elapsed);
-    let mut error = Error::new(ErrorKind::Handshake { status: Some(429) }, "busy").transient();
-    error.retry_after = Some(Duration::from_secs(7));
+    let error = Error::new(ErrorKind::Handshake { status: Some(429) }, "busy").transient();
+    let error = error.with_headers(Some(Duration::from_secs(7)), "");
     assert_eq!(
         scene.delay(Input::OpenFailed { socket: scene.session.socket(), error }),
         Duration::from_secs(7)

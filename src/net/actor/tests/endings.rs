@@ -79,13 +79,15 @@ async fn closing_with_reading_paused_sends_what_is_queued_first() {
     const SENT: u64 = 500;
     let server = Server::new().await;
     let client = Client::new(server.settings());
+    client.receive();
     client.connection.open(false).unwrap();
     let mut socket = server.accept().await;
-    // More than the high-water mark, so that some of it stays in the socket.
-    for i in 0..1_500 {
-        send(&mut socket, Message::binary(numbered(i, 8))).await;
+    // As much as the high-water mark, so that what follows stays in the socket.
+    for i in 0..64 {
+        send(&mut socket, Message::binary(numbered(i, 1 << 20))).await;
     }
-    until("the high-water mark", || client.stats().received_pending >= 1_024).await;
+    until("the high-water mark", || client.stats().received_pending >= 64).await;
+    send(&mut socket, Message::binary(numbered(64, 1_000))).await;
     for i in 0..SENT {
         client.send(&numbered(i, 10_000));
     }
@@ -131,6 +133,8 @@ async fn a_timeout_leads_to_idle_and_the_next_message_opens_again() {
         client.send(b"\x80");
         let mut socket = server.accept().await;
         assert_eq!(next_data(&mut socket).await.unwrap(), b"\x80");
+        send(&mut socket, Message::binary(b"\x80".as_slice())).await;
+        assert_eq!(client.result().await, b"\x80");
         send(&mut socket, Message::text(TIMEOUT)).await;
         send(&mut socket, normal()).await;
         assert_eq!(next_close(&mut socket).await, 1000);

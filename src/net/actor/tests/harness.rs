@@ -22,7 +22,7 @@ use crate::{
     },
     error::ErrorKind,
     net::{
-        handle::{Connection, Interest, Offered},
+        handle::{Connection, Interest, Offered, Routes},
         settings::Settings,
         testing::settings,
         wakes::Notify,
@@ -68,6 +68,11 @@ impl Client {
         let (connection, bell) = (Connection::new(settings), Arc::new(Bell::default()));
         connection.set_notify(bell.clone());
         Self { connection, bell }
+    }
+
+    /// Results are for somebody, who has not taken any yet.
+    pub(super) fn receive(&self) {
+        self.connection.set_routes(Routes { results: true, ..Routes::default() });
     }
 
     /// Waits for one of `interest`, unless it is there.
@@ -141,8 +146,12 @@ impl Client {
     /// The counters, which must add up.
     pub(super) fn stats(&self) -> Stats {
         let s = self.connection.stats();
-        assert_eq!(s.accepted, s.written + s.coalesced + s.dropped + s.failed + s.pending, "{s:?}");
-        assert_eq!(s.received, s.delivered + s.received_dropped + s.received_pending, "{s:?}");
+        assert_eq!(
+            s.accepted,
+            s.written + s.coalesced + s.dropped + s.failed + s.withdrawn + s.pending,
+            "{s:?}"
+        );
+        assert_eq!(s.received, s.delivered + s.received_dropped + s.late + s.received_pending, "{s:?}");
         s
     }
 

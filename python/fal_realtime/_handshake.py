@@ -1,0 +1,45 @@
+"""Headers and query parameters of the caller's own in the opening handshake."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from . import _checks as check
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""The characters of a header's name (RFC 9110, section 5.6.2)."""
+
+_OF_THE_HANDSHAKE = {"connection", "content-length", "host", "te", "trailer", "transfer-encoding", "upgrade"}
+
+_OF_AN_OPTION = {
+    "authorization": "the key goes there; see credentials, token_provider and use_jwt",
+    "proxy-authorization": "a login for the proxy belongs into proxy",
+    "user-agent": "see user_agent",
+}
+
+_QUERY_OF_AN_OPTION = {
+    "fal_jwt_token": "the token goes there; see token_provider",
+    "max_buffering": "see max_buffering",
+}
+
+
+def check_headers(headers: Mapping[str, str] | None, *, raw: bool) -> None:
+    """Refuse names that belong to the handshake or to another option; in the raw mode no key goes out, so one may."""
+
+    def reserved(name: str) -> str | None:
+        lower = name.lower()
+        if not _TOKEN.fullmatch(name):
+            return "it is no name of a header"
+        if lower in _OF_THE_HANDSHAKE or lower.startswith("sec-websocket-"):
+            return "it belongs to the handshake"
+        if raw and lower == "authorization":
+            return None
+        return _OF_AN_OPTION.get(lower)
+
+    check.pairs("headers", headers, reserved)
+
+
+def check_query(query: Mapping[str, str] | None) -> None:
+    """Refuse parameters that belong to another option."""
+    check.pairs("query", query, _QUERY_OF_AN_OPTION.get)

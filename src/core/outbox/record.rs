@@ -1,0 +1,136 @@
+//! What the messages of one session have come to: which of them could be sent again, and how many are unanswered.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use super::{MAX_QUEUED, MAX_QUEUED_BYTES, Outgoing};
+
+/// A server that refuses a session does so at its beginning.
+const REFUSED_WITHIN: Duration = Duration::from_secs(10);
+
+/// The record of a session. Messages are counted as they are taken from the queue, which is the order of the wire.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    /// A socket is open.
+    pub(super) is_open: bool,
+    began: Option<Instant>,
+    /// Messages written before this session.
+    pub(super) written_before: u64,
+    /// Messages taken, without those that came back.
+    taken: u64,
+    /// How many had been taken when the newest result came.
+    answered: u64,
+    /// How many of those after it carry a request: each of these has somebody of its own who is told.
+    requests: u64,
+    /// So many of the first messages are sent for the second time.
+    second: u64,
+    /// So many messages in front of the queue were sent already, to a server that refused the session.
+    pub(super) second_left: u64,
+    /// Those taken for the first time, as long as the server has said nothing: if it then refuses the session, it has
+    /// processed none of them. `None`: they would not be sent again.
+    copies: Option<VecDeque<Outgoing>>,
+    copied_bytes: usize,
+}
+
+impl Record {
+    /// A socket is open.
+    pub(super) fn begin(&mut self, now: Instant, written: u64) {
+        *self = Self {
+            is_open: true,
+            began: Some(now),
+            written_before: written,
+            second_left: self.second_left,
+            copies: Some(VecDeque::new()),
+            ..Self::default()
+        };
+    }
+
+    /// Whether messages are copied when they are taken.
+    pub(super) fn copies(&self) -> bool {
+        self.copies.is_some() || self.second_left > 0
+    }
+
+    /// A message is taken.
+    pub(super) fn took(&mut self, message: &Outgoing) {
+        self.taken += 1;
+        self.requests += u64::from(message.request.is_some());
+        if self.second_left > 0 {
+            self.second_left -= 1;
+            self.second += 1;
+        } else if let Some(copies) = &mut self.copies {
+            self.copied_bytes = self.copied_bytes.saturating_add(message.payload.len());
+            if copies.len() < MAX_QUEUED && self.copied_bytes <= MAX_QUEUED_BYTES {
+                copies.push_back(message.copy());
+            } else {
+                self.copies = None;
+            }
+        }
+    }
+
+    /// Messages are taken that are not copied.
+    pub(super) fn took_many(&mut self, count: usize) {
+        self.taken += count as u64;
+    }
+
+    /// The message that was taken last has come back untouched.
+    pub(super) fn came_back(&mut self, message: &Outgoing) {
+        self.taken = self.taken.saturating_sub(1);
+        if message.request.is_some() {
+            self.requests = self.requests.saturating_sub(1);
+        }
+        if self.taken < self.second {
+            self.second -= 1;
+            self.second_left += 1;
+        } else if let Some(copies) = &mut self.copies {
+            copies.pop_back();
+        }
+    }
+
+    /// A result came. What is in flight counts as taken before it: its answer may be here before whoever wrote it has
+    /// said so.
+    pub(super) fn result_came(&mut self) {
+        self.answered = self.taken;
+        self.requests = 0;
+        self.copies = None;
+    }
+
+    /// Something else came.
+    pub(super) fn server_spoke(&mut self) {
+        self.copies = None;
+    }
+
+    /// Time passes.
+    pub(super) fn grow_old(&mut self, now: Instant) {
+        if self.copies.is_some()
+            && self.began.is_none_or(|began| now.saturating_duration_since(began) > REFUSED_WITHIN)
+        {
+            self.copies = None;
+        }
+    }
+
+    /// The server refused the session: what it had may be sent again, in this order. Empty if it has said something
+    /// before.
+    pub(super) fn refused(&mut self) -> VecDeque<Outgoing> {
+        self.copies.take().unwrap_or_default()
+    }
+
+    /// Whether a message was written.
+    pub(super) fn wrote(&self, written: u64) -> bool {
+        written > self.written_before
+    }
+
+    /// Whether a result came behind a message that was written.
+    pub(super) fn was_answered(&self, written: u64) -> bool {
+        self.answered > 0 && self.wrote(written)
+    }
+
+    /// The session has ended. Answers how many messages that were nobody's request were written since the last result.
+    pub(super) fn end(&mut self, written: u64) -> u64 {
+        self.is_open = false;
+        self.copies = None;
+        let written = written.saturating_sub(self.written_before);
+        written.saturating_sub(self.answered).saturating_sub(self.requests)
+    }
+}

@@ -1,0 +1,77 @@
+//! Records of the network half for Python's `logging`, logger `fal_realtime`.
+//!
+//! The I/O thread takes no GIL: records wait in a list, and a thread that lives as long as there are some hands them over,
+//! in their order.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use parking_lot::Mutex;
+use pyo3::{intern, prelude::*};
+
+use crate::net::report::{self, Record};
+
+/// Records that wait. When a burst brings more, the oldest go.
+const MOST: usize = 1_000;
+
+#[derive(Default)]
+struct Waiting {
+    records: VecDeque<Record>,
+    /// A thread hands them over.
+    is_handing_over: bool,
+}
+
+/// From now on records go to `logging`.
+pub(super) fn install() {
+    let waiting = Arc::new(Mutex::new(Waiting::default()));
+    report::give_to(Box::new(move |record| take(&waiting, record)));
+}
+
+fn take(waiting: &Arc<Mutex<Waiting>>, record: Record) {
+    let mut all = waiting.lock();
+    if all.records.len() >= MOST {
+        all.records.pop_front();
+    }
+    all.records.push_back(record);
+    if std::mem::replace(&mut all.is_handing_over, true) {
+        return;
+    }
+    drop(all);
+    let shared = waiting.clone();
+    let thread = std::thread::Builder::new().name("fal-realtime-log".into());
+    if thread.spawn(move || hand_over(&shared)).is_err() {
+        // There are no threads to be had: the next record tries again.
+        waiting.lock().is_handing_over = false;
+    }
+}
+
+fn hand_over(waiting: &Mutex<Waiting>) {
+    loop {
+        let records = {
+            let mut all = waiting.lock();
+            if all.records.is_empty() {
+                all.is_handing_over = false;
+                return;
+            }
+            std::mem::take(&mut all.records)
+        };
+        // `None`: the interpreter is leaving.
+        if super::attach(|py| log(py, records)).is_none() {
+            waiting.lock().is_handing_over = false;
+            return;
+        }
+    }
+}
+
+fn log(py: Python<'_>, records: VecDeque<Record>) {
+    let logged = || -> PyResult<()> {
+        let logger = py.import("logging")?.call_method1("getLogger", ("fal_realtime",))?;
+        for record in records {
+            let level = if record.is_notable { intern!(py, "info") } else { intern!(py, "debug") };
+            logger.call_method1(level, ("%s", record.text))?;
+        }
+        Ok(())
+    };
+    if let Err(error) = logged() {
+        error.write_unraisable(py, None);
+    }
+}

@@ -171,13 +171,16 @@ impl Connection {
 
     /// Answers a breach of the WebSocket protocol with its close code, and ends.
     fn refuse(&mut self, cx: &mut Context<'_>, error: &WsError) -> Step<bool> {
-        let code = match error {
-            WsError::Capacity(CapacityError::MessageTooLong { .. }) => 1009,
-            WsError::Utf8(_) => 1007,
-            WsError::Protocol(_) => 1002,
+        let (code, reason) = match error {
+            // In the words of uvicorn's `websockets`.
+            WsError::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
+                (1009, format!("frame with {size} bytes exceeds limit of {max_size} bytes"))
+            }
+            WsError::Utf8(_) => (1007, String::new()),
+            WsError::Protocol(_) => (1002, String::new()),
             _ => return ControlFlow::Break(()),
         };
-        self.close(code, String::new(), Instant::now())?;
+        self.close(code, reason, Instant::now())?;
         // Once, without waiting: the peer does not keep to the rules.
         self.flush(cx)?;
         ControlFlow::Break(())

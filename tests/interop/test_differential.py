@@ -1,0 +1,26 @@
+"""Every scene, through this package's client, against the real fal and against `LocalServer`."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+pytestmark = [
+    pytest.mark.timeout(120),
+    pytest.mark.skipif(
+        any(importlib.util.find_spec(name) is None for name in ("fal", "uvicorn")),
+        reason="NOT TESTED against the real fal server: fal or uvicorn is missing",
+    ),
+]
+
+
+async def test_what_comes_back_from_the_local_server_is_what_comes_back_from_fal() -> None:
+    from differential.compare import compare, differences, local_server  # noqa: PLC0415
+    from differential.scenes import scenes  # noqa: PLC0415
+    from differential.transcripts import real_server  # noqa: PLC0415
+
+    with real_server() as real, local_server() as local:
+        outcomes = await compare(real, local, scenes(), runs=6)
+    assert len(outcomes) > 1300
+    assert differences(outcomes) == []

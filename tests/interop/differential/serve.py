@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -17,6 +18,8 @@ NAME = "local/differential"
 """The app; fal serves its routes at the root, and the gateway puts this before them."""
 
 SERVERS = ("uvicorn", "uvicorn-websockets", "uvicorn-wsproto", "hypercorn", "granian")
+
+CHILDREN: list[subprocess.Popen[bytes]] = []
 
 Scope = MutableMapping[str, Any]
 AsgiApp = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -69,18 +72,21 @@ def serve(server: str, port: int) -> None:
         config.bind = [f"127.0.0.1:{port}"]
         asyncio.run(hypercorn_serve(_build(), config))
     elif server == "granian":
-        from granian.constants import Interfaces  # noqa: PLC0415
-        from granian.server import Server  # noqa: PLC0415
-
-        Server(
-            f"{__package__}.serve:application", factory=True, port=port, interface=Interfaces.ASGI, log_enabled=False
-        ).serve()
+        command = ["-m", "granian", "--interface", "asgi", "--factory", "--port", str(port), "--log-level", "critical"]
+        granian = subprocess.Popen(
+            [sys.executable, *command, f"{__package__}.serve:application"], stdin=subprocess.DEVNULL
+        )
+        CHILDREN.append(granian)
+        granian.wait()
     else:
         sys.exit(f"unknown server {server}; there are {', '.join(SERVERS)}")
 
 
 def _leave_with_parent() -> None:
     sys.stdin.buffer.read()
+    for child in CHILDREN:
+        child.terminate()
+        child.wait(10)
     os._exit(0)
 
 

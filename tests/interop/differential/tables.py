@@ -60,19 +60,25 @@ How often each answer came, of {runs} runs.
 
 ## What differs, and why
 
-- Authentication, tokens and unknown apps (404) are the gateway's, which is not part of the `fal` package: `LocalServer` plays it
-  as its protocol is described, and checks that `max_buffering` is from 1 to 60.
-- `fal` knows an app by its routes alone, `LocalServer` by its id: `owner/alias` has the route `/realtime`, a longer name
-  its own.
+- Authentication, tokens and unknown apps (404) are the gateway's, which is not part of the `fal` package: `LocalServer`
+  plays it as its protocol is described, and checks that `max_buffering` is from 1 to 60.
+- `fal` knows an app by its routes alone, `LocalServer` by its id: `owner/alias` has the route `/realtime`, a longer
+  name its own.
 - uvicorn pings its clients every 20 seconds and offers compression; `LocalServer` does neither.
 - When it stops, uvicorn closes with 1012, `LocalServer` with 1001.
-- A handler that calls `sys.exit()` ends the session without a close frame in `LocalServer`; fal's process may end with it.
-- For frames against the rules of WebSocket the close codes are those of the RFC on both; the reasons are uvicorn's alone,
-  but for a message that is too large.
-- The built-in apps (`local/echo` and the others) are not Python and know no tasks: of a burst that comes with one read they
-  keep the newest `buffering` inputs, which is what fal does most often, and their results are in order.
-- Times: `LocalServer` takes inputs from another thread than the handlers', so that what comes in a burst of several reads
-  may be split at other places.
+- A handler that calls `sys.exit()` ends the session without a close frame in `LocalServer`; fal's process may end with
+  it. This was not compared.
+- Breaches of the WebSocket protocol were not compared, but for messages that are too large.
+- The built-in apps (`local/echo` and the others) are not Python and know no tasks: of a burst that comes with one read
+  they keep the newest `buffering` inputs, and their results are in order.
+- `LocalServer` takes inputs from another thread than the handlers', so that what comes in several reads may be split at
+  other places.
+
+## What an empty reason can mean
+
+`INTERNAL_ERROR` with the reason `""` is what fal sends for everything whose `str()` is empty: its own `AppException`
+and `FieldException`, a handler that took more than twice the `session_timeout`, a message that is no msgpack or nests
+deeper than 1,024 levels, and errors that were raised without words.
 """
 
 VALUES_PAGE = """\
@@ -93,7 +99,8 @@ Keys must be `str`, or of a type that is sent as one: fal's server refuses other
 
 ## What a typed field makes of it
 
-A handler `async def handler(self, message: Input)` is called with `Input(**message)`. Here `Input` has one field `value`.
+A handler `async def handler(self, message: Input)` is called with `Input(**message)`. Here `Input` has one field,
+`value`.
 
 | field | accepts, as what | refuses |
 |---|---|---|

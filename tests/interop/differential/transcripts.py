@@ -45,7 +45,12 @@ def real_server(server: str = "uvicorn") -> Iterator[str]:
             _wait_until_it_listens(int(words[1]), process)
             yield f"ws://127.0.0.1:{words[1]}"
         finally:
-            process.kill()
+            if process.stdin is not None:
+                process.stdin.close()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def _wait_until_it_listens(port: int, process: subprocess.Popen[str]) -> None:

@@ -148,6 +148,8 @@ def scenes() -> list[Scene]:
         Scene("a batch", "/batch", tuple({"n": n} for n in range(10)), varies=True),
         Scene("a typed batch", "/batch-typed", _numbers(10), varies=True),
         Scene("eight at once, one is kept", "/burst-1", _numbers(8), varies=True),
+        # Only `None` ends a session that has no timeout.
+        Scene("eight at once, no timeout, one is kept", "/burst-1-untimed", (*_numbers(8), 0.2, None), varies=True),
         Scene("eight at once, two are kept", "/burst-2", _numbers(8), varies=True),
         Scene("eight at once, all are kept", "/burst", _numbers(8), varies=True),
         Scene("eight at once to a busy handler", "/burst-2", ({"n": -1, "delay": 0.1}, 0.05, *_numbers(8))),

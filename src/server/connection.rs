@@ -117,9 +117,9 @@ impl Connection {
 
     /// Reads what is there; whether there may be more.
     fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Step<bool> {
-        let unread = self.read_messages(cx, now);
-        self.session.end_of_read();
-        unread
+        let unread = self.read_messages(cx, now)?;
+        let gathers = self.session.end_of_read(now);
+        ControlFlow::Continue(unread || gathers)
     }
 
     fn read_messages(&mut self, cx: &mut Context<'_>, now: Instant) -> Step<bool> {
@@ -153,7 +153,7 @@ impl Connection {
             Message::Text(text) => {
                 self.shared.records.messages_received.add(1);
                 if self.closing.is_none() {
-                    self.session.text_input(&text);
+                    self.session.text_input(&text, now);
                 }
             }
             Message::Ping(_) => {

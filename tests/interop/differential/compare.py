@@ -28,6 +28,9 @@ from .transcripts import TOKENS, Transcript, play, play_frames, real_server
 AT_ONCE = 24
 """So many scenes are played at the same time."""
 
+REPLAYS = 3
+"""So often a scene is played again, alone, whose transcripts differ."""
+
 Player = Callable[[str, Scene], Awaitable[Transcript]]
 
 PLAYERS: dict[str, Player] = {"connect": play, "connect_raw": play_frames}
@@ -81,6 +84,11 @@ async def compare(real: str, local: str, wanted: Iterable[Scene], runs: int) -> 
         return Outcome(scene, player, collections.Counter([first]), collections.Counter([second]))
 
     outcomes = list(await asyncio.gather(*(together(scene, player) for scene, player in steady)))
+    # On a busy machine inputs may be late for a session that waits for less than half a second.
+    for index, outcome in enumerate(outcomes):
+        for _ in range(REPLAYS):
+            if not outcomes[index].agree:
+                outcomes[index] = await together(outcome.scene, outcome.player)
     for scene in wanted:
         if scene.varies:
             counts = [collections.Counter[Transcript](), collections.Counter[Transcript]()]

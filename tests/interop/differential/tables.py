@@ -39,8 +39,9 @@ Written by `python -m differential.tables` in `tests/interop`, which runs all of
 
 Every scene was played with this package's client, once with `connect` and once with `connect_raw`, against the real
 `fal` under uvicorn and against `LocalServer`, both serving the same handlers. All that came back was compared: results,
-errors with their words, frames, close codes and reasons. Where fal's own answers vary from run to run, a scene was
-played {runs} times on both, and the sets of what came were compared.
+errors with their words, frames, close codes and reasons. Scenes that differed were played again, alone, up to three
+times: on a busy machine inputs may be late for a session that waits for 0.4 seconds. Where fal's own answers vary from
+run to run, a scene was played {runs} times on both, and the sets of what came were compared.
 
 | what | scenes | comparisons | differ |
 |---|---|---|---|
@@ -194,6 +195,7 @@ def counted(counts: collections.Counter[Transcript]) -> str:
     """How often which results came, in short: the numbers of the results."""
     said = []
     for transcript, times in counts.most_common(5):
+        # Without what ends the session.
         numbers = [
             line.partition(":")[2].partition("}")[0].partition(", 'data'")[0].strip() for line in transcript[:-2]
         ]

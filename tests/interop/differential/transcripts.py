@@ -108,7 +108,7 @@ async def play_frames(base_url: str, scene: Scene) -> Transcript:
 
 
 async def play(base_url: str, scene: Scene) -> Transcript:
-    """What the client of fal's protocol tells: results, errors, and its state at the end."""
+    """What the client of fal's protocol tells: results and errors."""
     client = RealtimeClient("key-id:key-secret", base_url=base_url, trust_env=False)
     heard: list[str] = []
     over = asyncio.Event()
@@ -144,7 +144,6 @@ async def play(base_url: str, scene: Scene) -> Transcript:
         heard.append("no end")
     except FalRealtimeError as error:
         heard.append(f"{type(error).__name__}: {error}")
-    heard.append(f"state {connection.state}")
     await connection.aclose()
     return tuple(line.replace(base_url, "…") for line in heard)
 

@@ -118,8 +118,8 @@ impl Connection {
     /// Reads what is there; whether there may be more.
     fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Step<bool> {
         let unread = self.read_messages(cx, now)?;
-        let gathers = self.session.end_of_read(now);
-        ControlFlow::Continue(unread || gathers)
+        self.session.end_of_read(now, self.blocked);
+        ControlFlow::Continue(unread)
     }
 
     fn read_messages(&mut self, cx: &mut Context<'_>, now: Instant) -> Step<bool> {

@@ -46,11 +46,10 @@ impl Conversation {
         matches!(self, Self::Builtin(session) if session.is_saturated())
     }
 
-    /// Everything was read that was there; whether to look at once for more.
-    pub(super) fn end_of_read(&mut self, now: Instant) -> bool {
-        match self {
-            Self::Builtin(_) => false,
-            Self::Handler(relay) => relay.end_of_read(now),
+    /// Everything was read that was there. If nobody will ask again in time, it is `urgent`.
+    pub(super) fn end_of_read(&mut self, now: Instant, urgent: bool) {
+        if let Self::Handler(relay) = self {
+            relay.end_of_read(now, urgent);
         }
     }
 
@@ -80,7 +79,7 @@ impl Conversation {
     pub(super) fn wake_at(&self) -> Option<Instant> {
         match self {
             Self::Builtin(session) => session.wake_at(),
-            Self::Handler(_) => None,
+            Self::Handler(relay) => relay.wake_at(),
         }
     }
 

@@ -22,7 +22,7 @@ const READ_BYTES: usize = 256 << 10;
 
 /// So long the inputs of a read are gathered. A server that reads and answers on one thread, in Python, comes to read a
 /// burst when all of it is there; this one would take the first input of it alone.
-const GATHERING: Duration = Duration::from_micros(200);
+const GATHERING: Duration = Duration::from_millis(1);
 
 /// One session of one external handler.
 pub(super) struct Relay {
@@ -82,16 +82,16 @@ impl Relay {
         self.ended || (!self.paused && self.input_bytes < READ_BYTES)
     }
 
-    /// Everything was read that was there, or fits in one read; whether to look at once for more.
-    pub(super) fn end_of_read(&mut self, now: Instant) -> bool {
-        if self.inputs.is_empty() {
-            return false;
+    /// Everything was read that was there, or fits in one read. If nobody will ask again in time, it is `urgent`.
+    pub(super) fn end_of_read(&mut self, now: Instant, urgent: bool) {
+        if urgent || !self.has_room() || now >= self.since + GATHERING {
+            self.hand_over();
         }
-        if self.has_room() && now < self.since + GATHERING {
-            return true;
-        }
-        self.hand_over();
-        false
+    }
+
+    /// When to ask again though nothing came; `None`: never.
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        (!self.inputs.is_empty()).then(|| self.since + GATHERING)
     }
 
     fn hand_over(&mut self) {
@@ -165,10 +165,12 @@ mod tests {
         let (mut relay, jobs) = relay();
         let now = Instant::now();
         relay.input(Bytes::from_static(b"a"), now);
-        assert!(relay.end_of_read(now));
+        relay.end_of_read(now, false);
+        assert_eq!(relay.wake_at(), Some(now + GATHERING));
         relay.text_input("b".to_owned(), now);
         assert!(relay.has_room());
-        assert!(!relay.end_of_read(now + GATHERING));
+        relay.end_of_read(now + GATHERING, false);
+        assert_eq!(relay.wake_at(), None);
         let inputs = vec![Input::Binary(Bytes::from_static(b"a")), Input::Text("b".to_owned())];
         assert_eq!(events(&jobs), [Event::Inputs(inputs)]);
         assert!(!relay.has_room());
@@ -178,11 +180,12 @@ mod tests {
 
     #[test]
     fn a_read_is_bounded() {
-        let (mut relay, _jobs) = relay();
+        let (mut relay, jobs) = relay();
         let now = Instant::now();
         relay.input(Bytes::from(vec![0; READ_BYTES]), now);
         assert!(!relay.has_room());
-        assert!(!relay.end_of_read(now));
+        relay.end_of_read(now, false);
+        assert_eq!(events(&jobs).len(), 1);
     }
 
     #[test]
@@ -191,7 +194,7 @@ mod tests {
         relay.respond(Response::Close(1000));
         let now = Instant::now();
         relay.input(Bytes::from_static(b"a"), now);
-        assert!(!relay.end_of_read(now));
+        relay.end_of_read(now, true);
         relay.disconnected();
         assert_eq!(events(&jobs), [Event::Closed]);
         assert_eq!(relay.next_output(), Some(Output::Close(1000, String::new())));

@@ -234,8 +234,8 @@ RAISED: dict[str, Callable[[], BaseException]] = {
     "a lone surrogate": lambda: ValueError("\ud800"),
     "what cannot be said": Unspeakable,
     "CancelledError": asyncio.CancelledError,
-    "AppException": lambda: AppException("it failed"),
-    "FieldException": lambda: FieldException("prompt", "too long"),
+    "AppException": lambda: AppException(message="it failed", status_code=500),
+    "FieldException": lambda: FieldException(field="prompt", message="too long"),
     "StopAsyncIteration": StopAsyncIteration,
 }
 

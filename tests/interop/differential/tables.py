@@ -78,8 +78,8 @@ How often each answer came, of {runs} runs.
 ## What an empty reason can mean
 
 `INTERNAL_ERROR` with the reason `""` is what fal sends for everything whose `str()` is empty: its own `AppException`
-and `FieldException`, a handler that took more than twice the `session_timeout`, a message that is no msgpack or nests
-deeper than 1,024 levels, and errors that were raised without words.
+and `FieldException` when they are made with keywords, a handler that took more than twice the `session_timeout`, a
+message with a reserved byte or nested deeper than 1,024 levels, and errors that were raised without words.
 """
 
 VALUES_PAGE = """\

@@ -5,18 +5,19 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-
 use super::{
-    frame::Kind,
     requests::{Answer, Requests},
-    ring::{Overflow, Pushed, Ring, Weigh},
-    session::State,
+    ring::{Overflow, Pushed, Ring},
     stats::Stats,
 };
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
+
+mod item;
+mod pausing;
 
 pub use super::requests::RequestKey;
+pub use item::{Item, Next, Notice, Numbered, Placed, Received};
+pub use pausing::unread_before;
 
 /// Bytes of results that may wait before the socket is no longer read. How many messages they are does not matter: while
 /// nothing is read, pings go unanswered.
@@ -27,83 +28,6 @@ const REQUEST_SLACK: usize = 2;
 pub const MAX_STRAYS: usize = 1024;
 /// Notices that may wait before the socket is no longer read.
 const MAX_NOTICES: usize = 1024;
-/// What an item weighs beyond its payload: a flood of empty messages must be bounded too.
-const ITEM_OVERHEAD: usize = 128;
-
-/// A result as it came.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Received {
-    /// Binary or text.
-    pub kind: Kind,
-    /// The payload; text has been checked to be UTF-8.
-    pub payload: Bytes,
-}
-
-/// What [`Inbox::pop`] gives. Errors are boxed, so that a queue of results is a third of the size.
-#[derive(Debug)]
-pub enum Item {
-    /// A result.
-    Result(Received),
-    /// An error that belongs between the results around it (no `on_error` took it).
-    Error(Box<Error>),
-    /// The end of a stream, or of the connection.
-    End(Box<Error>),
-}
-
-/// What callbacks other than `on_result` are told.
-#[derive(Debug)]
-pub enum Notice {
-    /// For `on_error`.
-    Error(Error),
-    /// For `on_timings`: seconds.
-    Timings(f64),
-    /// For `on_state_change`.
-    State(State),
-}
-
-/// An item or a notice, with the number of its arrival.
-#[derive(Debug)]
-pub struct Numbered<T> {
-    /// Grows by one with each arrival.
-    pub number: u64,
-    /// What arrived.
-    pub what: T,
-}
-
-impl Weigh for Numbered<Item> {
-    fn weight(&self) -> usize {
-        ITEM_OVERHEAD
-            + match &self.what {
-                Item::Result(received) => received.payload.len(),
-                Item::Error(_) | Item::End(_) => 0,
-            }
-    }
-
-    /// Freshness concerns results: the end of a stream displaces none of them.
-    fn takes_slot(&self) -> bool {
-        !matches!(self.what, Item::End(_))
-    }
-}
-
-/// The next thing for a caller that takes results and notices in one order.
-#[derive(Debug)]
-pub enum Next {
-    /// From the ring.
-    Item(Numbered<Item>),
-    /// From beside it.
-    Notice(Notice),
-}
-
-/// Where a result went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Placed {
-    /// In the ring.
-    Queued,
-    /// To a pending request.
-    Answered,
-    /// Nowhere: it answers a request that has ended.
-    Late,
-}
 
 /// The way in of one connection.
 #[derive(Debug)]
@@ -387,40 +311,6 @@ impl Inbox {
         self.received
     }
 
-    /// Whether the socket should not be read for now.
-    pub fn should_pause(&mut self) -> bool {
-        let notices = self.notices.len();
-        let is_crowded = notices >= MAX_NOTICES || (self.paused && notices > MAX_NOTICES / 2);
-        // Results that nobody receives make room for each other, as do those of which only the newest count.
-        let has_piled_up = self.lossless && self.receiving && self.has_piled_up();
-        self.paused = is_crowded || has_piled_up;
-        self.paused
-    }
-
-    fn has_piled_up(&mut self) -> bool {
-        let weight = self.ring.weight();
-        if weight < HIGH_WATER_BYTES {
-            return self.paused && weight > HIGH_WATER_BYTES / 2;
-        }
-        if self.is_full() {
-            // Their answers may be behind what is not taken: better an error than a hang.
-            self.requests.fail_waiting(|sent| sent, &unread());
-            self.requests.fail_unaccepted(&unread_before());
-            return true;
-        }
-        !self.requests.any_open()
-    }
-
-    /// Whether so much waits to be taken that not even the answer to a request would be read.
-    pub fn is_full(&self) -> bool {
-        self.lossless && self.receiving && self.ring.weight() >= HIGH_WATER_BYTES * REQUEST_SLACK
-    }
-
-    /// Whether reading is paused.
-    pub fn is_paused(&self) -> bool {
-        self.paused
-    }
-
     /// Fills in the incoming half of `stats`.
     pub fn report(&self, stats: &mut Stats) {
         stats.received = self.received;
@@ -431,22 +321,6 @@ impl Inbox {
         stats.received_pending = self.pending;
         stats.bytes_received = self.bytes;
     }
-}
-
-/// Why a request is not even sent.
-pub fn unread_before() -> Error {
-    let why = "so many results wait to be taken that the answer to a request would not be read: it was not sent; take \
-               results with recv(), iteration or on_result";
-    Error::new(ErrorKind::BufferFull, why)
-}
-
-fn unread() -> Error {
-    let message = format!(
-        "{} MiB of results wait to be taken, so reading has stopped before this request's answer came: the request was \
-         sent and may have run; take results with recv(), iteration or on_result",
-        (HIGH_WATER_BYTES * REQUEST_SLACK) >> 20
-    );
-    Error::new(ErrorKind::Unread, message)
 }
 
 #[cfg(test)]

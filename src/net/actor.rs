@@ -25,11 +25,16 @@ use super::{
 use crate::{
     core::{
         endpoint::append_query,
-        session::{Action, Input, Loss, Session, State, Traffic},
+        session::{Action, Input, Loss, Session, State},
         token::Token,
     },
     error::{Error, ErrorKind, Result},
 };
+
+mod driving;
+mod ending;
+
+use self::driving::{Driving, Heard};
 
 /// What the actor does until the next input.
 enum Work {
@@ -348,49 +353,6 @@ impl Actor {
         let kind = inner.set_state(state);
         shared::tell(inner, kind);
     }
-
-    fn finish(&mut self, error: Option<Error>) {
-        self.lease = None;
-        self.drop_link(false);
-        let mut inner = self.connection.shared.lock();
-        if inner.state == State::Closed {
-            return;
-        }
-        // What the caller has closed did not fail.
-        let error = error.filter(|_| !inner.commands.close);
-        let kind = inner.finish(error);
-        shared::tell(inner, kind);
-    }
-
-    /// A session has ended, and what follows is known.
-    fn tell_loss(&mut self) {
-        let Some(ended) = self.ended.take() else { return };
-        if let ErrorKind::Closed { code, reason } = &ended.kind {
-            self.connection.shared.lock().last_close = Some((*code, reason.clone()));
-        }
-        let what_follows = match self.session.state() {
-            // Whoever waits is told of the end of the connection.
-            State::Closing | State::Closed => return,
-            State::Idle => "the next message begins another",
-            _ => "the connection is being opened again",
-        };
-        report::note(|| format!("{self}: the session ended: {ended}; {what_follows}"));
-        let mut inner = self.connection.shared.lock();
-        let kind = inner.tell_loss(ended, what_follows);
-        shared::tell(inner, kind);
-    }
-
-    /// The socket is gone: what of its messages can be sent again goes back, the rest has failed. Answers whether
-    /// messages wait, and what has passed.
-    fn drop_link(&mut self, refused: bool) -> (bool, Traffic) {
-        let open = self.connection.link.lock().take();
-        let leftover = open.map(|open| open.end().abandon().1);
-        let mut inner = self.connection.shared.lock();
-        let kind = leftover.map_or(Interest::NONE, |leftover| inner.lose_link(leftover, refused));
-        let (unsent, traffic) = (inner.has_unsent(), inner.traffic());
-        shared::tell(inner, kind);
-        (unsent, traffic)
-    }
 }
 
 async fn dial(connection: &Connection, token: Option<&Token>) -> Result<Opened> {
@@ -427,10 +389,6 @@ impl fmt::Display for Actor {
         }
     }
 }
-
-mod driving;
-
-use self::driving::{Driving, Heard};
 
 #[cfg(test)]
 mod tests;

@@ -117,9 +117,9 @@ impl Connection {
 
     /// Reads what is there; whether there may be more.
     fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Step<bool> {
-        let unread = self.read_messages(cx, now);
-        self.session.end_of_read();
-        unread
+        let unread = self.read_messages(cx, now)?;
+        self.session.end_of_read(now, self.blocked);
+        ControlFlow::Continue(unread)
     }
 
     fn read_messages(&mut self, cx: &mut Context<'_>, now: Instant) -> Step<bool> {
@@ -153,7 +153,7 @@ impl Connection {
             Message::Text(text) => {
                 self.shared.records.messages_received.add(1);
                 if self.closing.is_none() {
-                    self.session.text_input(&text);
+                    self.session.text_input(&text, now);
                 }
             }
             Message::Ping(_) => {
@@ -171,13 +171,16 @@ impl Connection {
 
     /// Answers a breach of the WebSocket protocol with its close code, and ends.
     fn refuse(&mut self, cx: &mut Context<'_>, error: &WsError) -> Step<bool> {
-        let code = match error {
-            WsError::Capacity(CapacityError::MessageTooLong { .. }) => 1009,
-            WsError::Utf8(_) => 1007,
-            WsError::Protocol(_) => 1002,
+        let (code, reason) = match error {
+            // In the words of uvicorn's `websockets`.
+            WsError::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
+                (1009, format!("frame with {size} bytes exceeds limit of {max_size} bytes"))
+            }
+            WsError::Utf8(_) => (1007, String::new()),
+            WsError::Protocol(_) => (1002, String::new()),
             _ => return ControlFlow::Break(()),
         };
-        self.close(code, String::new(), Instant::now())?;
+        self.close(code, reason, Instant::now())?;
         // Once, without waiting: the peer does not keep to the rules.
         self.flush(cx)?;
         ControlFlow::Break(())

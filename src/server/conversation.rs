@@ -21,15 +21,15 @@ impl Conversation {
     pub(super) fn input(&mut self, input: Bytes, now: Instant) {
         match self {
             Self::Builtin(session) => session.input(input, now),
-            Self::Handler(relay) => relay.input(input),
+            Self::Handler(relay) => relay.input(input, now),
         }
     }
 
     /// Takes a text message.
-    pub(super) fn text_input(&mut self, text: &str) {
+    pub(super) fn text_input(&mut self, text: &str, now: Instant) {
         match self {
             Self::Builtin(session) => session.text_input(),
-            Self::Handler(relay) => relay.text_input(text.to_owned()),
+            Self::Handler(relay) => relay.text_input(text.to_owned(), now),
         }
     }
 
@@ -46,10 +46,10 @@ impl Conversation {
         matches!(self, Self::Builtin(session) if session.is_saturated())
     }
 
-    /// Everything was read that was there.
-    pub(super) fn end_of_read(&mut self) {
+    /// Everything was read that was there. If nobody will ask again in time, it is `urgent`.
+    pub(super) fn end_of_read(&mut self, now: Instant, urgent: bool) {
         if let Self::Handler(relay) = self {
-            relay.end_of_read();
+            relay.end_of_read(now, urgent);
         }
     }
 
@@ -79,7 +79,7 @@ impl Conversation {
     pub(super) fn wake_at(&self) -> Option<Instant> {
         match self {
             Self::Builtin(session) => session.wake_at(),
-            Self::Handler(_) => None,
+            Self::Handler(relay) => relay.wake_at(),
         }
     }
 

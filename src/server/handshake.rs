@@ -209,7 +209,7 @@ async fn run(shared: Arc<Shared>, upgraded: Upgraded, entry: Entry, app: Option<
             Conversation::Builtin(Box::new(Session::new(builtin, options, images, now)))
         }
         Some((Handler::External(handler), _)) => {
-            Conversation::Handler(Relay::new(entry.id, handler, Arc::clone(&shared.jobs)))
+            Conversation::Handler(Relay::new(entry.id, handler, Arc::clone(&shared.jobs), now))
         }
     };
     Connection::new(socket, shared, entry, conversation).await;

@@ -45,7 +45,7 @@ fn skip(mut input: &[u8], depth: usize, total: usize) -> Result<&[u8], String> {
         if let Some(map) = open.last_mut().filter(|container| container.is_map && container.left % 2 == 0) {
             map.key = input;
         }
-        let body = read_head(&mut input)?;
+        let body = read_head(&mut input, total)?;
         let items = match body {
             Body::Array(items) => check_size("array", items, total).map(|()| items)?,
             Body::Map(pairs) => check_size("map", pairs, total / 2).map(|()| 2 * pairs)?,
@@ -54,11 +54,11 @@ fn skip(mut input: &[u8], depth: usize, total: usize) -> Result<&[u8], String> {
                 0
             }
         };
+        if matches!(body, Body::Array(_) | Body::Map(_)) && depth + open.len() >= MAX_DEPTH {
+            // What Python's `msgpack.StackError` says of itself: nothing.
+            return Err(String::new());
+        }
         if items > 0 {
-            if depth + open.len() >= MAX_DEPTH {
-                // What Python's `msgpack.StackError` says of itself: nothing.
-                return Err(String::new());
-            }
             open.push(Open { left: items, is_map: matches!(body, Body::Map(_)), key: input });
             continue;
         }
@@ -78,7 +78,7 @@ fn skip(mut input: &[u8], depth: usize, total: usize) -> Result<&[u8], String> {
     }
 }
 
-fn read_head(input: &mut &[u8]) -> Result<Body, String> {
+fn read_head(input: &mut &[u8], total: usize) -> Result<Body, String> {
     use Body as B;
     use Marker as M;
     Ok(match read_marker(input)? {
@@ -94,7 +94,11 @@ fn read_head(input: &mut &[u8]) -> Result<Body, String> {
         M::FixExt16 => B::Ext(16),
         M::Ext8 => B::Ext(read_length(input, 1)?),
         M::Ext16 => B::Ext(read_length(input, 2)?),
-        M::Ext32 => B::Ext(read_length(input, 4)?),
+        M::Ext32 => match read_length(input, 4)? {
+            // The real one adds the code's byte in 32 bits.
+            0xffff_ffff => return Err(format!("0 exceeds max_ext_len({total})")),
+            len => B::Ext(len),
+        },
         M::FixStr(len) => B::Text(usize::from(len)),
         M::Str8 => B::Text(read_length(input, 1)?),
         M::Str16 => B::Text(read_length(input, 2)?),

@@ -3,7 +3,12 @@
 //! Reading follows uvicorn, under which fal serves apps: what one read brought is handed over together, and until the
 //! handler has taken all of it nothing more is read, pings and the client's close among it.
 
-use std::{collections::VecDeque, mem, sync::Arc};
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 
@@ -15,6 +20,10 @@ use super::{
 /// What one read of the real server brings at most, in bytes.
 const READ_BYTES: usize = 256 << 10;
 
+/// So long the inputs of a read are gathered. A server that reads and answers on one thread, in Python, comes to read a
+/// burst when all of it is there; this one would take the first input of it alone.
+const GATHERING: Duration = Duration::from_millis(1);
+
 /// One session of one external handler.
 pub(super) struct Relay {
     id: u64,
@@ -23,6 +32,8 @@ pub(super) struct Relay {
     /// What this read brought so far.
     inputs: Vec<Input>,
     input_bytes: usize,
+    /// When the first of them came.
+    since: Instant,
     /// The handler has inputs that it has not taken yet.
     paused: bool,
     outputs: VecDeque<Output>,
@@ -30,13 +41,14 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    pub(super) fn new(id: u64, handler: u32, jobs: Arc<Jobs>) -> Self {
+    pub(super) fn new(id: u64, handler: u32, jobs: Arc<Jobs>, now: Instant) -> Self {
         let relay = Self {
             id,
             handler,
             jobs,
             inputs: Vec::new(),
             input_bytes: 0,
+            since: now,
             paused: false,
             outputs: VecDeque::new(),
             ended: false,
@@ -46,17 +58,20 @@ impl Relay {
     }
 
     /// Takes a binary message.
-    pub(super) fn input(&mut self, input: Bytes) {
-        self.take(input.len(), Input::Binary(input));
+    pub(super) fn input(&mut self, input: Bytes, now: Instant) {
+        self.take(input.len(), Input::Binary(input), now);
     }
 
     /// Takes a text message.
-    pub(super) fn text_input(&mut self, text: String) {
-        self.take(text.len(), Input::Text(text));
+    pub(super) fn text_input(&mut self, text: String, now: Instant) {
+        self.take(text.len(), Input::Text(text), now);
     }
 
-    fn take(&mut self, bytes: usize, input: Input) {
+    fn take(&mut self, bytes: usize, input: Input, now: Instant) {
         if !self.ended {
+            if self.inputs.is_empty() {
+                self.since = now;
+            }
             self.input_bytes += bytes;
             self.inputs.push(input);
         }
@@ -67,8 +82,19 @@ impl Relay {
         self.ended || (!self.paused && self.input_bytes < READ_BYTES)
     }
 
-    /// Everything was read that was there, or fits in one read.
-    pub(super) fn end_of_read(&mut self) {
+    /// Everything was read that was there, or fits in one read. If nobody will ask again in time, it is `urgent`.
+    pub(super) fn end_of_read(&mut self, now: Instant, urgent: bool) {
+        if urgent || !self.has_room() || now >= self.since + GATHERING {
+            self.hand_over();
+        }
+    }
+
+    /// When to ask again though nothing came; `None`: never.
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        (!self.inputs.is_empty()).then(|| self.since + GATHERING)
+    }
+
+    fn hand_over(&mut self) {
         if !self.inputs.is_empty() {
             self.paused = true;
             self.input_bytes = 0;
@@ -101,7 +127,7 @@ impl Relay {
 
     /// The client is gone.
     pub(super) fn disconnected(&mut self) {
-        self.end_of_read();
+        self.hand_over();
         self.tell(Event::Closed);
     }
 
@@ -125,7 +151,7 @@ mod tests {
 
     fn relay() -> (Relay, Arc<Jobs>) {
         let jobs = Arc::new(Jobs::default());
-        let relay = Relay::new(7, 3, Arc::clone(&jobs));
+        let relay = Relay::new(7, 3, Arc::clone(&jobs), Instant::now());
         assert_eq!(events(&jobs), [Event::Open]);
         (relay, jobs)
     }
@@ -137,10 +163,14 @@ mod tests {
     #[test]
     fn what_one_read_brought_is_handed_over_together_and_stops_the_reading() {
         let (mut relay, jobs) = relay();
-        relay.input(Bytes::from_static(b"a"));
-        relay.text_input("b".to_owned());
+        let now = Instant::now();
+        relay.input(Bytes::from_static(b"a"), now);
+        relay.end_of_read(now, false);
+        assert_eq!(relay.wake_at(), Some(now + GATHERING));
+        relay.text_input("b".to_owned(), now);
         assert!(relay.has_room());
-        relay.end_of_read();
+        relay.end_of_read(now + GATHERING, false);
+        assert_eq!(relay.wake_at(), None);
         let inputs = vec![Input::Binary(Bytes::from_static(b"a")), Input::Text("b".to_owned())];
         assert_eq!(events(&jobs), [Event::Inputs(inputs)]);
         assert!(!relay.has_room());
@@ -150,17 +180,21 @@ mod tests {
 
     #[test]
     fn a_read_is_bounded() {
-        let (mut relay, _jobs) = relay();
-        relay.input(Bytes::from(vec![0; READ_BYTES]));
+        let (mut relay, jobs) = relay();
+        let now = Instant::now();
+        relay.input(Bytes::from(vec![0; READ_BYTES]), now);
         assert!(!relay.has_room());
+        relay.end_of_read(now, false);
+        assert_eq!(events(&jobs).len(), 1);
     }
 
     #[test]
     fn what_comes_after_the_end_is_read_and_ignored() {
         let (mut relay, jobs) = relay();
         relay.respond(Response::Close(1000));
-        relay.input(Bytes::from_static(b"a"));
-        relay.end_of_read();
+        let now = Instant::now();
+        relay.input(Bytes::from_static(b"a"), now);
+        relay.end_of_read(now, true);
         relay.disconnected();
         assert_eq!(events(&jobs), [Event::Closed]);
         assert_eq!(relay.next_output(), Some(Output::Close(1000, String::new())));

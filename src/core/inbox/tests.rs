@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use bytes::Bytes;
+
 use super::*;
+use crate::{core::frame::Kind, error::ErrorKind};
 
 fn result(id: u64) -> Received {
     Received { kind: Kind::Binary, payload: Bytes::copy_from_slice(&id.to_be_bytes()) }

@@ -33,6 +33,12 @@ impl<'py> Buffer<'py> {
         self.view.len as usize
     }
 
+    /// Whether the items lie in C order and without gaps.
+    pub(super) fn is_contiguous(&self) -> bool {
+        // SAFETY: the view is held.
+        unsafe { ffi::PyBuffer_IsContiguous(&raw const *self.view, b'C' as std::ffi::c_char) != 0 }
+    }
+
     /// Copies the items, in C order and without gaps, to `to`, which has room for [`Self::len`] bytes.
     pub(super) fn copy_to(&self, to: *mut u8) -> PyResult<()> {
         // SAFETY: the view is held; `to` has room for `len` bytes. A contiguous buffer is copied as it lies.

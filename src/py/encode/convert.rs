@@ -125,6 +125,9 @@ pub(super) fn convert_for_packer<'py>(value: &Bound<'py, PyAny>) -> Outcome<Conv
         || value.is_instance_of::<PyMemoryView>())
         && let Some(buffer) = Buffer::of(value)?
     {
+        if !buffer.is_contiguous() {
+            return Err(PyBufferError::new_err("memoryview: underlying buffer is not C-contiguous").into());
+        }
         return Ok(Converted::Buffer(buffer));
     }
     let name = String::from_utf8_lossy(classes::c_name(&class)).into_owned();

@@ -1,0 +1,56 @@
+//! When reading pauses, and what that means for requests.
+
+use super::{HIGH_WATER_BYTES, Inbox, MAX_NOTICES, REQUEST_SLACK};
+use crate::error::{Error, ErrorKind};
+
+impl Inbox {
+    /// Whether the socket should not be read for now.
+    pub fn should_pause(&mut self) -> bool {
+        let notices = self.notices.len();
+        let is_crowded = notices >= MAX_NOTICES || (self.paused && notices > MAX_NOTICES / 2);
+        // Results that nobody receives make room for each other, as do those of which only the newest count.
+        let has_piled_up = self.lossless && self.receiving && self.has_piled_up();
+        self.paused = is_crowded || has_piled_up;
+        self.paused
+    }
+
+    fn has_piled_up(&mut self) -> bool {
+        let weight = self.ring.weight();
+        if weight < HIGH_WATER_BYTES {
+            return self.paused && weight > HIGH_WATER_BYTES / 2;
+        }
+        if self.is_full() {
+            // Their answers may be behind what is not taken: better an error than a hang.
+            self.requests.fail_waiting(|sent| sent, &unread());
+            self.requests.fail_unaccepted(&unread_before());
+            return true;
+        }
+        !self.requests.any_open()
+    }
+
+    /// Whether so much waits to be taken that not even the answer to a request would be read.
+    pub fn is_full(&self) -> bool {
+        self.lossless && self.receiving && self.ring.weight() >= HIGH_WATER_BYTES * REQUEST_SLACK
+    }
+
+    /// Whether reading is paused.
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+}
+
+/// Why a request is not even sent.
+pub fn unread_before() -> Error {
+    let why = "so many results wait to be taken that the answer to a request would not be read: it was not sent; take \
+               results with recv(), iteration or on_result";
+    Error::new(ErrorKind::BufferFull, why)
+}
+
+fn unread() -> Error {
+    let message = format!(
+        "{} MiB of results wait to be taken, so reading has stopped before this request's answer came: the request was \
+         sent and may have run; take results with recv(), iteration or on_result",
+        (HIGH_WATER_BYTES * REQUEST_SLACK) >> 20
+    );
+    Error::new(ErrorKind::Unread, message)
+}

@@ -1,0 +1,74 @@
+//! What a session's beginning and end mean for messages.
+
+use std::time::Instant;
+
+use super::Outbox;
+use crate::core::inbox::RequestKey;
+
+impl Outbox {
+    /// A socket is open: a session begins, and what the throttle holds may go. Returns the requests displaced by it.
+    pub fn session_began(&mut self, now: Instant) -> Vec<RequestKey> {
+        self.record.begin(now, self.written);
+        self.tick(now)
+    }
+
+    /// A result came.
+    pub fn result_came(&mut self) {
+        self.record.result_came();
+    }
+
+    /// Something other than a result came.
+    pub fn server_spoke(&mut self) {
+        self.record.server_spoke();
+    }
+
+    /// Whether a message of this session was written.
+    pub fn session_wrote(&self) -> bool {
+        self.record.wrote(self.written)
+    }
+
+    /// Whether a result came behind a message of this session.
+    pub fn session_answered(&self) -> bool {
+        self.record.was_answered(self.written)
+    }
+
+    /// The server refused the session before it said anything else: what was written to it is pending again, in its
+    /// order, in front of all others. `torn` messages in flight were written in part. Returns the requests among those
+    /// that are pending again.
+    pub fn session_refused(&mut self, torn: usize) -> Vec<RequestKey> {
+        let messages = self.record.refused();
+        let torn_again = torn.min(messages.len());
+        self.lost(torn - torn_again);
+        self.in_flight -= torn_again;
+        let written = messages.len() - torn_again;
+        self.written -= written as u64;
+        self.bytes -= messages.iter().take(written).map(|message| message.payload.len() as u64).sum::<u64>();
+        self.record.second_left = messages.len() as u64;
+        let requests = messages.iter().filter_map(|message| message.request).collect();
+        for message in messages.into_iter().rev() {
+            self.ring.push_front(message);
+        }
+        requests
+    }
+
+    /// The session has ended, with so many of its requests open. Returns how many other messages were written since its
+    /// last result; with the requests they are unanswered.
+    pub fn session_ended(&mut self, open_requests: usize) -> u64 {
+        if !self.record.is_open {
+            return 0;
+        }
+        let others = self.record.end(self.written);
+        self.unanswered += others + open_requests as u64;
+        others
+    }
+
+    /// Nobody waits for this request any more: its message, if it is still queued, is not sent.
+    pub fn withdraw(&mut self, request: RequestKey) -> bool {
+        let Some(place) = self.ring.remove(|message| message.request == Some(request)) else { return false };
+        if (place as u64) < self.record.second_left {
+            self.record.second_left -= 1;
+        }
+        self.withdrawn += 1;
+        true
+    }
+}

@@ -1,0 +1,56 @@
+//! The end of a session, and of the connection: the accounts, and who is told.
+
+use super::Actor;
+use crate::{
+    core::session::{State, Traffic},
+    error::{Error, ErrorKind},
+    net::{
+        handle::{Interest, shared},
+        report,
+    },
+};
+
+impl Actor {
+    pub(super) fn finish(&mut self, error: Option<Error>) {
+        self.lease = None;
+        self.drop_link(false);
+        let mut inner = self.connection.shared.lock();
+        if inner.state == State::Closed {
+            return;
+        }
+        // What the caller has closed did not fail.
+        let error = error.filter(|_| !inner.commands.close);
+        let kind = inner.finish(error);
+        shared::tell(inner, kind);
+    }
+
+    /// A session has ended, and what follows is known.
+    pub(super) fn tell_loss(&mut self) {
+        let Some(ended) = self.ended.take() else { return };
+        if let ErrorKind::Closed { code, reason } = &ended.kind {
+            self.connection.shared.lock().last_close = Some((*code, reason.clone()));
+        }
+        let what_follows = match self.session.state() {
+            // Whoever waits is told of the end of the connection.
+            State::Closing | State::Closed => return,
+            State::Idle => "the next message begins another",
+            _ => "the connection is being opened again",
+        };
+        report::note(|| format!("{self}: the session ended: {ended}; {what_follows}"));
+        let mut inner = self.connection.shared.lock();
+        let kind = inner.tell_loss(ended, what_follows);
+        shared::tell(inner, kind);
+    }
+
+    /// The socket is gone: what of its messages can be sent again goes back, the rest has failed. Answers whether
+    /// messages wait, and what has passed.
+    pub(super) fn drop_link(&mut self, refused: bool) -> (bool, Traffic) {
+        let open = self.connection.link.lock().take();
+        let leftover = open.map(|open| open.end().abandon().1);
+        let mut inner = self.connection.shared.lock();
+        let kind = leftover.map_or(Interest::NONE, |leftover| inner.lose_link(leftover, refused));
+        let (unsent, traffic) = (inner.has_unsent(), inner.traffic());
+        shared::tell(inner, kind);
+        (unsent, traffic)
+    }
+}

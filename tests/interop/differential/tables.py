@@ -1,0 +1,333 @@
+"""Writes the tables of the documentation, by running everything in them: `docs/fal-parity.md` and `docs/values.md`.
+
+    cd tests/interop && python -m differential.tables [--runs 20]
+
+Needs `hypercorn`, `granian` and `wsproto` for the servers, and `npm ci --prefix tests/node` for the TypeScript client.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import collections
+import json
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from fal_realtime import _core
+
+from .apps import FIELDS, GIVEN
+from .compare import Outcome, compare, differences, local_server
+from .others import with_fal_client, with_node_client
+from .scenes import VALUES, Scene, scenes
+from .serve import SERVERS
+from .transcripts import Transcript, play_frames, real_server, shown
+
+DOCS = Path(__file__).parents[3] / "docs"
+NODE_PACKAGES = Path(__file__).parents[2] / "node" / "node_modules"
+
+PARITY = """\
+# The local server and fal
+
+Written by `python -m differential.tables` in `tests/interop`, which runs all of it. {versions}
+
+## What was compared
+
+Every scene was played with this package's client, once with `connect` and once with `connect_raw`, against the real
+`fal` under uvicorn and against `LocalServer`, both serving the same handlers. All that came back was compared: results,
+errors with their words, frames, close codes and reasons. Scenes that differed were played again, alone, up to three
+times: on a busy machine inputs may be late for a session that waits for 0.4 seconds. Where fal's own answers vary from
+run to run, a scene was played {runs} times on both, and the sets of what came were compared.
+
+| what | scenes | comparisons | differ |
+|---|---|---|---|
+{summary}
+
+{found}
+
+Through `fal-client`: {fal_client}. Through `@fal-ai/client`: {node}.
+
+## Where fal varies
+
+How often each answer came, of {runs} runs.
+
+| scene | fal | `LocalServer` |
+|---|---|---|
+{varying}
+
+## What differs, and why
+
+- Authentication, tokens and unknown apps (404) are the gateway's, which is not part of the `fal` package: `LocalServer`
+  plays it as its protocol is described, and checks that `max_buffering` is from 1 to 60.
+- `fal` knows an app by its routes alone, `LocalServer` by its id: `owner/alias` has the route `/realtime`, a longer
+  name its own.
+- uvicorn pings its clients every 20 seconds and offers compression; `LocalServer` does neither.
+- When it stops, uvicorn closes with 1012, `LocalServer` with 1001.
+- A handler that calls `sys.exit()` ends the session without a close frame in `LocalServer`; fal's process may end with
+  it. This was not compared.
+- Breaches of the WebSocket protocol were not compared, but for messages that are too large.
+- The built-in apps (`local/echo` and the others) are not Python and know no tasks: of a burst that comes with one read
+  they keep the newest `buffering` inputs, and their results are in order.
+- `LocalServer` takes inputs from another thread than the handlers', so that what comes in several reads may be split at
+  other places.
+
+## What an empty reason can mean
+
+`INTERNAL_ERROR` with the reason `""` is what fal sends for everything whose `str()` is empty: its own `AppException`
+and `FieldException` when they are made with keywords, a handler that took more than twice the `session_timeout`, a
+message with a reserved byte or nested deeper than 1,024 levels, and errors that were raised without words.
+"""
+
+VALUES_PAGE = """\
+# What becomes of a value
+
+Written by `python -m differential.tables` in `tests/interop`, which runs all of it. {versions}
+
+## Values that you send
+
+`app.realtime` here is `async def handler(self, message)`, without annotation or with `Any`; it gets what
+`msgpack.unpackb` makes of the message. A top-level `None` is the end of the inputs: fal ends the session.
+
+| you send `{{"v": …}}` | on the wire | an `Any` handler of fal gets | the same value through `fal-client` |
+|---|---|---|---|
+{sent}
+
+Keys must be `str`, or of a type that is sent as one: fal's server refuses others, and the client says so at once.
+
+## What a typed field makes of it
+
+A handler `async def handler(self, message: Input)` is called with `Input(**message)`. Here `Input` has one field,
+`value`.
+
+| field | accepts, as what | refuses |
+|---|---|---|
+{fields}
+
+## Results that a handler returns
+
+| a handler returns | you get |
+|---|---|
+{given}
+
+## Values of JavaScript
+
+What an `Any` handler of fal gets of what `@fal-ai/client` sends.
+
+| you send | the handler gets |
+|---|---|
+{javascript}
+
+## Other servers
+
+fal's apps run under uvicorn. The same scenes under other ASGI servers, {scenes} each, one run:
+
+| server | scenes that differ from uvicorn's |
+|---|---|
+{servers}
+"""
+
+
+def versions() -> str:
+    """What ran."""
+    names = ("fal", "uvicorn", "websockets", "pydantic", "msgpack", "fal-client", "hypercorn", "granian", "wsproto")
+    said = [f"{name} {metadata.version(name)}" for name in names]
+    package = NODE_PACKAGES / "@fal-ai" / "client" / "package.json"
+    said.append(f"@fal-ai/client {json.loads(package.read_text())['version']}")
+    return f"CPython {platform.python_version()}, {', '.join(said)}."
+
+
+def cell(text: str) -> str:
+    """Text as code in a table."""
+    text = text.replace("|", "\\|").replace("\n", "⏎")
+    return f"`{text if len(text) <= 150 else text[:149] + '…'}`" if text else ""
+
+
+def group_of(scene: Scene) -> str:
+    """What a scene is about."""
+    groups = {"sent": "values sent", "malformed": "malformed messages", "malformed, typed": "malformed messages"}
+    head = scene.name.partition(":")[0]
+    if scene.name.startswith("field "):
+        return "typed fields"
+    if head.startswith("sent"):
+        return "values sent"
+    if head.startswith("give"):
+        return "results"
+    if head.startswith("raise"):
+        return "errors of handlers"
+    if scene.varies:
+        return "bursts, order and batches"
+    return groups.get(head, "kinds of handlers, sessions, limits and routes")
+
+
+def parity(outcomes: list[Outcome], runs: int, through: dict[str, str]) -> str:
+    """The page that says what was compared."""
+    groups: dict[str, list[Outcome]] = collections.defaultdict(list)
+    for outcome in outcomes:
+        groups[group_of(outcome.scene)].append(outcome)
+    summary = [
+        f"| {name} | {len({item.scene.name for item in items})} | {len(items)} | "
+        f"{sum(not item.agree for item in items)} |"
+        for name, items in sorted(groups.items())
+    ]
+    varying = [
+        f"| {outcome.scene.name} | {counted(outcome.real)} | {counted(outcome.local)} |"
+        for outcome in outcomes
+        if outcome.scene.varies
+    ]
+    said = differences(outcomes)
+    found = "No scene differed." if not said else "What differed:\n\n```\n" + "\n".join(said) + "\n```"
+    return PARITY.format(
+        versions=versions(),
+        runs=runs,
+        summary="\n".join(summary),
+        varying="\n".join(varying),
+        found=found,
+        fal_client=through["fal-client"],
+        node=through["@fal-ai/client"],
+    )
+
+
+def counted(counts: collections.Counter[Transcript]) -> str:
+    """How often which results came, in short: the numbers of the results."""
+    said = []
+    for transcript, times in counts.most_common(5):
+        # Without what ends the session.
+        numbers = [
+            line.partition(":")[2].partition("}")[0].partition(", 'data'")[0].strip() for line in transcript[:-2]
+        ]
+        said.append(f"{times}x {cell(' '.join(numbers))}")
+    rest = sum(counts.values()) - sum(times for _, times in counts.most_common(5))
+    return "<br>".join(said) + (f"<br>{rest}x others" if rest else "")
+
+
+def answer_of(transcript: Transcript) -> str:
+    """The first thing that came back: a result, or the reason of an error."""
+    first = transcript[0]
+    if first.startswith("{"):
+        try:
+            message = json.loads(first)
+        except ValueError:
+            return first
+        return f"{message['error']}: {message['reason']}" if message.get("type") == "x-fal-error" else first
+    return first
+
+
+def described(transcript: Transcript) -> str:
+    """What `/describe` said that it got."""
+    answer = answer_of(transcript)
+    try:
+        value: Any = eval(answer, {"__builtins__": {}})
+        return str(value["repr"])
+    except Exception:  # noqa: BLE001 - it is no description
+        return answer
+
+
+async def through_others(real: str, local: str) -> tuple[dict[str, str], dict[str, str], dict[str, Any]]:
+    """What fal's own clients get from both servers: how that compares, and what fal answers each of them."""
+    said, sent = {}, {}
+    equal = 0
+    for name, value in VALUES.items():
+        sent[name], other = [await with_fal_client(url, "/describe", {"v": value}) for url in (real, local)]
+        equal += sent[name] == other
+    said["fal-client"] = f"{equal} of {len(VALUES)} values sent had equal answers from both"
+    ours, theirs = [await asyncio.to_thread(with_node_client, url, "/describe") for url in (real, local)]
+    if ours is None or theirs is None:
+        said["@fal-ai/client"] = "not run, Node or the package is missing"
+        return said, sent, {}
+    same = sum(ours[name] == theirs[name] for name in ours)
+    said["@fal-ai/client"] = f"{same} of {len(ours)} values sent had equal answers from both"
+    for name in ours:
+        if ours[name] != theirs[name]:
+            print(f"@fal-ai/client: {name}: {ours[name]} != {theirs[name]}")
+    return said, sent, ours
+
+
+async def under(base_url: str, wanted: list[Scene]) -> dict[str, Transcript]:
+    """What comes back for each scene."""
+    limit = asyncio.Semaphore(16)
+
+    async def one(scene: Scene) -> tuple[str, Transcript]:
+        async with limit:
+            return scene.name, await play_frames(base_url, scene)
+
+    return dict(await asyncio.gather(*map(one, wanted)))
+
+
+def servers_table(steady: list[Scene]) -> tuple[str, dict[str, Transcript]]:
+    """The table of ASGI servers, and what uvicorn answers."""
+    rows, usual = [], {}
+    for server in SERVERS:
+        with real_server(server) as url:
+            answers = asyncio.run(under(url, steady))
+        if server == "uvicorn":
+            usual = answers
+            rows.append("| uvicorn (websockets-sansio) | |")
+            continue
+        kinds: dict[tuple[str, str], list[str]] = collections.defaultdict(list)
+        for name, transcript in answers.items():
+            if transcript != usual[name]:
+                kinds[" / ".join(usual[name][-2:]), " / ".join(transcript[-2:])].append(name)
+        cells = [
+            f"{len(names)} (such as {names[0]}): {cell(theirs)} in place of {cell(usually)}"
+            for (usually, theirs), names in sorted(kinds.items(), key=lambda item: -len(item[1]))
+        ]
+        rows.append(f"| {server} | {'<br>'.join(cells) or 'none'} |")
+    return "\n".join(rows), usual
+
+
+def values_page(usual: dict[str, Transcript], sent: dict[str, str], node: dict[str, Any], servers: str) -> str:
+    """The page of types."""
+    sent_rows = []
+    for name, value in VALUES.items():
+        wire = shown(msgpack.unpackb(_core.encode_input({"v": value}), timestamp=0)["v"])
+        got = described(usual[f"sent in a dict: {name}"])
+        theirs = sent[name]
+        sent_rows.append(f"| {name} | {cell(wire)} | {cell(got)} | {cell(described((theirs,)))} |")
+    fields = []
+    for field in FIELDS:
+        taken, refused = [], []
+        for name in VALUES:
+            transcript = usual.get(f"field {field} <- {name}")
+            if transcript is None:
+                continue
+            if "x-fal-error" in transcript[0]:
+                refused.append(name)
+            else:
+                taken.append(f"{name}: {cell(described(transcript))}")
+        fields.append(f"| `{field}` | {'<br>'.join(taken)} | {', '.join(refused)} |")
+    given = [f"| {name} | {cell(answer_of(usual[f'give: {name}']))} |" for name in GIVEN]
+    javascript = [
+        f"| {name} | {cell(answer['results'][0]['repr'] if answer['results'] else '; '.join(answer['errors']))} |"
+        for name, answer in node.items()
+    ]
+    return VALUES_PAGE.format(
+        versions=versions(),
+        sent="\n".join(sent_rows),
+        fields="\n".join(fields),
+        given="\n".join(given),
+        javascript="\n".join(javascript),
+        servers=servers,
+        scenes=len(usual),
+    )
+
+
+def main() -> None:
+    """Run everything and write the pages."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=20, help="how often scenes are played that vary")
+    options = parser.parse_args()
+    every = scenes()
+    with real_server() as real, local_server() as local:
+        outcomes = asyncio.run(compare(real, local, every, options.runs))
+        through, sent, node = asyncio.run(through_others(real, local))
+    servers, usual = servers_table([scene for scene in every if not scene.varies])
+    (DOCS / "fal-parity.md").write_text(parity(outcomes, options.runs, through))
+    (DOCS / "values.md").write_text(values_page(usual, sent, node, servers))
+
+
+if __name__ == "__main__":
+    main()

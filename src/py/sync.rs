@@ -62,16 +62,19 @@ impl SyncConnection {
         Ok(self.shared.half.state().name())
     }
 
+    /// Why the newest attempt to open, or session, failed; a session that opens does not clear it.
     #[getter]
     fn last_error(&self, py: Python<'_>) -> Option<PyErr> {
         self.shared.half.last_error(py)
     }
 
+    /// The close code of the newest session that is over (RFC 6455, section 7.4); 1006 without a close frame.
     #[getter]
     fn close_code(&self) -> Option<u16> {
         self.shared.half.net.last_close().map(|(code, _)| code)
     }
 
+    /// The close reason of that session.
     #[getter]
     fn close_reason(&self) -> Option<String> {
         self.shared.half.net.last_close().map(|(_, reason)| reason)

@@ -29,10 +29,11 @@ async def main():
     async def provide(app):
         raise RuntimeError("asked for " + app)
 
-    results, done = [], asyncio.Event()
+    results, errors, done = [], [], asyncio.Event()
     client = fal_realtime.RealtimeClient("id:secret", base_url="ws://127.0.0.1:1", trust_env=False)
     try:
-        await client.connect("local/echo", token_provider=provide, on_result=on_result, open_timeout=0.1)
+        callbacks = {"on_result": on_result, "on_error": errors.append}
+        await client.connect("local/echo", token_provider=provide, open_timeout=0.1, **callbacks)
     except fal_realtime.AuthenticationError as error:
         print(error)
     print(msgpack.decode(msgpack.encode({"n": 1})))

@@ -47,6 +47,7 @@ PEERS: tuple[Entry, ...] = (
     ),
     Entry("picows/callback", "picows_peer:Callback", ("picows", "msgspec")),
     Entry("picows/await", "picows_peer:Await", ("picows", "msgspec")),
+    Entry("picows/request", "picows_peer:Request", ("picows", "msgspec")),
     Entry("fal-client", "fal_client_peer:FalClient", ("fal_client", "websockets", "msgpack")),
     Entry("fal-client/sync", "fal_client_peer:FalClientSync", ("fal_client", "websockets", "msgpack"), kind="sync"),
     Entry("aiohttp", "aiohttp_peer:Aiohttp", ("aiohttp", "msgspec")),

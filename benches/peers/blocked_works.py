@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Callable
 
 import websockets.asyncio.server
 import websockets.exceptions
-
 from common import Result, Spec
 
 from .base import Peer, Target
@@ -26,15 +26,15 @@ class _Server:
     def __init__(self) -> None:
         self.waits: list[tuple[float, float]] = []
         self.lost = 0
-        self.address: asyncio.Future[str]
-        self.stopping = False
+        self.loop: asyncio.AbstractEventLoop
+        self.stopping = asyncio.Event()
 
     async def serve(self, ready: Callable[[str], None]) -> None:
+        self.loop = asyncio.get_running_loop()
         async with websockets.asyncio.server.serve(self.handle, "127.0.0.1", 0, ping_interval=None) as server:
             port = server.sockets[0].getsockname()[1]
             ready(f"ws://127.0.0.1:{port}")
-            while not self.stopping:
-                await asyncio.sleep(0.05)
+            await self.stopping.wait()
 
     async def handle(self, connection: websockets.asyncio.server.ServerConnection) -> None:
         async def ping() -> None:
@@ -42,13 +42,13 @@ class _Server:
             try:
                 await (await connection.ping())
             except websockets.exceptions.ConnectionClosed:
-                self.lost += not self.stopping
+                self.lost += not self.stopping.is_set()
                 return
             self.waits.append((start, time.perf_counter() - start))
 
         pings = set()
         try:
-            while not self.stopping:
+            while not self.stopping.is_set():
                 task = asyncio.ensure_future(ping())
                 pings.add(task)
                 task.add_done_callback(pings.discard)
@@ -105,22 +105,17 @@ def _compute(until: float) -> None:
 
 
 def _command() -> list[str]:
-    import sys
-
     return [sys.executable, "-m", "peers.blocked_works"]
 
 
 def main() -> None:
     """The server's process: prints its address, reads the moments, prints what they delimit."""
-    import sys
-
     server = _Server()
-    threading.Thread(
-        target=lambda: asyncio.run(server.serve(lambda url: print(url, flush=True))), daemon=True
-    ).start()
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(lambda url: print(url, flush=True))), daemon=True)
+    thread.start()
     marks = [float(mark) for mark in sys.stdin.readline().split()]
-    server.stopping = True
-    time.sleep(0.2)
+    server.loop.call_soon_threadsafe(server.stopping.set)
+    thread.join(10)
     asleep, computing = server.between(marks[0], marks[1]), server.between(marks[2], marks[3])
     later = sorted(asleep[5:])
     p99 = later[int((len(later) - 1) * 0.99)] if later else float("nan")

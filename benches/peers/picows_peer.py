@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Callable
 
 import msgspec
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
-from .base import AwaitLink, CallbackLink, Message, Peer, Target, Tick
+from .base import AwaitLink, CallbackLink, Link, Message, Peer, Target, Tick
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder().decode
@@ -92,6 +93,59 @@ class _AwaitLink(AwaitLink):
     async def close(self) -> None:
         self.transport.disconnect()
         await self.transport.wait_disconnected()
+
+
+class _FutureListener(WSListener):
+    """Results to the futures that wait for them, by `request_id`."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[str, asyncio.Future[object]] = {}
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type == WSMsgType.BINARY:
+            result = decode(frame.get_payload_as_memoryview())
+            future = self.waiting.pop(result["request_id"], None)
+            if future is not None and not future.done():
+                future.set_result(result)
+
+
+class _RequestLink(Link):
+    def __init__(self, transport: WSTransport, listener: _FutureListener) -> None:
+        self.transport = transport
+        self.listener = listener
+        self.numbers = itertools.count()
+
+    async def roundtrip(self, message: Message) -> object:
+        identifier = str(next(self.numbers))
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self.listener.waiting[identifier] = future
+        self.transport.send(WSMsgType.BINARY, encode({**message, "request_id": identifier}))
+        return await future
+
+    async def run(self, message: Message, window: int, tick: Tick) -> None:
+        async def one_at_a_time() -> None:
+            while True:
+                await self.roundtrip(message)
+                tick()
+
+        await asyncio.gather(*(one_at_a_time() for _ in range(window)))
+
+    async def close(self) -> None:
+        self.transport.disconnect()
+        await self.transport.wait_disconnected()
+
+
+class Request(Peer):
+    """A dict of futures, which is what `request` does elsewhere."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        self.ssl = target.ssl_context()
+
+    async def open(self) -> Link:
+        transport, listener = await ws_connect(_FutureListener, self.target.address, ssl_context=self.ssl)
+        assert isinstance(listener, _FutureListener)
+        return _RequestLink(transport, listener)
 
 
 class Await(Peer):

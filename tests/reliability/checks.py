@@ -40,7 +40,8 @@ def accounted(connection: RealtimeConnection) -> Mapping[str, int]:
 def once_and_in_order(received: Iterable[int]) -> None:
     """No number came twice, and none before a smaller one."""
     numbers = list(received)
-    assert all(earlier < later for earlier, later in itertools.pairwise(numbers)), numbers
+    wrong = [pair for pair in itertools.pairwise(numbers) if pair[0] >= pair[1]]
+    assert not wrong, f"{len(wrong)} of {len(numbers)} came again or late, the first after {wrong[0][0]}: {wrong[0][1]}"
 
 
 async def until(condition: Callable[[], object], what: str, timeout: float = LIMIT) -> float:

@@ -19,7 +19,7 @@ Written by `scripts/audit_unsafe.py --write`; `scripts/audit` fails when it is o
 proof beside it in the source. Clippy refuses a block without one, too (`undocumented_unsafe_blocks`).
 
 Where a proof says that the GIL is held, it holds because the module asks for it (`gil_used = true`); why it does that
-is [a decision](decisions/0003-free-threaded.md).
+is [a decision](decisions/0013-free-threaded.md).
 """
 UNSAFE = re.compile(r"\bunsafe\b(?!_)")
 FUNCTION = re.compile(r"\bfn\s+(\w+)")

@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
+    sync::OnceLock,
     task::{Poll, Waker},
     time::{Duration, Instant},
 };
@@ -19,10 +20,13 @@ thread_local! {
     static SPINNER: RefCell<Option<Waker>> = const { RefCell::new(None) };
 }
 
-/// What the environment asks for.
+/// What the environment asks for; read once.
 pub(super) fn limit() -> Option<Duration> {
-    let micros: u64 = std::env::var(VARIABLE).ok()?.parse().ok()?;
-    (micros > 0).then(|| Duration::from_micros(micros).min(MAX))
+    static LIMIT: OnceLock<Option<Duration>> = OnceLock::new();
+    *LIMIT.get_or_init(|| {
+        let micros: u64 = std::env::var(VARIABLE).ok()?.parse().ok()?;
+        (micros > 0).then(|| Duration::from_micros(micros).min(MAX))
+    })
 }
 
 /// Something happened on this thread: more may follow soon.

@@ -72,9 +72,7 @@ async def test_messages_one_by_one_do_not_rouse_the_network_thread(
 
 
 @linux
-async def test_nor_do_round_trips_of_many_connections(
-    server: tuple[EchoServer, dict[str, Any]], figure: Any
-) -> None:
+async def test_nor_do_round_trips_of_many_connections(server: tuple[EchoServer, dict[str, Any]], figure: Any) -> None:
     echo, options = server
     async with AsyncExitStack() as stack:
         connections = [await stack.enter_async_context(connect(echo.url, **options)) for _ in range(10)]

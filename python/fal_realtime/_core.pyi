@@ -18,6 +18,7 @@ __all__ = [
     "decode_as_packer",
     "decode_json",
     "encode",
+    "_io_counters",
     "encode_as_packer",
     "encode_input",
     "interpreter_id",

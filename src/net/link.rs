@@ -294,16 +294,17 @@ impl Link {
         }
         turn.more_to_write = progress == Progress::More
             || (progress == Progress::Done && exchanged.held_back && !exchanged.for_io_thread);
-        if self.written.messages > 0
-            || turn.more_to_read
-            || turn.more_to_write
-            || self.verdict != Verdict::Nothing
-        {
+        let has_more = turn.more_to_read || turn.more_to_write || self.verdict != Verdict::Nothing;
+        if has_more || (self.written.messages > 0 && self.account(shared)) {
             return true;
         }
+        // The clock is looked at only where it may matter.
+        if !(work.has_timers() || self.ends_by.is_some()) {
+            return false;
+        }
         let now = Instant::now();
-        let is_due = self.deadline().is_some_and(|at| at <= now)
-            && (work.has_timers() || self.ends_by.is_some_and(|by| by <= now));
+        let deadline = if work.has_timers() { self.deadline() } else { self.ends_by };
+        let is_due = deadline.is_some_and(|at| at <= now);
         if is_due {
             turn.event = self.tend(now).map(Event::Lost);
         }

@@ -91,6 +91,17 @@ impl Link {
         }
         exchanged
     }
+
+    /// Accounts for what was written, where there is nothing else to exchange. Answers whether more is queued.
+    pub(super) fn account(&mut self, shared: &Shared) -> bool {
+        let written = std::mem::take(&mut self.written);
+        let mut inner = shared.lock();
+        inner.outbox.wrote(written.messages, written.bytes);
+        let is_drained = inner.outbox.pending() == 0;
+        let is_queued = inner.outbox.is_queued();
+        tell(inner, if is_drained { Interest::DRAINED } else { Interest::NONE });
+        is_queued
+    }
 }
 
 /// Lets the throttle's message go, if its time has come.

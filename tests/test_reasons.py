@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 
 import pytest
-from support import LIMIT, Answer, Log, Peer, Session, result_of
+from support import LIMIT, Answer, Log, Peer, Session, gather, result_of
 
 from fal_realtime import (
     ApiError,
     ConnectionClosedError,
     HandshakeError,
+    RealtimeError,
     ReconnectPolicy,
     RequestTimeoutError,
 )
@@ -153,3 +155,181 @@ async def test_without_on_error_the_loop_hears_of_what_nobody_takes():
         [context] = await contexts.has(1)
         assert isinstance(context["exception"], HandshakeError)
         assert "there is no on_error" in context["message"]
+
+
+# --- an input that fails with others under way ---
+
+
+def raise_after(count: int, *, answered: int = 0):
+    """Take so many inputs, answer the first of them, and end like an app that raised."""
+
+    def script(session: Session) -> None:
+        inputs = [session.recv() for _ in range(count)]
+        for message in inputs[:answered]:
+            session.send(message)
+        session.send_json(type="x-fal-error", error="INTERNAL_ERROR", reason="it raised")
+        session.close(1000)
+
+    return script
+
+
+async def test_requests_that_fail_together_say_how_many_were_under_way_and_are_worth_another_try():
+    with Peer(raise_after(10, answered=2)) as peer:
+        async with peer.client().connect(APP) as connection:
+            requests = (connection.request({"number": number}, timeout=LIMIT) for number in range(10))
+            outcomes = await gather(*(_outcome(request) for request in requests))
+        assert [outcome["number"] for outcome in outcomes[:2]] == [0, 1]
+        for error in outcomes[2:]:
+            assert isinstance(error, RealtimeError)
+            assert str(error).startswith("INTERNAL_ERROR: it raised (8 inputs, or less, were under way")
+            assert (error.error, error.reason, error.retryable) == ("INTERNAL_ERROR", "it raised", True)
+
+
+async def _outcome(request):
+    try:
+        return await request
+    except RealtimeError as error:
+        return error
+
+
+async def test_a_request_that_fails_alone_was_the_one():
+    with Peer(raise_after(1)) as peer:
+        async with peer.client().connect(APP) as connection:
+            with pytest.raises(RealtimeError) as raised:
+                await connection.request({"number": 0}, timeout=LIMIT)
+        assert (str(raised.value), raised.value.retryable) == ("INTERNAL_ERROR: it raised", False)
+
+
+def test_inputs_that_are_nobodys_request_count_as_under_way():
+    with Peer(raise_after(3)) as peer, peer.sync_client().connect(APP) as connection:
+        for number in range(2):
+            connection.send({"number": number})
+        with pytest.raises(RealtimeError, match="3 inputs, or less, were under way") as raised:
+            connection.request({"number": 2}, timeout=LIMIT)
+        assert raised.value.retryable
+
+
+# --- the reason of a change of state ---
+
+
+async def test_on_state_change_may_take_the_reason():
+    changes = Log()
+    with Peer(break_down, Session.echo) as peer:
+        options = {"reconnect": AT_ONCE, "use_jwt": False}
+        connection = peer.client().connect(
+            APP, on_state_change=lambda state, reason: changes((state, reason)), **options
+        )
+        async with connection:
+            await connection.request({"number": 0}, timeout=LIMIT)
+            await changes.until(lambda changes: [state for state, _ in changes].count("active") == 2)
+        await changes.until(lambda changes: changes[-1][0] == "closed")
+        states = ["connecting", "active", "waiting", "connecting", "active", "closing", "closed"]
+        assert [state for state, _ in changes] == states
+        [(state, reason)] = [(state, reason) for state, reason in changes if reason is not None]
+        assert state == "waiting"
+        assert isinstance(reason, ConnectionClosedError)
+        assert (reason.code, reason.reason) == (1011, "GPU out of memory")
+
+
+async def test_the_reason_of_the_end_is_what_ended_it():
+    changes = Log()
+
+    async def note(state, reason):
+        changes((state, reason))
+
+    with Peer(lambda session: session.refuse(404)) as peer:
+        with pytest.raises(HandshakeError):
+            await peer.client().connect(APP, on_state_change=note)
+        await changes.until(lambda changes: changes[-1:] and changes[-1][0] == "closed")
+        assert changes[-1][1].status == 404
+
+
+def test_the_blocking_client_gives_the_reason_too():
+    changes, over = [], threading.Event()
+
+    def note(state, reason):
+        changes.append((state, reason))
+        if state == "closed":
+            over.set()
+
+    with Peer(lambda session: session.refuse(404)) as peer:
+        connection = peer.sync_client().connect(APP, on_state_change=note)
+        with pytest.raises(HandshakeError):
+            connection.open()
+        assert over.wait(LIMIT)
+        assert [state for state, reason in changes if reason is None] == ["authenticating", "connecting"]
+        assert changes[-1][1].status == 404
+
+
+class _Named:
+    def __init__(self, log: Log) -> None:
+        self.log = log
+
+    def note(self, state, reason=None):
+        self.log((state, reason))
+
+
+@pytest.mark.parametrize(
+    ("callback", "expected"),
+    [
+        pytest.param(lambda log: log, "closed", id="one argument"),
+        pytest.param(lambda log: lambda state, log=log: log(state), "closed", id="another default"),
+        pytest.param(lambda log: lambda *states: log(states), ("closed",), id="any number"),
+        pytest.param(lambda log: lambda state, *, reason=0: log((state, reason)), ("closed", 0), id="by keyword"),
+        pytest.param(lambda log: lambda state, why: log((state, why)), ("closed", None), id="two arguments"),
+        pytest.param(lambda log: _Named(log).note, ("closed", None), id="a default that is called reason"),
+    ],
+)
+@pytest.mark.parametrize("is_set_later", [False, True], ids=["at connect", "later"])
+async def test_what_a_callback_is_given_is_decided_by_its_signature(callback, expected, is_set_later):
+    log = Log()
+    with Peer() as peer:
+        options = {} if is_set_later else {"on_state_change": callback(log)}
+        connection = peer.client().connect(APP, use_jwt=False, **options)
+        if is_set_later:
+            connection.set_callbacks(on_result=None, on_error=None, on_timings=None, on_state_change=callback(log))
+        await connection
+        await connection.aclose()
+        await log.until(lambda log: expected in log)
+
+
+async def test_a_method_of_a_list_takes_the_state():
+    states = []
+    with Peer() as peer:
+        connection = peer.client().connect(APP, on_state_change=states.append)
+        await connection
+        await connection.aclose()
+        assert states[-1] == "closed"
+
+
+# --- latency ---
+
+
+async def test_latency_is_the_time_that_the_newest_pong_took():
+    with Peer() as peer:
+        async with peer.client().connect(APP, ping_interval=0.02) as connection:
+            assert connection.latency is None
+            # The second ping follows the silence after the first one's pong.
+            await peer.until(lambda: peer.sessions[0].pings >= 2)
+            assert 0 < connection.latency < LIMIT
+        assert connection.latency > 0
+
+
+async def test_a_pong_that_nobody_asked_for_is_no_latency():
+    def pong_then_echo(session: Session) -> None:
+        session.send_wire(b"\x8a\x00" + b"\x8a\x04" + bytes(4))
+        session.echo()
+
+    with Peer(pong_then_echo) as peer:
+        async with peer.client().connect(APP) as connection:
+            await connection.request({"number": 0}, timeout=LIMIT)
+            assert connection.latency is None
+
+
+async def test_the_blocking_client_has_latency_too():
+    with Peer() as peer:
+        connection = peer.sync_client().connect(APP, ping_interval=0.02)
+        await asyncio.to_thread(connection.open)
+        await peer.until(lambda: peer.sessions[0].pings >= 2)
+        assert 0 < connection.latency < LIMIT
+        await asyncio.to_thread(connection.close)

@@ -174,7 +174,8 @@ class BaseClient(ABC, Generic[ConnectionT]):
             max_message_size: Bytes, in both directions.
             headers: Headers of your own in the opening handshake, such as `traceparent`.
             query: Parameters of your own in its address.
-            on_state_change: Takes each new state.
+            on_state_change: Takes each new state; with a second argument (without a default, or called `reason`) also
+                the error that led to it, or None.
             on_timings: Takes the seconds that the app reports for a result.
 
         Raises:
@@ -248,7 +249,8 @@ class BaseClient(ABC, Generic[ConnectionT]):
             url: The whole address, `ws://` or `wss://`, with its query. The query appears in no repr or message.
             on_result: Takes each message; then `recv` and iteration are not available.
             on_error: Takes each error that no call raised.
-            on_state_change: Takes each new state.
+            on_state_change: Takes each new state; with a second argument (without a default, or called `reason`) also
+                the error that led to it, or None.
             reconnect: When and how often to reconnect after a loss that is no normal close. Default: never.
             open_timeout: Seconds for opening.
             ping_interval: Seconds between two pings; None: no pings.

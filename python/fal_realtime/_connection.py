@@ -52,7 +52,7 @@ class RealtimeConnection(_core.Connection):
         on_result: Callable[[Any], object] | None,
         on_error: Callable[[Any], object] | None,
         on_timings: Callable[[Any], object] | None,
-        on_state_change: Callable[[Any], object] | None,
+        on_state_change: Callable[..., object] | None,
     ) -> None:
         """Replace all four callbacks, from the next event on; they run in the contextvars of this call."""
 

@@ -79,7 +79,7 @@ class Connection:
         on_result: Callable[[Any], object] | None,
         on_error: Callable[[Any], object] | None,
         on_timings: Callable[[Any], object] | None,
-        on_state_change: Callable[[Any], object] | None,
+        on_state_change: Callable[..., object] | None,
     ) -> Self:
         """Check the app id and the path, or the `url` of a raw connection; nothing is opened, no event loop needed.
 
@@ -107,6 +107,13 @@ class Connection:
     def close_reason(self) -> str | None:
         """The close reason of that session."""
 
+    @property
+    def latency(self) -> float | None:
+        """Seconds from the newest answered ping to its pong, in this session or an earlier one; None before the first.
+
+        A ping is sent after `ping_interval` seconds in which nothing came.
+        """
+
     def stats(self) -> Stats:
         """What was counted so far, all taken at one instant."""
 
@@ -116,7 +123,7 @@ class Connection:
         on_result: Callable[[Any], object] | None,
         on_error: Callable[[Any], object] | None,
         on_timings: Callable[[Any], object] | None,
-        on_state_change: Callable[[Any], object] | None,
+        on_state_change: Callable[..., object] | None,
     ) -> None:
         """Replace all four callbacks, from the next event on; they run in the contextvars of this call."""
 
@@ -264,7 +271,7 @@ class SyncConnection:
         on_result: Callable[[Any], object] | None,
         on_error: Callable[[Any], object] | None,
         on_timings: Callable[[Any], object] | None,
-        on_state_change: Callable[[Any], object] | None,
+        on_state_change: Callable[..., object] | None,
     ) -> Self:
         """Check the app id and the path, or the `url` of a raw connection; nothing is opened.
 
@@ -292,6 +299,13 @@ class SyncConnection:
     def close_reason(self) -> str | None:
         """The close reason of that session."""
 
+    @property
+    def latency(self) -> float | None:
+        """Seconds from the newest answered ping to its pong, in this session or an earlier one; None before the first.
+
+        A ping is sent after `ping_interval` seconds in which nothing came.
+        """
+
     def stats(self) -> Stats:
         """What was counted so far, all taken at one instant."""
 
@@ -301,7 +315,7 @@ class SyncConnection:
         on_result: Callable[[Any], object] | None,
         on_error: Callable[[Any], object] | None,
         on_timings: Callable[[Any], object] | None,
-        on_state_change: Callable[[Any], object] | None,
+        on_state_change: Callable[..., object] | None,
     ) -> None:
         """Replace all four callbacks, for what comes from now on."""
 
@@ -358,8 +372,8 @@ class SyncConnection:
     def _events(self) -> Iterator[tuple[str, Any]]:
         """What the callbacks are called with, until the connection is closed and all is delivered.
 
-        Pairs of `result`, `error`, `timings` or `state_change` and the value. Blocks between them, and does not keep
-        the connection alive.
+        Pairs of `result`, `error`, `timings` or `state_change` and the value; of the last, the state and the reason.
+        Blocks between them, and does not keep the connection alive.
         """
 
 @final

@@ -128,7 +128,7 @@ class Callbacks:
         for name, value in self.callbacks().items():
             check.callable_or_none(name, value)
 
-    def callbacks(self) -> dict[str, Callable[[Any], object] | None]:
+    def callbacks(self) -> dict[str, Callable[..., object] | None]:
         """The four by name, as a native connection takes them."""
         return {entry.name: getattr(self, entry.name) for entry in fields(Callbacks)}
 

@@ -31,7 +31,7 @@ class Reusable(Protocol):
         on_result: Callable[[Any], object] | None,
         on_error: Callable[[Any], object] | None,
         on_timings: Callable[[Any], object] | None,
-        on_state_change: Callable[[Any], object] | None,
+        on_state_change: Callable[..., object] | None,
     ) -> None:
         """Replace all callbacks."""
 

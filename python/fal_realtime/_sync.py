@@ -16,6 +16,7 @@ from . import _core
 from ._base import BaseClient
 from ._codec import is_async
 from ._connection import describe_state, nothing_comes
+from ._delivery import takes_reason
 from ._exceptions import FalRealtimeError
 from ._native import native
 from ._options import ConnectOptions
@@ -133,12 +134,12 @@ class SyncRealtimeConnection(_core.SyncConnection):
             ConnectionClosedError: Some were not: the connection was closed, or lost in the middle of one.
         """
 
-    def set_callbacks(self, **callbacks: Callable[[Any], object] | None) -> None:
+    def set_callbacks(self, **callbacks: Callable[..., object] | None) -> None:
         """Replace all four callbacks, from the next event on; they run in the contextvars of this call."""
         super().set_callbacks(**callbacks)
         self._dispatch(callbacks)
 
-    def _dispatch(self, callbacks: dict[str, Callable[[Any], object] | None]) -> None:
+    def _dispatch(self, callbacks: dict[str, Callable[..., object] | None]) -> None:
         if self._dispatcher is not None:
             self._dispatcher.replace(callbacks)
         elif any(callback is not None for callback in callbacks.values()):
@@ -271,13 +272,14 @@ class _Dispatcher:
     Its thread keeps alive neither the connection nor the callbacks, which often refer to the connection.
     """
 
-    def __init__(self, callbacks: dict[str, Callable[[Any], object] | None]) -> None:
+    def __init__(self, callbacks: dict[str, Callable[..., object] | None]) -> None:
         self.replace(callbacks)
         self._is_over = False
 
-    def replace(self, callbacks: dict[str, Callable[[Any], object] | None]) -> None:
-        # Together, in one assignment: the thread takes both.
-        self._callbacks = callbacks, contextvars.copy_context()
+    def replace(self, callbacks: dict[str, Callable[..., object] | None]) -> None:
+        with_reason = takes_reason(callbacks["on_state_change"])
+        # Together, in one assignment: the thread takes all of them.
+        self._callbacks = callbacks, contextvars.copy_context(), with_reason
 
     def start(self, events: Iterable[tuple[str, Any]], name: str) -> None:
         # The decoder runs in the contextvars of the first `connect`, the callbacks in those of theirs.
@@ -294,12 +296,15 @@ class _Dispatcher:
         _FINISHING.discard(self)
 
     def deliver(self, kind: str, value: Any) -> None:
-        callbacks, context = self._callbacks
+        callbacks, context, with_reason = self._callbacks
         callback = callbacks[f"on_{kind}"]
         if callback is None:
             return
+        arguments = (value,)
+        if kind == "state_change":
+            arguments = value if with_reason else value[:1]
         try:
-            outcome = context.run(callback, value)
+            outcome = context.run(callback, *arguments)
             if inspect.iscoroutine(outcome):
                 outcome.close()
                 _refuse_coroutine(f"on_{kind}")

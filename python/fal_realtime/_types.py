@@ -20,8 +20,8 @@ ErrorCallback: TypeAlias = Callable[[Exception], object]
 TimingsCallback: TypeAlias = Callable[[float], object]
 """Takes the seconds that the app reports for a result; sync or async."""
 
-StateCallback: TypeAlias = Callable[[ConnectionState], object]
-"""Takes each new state; sync or async."""
+StateCallback: TypeAlias = Callable[[ConnectionState], object] | Callable[[ConnectionState, Exception | None], object]
+"""Takes each new state, and if it has a second argument the error that led to it, or None; sync or async."""
 
 MessageEncoder: TypeAlias = Callable[[Any], "bytes | str | Awaitable[bytes | str]"]
 """Turns an input into a binary (`bytes`) or text (`str`) message."""

@@ -38,6 +38,10 @@ pub struct Heartbeat {
     state: State,
     last_activity: Option<Instant>,
     pinged_at: Option<Instant>,
+    /// How many pings there were: the payload of the newest.
+    pings: u32,
+    /// When the newest ping was handed to the operating system, until its pong comes.
+    unanswered: Option<Instant>,
 }
 
 impl Heartbeat {
@@ -57,6 +61,8 @@ impl Heartbeat {
             state: State::Stopped,
             last_activity: None,
             pinged_at: None,
+            pings: 0,
+            unanswered: None,
         }
     }
 
@@ -65,6 +71,7 @@ impl Heartbeat {
         self.state = State::Running;
         self.last_activity = Some(now);
         self.pinged_at = None;
+        self.unanswered = None;
     }
 
     /// Bytes were received, whichever.
@@ -76,9 +83,24 @@ impl Heartbeat {
     /// The ping, or what the peer has to take before it, was handed to the operating system only now: the peer's time
     /// begins anew. A large message on a slow line can hold a ping up for longer than the peer may be silent.
     pub fn ping_moved(&mut self, now: Instant) {
+        if self.unanswered.is_some() {
+            self.unanswered = Some(now);
+        }
         if self.awaited_since().is_some() {
             self.pinged_at = Some(now);
         }
+    }
+
+    /// What the newest ping carries: its pong carries the same.
+    pub fn payload(&self) -> [u8; 4] {
+        self.pings.to_be_bytes()
+    }
+
+    /// A pong came. Answers how long it took, if it is that of the newest ping.
+    pub fn pong(&mut self, now: Instant, payload: &[u8]) -> Option<Duration> {
+        let sent = self.unanswered.filter(|_| payload == self.payload())?;
+        self.unanswered = None;
+        Some(now.saturating_duration_since(sent))
     }
 
     /// What is to be done now. [`Beat::Ping`] is said once for each silence (again each interval if there is
@@ -92,6 +114,8 @@ impl Heartbeat {
             return Beat::Lost;
         }
         self.pinged_at = Some(now);
+        self.pings = self.pings.wrapping_add(1);
+        self.unanswered = Some(now);
         Beat::Ping
     }
 

@@ -259,7 +259,7 @@ impl Actor {
             State::Active | State::Closing => Work::Drive,
             _ => Work::Rest,
         };
-        self.tell_loss();
+        let mut led_to_it = self.tell_loss();
         for action in actions {
             match action {
                 Action::FetchToken { fresh } => self.work = Work::Token { fresh },
@@ -268,7 +268,8 @@ impl Actor {
                     report::note(|| {
                         format!("{self}: {reason}; trying again in {:.2} s", delay.as_secs_f64())
                     });
-                    self.connection.shared.lock().last_error = Some(reason);
+                    self.connection.shared.lock().last_error = Some(reason.clone());
+                    led_to_it = Some(reason);
                     self.work = Work::Sleep(delay);
                 }
                 Action::Abandon => {
@@ -315,7 +316,7 @@ impl Actor {
             // Nobody needs the token while nothing is open: no refresh.
             self.lease = None;
         }
-        self.show(state);
+        self.show(state, led_to_it);
     }
 
     fn with_link(&self, change: impl FnOnce(&mut Link)) {
@@ -342,7 +343,7 @@ impl Actor {
         *self.connection.link.lock() = Some(OpenLink::new(link, registration));
     }
 
-    fn show(&mut self, state: State) {
+    fn show(&mut self, state: State, reason: Option<Error>) {
         let mut inner = self.connection.shared.lock();
         if state == State::Active {
             // It is open: what was asked for has been done.
@@ -350,7 +351,7 @@ impl Actor {
             // With the state: whoever sees the one sees the other.
             inner.reconnects += u64::from(std::mem::replace(&mut self.established, true));
         }
-        let kind = inner.set_state(state);
+        let kind = inner.set_state(state, reason);
         shared::tell(inner, kind);
     }
 }

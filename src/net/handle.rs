@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicBool, AtomicU8, Ordering},
     },
     task::Waker,
+    time::Duration,
 };
 
 use parking_lot::{Mutex, MutexGuard};
@@ -313,7 +314,7 @@ impl Connection {
         inner.outbox.uncork();
         inner.outbox.cancel_throttled();
         let kind = if inner.state == State::Active {
-            let kind = inner.set_state(State::Closing);
+            let kind = inner.set_state(State::Closing, None);
             // What was throttled may have been all that was pending.
             if inner.outbox.pending() == 0 { kind.and(Interest::DRAINED) } else { kind }
         } else {
@@ -342,6 +343,11 @@ impl Connection {
     /// The code and the reason with which the newest session that is over was closed; 1006 without a close frame.
     pub fn last_close(&self) -> Option<(u16, String)> {
         self.shared.lock().last_close.clone()
+    }
+
+    /// How long after the newest answered ping its pong came; `None` before the first.
+    pub fn latency(&self) -> Option<Duration> {
+        self.shared.lock().latency
     }
 
     /// Why the connection is over; `None` while it is not, or when the caller closed it.

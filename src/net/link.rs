@@ -132,6 +132,8 @@ pub(super) struct Link {
     writer: Writer,
     intake: Intake,
     heartbeat: Heartbeat,
+    /// How long the newest pong took, until the caller's threads know.
+    latency: Option<Duration>,
     leftover: Bytes,
     /// The size of the last message: the next one is probably like it.
     last_size: usize,
@@ -165,6 +167,7 @@ impl Link {
             writer: Writer::default(),
             intake: Intake::new(settings.dialect),
             heartbeat,
+            latency: None,
             leftover,
             last_size: 0,
             piled_up: false,
@@ -407,7 +410,7 @@ impl Link {
         match self.heartbeat.poll(now) {
             Beat::Idle => None,
             Beat::Ping => {
-                self.writer.push_control(Control::Ping, b"");
+                self.writer.push_control(Control::Ping, &self.heartbeat.payload());
                 None
             }
             Beat::Lost => Some(Loss::Broken("the server did not answer a ping in time".into())),

@@ -18,7 +18,7 @@ use pyo3::{
 
 use super::{
     client::Client,
-    half::{Callbacks, Half},
+    half::{Callbacks, Half, takes_reason},
     operation::{Kind, Operation},
     raise::{queue_full, raised, to_py},
     warning,
@@ -99,6 +99,12 @@ impl Connection {
         self.half.net.last_close().map(|(_, reason)| reason)
     }
 
+    /// Seconds from the newest answered ping to its pong, in this session or an earlier one; None before the first.
+    #[getter]
+    fn latency(&self) -> Option<f64> {
+        self.half.net.latency().map(|latency| latency.as_secs_f64())
+    }
+
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.half.stats(py)
     }
@@ -117,6 +123,7 @@ impl Connection {
             result: on_result,
             error: on_error,
             timings: on_timings,
+            with_reason: takes_reason(slf.py(), on_state_change.as_ref())?,
             state_change: on_state_change,
             context: Some(current_context(slf.py())?),
         });

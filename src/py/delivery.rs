@@ -4,6 +4,7 @@ use std::task::Poll;
 
 use pyo3::{
     IntoPyObjectExt,
+    call::PyCallArgs,
     exceptions::{PyException, PyKeyboardInterrupt, PySystemExit},
     intern,
     prelude::*,
@@ -21,7 +22,7 @@ use super::{
     connection::{Connection, Waiting},
     half::{Callbacks, describe},
     operation::wake,
-    raise::to_py,
+    raise::{error_or_none, to_py},
 };
 use crate::core::{
     inbox::{Item, Next, Notice, Received},
@@ -183,7 +184,12 @@ fn call_next<'py>(
         },
         Next::Notice(Notice::Error(error)) => on_error(connection, callbacks, to_py(py, &error)),
         Next::Notice(Notice::Timings(seconds)) => call(py, callbacks.timings.as_ref(), seconds),
-        Next::Notice(Notice::State(state)) => call(py, callbacks.state_change.as_ref(), state.name()),
+        Next::Notice(Notice::State(state, reason)) if callbacks.with_reason => call_with(
+            py,
+            callbacks.state_change.as_ref(),
+            (state.name(), error_or_none(py, reason.as_deref())),
+        ),
+        Next::Notice(Notice::State(state, _)) => call(py, callbacks.state_change.as_ref(), state.name()),
     })
 }
 
@@ -193,8 +199,16 @@ fn call<'py>(
     callback: Option<&Py<PyAny>>,
     value: impl IntoPyObjectExt<'py>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
+    call_with(py, callback, (value.into_bound_py_any(py)?,))
+}
+
+fn call_with<'py>(
+    py: Python<'py>,
+    callback: Option<&Py<PyAny>>,
+    arguments: impl PyCallArgs<'py>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
     let Some(callback) = callback else { return Ok(None) };
-    let returned = callback.bind(py).call1((value.into_bound_py_any(py)?,))?;
+    let returned = callback.bind(py).call1(arguments)?;
     if returned.is_none() || !returned.hasattr(intern!(py, "__await__"))? {
         return Ok(None);
     }

@@ -33,6 +33,8 @@ pub(super) struct Callbacks {
     pub(super) error: Option<Py<PyAny>>,
     pub(super) timings: Option<Py<PyAny>>,
     pub(super) state_change: Option<Py<PyAny>>,
+    /// It takes the reason, too.
+    pub(super) with_reason: bool,
     /// The contextvars of the `connect` that gave them; `None` where whoever calls them knows it.
     pub(super) context: Option<Py<PyAny>>,
 }
@@ -58,6 +60,7 @@ impl Callbacks {
             error: copy(&self.error),
             timings: copy(&self.timings),
             state_change: copy(&self.state_change),
+            with_reason: self.with_reason,
             context: copy(&self.context),
         }
     }
@@ -119,6 +122,7 @@ impl Half {
             result: options.on_result,
             error: options.on_error,
             timings: options.on_timings,
+            with_reason: takes_reason(py, options.on_state_change.as_ref())?,
             state_change: options.on_state_change,
             context,
         });
@@ -304,4 +308,10 @@ fn as_it_is<'py>(py: Python<'py>, received: &Received) -> PyResult<Bound<'py, Py
 
 fn text_of(received: &Received) -> PyResult<&str> {
     std::str::from_utf8(&received.payload).map_err(|error| PyRuntimeError::new_err(error.to_string()))
+}
+
+/// Whether an `on_state_change` is called with the reason, too: its signature says so, and is asked once.
+pub(super) fn takes_reason(py: Python<'_>, callback: Option<&Py<PyAny>>) -> PyResult<bool> {
+    let Some(callback) = callback else { return Ok(false) };
+    py.import("fal_realtime._delivery")?.getattr("takes_reason")?.call1((callback,))?.extract()
 }

@@ -99,7 +99,10 @@ fn try_to_py(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
                 Err(_) => super::decode::decode(py, payload).ok(),
             };
             let payload = payload.unwrap_or_else(|| py.None());
-            classes.realtime.bind(py).call1((error.as_str(), reason.as_str(), payload))?
+            let value = classes.realtime.bind(py).call1((error.as_str(), reason.as_str(), payload))?;
+            // It may say more than the server did.
+            value.setattr(intern!(py, "message"), message)?;
+            value
         }
         ErrorKind::Lost { code, reason, unanswered } => {
             classes.lost.bind(py).call1((message, *code, reason.as_str(), *unanswered))?
@@ -127,6 +130,11 @@ fn try_to_py(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
         raised.set_cause(py, Some(try_to_py(py, cause)?));
     }
     Ok(raised)
+}
+
+/// The exception for an error, or None.
+pub(crate) fn error_or_none(py: Python<'_>, error: Option<&Error>) -> Option<Py<PyAny>> {
+    error.map(|error| to_py(py, error).into_value(py).into_any())
 }
 
 /// `result`, with its error as a Python exception.

@@ -80,6 +80,12 @@ impl SyncConnection {
         self.shared.half.net.last_close().map(|(_, reason)| reason)
     }
 
+    /// Seconds from the newest answered ping to its pong, in this session or an earlier one; None before the first.
+    #[getter]
+    fn latency(&self) -> Option<f64> {
+        self.shared.half.net.latency().map(|latency| latency.as_secs_f64())
+    }
+
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.shared.half.stats(py)
     }
@@ -98,6 +104,7 @@ impl SyncConnection {
             result: on_result,
             error: on_error,
             timings: on_timings,
+            with_reason: false, // its own thread knows
             state_change: on_state_change,
             context: None, // its own thread calls them, which runs in one
         });

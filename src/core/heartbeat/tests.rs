@@ -154,3 +154,24 @@ proptest! {
         prop_assert_eq!(heartbeat.poll(last_bytes + INTERVAL + TIMEOUT), Beat::Lost);
     }
 }
+
+#[test]
+fn only_the_pong_of_the_newest_ping_tells_how_long_it_took() {
+    let start = Instant::now();
+    let mut heartbeat = started(start);
+    assert_eq!(heartbeat.pong(start + SEC, &heartbeat.payload()), None, "there was no ping");
+    assert_eq!(heartbeat.poll(start + INTERVAL), Beat::Ping);
+    let payload = heartbeat.payload();
+    heartbeat.ping_moved(start + INTERVAL + SEC);
+    let answered = start + INTERVAL + 3 * SEC;
+    assert_eq!(heartbeat.pong(answered, b""), None, "a pong that nobody asked for");
+    assert_eq!(heartbeat.pong(answered, &payload), Some(2 * SEC), "from when it was handed over");
+    assert_eq!(heartbeat.pong(answered + SEC, &payload), None, "a second time");
+    heartbeat.activity(answered);
+    assert_eq!(heartbeat.poll(answered + INTERVAL), Beat::Ping);
+    assert_eq!(heartbeat.pong(answered + INTERVAL + SEC, &payload), None, "that of an older one");
+    // What waited while nothing was read says nothing about the way.
+    heartbeat.pause();
+    heartbeat.resume(answered + 2 * INTERVAL);
+    assert_eq!(heartbeat.pong(answered + 2 * INTERVAL, &heartbeat.payload()), None);
+}

@@ -37,8 +37,8 @@ pub enum Notice {
     Error(Error),
     /// For `on_timings`: seconds.
     Timings(f64),
-    /// For `on_state_change`.
-    State(State),
+    /// For `on_state_change`: the new state, and the error that led to it, if one did.
+    State(State, Option<Box<Error>>),
 }
 
 /// An item or a notice, with the number of its arrival.

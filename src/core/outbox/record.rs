@@ -126,6 +126,13 @@ impl Record {
         self.answered > 0 && self.wrote(written)
     }
 
+    /// How many messages the server may be at, `open_requests` of them requests that wait: an upper bound, since an app may
+    /// leave messages without an answer.
+    pub(super) fn under_way(&self, open_requests: u64) -> u64 {
+        let others = self.taken.saturating_sub(self.answered).saturating_sub(self.requests);
+        others + self.requests.max(open_requests)
+    }
+
     /// The session has ended. Answers how many messages that were nobody's request were written since the last result.
     pub(super) fn end(&mut self, written: u64) -> u64 {
         self.is_open = false;

@@ -32,6 +32,11 @@ impl Outbox {
         self.record.was_answered(self.written)
     }
 
+    /// How many messages the server may be at, at most, `open_requests` of them requests that wait.
+    pub fn under_way(&self, open_requests: usize) -> u64 {
+        self.record.under_way(open_requests as u64)
+    }
+
     /// The server refused the session before it said anything else: what was written to it is pending again, in its
     /// order, in front of all others. `torn` messages in flight were written in part. Returns the requests among those
     /// that are pending again.

@@ -24,22 +24,23 @@ impl Actor {
         shared::tell(inner, kind);
     }
 
-    /// A session has ended, and what follows is known.
-    pub(super) fn tell_loss(&mut self) {
-        let Some(ended) = self.ended.take() else { return };
+    /// A session has ended, and what follows is known. Answers how it ended, if it did and the connection goes on.
+    pub(super) fn tell_loss(&mut self) -> Option<Error> {
+        let ended = self.ended.take()?;
         if let ErrorKind::Closed { code, reason } = &ended.kind {
             self.connection.shared.lock().last_close = Some((*code, reason.clone()));
         }
         let what_follows = match self.session.state() {
             // Whoever waits is told of the end of the connection.
-            State::Closing | State::Closed => return,
+            State::Closing | State::Closed => return None,
             State::Idle => "the next message begins another",
             _ => "the connection is being opened again",
         };
         report::note(|| format!("{self}: the session ended: {ended}; {what_follows}"));
         let mut inner = self.connection.shared.lock();
-        let kind = inner.tell_loss(ended, what_follows);
+        let kind = inner.tell_loss(ended.clone(), what_follows);
         shared::tell(inner, kind);
+        Some(ended)
     }
 
     /// The socket is gone: what of its messages can be sent again goes back, the rest has failed. Answers whether

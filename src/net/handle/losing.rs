@@ -5,8 +5,19 @@ use crate::{error::Error, net::writer::Leftover};
 
 impl Inner {
     /// The server has given up the session for `error`: every request that it has is lost. Answers whether there was one.
+    ///
+    /// It does not say which input failed. Where that can have been another one, trying again can help.
     pub(in crate::net) fn fail_sent(&mut self, error: &Error) -> bool {
-        self.inbox.requests.fail_waiting(|sent| sent, error) > 0
+        let under_way = self.outbox.under_way(self.inbox.requests.open_and_sent());
+        let error = if under_way > 1 {
+            let hint = format!(
+                "{under_way} inputs, or less, were under way, and the server does not say which of them failed"
+            );
+            error.clone().with_message(format!("{error} ({hint})")).transient()
+        } else {
+            error.clone()
+        };
+        self.inbox.requests.fail_waiting(|sent| sent, &error) > 0
     }
 
     /// The server has reported an error that does not end its session. If there is only one request that it can be about,

@@ -3,7 +3,7 @@
 use std::{
     sync::{Arc, atomic::AtomicBool},
     task::Waker,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use parking_lot::{Mutex, MutexGuard};
@@ -106,6 +106,8 @@ pub(in crate::net) struct Inner {
     pub(in crate::net) last_error: Option<Error>,
     /// How the newest session that is over was closed.
     pub(in crate::net) last_close: Option<(u16, String)>,
+    /// How long the newest pong took.
+    pub(in crate::net) latency: Option<Duration>,
     /// Results that had come when the session began.
     received_before: u64,
     pub(in crate::net) commands: Commands,
@@ -152,6 +154,7 @@ impl Inner {
             stream_ended: false,
             last_error: None,
             last_close: None,
+            latency: None,
             left: 0,
             end_is_told: false,
             received_before: 0,
@@ -232,7 +235,8 @@ impl Inner {
         }
     }
 
-    pub(in crate::net) fn set_state(&mut self, state: State) -> Interest {
+    /// `reason`: the error that led to it, if one did.
+    pub(in crate::net) fn set_state(&mut self, state: State, reason: Option<Error>) -> Interest {
         // The caller's close comes first: the actor learns of it a little later.
         let closing = self.state == State::Closing && state != State::Closed;
         if self.state == state || self.state == State::Closed || closing {
@@ -243,13 +247,13 @@ impl Inner {
         if !self.routes.states {
             return Interest::STATE;
         }
-        self.inbox.push_notice(Notice::State(state));
+        self.inbox.push_notice(Notice::State(state, reason.map(Box::new)));
         Interest::STATE.and(Interest::NOTICES)
     }
 
     /// The connection is over: what was not sent fails, and whoever waits is told.
     pub(in crate::net) fn finish(&mut self, failure: Option<Error>) -> Interest {
-        let mut kind = self.set_state(State::Closed);
+        let mut kind = self.set_state(State::Closed, failure.clone());
         self.outbox.fail_all();
         let reason = failure.clone().unwrap_or_else(|| Error::closed(1000, ""));
         self.inbox.requests.fail_waiting(|_| true, &reason);

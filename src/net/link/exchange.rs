@@ -37,6 +37,9 @@ impl Link {
         if !self.intake.is_empty() {
             kind = self.intake.deliver(&mut inner);
         }
+        if let Some(latency) = self.latency.take() {
+            inner.latency = Some(latency);
+        }
         let written = std::mem::take(&mut self.written);
         if written.messages > 0 {
             inner.outbox.wrote(written.messages, written.bytes);

@@ -150,7 +150,9 @@ impl Link {
                     }
                 }
                 Ok(Some(Message::Ping(payload))) => self.writer.push_pong(payload),
-                Ok(Some(Message::Pong(_))) => {}
+                Ok(Some(Message::Pong(payload))) => {
+                    self.latency = self.heartbeat.pong(Instant::now(), &payload).or(self.latency);
+                }
                 Ok(Some(Message::Close { code, reason })) => return Err(self.closed_by_peer(code, reason)),
                 Err(violation) => return self.violated(violation),
             }

@@ -11,7 +11,7 @@ use crate::{
         session::State,
     },
     net::handle::Interest,
-    py::raise::to_py,
+    py::raise::{error_or_none, to_py},
 };
 
 /// The events of a connection, for the thread that calls its callbacks.
@@ -66,8 +66,9 @@ impl Events {
                 Some(Next::Notice(Notice::Timings(seconds))) => {
                     ("timings", seconds.into_pyobject(py)?.into_any().unbind())
                 }
-                Some(Next::Notice(Notice::State(state))) => {
-                    ("state_change", state.name().into_pyobject(py)?.into_any().unbind())
+                Some(Next::Notice(Notice::State(state, reason))) => {
+                    let change = (state.name(), error_or_none(py, reason.as_deref()));
+                    ("state_change", change.into_pyobject(py)?.into_any().unbind())
                 }
                 Some(Next::Item(item)) => match item.what {
                     Item::Result(received) => match self.shared.decode(py, &received) {

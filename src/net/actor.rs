@@ -14,9 +14,9 @@ use tokio::time::timeout_at;
 use super::{
     handle::{Connection, Interest, OpenLink, shared},
     link::{Event, Link},
+    poller::Poller,
     report,
     runtime::Io,
-    schedule,
     settings::Address,
     socket::Socket,
     token_store::Lease,
@@ -331,11 +331,7 @@ impl Actor {
         inner.session_began();
         drop(inner);
         report::debug(|| format!("{self}: open"));
-        let poller = if schedule::allows_loops() {
-            self.connection.poller().cloned().or_else(|| self.io.poller())
-        } else {
-            None
-        };
+        let poller = self.connection.poller().cloned().or_else(|| Poller::of_io_thread(&self.io));
         self.driving = Driving::default();
         let Ok(socket) = Socket::new(stream, poller.is_some()) else { return };
         let link = Link::new(&self.connection.shared, socket, leftover);

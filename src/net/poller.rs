@@ -12,6 +12,7 @@
 //! one side leaves is there for the other.
 
 use std::{
+    cell::OnceCell,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     sync::{
@@ -111,8 +112,16 @@ impl Poller {
         Ok(Some(Arc::new(this)))
     }
 
-    /// For connections that belong to no loop: the I/O thread reads them.
-    pub(super) fn for_io_thread(io: Io) -> io::Result<Arc<Self>> {
+    /// For connections that belong to no loop, on their I/O thread, which reads them: one for all of them.
+    pub(super) fn of_io_thread(io: &Io) -> Option<Arc<Self>> {
+        thread_local! {
+            static OWN: OnceCell<Option<Arc<Poller>>> = const { OnceCell::new() };
+        }
+        let made = || schedule::allows_loops().then(|| Self::for_io_thread(io.clone()).ok()).flatten();
+        OWN.with(|own| own.get_or_init(made).clone())
+    }
+
+    fn for_io_thread(io: Io) -> io::Result<Arc<Self>> {
         let this = Self::new(None, Driver::IoThreadAlways)?;
         let _ = this.io.set(io);
         Ok(Arc::new(this))

@@ -20,9 +20,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::{
-    gate,
-    poller::Poller,
-    schedule, spin,
+    gate, schedule, spin,
     wakes::{self, Kicks},
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -81,7 +79,6 @@ struct IoThread {
 pub struct Io {
     handle: Handle,
     kicks: Arc<Kicks>,
-    poller: Arc<OnceLock<Option<Arc<Poller>>>>,
 }
 
 impl Io {
@@ -98,15 +95,6 @@ impl Io {
     /// Wakes a task of the thread.
     pub fn kick(&self, task: Waker) {
         self.kicks.kick(task);
-    }
-
-    /// The poller of connections that belong to no event loop, if there can be one.
-    pub(super) fn poller(&self) -> Option<Arc<Poller>> {
-        if !schedule::allows_loops() {
-            return None;
-        }
-        let made = || Poller::for_io_thread(self.clone()).ok();
-        self.poller.get_or_init(made).clone()
     }
 }
 
@@ -220,7 +208,7 @@ fn start(index: usize) -> Result<IoThread> {
         .map_err(failed)?;
     let handle =
         started.recv().map_err(|_| failed(std::io::Error::other("the thread ended")))?.map_err(failed)?;
-    Ok(IoThread { io: Io { handle, kicks, poller: Arc::default() }, stop, join })
+    Ok(IoThread { io: Io { handle, kicks }, stop, join })
 }
 
 /// Runs until the thread is asked to stop.

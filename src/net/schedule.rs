@@ -43,6 +43,7 @@ pub(super) fn schedule() -> Result<Schedule> {
 }
 
 /// A loop's sockets may be read on its own thread.
+#[cfg_attr(any(not(target_os = "linux"), fal_realtime_no_poller), allow(dead_code))] // nobody else reads there
 pub(super) fn allows_loops() -> bool {
     !matches!(schedule(), Ok(Schedule::IoThread))
 }

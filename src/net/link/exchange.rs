@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Instant};
 
-use super::{Ending, Link};
+use super::{Link, ending::Ending};
 use crate::{
     error::{Error, ErrorKind},
     net::{

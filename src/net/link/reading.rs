@@ -4,7 +4,10 @@ use std::{cell::RefCell, io, sync::atomic::Ordering, time::Instant};
 
 use bytes::{BufMut, Bytes};
 
-use super::{ANSWER_TIME, Ending, Link, broken};
+use super::{
+    Link, broken,
+    ending::{ANSWER_TIME, Ending},
+};
 use crate::{
     core::{
         frame::{Control, Message, Violation, close_payload},

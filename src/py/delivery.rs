@@ -30,6 +30,7 @@ use crate::{
         session::State,
     },
     error::Error,
+    net::gate,
 };
 
 /// Callbacks in one turn of the loop, so that others have their turn.
@@ -263,6 +264,9 @@ fn tell_loop(py: Python<'_>, connection: &Connection, error: PyErr, why: &str) -
 /// A connection is dropped, and nobody was told of what ended it. As asyncio has it with what nobody retrieves from a
 /// task, the loop's exception handler is.
 pub(super) fn report_untold(py: Python<'_>, connection: &Connection, error: &Error) {
+    if gate::enter().is_none() {
+        return; // The interpreter is leaving, and may be what ended it.
+    }
     // A destructor may run while an exception is on its way.
     let pending = PyErr::take(py);
     let why =

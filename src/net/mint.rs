@@ -70,7 +70,7 @@ impl MintConfig {
 /// errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// How many attempts follow the first one. Default 3.
+    /// How many attempts follow the first one; at most one where nobody listens. Default 3.
     pub retries: u32,
     /// The delay before the first of them; each next one is twice as long. Default 1 s.
     pub base: Duration,

@@ -53,8 +53,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(method::method, module)?)?;
     module.add_function(wrap_pyfunction!(interpreter_id, module)?)?;
     operation::install_am_send(module.py())?;
-    // Not exported: no part of `__all__`.
-    module.setattr("_io_counters", wrap_pyfunction!(_io_counters, module)?)?;
+    module.add_function(wrap_pyfunction!(_io_counters, module)?)?;
     report::install();
     let at_exit = wrap_pyfunction!(_shutdown, module)?;
     module.py().import("atexit")?.call_method1("register", (at_exit,))?;

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import socket
 import threading
 import time
 
@@ -155,6 +157,77 @@ async def test_without_on_error_the_loop_hears_of_what_nobody_takes():
         [context] = await contexts.has(1)
         assert isinstance(context["exception"], HandshakeError)
         assert "there is no on_error" in context["message"]
+
+
+# --- an end that nobody is told of ---
+
+
+async def _fail_with(take, **options) -> list[str]:
+    """What the loop's exception handler hears of a connection that fails, is taken, and dropped."""
+    contexts = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: contexts.append(context))
+    with Peer(lambda session: session.refuse(404, "no such app")) as peer:
+        connection = peer.client().connect(APP, **options)
+        connection.send_nowait({"number": 0})
+        await result_of(connection.wait_closed())
+        await take(connection)
+        del connection
+        gc.collect()
+    return [f"{context['message']}: {type(context['exception']).__name__}" for context in contexts]
+
+
+async def test_without_any_callback_the_loop_hears_of_an_end_that_no_call_raised():
+    async def nothing(_) -> None:
+        pass
+
+    [heard] = await _fail_with(nothing)
+    assert heard.startswith(f"{APP}/realtime: ")
+    assert "status 404" in heard
+    assert "nobody was told" in heard
+    assert heard.endswith("HandshakeError")
+    assert await _fail_with(nothing, on_error=Log()) == []
+    assert await _fail_with(nothing, on_state_change=lambda state, reason: None) == []
+
+
+@pytest.mark.parametrize("name", ["recv", "send", "send_nowait", "request", "open", "drain"])
+async def test_what_a_call_has_raised_is_told(name):
+    async def call(connection) -> None:
+        arguments = ({"number": 1},) if "send" in name or name == "request" else ()
+        with pytest.raises((HandshakeError, ConnectionClosedError)):
+            await getattr(connection, name)(*arguments)
+
+    assert await _fail_with(call) == []
+
+
+# --- nobody listens ---
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+async def test_a_proxy_that_does_not_listen_is_named_as_the_proxy(scheme):
+    port = _free_port()
+    with Peer() as peer:
+        client = peer.client(proxy=f"{scheme}://user:pass-secret@127.0.0.1:{port}")
+        with pytest.raises(HandshakeError, match=rf"(?i){scheme} proxy 127.0.0.1:{port}.* cannot be reached") as raised:
+            await client.connect(APP, use_jwt=False)
+        assert raised.value.retryable
+        assert "pass-secret" not in str(raised.value)
+        # The token request goes through it as well.
+        with pytest.raises(ApiError, match=rf"(?i){scheme} proxy 127.0.0.1:{port}.* cannot be reached"):
+            await client.connect(APP)
+
+
+async def test_an_awaited_opening_does_not_wait_long_for_a_token_endpoint_that_does_not_listen():
+    with Peer() as peer:
+        client = peer.client(rest_url=f"http://127.0.0.1:{_free_port()}")
+        # Not by its limit, and with the reason itself.
+        with pytest.raises(ApiError, match="refused") as raised:
+            await client.connect(APP, open_timeout=4)
+        assert (raised.value.status, raised.value.retryable) == (0, True)
 
 
 # --- an input that fails with others under way ---

@@ -100,6 +100,8 @@ impl Drop for Actor {
     fn drop(&mut self) {
         if self.session.state() != State::Closed {
             self.finish(Some(Error::closed(1001, "the interpreter is exiting")));
+            // Who does not wait need not know.
+            self.connection.shared.lock().failure_is_told = true;
         }
     }
 }

@@ -350,16 +350,24 @@ impl Connection {
         self.shared.lock().latency
     }
 
-    /// Why the connection is over; `None` while it is not, or when the caller closed it.
+    /// Why the connection is over, for somebody who is told; `None` while it is not, or when the caller closed it.
     pub fn failure(&self) -> Option<Error> {
-        self.shared.lock().failure.clone()
+        let mut inner = self.shared.lock();
+        inner.failure_is_told |= inner.failure.is_some();
+        inner.failure.clone()
+    }
+
+    /// Why the connection is over, if nobody was told.
+    pub fn untold_failure(&self) -> Option<Error> {
+        let inner = self.shared.lock();
+        inner.failure.clone().filter(|_| !inner.failure_is_told)
     }
 
     /// The error for a receiver when the connection is over and everything was taken.
     pub fn end(&self) -> Option<Error> {
-        let inner = self.shared.lock();
+        let mut inner = self.shared.lock();
         let over = inner.state == State::Closed && !inner.inbox.has_items();
-        over.then(|| inner.failure.clone().unwrap_or_else(|| Error::closed(1000, "")))
+        over.then(|| inner.closed_error())
     }
 
     /// Whether everything is written, for a waiter who began at `told_before`: `None` while something is pending, an
@@ -374,6 +382,7 @@ impl Connection {
             return Some(Ok(()));
         }
         inner.told_failures = failed;
+        inner.failure_is_told |= inner.failure.is_some();
         let (count, over) = (failed - told_before, inner.state == State::Closed);
         let inputs = if count == 1 { "1 input was".to_owned() } else { format!("{count} inputs were") };
         let (why, code, reason) = match &inner.failure {

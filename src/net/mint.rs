@@ -1,6 +1,6 @@
 //! The default source of tokens: fal's token endpoint.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
@@ -70,7 +70,7 @@ impl MintConfig {
 /// errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// How many attempts follow the first one. Default 3.
+    /// How many attempts follow the first one; at most one where nobody listens. Default 3.
     pub retries: u32,
     /// The delay before the first of them; each next one is twice as long. Default 1 s.
     pub base: Duration,
@@ -122,7 +122,8 @@ pub async fn mint(
             Ok(token) => return Ok(token),
             Err(error) => error,
         };
-        if retry >= config.retry.retries || !is_retried(&error) {
+        let retries = if nobody_listens(&error) { config.retry.retries.min(1) } else { config.retry.retries };
+        if retry >= retries || !is_retried(&error) {
             return Err(error);
         }
         let jitter = fastrand::f64() * 2.0 - 1.0;
@@ -139,6 +140,14 @@ fn is_retried(error: &Error) -> bool {
         ErrorKind::Api { status, .. } => matches!(status, 429 | 500 | 502 | 503 | 504),
         _ => false,
     }
+}
+
+/// Whether the machine said at once that nothing listens there. Whoever waits is told soon; an opening that nobody waits
+/// for has a back-off of its own.
+fn nobody_listens(error: &Error) -> bool {
+    std::iter::successors(std::error::Error::source(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// A request, ready to be sent as often as needed.

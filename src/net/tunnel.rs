@@ -32,8 +32,16 @@ pub(crate) async fn open(proxy: &Proxy, target: &Target) -> Result<TcpStream> {
     }
 }
 
+/// A TCP connection to the proxy. An error names it as one: its address need not say what it is.
+async fn reach(proxy: &Proxy) -> Result<TcpStream> {
+    connect_tcp(&proxy.host, proxy.port).await.map_err(|error| {
+        let message = format!("{proxy:?} cannot be reached: {error}");
+        error.with_message(message)
+    })
+}
+
 async fn http_connect(proxy: &Proxy, target: &Target) -> Result<TcpStream> {
-    let mut stream = connect_tcp(&proxy.host, proxy.port).await?;
+    let mut stream = reach(proxy).await?;
     let host = if target.host.contains(':') { format!("[{}]", target.host) } else { target.host.clone() };
     let port = target.port;
     let mut request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n");
@@ -74,7 +82,7 @@ async fn socks<'t>(proxy: &Proxy, target: impl IntoTargetAddr<'t>) -> Result<Tcp
     let target: TargetAddr<'t> = target.into_target_addr().map_err(|error| {
         Error::new(ErrorKind::InvalidOption, format!("no address for a SOCKS proxy: {error}"))
     })?;
-    let stream = connect_tcp(&proxy.host, proxy.port).await?;
+    let stream = reach(proxy).await?;
     let tunnel = match &proxy.login {
         Some((user, password)) => {
             Socks5Stream::connect_with_password_and_socket(stream, target, user, password.expose()).await

@@ -341,8 +341,12 @@ impl Drop for Connection {
             return;
         }
         let is_in_use = self.half.is_in_use();
+        let untold = self.half.net.untold_failure();
         self.half.net.close();
         let _ = Python::try_attach(|py| {
+            if let Some(error) = untold.filter(|_| !self.half.gives_reason()) {
+                super::delivery::report_untold(py, self, &error);
+            }
             if let Some(home) = self.home.get() {
                 home.dispatcher.get().remove(&home.place);
             }

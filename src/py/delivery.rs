@@ -24,9 +24,13 @@ use super::{
     operation::wake,
     raise::{error_or_none, to_py},
 };
-use crate::core::{
-    inbox::{Item, Next, Notice, Received},
-    session::State,
+use crate::{
+    core::{
+        inbox::{Item, Next, Notice, Received},
+        session::State,
+    },
+    error::Error,
+    net::gate,
 };
 
 /// Callbacks in one turn of the loop, so that others have their turn.
@@ -243,13 +247,36 @@ fn on_error<'py>(
         return call(py, callbacks.error.as_ref(), error);
     }
     // Nobody asked to be told, but nothing is lost in silence.
-    let context = PyDict::new(py);
-    let this = connection.get();
-    context
-        .set_item("message", format!("{}: {} (there is no on_error)", this.half.app, describe(py, &error)))?;
-    context.set_item("exception", error.into_value(py))?;
-    this.event_loop(py)?.call_method1(intern!(py, "call_exception_handler"), (context,))?;
+    tell_loop(py, connection.get(), error, "there is no on_error")?;
     Ok(None)
+}
+
+/// Tells the loop's exception handler of an error that nobody takes, and why nobody does.
+fn tell_loop(py: Python<'_>, connection: &Connection, error: PyErr, why: &str) -> PyResult<()> {
+    let context = PyDict::new(py);
+    let message = format!("{}: {} ({why})", connection.half.app, describe(py, &error));
+    context.set_item("message", message)?;
+    context.set_item("exception", error.into_value(py))?;
+    connection.event_loop(py)?.call_method1(intern!(py, "call_exception_handler"), (context,))?;
+    Ok(())
+}
+
+/// A connection is dropped, and nobody was told of what ended it. As asyncio has it with what nobody retrieves from a
+/// task, the loop's exception handler is.
+pub(super) fn report_untold(py: Python<'_>, connection: &Connection, error: &Error) {
+    if gate::enter().is_none() {
+        return; // The interpreter is leaving, and may be what ended it.
+    }
+    // A destructor may run while an exception is on its way.
+    let pending = PyErr::take(py);
+    let why =
+        "it ended the connection, and nobody was told: there is no on_error, and no call that could raise it";
+    if let Err(failure) = tell_loop(py, connection, to_py(py, error), why) {
+        failure.write_unraisable(py, None);
+    }
+    if let Some(pending) = pending {
+        pending.restore(py);
+    }
 }
 
 /// Runs what an asynchronous callback returned; delivery goes on when it is done.

@@ -152,6 +152,11 @@ impl Half {
         self.callbacks.lock().result.is_some()
     }
 
+    /// The reason of each change of state goes to a callback.
+    pub(super) fn gives_reason(&self) -> bool {
+        self.callbacks.lock().with_reason
+    }
+
     pub(super) fn wants_notices(&self) -> bool {
         self.callbacks.lock().any_notice()
     }

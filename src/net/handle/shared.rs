@@ -91,6 +91,8 @@ pub(in crate::net) struct Inner {
     pub(in crate::net) state: State,
     /// Why the connection is over, when it was not the caller's wish.
     pub(in crate::net) failure: Option<Error>,
+    /// Somebody was told of it.
+    pub(in crate::net) failure_is_told: bool,
     pub(in crate::net) reconnects: u64,
     /// Of the messages that failed, so many were told to somebody who drained.
     pub(super) told_failures: u64,
@@ -148,6 +150,7 @@ impl Inner {
             inbox: Inbox::new(settings.max_buffering),
             state: State::Idle,
             failure: None,
+            failure_is_told: false,
             reconnects: 0,
             told_failures: 0,
             openings: 0,
@@ -256,19 +259,21 @@ impl Inner {
         let mut kind = self.set_state(State::Closed, failure.clone());
         self.outbox.fail_all();
         let reason = failure.clone().unwrap_or_else(|| Error::closed(1000, ""));
-        self.inbox.requests.fail_waiting(|_| true, &reason);
+        self.failure_is_told = self.inbox.requests.fail_waiting(|_| true, &reason) > 0;
         // Where results go to a callback, nobody would hear of it by receiving.
         if let Some(error) = &failure
             && (self.routes.errors || self.routes.results)
         {
             kind = kind.and(self.push_error(error.clone()));
+            self.failure_is_told = true;
         }
         self.failure = failure;
         kind.and(Interest::ITEMS).and(Interest::ANSWERS).and(Interest::ROOM).and(Interest::DRAINED)
     }
 
-    /// Why nothing can be sent any more.
-    pub(super) fn closed_error(&self) -> Error {
+    /// Why nothing can be sent or received any more, for somebody who is told.
+    pub(super) fn closed_error(&mut self) -> Error {
+        self.failure_is_told = true;
         self.failure.clone().unwrap_or_else(|| Error::closed(1000, ""))
     }
 }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio::time::timeout_at;
 
 use super::{
+    driven::Side,
     handle::{Connection, Interest, OpenLink, shared},
     link::{Event, Link},
     poller::Poller,
@@ -322,9 +323,11 @@ impl Actor {
     }
 
     fn with_link(&self, change: impl FnOnce(&mut Link)) {
-        if let Some(open) = &mut *self.connection.link.lock() {
-            change(&mut open.link);
-        }
+        self.connection.with_link(Side::IoThread, |slot| {
+            if let Some(open) = slot.as_mut() {
+                change(&mut open.link);
+            }
+        });
     }
 
     fn start(&mut self, stream: Stream, leftover: Bytes) {
@@ -338,7 +341,7 @@ impl Actor {
         let Ok(socket) = Socket::new(stream, poller.is_some()) else { return };
         let link = Link::new(&self.connection.shared, socket, leftover);
         let registration = poller.map(|poller| poller.register(self.connection.clone()));
-        *self.connection.link.lock() = Some(OpenLink::new(link, registration));
+        self.connection.with_link(Side::IoThread, |slot| **slot = Some(OpenLink::new(link, registration)));
     }
 
     fn show(&mut self, state: State, reason: Option<Error>) {

@@ -39,7 +39,7 @@ mod losing;
 mod sending;
 pub(super) mod shared;
 
-pub(super) use driving::OpenLink;
+pub(super) use driving::{LinkSlot, OpenLink};
 use shared::{Inner, Shared, tell};
 pub use shared::{Interest, Routes};
 
@@ -73,7 +73,7 @@ pub enum Offered {
 pub struct Connection {
     pub(super) shared: Shared,
     /// The open socket. Its lock comes before that of the boxes.
-    pub(super) link: Mutex<Option<OpenLink>>,
+    link: Mutex<Option<OpenLink>>,
     /// The [`Work`] that somebody wants of the link.
     wanted: AtomicU8,
     /// The poller of its event loop, if it belongs to one.

@@ -65,6 +65,8 @@ pub(super) enum Event {
 pub(super) struct Work(u8);
 
 impl Work {
+    /// Nothing.
+    pub(super) const NONE: Self = Self(0);
     /// The socket may have become readable.
     pub(super) const READ: Self = Self(1);
     /// There may be something to write, or to exchange.

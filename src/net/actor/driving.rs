@@ -12,7 +12,8 @@ use tokio::time::Sleep;
 use crate::{
     core::session::Loss,
     net::{
-        handle::{Connection, OpenLink},
+        driven::Side,
+        handle::{Connection, LinkSlot, OpenLink},
         link::{Event, Work},
         spin, wakes,
     },
@@ -48,9 +49,9 @@ impl Driving {
 
     /// Lets the link have one turn.
     pub(super) fn write_once(connection: &Connection) {
-        if let Some(open) = &mut *connection.link.lock() {
-            open.turn_of_actor(connection, Work::WRITE);
-        }
+        connection.with_link(Side::IoThread, |slot| {
+            slot.as_mut().map(|open| open.turn_of_actor(connection, Work::WRITE));
+        });
     }
 
     fn poll(
@@ -73,9 +74,20 @@ impl Driving {
             }
             is_last && inner.has_unsent()
         };
-        let mut slot = connection.link.lock();
+        connection
+            .with_link(Side::IoThread, |slot| self.take_turns(context, connection, slot, is_pending, work))
+    }
+
+    fn take_turns(
+        &mut self,
+        context: &mut Context<'_>,
+        connection: &Connection,
+        slot: &mut LinkSlot<'_>,
+        is_pending: bool,
+        work: &mut Work,
+    ) -> Poll<Heard> {
         for _ in 0..TURNS {
-            let Some(open) = &mut *slot else {
+            let Some(open) = &mut **slot else {
                 let loss = Loss::Broken("there is no socket".into());
                 return Poll::Ready(Heard::Event(Event::Lost(loss)));
             };
@@ -90,7 +102,7 @@ impl Driving {
             *work = Work::WRITE;
             if more {
                 // Whoever waits for the link comes in between.
-                MutexGuard::bump(&mut slot);
+                MutexGuard::bump(slot);
                 *work = Work::ALL;
                 continue;
             }

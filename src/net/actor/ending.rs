@@ -5,6 +5,7 @@ use crate::{
     core::session::{State, Traffic},
     error::{Error, ErrorKind},
     net::{
+        driven::Side,
         handle::{Interest, shared},
         report,
     },
@@ -46,7 +47,7 @@ impl Actor {
     /// The socket is gone: what of its messages can be sent again goes back, the rest has failed. Answers whether
     /// messages wait, and what has passed.
     pub(super) fn drop_link(&mut self, refused: bool) -> (bool, Traffic) {
-        let open = self.connection.link.lock().take();
+        let open = self.connection.with_link(Side::IoThread, |slot| slot.take());
         let leftover = open.map(|open| open.end().abandon().1);
         let mut inner = self.connection.shared.lock();
         let kind = leftover.map_or(Interest::NONE, |leftover| inner.lose_link(leftover, refused));

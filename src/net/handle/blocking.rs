@@ -65,7 +65,7 @@ impl Connection {
         }
         self.has_blocking_driver.store(false, Ordering::Release);
         if drives && !self.is_lent.swap(true, Ordering::AcqRel) {
-            let poller = self.link.lock().as_ref().and_then(OpenLink::poller);
+            let poller = self.with_link(Side::Caller, |slot| slot.as_ref().and_then(OpenLink::poller));
             if let Some(poller) = poller {
                 poller.hold(self.clone());
             }
@@ -75,7 +75,7 @@ impl Connection {
 
     /// The socket, which nobody else watches from now on, and whether it is to be read.
     fn lend(&self) -> Option<(Arc<TcpStream>, bool)> {
-        self.link.lock().as_mut().and_then(OpenLink::lend)
+        self.with_link(Side::Caller, |slot| slot.as_mut().and_then(OpenLink::lend))
     }
 
     /// Takes the socket back from callers, unless one waits for it or has done so since this was last asked. Answers
@@ -86,10 +86,8 @@ impl Connection {
         }
         self.is_lent.store(false, Ordering::Release);
         // A caller that waits will say when it is through.
-        if !self.has_blocking_driver.load(Ordering::Acquire)
-            && let Some(open) = &mut *self.link.lock()
-        {
-            open.take_back();
+        if !self.has_blocking_driver.load(Ordering::Acquire) {
+            self.with_link(Side::IoThread, |slot| slot.as_mut().map(OpenLink::take_back));
         }
         false
     }

@@ -166,6 +166,9 @@ impl OpenLink {
     }
 }
 
+/// A connection's link, if there is one, to whoever has its lock.
+pub(in crate::net) type LinkSlot<'a> = MutexGuard<'a, Option<OpenLink>>;
+
 impl Connection {
     /// Lets the link have a turn: now, or by the thread that has it.
     pub(in crate::net) fn drive(&self, work: Work, side: Side) {
@@ -178,7 +181,7 @@ impl Connection {
     }
 
     /// Does what is wanted. Answers whether more has been wanted meanwhile.
-    fn drive_locked(&self, mut slot: MutexGuard<'_, Option<OpenLink>>, side: Side) -> bool {
+    fn drive_locked(&self, mut slot: LinkSlot<'_>, side: Side) -> bool {
         let wanted = self.wanted.swap(0, Ordering::SeqCst);
         let for_actor =
             slot.as_mut().is_some_and(|open| wanted != 0 && open.turn(self, Work::from_bits(wanted), side));
@@ -186,9 +189,27 @@ impl Connection {
         if for_actor {
             self.wake_actor();
         }
-        // Pairs with the operation before `try_lock`: either that one succeeds, or this sees what is wanted.
+        // As in `do_wanted`.
         fence(Ordering::SeqCst);
         self.wanted.load(Ordering::SeqCst) != 0
+    }
+
+    /// Does something with the link, or with its absence.
+    pub(in crate::net) fn with_link<T>(&self, side: Side, work: impl FnOnce(&mut LinkSlot<'_>) -> T) -> T {
+        let mut slot = self.link.lock();
+        let output = work(&mut slot);
+        drop(slot);
+        self.do_wanted(side);
+        output
+    }
+
+    /// Does what others have left to the thread that had the link, which is this one until just now.
+    fn do_wanted(&self, side: Side) {
+        // Pairs with the operation before `try_lock`: either that one succeeds, or this sees what is wanted.
+        fence(Ordering::SeqCst);
+        if self.wanted.load(Ordering::SeqCst) != 0 {
+            self.drive(Work::NONE, side);
+        }
     }
 
     /// Lets what was sent be written: at once, or by the I/O thread where that writes beside a saturated loop.
@@ -240,7 +261,7 @@ impl Driven for Connection {
     }
 
     fn reads_much(&self) -> bool {
-        self.link.try_lock().is_some_and(|slot| slot.as_ref().is_some_and(|open| open.link.reads_much()))
+        self.with_link(Side::Caller, |slot| slot.as_ref().is_some_and(|open| open.link.reads_much()))
     }
 
     fn on_held(&self) -> Held {

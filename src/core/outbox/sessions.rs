@@ -48,7 +48,7 @@ impl Outbox {
         let written = messages.len() - torn_again;
         self.written -= written as u64;
         self.bytes -= messages.iter().take(written).map(|message| message.payload.len() as u64).sum::<u64>();
-        self.record.second_left = messages.len() as u64;
+        self.record.second_left += messages.len() as u64;
         let requests = messages.iter().filter_map(|message| message.request).collect();
         for message in messages.into_iter().rev() {
             self.ring.push_front(message);

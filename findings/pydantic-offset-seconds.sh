@@ -5,7 +5,7 @@
 #   refused.
 # Behaviour: the seconds of the offset are cut off, the local time stays: the same model reads back another instant.
 # Versions: pydantic 2.14.4, tzdata 2025.2.
-# For users: `fal-realtime` sends such a datetime in UTC; with pydantic call `astimezone(timezone.utc)` before.
+# For users: call `astimezone(timezone.utc)` before.
 #
 # Output seen:
 #   1890-01-01T00:00:00+00:53

@@ -6,7 +6,7 @@
 #   application that streams results for longer than the client's ping timeout, and has one more message waiting, is
 #   cut off with 1011 by the client, though results were arriving all the time.
 # Versions: uvicorn 0.54.0, websockets 17.4.
-# For users: `fal-realtime` counts any data from the server as a sign of life. In an application, receive messages while
+# For users: a client should count any data from the server as a sign of life. In an application, receive messages while
 #   you work, or raise the client's ping timeout.
 #
 # Output seen:

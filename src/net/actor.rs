@@ -221,24 +221,21 @@ impl Actor {
 
     async fn drive(&mut self) -> Input {
         let socket = self.session.socket();
-        let loss = loop {
-            // Whatever comes next is for the next session, which does not wait until the server has closed.
-            match self.driving.next(&self.connection, self.session.is_over()).await {
-                Heard::CloseAsked => return Input::Close,
-                Heard::Pending => {
-                    self.with_link(Link::close);
-                    Driving::write_once(&self.connection);
-                    break Loss::Close { code: 1000, reason: String::new() };
-                }
-                Heard::Event(Event::Accepted) => {}
-                Heard::Event(Event::Unauthorized) => {
-                    let (_, traffic) = self.drop_link(true);
-                    self.ended = Some(Error::closed(1006, "the server refused the session: Unauthorized"));
-                    return Input::Unauthorized { socket, traffic };
-                }
-                Heard::Event(Event::SessionOver) => return Input::SessionOver { socket },
-                Heard::Event(Event::Lost(loss)) => break self.without_secrets(loss),
+        // Whatever comes next is for the next session, which does not wait until the server has closed.
+        let loss = match self.driving.next(&self.connection, self.session.is_over()).await {
+            Heard::CloseAsked => return Input::Close,
+            Heard::Pending => {
+                self.with_link(Link::close);
+                Driving::write_once(&self.connection);
+                Loss::Close { code: 1000, reason: String::new() }
             }
+            Heard::Event(Event::Unauthorized) => {
+                let (_, traffic) = self.drop_link(true);
+                self.ended = Some(Error::closed(1006, "the server refused the session: Unauthorized"));
+                return Input::Unauthorized { socket, traffic };
+            }
+            Heard::Event(Event::SessionOver) => return Input::SessionOver { socket },
+            Heard::Event(Event::Lost(loss)) => self.without_secrets(loss),
         };
         let refused =
             matches!(loss, Loss::Close { code: 1008, .. }) && !self.connection.shared.settings.session.raw;

@@ -50,8 +50,6 @@ const LARGE_TLS_BYTES: usize = 32 << 10;
 /// What ends or turns the life of a link.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// The first result came.
-    Accepted,
     /// The token was refused in band.
     Unauthorized,
     /// The server's session is over.
@@ -96,7 +94,7 @@ impl Work {
 /// What a turn came to.
 #[derive(Default)]
 pub(super) struct Turn {
-    /// The session is to hear of it. After all but `Accepted` the link stands still until it is driven again.
+    /// The session is to hear of it. The link stands still until it is driven again.
     pub(super) event: Option<Event>,
     /// There is more to read at once.
     pub(super) more_to_read: bool,
@@ -228,12 +226,6 @@ impl Link {
         let exchanged = self.exchange(shared, side);
         turn.for_io_thread = exchanged.for_io_thread;
         turn.deadline = exchanged.deadline;
-        if !self.accepted && exchanged.had_result {
-            self.accepted = true;
-            turn.event = Some(Event::Accepted);
-            turn.more_to_write = true;
-            return false;
-        }
         if self.verdict != Verdict::Nothing {
             return true;
         }

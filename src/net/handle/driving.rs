@@ -116,7 +116,7 @@ impl OpenLink {
             || turn.more_to_write
             || turn.deadline.is_some_and(|at| self.actor_wakes_at.is_none_or(|wakes| at < wakes));
         if let Some(event) = turn.event {
-            self.stands_still |= !matches!(event, Event::Accepted);
+            self.stands_still = true;
             self.events.push_back(event);
             for_actor = true;
         }

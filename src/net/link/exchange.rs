@@ -19,8 +19,6 @@ pub(super) struct Exchanged {
     pub(super) held_back: bool,
     /// The next message is so large that the I/O thread is to write it.
     pub(super) for_io_thread: bool,
-    /// A result was among what was handed over.
-    pub(super) had_result: bool,
     /// When the queue has something to write though nobody brings more.
     pub(super) deadline: Option<Instant>,
 }
@@ -29,8 +27,8 @@ impl Link {
     /// Where the boxes' lock is taken in a round: hands over what came, accounts for what was written, pulls what is to be
     /// written.
     pub(super) fn exchange(&mut self, shared: &Shared, side: Side) -> Exchanged {
-        let had_result = !self.accepted && self.intake.has_result();
-        let mut exchanged = Exchanged { held_back: false, for_io_thread: false, had_result, deadline: None };
+        self.accepted = self.accepted || self.intake.has_result();
+        let mut exchanged = Exchanged { held_back: false, for_io_thread: false, deadline: None };
         let was_awaiting = matches!(self.ending, Ending::AwaitingPeer);
         let mut inner = shared.lock();
         let mut kind = Interest::NONE;

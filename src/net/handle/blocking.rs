@@ -46,19 +46,17 @@ impl Connection {
                 tv_sec: patience.as_secs() as i64,
                 tv_nsec: i64::from(patience.subsec_nanos()) as _,
             };
-            let for_socket = if reads { PollFlags::IN } else { PollFlags::empty() };
             let mut descriptors =
-                [PollFd::new(&*socket, for_socket), PollFd::from_borrowed_fd(wakeup, PollFlags::IN)];
-            let polled = rustix::event::poll(&mut descriptors, Some(&timeout));
+                [PollFd::from_borrowed_fd(wakeup, PollFlags::IN), PollFd::new(&*socket, PollFlags::IN)];
+            // A socket that is not to be read is not asked at all: one that has failed would be ready again and again.
+            let watched = descriptors.get_mut(..if reads { 2 } else { 1 }).unwrap_or_default();
+            let polled = rustix::event::poll(watched, Some(&timeout));
             let is_ready =
                 |place: usize| descriptors.get(place).is_some_and(|ready| !ready.revents().is_empty());
-            if polled.is_err() || is_ready(1) {
+            if polled.is_err() || is_ready(0) {
                 break; // a signal, or somebody wakes this thread
             }
-            if is_ready(0) {
-                if !reads {
-                    break; // it has failed while it is not read: whoever writes finds out
-                }
+            if is_ready(1) {
                 self.on_readable(Side::Caller);
                 spin_until = None;
             }

@@ -13,10 +13,6 @@ pub enum ErrorKind {
     Api {
         /// The HTTP status, 0 when no answer came.
         status: u16,
-        /// The body of the answer, at most a few kilobytes of it.
-        body: String,
-        /// fal's id of the request, by which it can be asked about; empty when the answer named none.
-        request_id: String,
     },
     /// The WebSocket could not be opened: DNS, TCP, TLS, proxy or HTTP upgrade (`HandshakeError`).
     Handshake {
@@ -80,16 +76,22 @@ pub struct Error {
     pub message: String,
     /// Whether the same operation may succeed later.
     pub transient: bool,
-    /// Boxed: few errors have some, and all are passed around.
-    headers: Option<Box<Headers>>,
+    /// Boxed: few errors have one, and all are passed around.
+    refusal: Option<Box<Refusal>>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
-/// What the headers of a refusal say.
-#[derive(Debug, Clone, Default)]
-struct Headers {
-    retry_after: Option<Duration>,
-    request_id: String,
+/// What an HTTP answer that refuses says beside its status. Never holds a secret.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refusal {
+    /// How long the server wants to be left alone (`Retry-After`), if it says so.
+    pub retry_after: Option<Duration>,
+    /// fal's id of the request, by which it can be asked about; empty when the answer names none.
+    pub request_id: String,
+    /// The header fields that say why, or whom to ask, under their names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body, at most a few kilobytes of it.
+    pub body: String,
 }
 
 /// The crate's result type.
@@ -98,7 +100,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// A permanent error.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), transient: false, headers: None, source: None }
+        Self { kind, message: message.into(), transient: false, refusal: None, source: None }
     }
 
     /// The same error, marked as one that may pass.
@@ -122,25 +124,21 @@ impl Error {
         self
     }
 
-    /// The same error with what the headers of the refusal say: how long the server wants to be left alone
-    /// (`Retry-After`), and fal's id of the request, if they do.
+    /// The same error with what the answer said.
     #[must_use]
-    pub fn with_headers(mut self, retry_after: Option<Duration>, request_id: impl Into<String>) -> Self {
-        let request_id = request_id.into();
-        if retry_after.is_some() || !request_id.is_empty() {
-            self.headers = Some(Box::new(Headers { retry_after, request_id }));
-        }
+    pub fn with_refusal(mut self, refusal: Refusal) -> Self {
+        self.refusal = Some(Box::new(refusal));
         self
+    }
+
+    /// What the answer said, if one came.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.refusal.as_deref()
     }
 
     /// How long the server wants to be left alone, if it said so.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.headers.as_ref()?.retry_after
-    }
-
-    /// fal's id of the request that failed, by which it can be asked about; empty where the answer named none.
-    pub fn request_id(&self) -> &str {
-        self.headers.as_ref().map_or("", |headers| headers.request_id.as_str())
+        self.refusal()?.retry_after
     }
 
     /// The same error with its cause.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import pickle
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ from support import LIMIT, Answer, Log, Peer, Session, gather, result_of
 
 from fal_realtime import (
     ApiError,
+    AuthenticationError,
     ConnectionClosedError,
     HandshakeError,
     RealtimeError,
@@ -118,6 +120,36 @@ async def test_a_refused_handshake_says_when_to_come_back_and_which_request_it_w
             await peer.client().connect(APP)
         error = raised.value
         assert (error.status, error.retry_after, error.request_id, error.retryable) == (429, 7.0, "request-1", True)
+        assert error.body == "slow down"
+        assert error.headers.items() >= {"retry-after": "7", "x-fal-request-id": "request-1"}.items()
+
+
+REFUSED = (("x-fal-request-id", "request-2"), ("Location", "/there?code=theirs"), ("Set-Cookie", "a=theirs"))
+
+
+async def test_a_refused_token_request_carries_what_the_answer_said_and_nothing_that_is_secret():
+    kept = {"x-fal-request-id": "request-2", "location": "/there"}
+    for status, kind in ((400, ApiError), (403, AuthenticationError)):
+        body = {"detail": [1, "key-id:key-secret"]}
+        with Peer(tokens=(Answer(status, body, REFUSED),)) as peer, pytest.raises(kind) as raised:
+            await peer.client().connect(APP)
+        for error in (raised.value, pickle.loads(pickle.dumps(raised.value))):
+            assert error.body == {"detail": [1, "***"]}
+            assert error.request_id == "request-2"
+            assert error.headers.items() >= kept.items()
+            assert "theirs" not in repr(vars(error))
+
+
+async def test_a_refusal_of_the_session_says_what_the_handshakes_answer_said():
+    def refuse(session: Session) -> None:
+        session.refuse(401, '{"detail": "expired"}', {"x-fal-request-id": "request-3"})
+
+    with Peer(refuse) as peer:
+        with pytest.raises(AuthenticationError) as raised:
+            await peer.client().connect(APP, reconnect=AT_ONCE)
+        error = raised.value
+        assert (error.body, error.request_id) == ({"detail": "expired"}, "request-3")
+        assert error.headers["x-fal-request-id"] == "request-3"
 
 
 async def test_a_server_is_not_asked_again_before_the_time_that_it_named():

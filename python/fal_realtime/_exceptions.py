@@ -38,9 +38,14 @@ class ApiError(FalRealtimeError):
         self.status = status
         """The HTTP status; 0 when no answer came."""
         self.body = body
-        """The decoded JSON of the answer, or its text."""
+        """The decoded JSON of the answer, or its text (of at most 2 KiB); None when no answer came."""
         self.request_id = request_id
         """fal's id of the request (header `x-fal-request-id`), or an empty string."""
+        self.headers: dict[str, str] = {}
+        """Those of the answer that say why, or whom to ask, by their names in lower case.
+
+        Such as `retry-after`, `x-fal-request-id`, `date`, `server`, `via`, `www-authenticate`, `location` without its query.
+        """
 
 
 class ValidationError(ApiError):
@@ -92,6 +97,15 @@ class AuthenticationError(FalRealtimeError):
     status = 401
     """The HTTP status that this stands for."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.body: Any = None
+        """What the answer said that refused, as in `ApiError`; None where no HTTP answer did."""
+        self.request_id = ""
+        """fal's id of the request, or an empty string."""
+        self.headers: dict[str, str] = {}
+        """Headers of the answer, as in `ApiError`."""
+
 
 class HandshakeError(FalRealtimeError):
     """The WebSocket could not be opened: name resolution, TCP, TLS, a proxy, or the HTTP upgrade."""
@@ -100,8 +114,12 @@ class HandshakeError(FalRealtimeError):
         super().__init__(message, status)
         self.status = status
         """The HTTP status of the refusal, or None when it did not come to an answer."""
+        self.body: Any = None
+        """What the answer said, as in `ApiError`; None when none came."""
         self.request_id = ""
         """fal's id of the request (header `x-fal-request-id`), or an empty string."""
+        self.headers: dict[str, str] = {}
+        """Headers of the answer, as in `ApiError`."""
 
 
 class ConnectionClosedError(FalRealtimeError):

@@ -17,25 +17,6 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest body that is accepted.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// Holds fal's id of a request, in its answer.
-pub(super) const REQUEST_ID: &str = "x-fal-request-id";
-/// How much of a request's id is kept; a real one is a UUID.
-pub(super) const REQUEST_ID_BYTES: usize = 128;
-/// A server that wants to be left alone for longer is asked again after this: it may be mistaken.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
-
-/// What a `Retry-After` says (RFC 9110, section 10.2.3): seconds, or a date.
-pub(super) fn retry_after(value: &str) -> Option<Duration> {
-    let value = value.trim();
-    let wait = if let Ok(seconds) = value.parse() {
-        Duration::from_secs(seconds)
-    } else {
-        let at = httpdate::parse_http_date(value).ok()?;
-        at.duration_since(std::time::SystemTime::now()).unwrap_or_default()
-    };
-    Some(wait.min(LONGEST_RETRY_AFTER))
-}
-
 /// The answer to a request.
 #[derive(Debug)]
 pub struct Answer {
@@ -125,7 +106,7 @@ async fn drive<T>(connection: impl Future<Output = hyper::Result<()>>, answer: i
 }
 
 fn no_answer(message: String) -> Error {
-    Error::new(ErrorKind::Api { status: 0, body: String::new(), request_id: String::new() }, message)
+    Error::new(ErrorKind::Api { status: 0 }, message)
 }
 
 #[cfg(test)]

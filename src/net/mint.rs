@@ -13,8 +13,9 @@ use crate::{
 };
 
 use super::{
-    http::{Answer, DEFAULT_TIMEOUT, REQUEST_ID, REQUEST_ID_BYTES, post_json, retry_after},
+    http::{Answer, DEFAULT_TIMEOUT, post_json},
     redact::quote,
+    refusal::refusal,
     report,
     token_store::TokenSource,
     transport::{Target, TransportConfig},
@@ -25,8 +26,6 @@ pub const DEFAULT_URL: &str = "https://rest.fal.ai/tokens/";
 /// How long a token of the default mint lives.
 pub const DEFAULT_EXPIRATION: Duration = Duration::from_secs(120);
 const TARGET_URL: HeaderName = HeaderName::from_static("x-fal-target-url");
-/// How much of an error's body is kept.
-const EXCERPT_BYTES: usize = 2048;
 
 /// How tokens are minted.
 #[derive(Debug, Clone)]
@@ -198,29 +197,20 @@ impl Prepared {
         let (host, status) = (&self.target.host, answer.status);
         let key = config.credentials.as_ref().map_or("", Secret::expose);
         let without_key = |text: &str, limit| quote(text, std::iter::once(key).chain(key.split(':')), limit);
-        if matches!(status, 401 | 403) {
-            let message = format!("{host} refused the credentials with status {status}");
-            return Error::new(ErrorKind::Authentication, message);
-        }
-        let (body, message) = if (200..300).contains(&status) {
-            // What may be a token in a form that we do not know is not shown.
-            (
-                String::new(),
-                format!("the answer of {host} to the token request holds no token (status {status})"),
-            )
-        } else {
-            let text = without_key(&String::from_utf8_lossy(&answer.body), EXCERPT_BYTES);
-            let redirect = if (300..400).contains(&status) { "; redirects are not followed" } else { "" };
-            (text, format!("{host} refused the token request with status {status}{redirect}"))
+        let body = String::from_utf8_lossy(&answer.body);
+        // What may be a token in a form that we do not know is not shown.
+        let body = if (200..300).contains(&status) { "" } else { &body };
+        let said = refusal(|name| answer.headers.get(name).map(HeaderValue::as_bytes), body, without_key);
+        let redirect = if (300..400).contains(&status) { "; redirects are not followed" } else { "" };
+        let message = match status {
+            401 | 403 => {
+                let message = format!("{host} refused the credentials with status {status}");
+                return Error::new(ErrorKind::Authentication, message).with_refusal(said);
+            }
+            200..300 => format!("the answer of {host} to the token request holds no token (status {status})"),
+            _ => format!("{host} refused the token request with status {status}{redirect}"),
         };
-        let request_id = answer.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
-        let request_id = without_key(request_id, REQUEST_ID_BYTES);
-        let wait = answer
-            .headers
-            .get(header::RETRY_AFTER)
-            .and_then(|value| value.to_str().ok())
-            .and_then(retry_after);
-        let error = Error::new(ErrorKind::Api { status, body, request_id }, message).with_headers(wait, "");
+        let error = Error::new(ErrorKind::Api { status }, message).with_refusal(said);
         if matches!(status, 408 | 425 | 429 | 500..) { error.transient() } else { error }
     }
 }
@@ -228,7 +218,7 @@ impl Prepared {
 /// The failure of the transport, as the failure of the API that it is to the caller.
 fn no_answer(mut error: Error) -> Error {
     if matches!(error.kind, ErrorKind::Handshake { .. }) {
-        error.kind = ErrorKind::Api { status: 0, body: String::new(), request_id: String::new() };
+        error.kind = ErrorKind::Api { status: 0 };
     }
     error
 }

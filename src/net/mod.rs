@@ -20,6 +20,7 @@ pub mod poller;
 pub mod poller;
 pub mod proxy;
 mod redact;
+mod refusal;
 pub mod report;
 pub mod runtime;
 mod schedule;

@@ -277,7 +277,7 @@ impl Inner {
 }
 
 fn hangs(limit: Duration) -> Error {
-    let kind = ErrorKind::Api { status: 0, body: String::new(), request_id: String::new() };
+    let kind = ErrorKind::Api { status: 0 };
     Error::new(kind, format!("there was no token within {limit:?}")).transient()
 }
 

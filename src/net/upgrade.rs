@@ -14,9 +14,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 use super::{
     head::{Head, HeadError, read_head},
-    http::{REQUEST_ID, REQUEST_ID_BYTES, retry_after},
     proxy::percent_decode,
     redact::{credentials, quote},
+    refusal::refusal,
     tls,
     transport::{Target, failed},
 };
@@ -66,8 +66,8 @@ pub(crate) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
         HeadError::Malformed(what) => failed(format!("the answer of {host} is not acceptable: {what}")),
     })?;
     if head.status != 101 {
-        let body = excerpt(stream, &head, buffer).await;
-        return Err(refusal(target, headers, &head, &body));
+        let body = beginning_of_body(stream, &head, buffer).await;
+        return Err(refused(target, headers, &head, &body));
     }
     check(&head, &key).map_err(|what| {
         let kind = ErrorKind::Handshake { status: Some(101) };
@@ -120,7 +120,9 @@ fn check(head: &Head, key: &str) -> Result<(), String> {
 }
 
 /// The error of an answer that is not 101.
-fn refusal(target: &Target, headers: &[(HeaderName, HeaderValue)], head: &Head, body: &str) -> Error {
+fn refused(target: &Target, headers: &[(HeaderName, HeaderValue)], head: &Head, body: &str) -> Error {
+    let secrets = secrets(target, headers);
+    let quote = |text: &str, limit| quote(text, secrets.iter().map(Cow::as_ref), limit);
     let (host, status) = (&target.host, head.status);
     let mut message = format!("{host} refused the WebSocket with status {status}");
     match status {
@@ -128,23 +130,18 @@ fn refusal(target: &Target, headers: &[(HeaderName, HeaderValue)], head: &Head, 
         300..=399 => message.push_str("; redirects are not followed"),
         _ => {}
     }
-    if !body.is_empty() {
+    let line = in_one_line(body);
+    if !line.is_empty() {
         message.push_str(": ");
-        let secrets = secrets(target, headers);
-        message.push_str(&quote(body, secrets.iter().map(Cow::as_ref), EXCERPT_BYTES));
+        message.push_str(&quote(&line, EXCERPT_BYTES));
     }
-    let text =
-        |name: &'static str| head.values(name).next().and_then(|value| std::str::from_utf8(value).ok());
-    let request_id = text(REQUEST_ID).unwrap_or_default();
-    let request_id = quote(request_id, secrets(target, headers).iter().map(Cow::as_ref), REQUEST_ID_BYTES);
-    let error = Error::new(ErrorKind::Handshake { status: Some(status) }, message)
-        .with_headers(text("retry-after").and_then(retry_after), request_id);
+    let said = refusal(|name| head.values(name).next(), body, quote);
+    let error = Error::new(ErrorKind::Handshake { status: Some(status) }, message).with_refusal(said);
     if matches!(status, 408 | 425 | 429 | 500..=599) { error.transient() } else { error }
 }
 
-/// The beginning of the body, as one line of text. Best effort: a body that is late or broken is
-/// cut.
-async fn excerpt<S: AsyncRead + Unpin>(stream: &mut S, head: &Head, mut body: BytesMut) -> String {
+/// The beginning of the body. Best effort: a body that is late or broken is cut.
+async fn beginning_of_body<S: AsyncRead + Unpin>(stream: &mut S, head: &Head, mut body: BytesMut) -> String {
     let chunked = head.has_token("transfer-encoding", "chunked");
     let length =
         head.values("content-length").next().and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
@@ -163,7 +160,10 @@ async fn excerpt<S: AsyncRead + Unpin>(stream: &mut S, head: &Head, mut body: By
         let end = start.saturating_add(usize::try_from(size).unwrap_or(usize::MAX)).min(text.len());
         text = &text[start..end];
     }
-    let text = String::from_utf8_lossy(text);
+    String::from_utf8_lossy(text).into_owned()
+}
+
+fn in_one_line(text: &str) -> String {
     text.split(|c: char| c.is_whitespace() || c.is_control())
         .filter(|word| !word.is_empty())
         .collect::<Vec<_>>()

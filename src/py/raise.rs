@@ -1,5 +1,7 @@
 //! The only way from [`Error`] to a Python exception.
 
+use std::collections::BTreeMap;
+
 use pyo3::{
     exceptions::{PyRuntimeError, PyValueError},
     intern,
@@ -9,7 +11,7 @@ use pyo3::{
 };
 
 use crate::{
-    error::{Error, ErrorKind},
+    error::{Error, ErrorKind, Refusal},
     net::runtime,
 };
 
@@ -82,11 +84,9 @@ fn try_to_py(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     let value = match &error.kind {
         ErrorKind::InvalidOption => return Ok(PyValueError::new_err(error.message.clone())),
         ErrorKind::Authentication => classes.authentication.bind(py).call1((message,))?,
-        ErrorKind::Api { status, body, request_id } => {
+        ErrorKind::Api { status } => {
             let class = if *status == 422 { &classes.validation } else { &classes.api };
-            let decoded = super::decode::decode_json(py, body).ok();
-            let body = decoded.unwrap_or_else(|| PyString::new(py, body).into_any().unbind());
-            class.bind(py).call1((message, *status, body, request_id.as_str()))?
+            class.bind(py).call1((message, *status))?
         }
         ErrorKind::Handshake { status } => classes.handshake.bind(py).call1((message, *status))?,
         ErrorKind::Closed { code, reason } => {
@@ -117,11 +117,8 @@ fn try_to_py(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
         ErrorKind::Forked => classes.forked.bind(py).call1((message,))?,
     };
     value.setattr(intern!(py, "retryable"), error.transient)?;
-    if let Some(wait) = error.retry_after() {
-        value.setattr(intern!(py, "retry_after"), wait.as_secs_f64())?;
-    }
-    if !error.request_id().is_empty() {
-        value.setattr(intern!(py, "request_id"), error.request_id())?;
+    if let Some(refusal) = error.refusal() {
+        add_refusal(&value, refusal)?;
     }
     let raised = PyErr::from_value(value);
     // Causes of other kinds are in the message, and no exceptions.
@@ -130,6 +127,19 @@ fn try_to_py(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
         raised.set_cause(py, Some(try_to_py(py, cause)?));
     }
     Ok(raised)
+}
+
+/// Adds what the answer said that refused.
+fn add_refusal(value: &Bound<'_, PyAny>, refusal: &Refusal) -> PyResult<()> {
+    let py = value.py();
+    value.setattr(intern!(py, "retry_after"), refusal.retry_after.map(|wait| wait.as_secs_f64()))?;
+    value.setattr(intern!(py, "request_id"), &refusal.request_id)?;
+    value.setattr(intern!(py, "headers"), refusal.headers.iter().cloned().collect::<BTreeMap<_, _>>())?;
+    let body = match super::decode::decode_json(py, &refusal.body) {
+        Ok(decoded) => decoded,
+        Err(_) => PyString::new(py, &refusal.body).into_any().unbind(),
+    };
+    value.setattr(intern!(py, "body"), body)
 }
 
 /// The exception for an error, or None.

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::{sync::Semaphore, time::sleep};
 
 use super::*;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Refusal};
 
 /// Gives `token-1`, `token-2`, … once `gate` lets it, failing the calls numbered in `failing`.
 struct Source {
@@ -336,7 +336,9 @@ struct Failing(AtomicUsize, Option<Duration>);
 impl TokenSource for Failing {
     fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<String>> + Send>> {
         self.0.fetch_add(1, Ordering::SeqCst);
-        let error = Error::new(ErrorKind::Authentication, "no").transient().with_headers(self.1, "");
+        let error = Error::new(ErrorKind::Authentication, "no")
+            .transient()
+            .with_refusal(Refusal { retry_after: self.1, ..Refusal::default() });
         Box::pin(std::future::ready(Err(error)))
     }
 

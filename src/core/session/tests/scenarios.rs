@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     core::backoff::BackoffPolicy,
-    error::{Error, ErrorKind},
+    error::{Error, ErrorKind, Refusal},
 };
 
 struct Scene {
@@ -201,7 +201,8 @@ fn a_server_is_not_asked_before_the_time_that_it_named() {
     scene.give(scene.broken());
     scene.give(Input::Elapsed);
     let error = Error::new(ErrorKind::Handshake { status: Some(429) }, "busy").transient();
-    let error = error.with_headers(Some(Duration::from_secs(7)), "");
+    let error =
+        error.with_refusal(Refusal { retry_after: Some(Duration::from_secs(7)), ..Refusal::default() });
     assert_eq!(
         scene.delay(Input::OpenFailed { socket: scene.session.socket(), error }),
         Duration::from_secs(7)

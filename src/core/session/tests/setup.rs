@@ -240,7 +240,7 @@ fn handshake(status: Option<u16>) -> Error {
 }
 
 fn api(status: u16) -> Error {
-    Error::new(ErrorKind::Api { status, body: String::new(), request_id: String::new() }, "no")
+    Error::new(ErrorKind::Api { status }, "no")
 }
 
 fn authentication() -> Error {

@@ -1,0 +1,107 @@
+//! What is kept of an HTTP answer that refuses: for the caller, and for whoever is asked about it.
+
+use std::time::Duration;
+
+use crate::error::Refusal;
+
+/// Holds fal's id of a request, in its answer.
+const REQUEST_ID: &str = "x-fal-request-id";
+/// The header fields that say why, or whom to ask. All others are nobody's business, or secrets (`Set-Cookie`).
+const HEADERS: [&str; 14] = [
+    "cf-ray",
+    "content-type",
+    "date",
+    "location",
+    "ratelimit",
+    "retry-after",
+    "server",
+    "via",
+    "www-authenticate",
+    "x-fal-error-type",
+    REQUEST_ID,
+    "x-ratelimit-remaining",
+    "x-ratelimit-reset",
+    "x-request-id",
+];
+/// How much of a header field is kept.
+const VALUE_BYTES: usize = 256;
+/// How much of the body is kept.
+pub(super) const BODY_BYTES: usize = 2048;
+/// A server that wants to be left alone for longer is asked again after this: it may be mistaken.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+/// What an answer says. `value` gives the first value of a header field, `quote` at most so many bytes of a text,
+/// without the secrets that the server was told.
+pub(super) fn refusal<'a>(
+    value: impl Fn(&'static str) -> Option<&'a [u8]>,
+    body: &str,
+    quote: impl Fn(&str, usize) -> String,
+) -> Refusal {
+    let text = |name| value(name).and_then(|value| std::str::from_utf8(value).ok());
+    let header = |name: &'static str| {
+        let said = text(name)?;
+        // A redirect's query may hold a secret of the server's own.
+        let said = if name == "location" { said.split(['?', '#']).next().unwrap_or_default() } else { said };
+        Some((name.to_owned(), quote(said, VALUE_BYTES)))
+    };
+    Refusal {
+        retry_after: text("retry-after").and_then(retry_after),
+        request_id: quote(text(REQUEST_ID).unwrap_or_default(), VALUE_BYTES),
+        headers: HEADERS.into_iter().filter_map(header).collect(),
+        body: quote(body, BODY_BYTES),
+    }
+}
+
+/// What a `Retry-After` says (RFC 9110, section 10.2.3): seconds, or a date.
+fn retry_after(value: &str) -> Option<Duration> {
+    let value = value.trim();
+    let wait = if let Ok(seconds) = value.parse() {
+        Duration::from_secs(seconds)
+    } else {
+        let at = httpdate::parse_http_date(value).ok()?;
+        at.duration_since(std::time::SystemTime::now()).unwrap_or_default()
+    };
+    Some(wait.min(LONGEST_RETRY_AFTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_answer_the_fields_that_say_why_are_kept_and_no_secret() {
+        let fields = [
+            ("retry-after", "7"),
+            ("x-fal-request-id", "id-7 top-secret"),
+            ("location", "https://elsewhere/?code=theirs"),
+            ("set-cookie", "theirs"),
+            ("server", "\u{e9}"),
+        ];
+        let value = |name| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value.as_bytes());
+        let quote =
+            |text: &str, limit: usize| text.replace("top-secret", "***").chars().take(limit).collect();
+        let refusal = refusal(value, &"top-secret".repeat(1_000), quote);
+        assert_eq!(refusal.retry_after, Some(Duration::from_secs(7)));
+        assert_eq!(refusal.request_id, "id-7 ***");
+        let kept: Vec<_> = refusal.headers.iter().map(|(name, value)| (&name[..], &value[..])).collect();
+        assert_eq!(
+            kept,
+            [
+                ("location", "https://elsewhere/"),
+                ("retry-after", "7"),
+                ("server", "\u{e9}"),
+                ("x-fal-request-id", "id-7 ***"),
+            ]
+        );
+        assert_eq!(refusal.body.len(), BODY_BYTES);
+        assert!(!format!("{refusal:?}").contains("secret"));
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_and_bounded() {
+        assert_eq!(retry_after(" 7 "), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after("999999"), Some(LONGEST_RETRY_AFTER));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
+        assert_eq!(retry_after("soon"), None);
+    }
+}

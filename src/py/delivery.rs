@@ -272,7 +272,7 @@ pub(super) fn report_untold(py: Python<'_>, connection: &Connection, error: &Err
     let why =
         "it ended the connection, and nobody was told: there is no on_error, and no call that could raise it";
     if let Err(failure) = tell_loop(py, connection, to_py(py, error), why) {
-        failure.write_unraisable(py, None);
+        failure.write_unraisable(py, Some(intern!(py, "why a fal_realtime connection ended")));
     }
     if let Some(pending) = pending {
         pending.restore(py);

@@ -72,6 +72,6 @@ fn log(py: Python<'_>, records: VecDeque<Record>) {
         Ok(())
     };
     if let Err(error) = logged() {
-        error.write_unraisable(py, None);
+        error.write_unraisable(py, Some(intern!(py, "the log records of fal_realtime")));
     }
 }

@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString};
 
 use pyo3::{
     exceptions::{PyResourceWarning, PyRuntimeWarning},
+    intern,
     prelude::*,
     types::PyType,
 };
@@ -31,7 +32,7 @@ fn warn(category: &Bound<'_, PyType>, message: &CStr) {
     // A destructor may run while an exception is on its way.
     let pending = PyErr::take(py);
     if let Err(error) = PyErr::warn(py, category, message, 1) {
-        error.write_unraisable(py, None);
+        error.write_unraisable(py, Some(intern!(py, "a warning of fal_realtime")));
     }
     if let Some(pending) = pending {
         pending.restore(py);

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from checks import LIMIT, accounted, connect, percentile, until
 
-from fal_realtime import ReconnectPolicy
+from fal_realtime import ConnectionLostError, ReconnectPolicy
 
 INTERVAL = TIMEOUT = 0.4
 BOUND = INTERVAL + TIMEOUT + 1
@@ -155,6 +155,9 @@ async def test_dropped_packets(packet_filter: Cable, sending: bool, figure: Any)
             await detected(connection, "dropped packets", figure)
         finally:
             packet_filter.heal()
+        if sending:
+            with pytest.raises(ConnectionLostError, match="10 messages that have no answer"):
+                await asyncio.wait_for(connection.recv(), LIMIT)
         await comes_back(connection)
 
 

@@ -1,10 +1,12 @@
-"""Headers and query parameters of the caller's own."""
+"""Headers, query parameters and subprotocols of the caller's own."""
 
 from __future__ import annotations
 
 import pytest
+import websockets
+from support import LIMIT, Peer, Session
 
-from fal_realtime import HandshakeError, RealtimeClient
+from fal_realtime import HandshakeError, RealtimeClient, ReconnectPolicy
 from fal_realtime._options import ConnectOptions
 from fal_realtime.testing import LocalServer
 
@@ -46,3 +48,58 @@ async def test_what_headers_and_query_say_is_in_no_repr_and_no_error():
     shown.append(str(refused.value))
     assert "hidden" not in "".join(shown)
     assert isinstance(raised.value, HandshakeError) or "refused" in str(raised.value)
+
+
+async def test_the_subprotocol_is_chosen_by_a_real_server_or_none_is():
+    async def echo(socket):
+        async for message in socket:
+            await socket.send(message)
+
+    client = RealtimeClient("key")
+    async with websockets.serve(echo, "127.0.0.1", 0, subprotocols=["v1.api", "v3.api"]) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        for offered, chosen in ((["v2.api", "v1.api"], "v1.api"), (["v1.api"], "v1.api")):
+            connection = client.connect_raw(url, subprotocols=offered)
+            assert connection.subprotocol is None
+            async with connection:
+                assert connection.subprotocol == chosen
+                await connection.send("text")
+                assert await connection.recv() == "text"
+            assert connection.subprotocol == chosen
+
+
+def choose(name):
+    def script(session: Session) -> None:
+        session.accept({"Sec-WebSocket-Protocol": name})
+        session.echo()
+
+    return script
+
+
+def test_an_app_is_offered_subprotocols_too_and_each_session_has_its_own():
+    def choose_then_drop(session: Session) -> None:
+        session.accept({"Sec-WebSocket-Protocol": "b"})
+        session.send(session.recv())
+        session.drop()
+
+    with Peer(choose_then_drop, Session.echo) as peer:
+        policy = ReconnectPolicy(initial_delay=0.001, max_delay=0.002)
+        with peer.sync_client().connect("a/b", subprotocols=("a", "b"), reconnect=policy) as connection:
+            connection.request({"n": 1}, timeout=LIMIT)
+            assert peer.sessions[0].headers["sec-websocket-protocol"] == "a, b"
+            assert connection.subprotocol == "b"
+            peer.wait(lambda: len(peer.sessions) == 2)
+            connection.request({"n": 2}, timeout=LIMIT)
+            assert connection.subprotocol is None
+
+
+@pytest.mark.parametrize(
+    ("offered", "text"), [([], "but none was offered"), (["hidden-subprotocol"], "that was not offered")]
+)
+async def test_a_server_that_chooses_what_was_not_offered_is_an_error(offered, text):
+    with Peer(choose("hidden-subprotocol-2")) as peer:
+        with pytest.raises(HandshakeError, match=text) as raised:
+            await peer.client().connect("a/b", subprotocols=offered)
+        assert raised.value.status == 101
+        assert not raised.value.retryable
+        assert "hidden" not in str(raised.value) + repr(ConnectOptions(subprotocols=offered))

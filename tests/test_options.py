@@ -69,6 +69,7 @@ ACCEPTED = {
     "max_message_size": [1, 64 * 1024 * 1024],
     "headers": [None, {}, {"traceparent": "00-1-1-01", "X-Fal-Runner-Hint": "a"}],
     "query": [None, {}, {"region": "eu west"}],
+    "subprotocols": [(), ["graphql-ws"], ("v2.api", "v1.api")],
 }
 
 NOT_CALLABLE = [(1, TypeError, "must be callable or None, not int")]
@@ -146,12 +147,24 @@ REFUSED = {
         *(({name: "x"}, ValueError, "belongs to the handshake") for name in ("Host", "upgrade", "Sec-WebSocket-Key")),
         ({"Authorization": "hidden"}, ValueError, "the key goes there"),
         ({"User-Agent": "x"}, ValueError, "see user_agent"),
+        ({"Sec-WebSocket-Protocol": "x"}, ValueError, "see subprotocols"),
     ],
     "query": [
         ("a=b", TypeError, "must be a mapping of str to str, or None, not str"),
         ({"fal_jwt_token": "hidden"}, ValueError, "the token goes there"),
         ({"max_buffering": "3"}, ValueError, "see max_buffering"),
         ({"": "x"}, ValueError, "must not be empty"),
+    ],
+    "subprotocols": [
+        ("chat", TypeError, "must be a sequence of str, not str"),
+        (None, TypeError, "must be a sequence of str, not NoneType"),
+        ({"chat"}, TypeError, "must be a sequence of str, not set"),
+        ([1], TypeError, "must be a sequence of str, not of int"),
+        ([""], ValueError, "not be empty"),
+        (["a, b"], ValueError, "must consist of letters, digits"),
+        (["chat\r\nX: y"], ValueError, "must consist of letters, digits"),
+        (["\u00e9"], ValueError, "must consist of letters, digits"),
+        (["a", "b", "a"], ValueError, "must not hold a name twice"),
     ],
 }
 

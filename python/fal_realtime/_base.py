@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Generic, NoReturn
 
@@ -137,6 +137,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
         max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE,
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
+        subprotocols: Sequence[str] = (),
         on_state_change: StateCallback | None = None,
         on_timings: TimingsCallback | None = None,
     ) -> ConnectionT:
@@ -174,6 +175,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
             max_message_size: Bytes, in both directions.
             headers: Headers of your own in the opening handshake, such as `traceparent`.
             query: Parameters of your own in its address.
+            subprotocols: Offered in it (`Sec-WebSocket-Protocol`), the best first; see `connection.subprotocol`.
             on_state_change: Takes each new state; with a second argument (without a default, or called `reason`) also
                 the error that led to it, or None.
             on_timings: Takes the seconds that the app reports for a result.
@@ -208,6 +210,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
             max_message_size=max_message_size,
             headers=headers,
             query=query,
+            subprotocols=subprotocols,
         )
         check.text("app", app, "a str such as 'fal-ai/fast-lcm-diffusion'", may_be_empty=True)
         if handler is not None:
@@ -237,6 +240,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
         close_timeout: float = 10,
         max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE,
         headers: Mapping[str, str] | None = None,
+        subprotocols: Sequence[str] = (),
     ) -> ConnectionT:
         """Make a connection to any WebSocket server, on which messages pass as they are.
 
@@ -258,6 +262,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
             close_timeout: Seconds for the closing handshake.
             max_message_size: Bytes, in both directions.
             headers: Headers of your own in the opening handshake, `Authorization` among them.
+            subprotocols: Offered in it (`Sec-WebSocket-Protocol`), the best first; see `connection.subprotocol`.
 
         Raises:
             ValueError: The URL or an option has a value that is not accepted.
@@ -278,6 +283,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
             close_timeout=close_timeout,
             max_message_size=max_message_size,
             headers=headers,
+            subprotocols=subprotocols,
         )
         self._check(options)
         return self._own(self._make(self._native_client(), "raw", options, url=url))

@@ -75,6 +75,7 @@ class Connection:
         encode_message: Callable[[Any], Any] | None,
         decode_message: Callable[[Any], Any] | None,
         headers: list[tuple[str, str]],
+        subprotocols: list[str],
         query: list[tuple[str, str]],
         on_result: Callable[[Any], object] | None,
         on_error: Callable[[Any], object] | None,
@@ -106,6 +107,10 @@ class Connection:
     @property
     def close_reason(self) -> str | None:
         """The close reason of that session."""
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that the server chose for the newest session; None before the first, or if it chose none."""
 
     @property
     def latency(self) -> float | None:
@@ -267,6 +272,7 @@ class SyncConnection:
         encode_message: Callable[[Any], Any] | None,
         decode_message: Callable[[Any], Any] | None,
         headers: list[tuple[str, str]],
+        subprotocols: list[str],
         query: list[tuple[str, str]],
         on_result: Callable[[Any], object] | None,
         on_error: Callable[[Any], object] | None,
@@ -298,6 +304,10 @@ class SyncConnection:
     @property
     def close_reason(self) -> str | None:
         """The close reason of that session."""
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that the server chose for the newest session; None before the first, or if it chose none."""
 
     @property
     def latency(self) -> float | None:

@@ -44,7 +44,7 @@ class ApiError(FalRealtimeError):
         self.headers: dict[str, str] = {}
         """Those of the answer that say why, or whom to ask, by their names in lower case.
 
-        Such as `retry-after`, `x-fal-request-id`, `date`, `server`, `via`, `www-authenticate`, `location` without its query.
+        Such as `retry-after`, `x-fal-request-id`, `date`, `server`, `www-authenticate`, `location` without its query.
         """
 
 

@@ -1,9 +1,9 @@
-"""Headers and query parameters of the caller's own in the opening handshake."""
+"""Headers, query parameters and subprotocols of the caller's own in the opening handshake."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from . import _checks as check
 
@@ -31,6 +31,8 @@ def check_headers(headers: Mapping[str, str] | None, *, raw: bool) -> None:
         lower = name.lower()
         if not _TOKEN.fullmatch(name):
             return "it is no name of a header"
+        if lower == "sec-websocket-protocol":
+            return "see subprotocols"
         if lower in _OF_THE_HANDSHAKE or lower.startswith("sec-websocket-"):
             return "it belongs to the handshake"
         if raw and lower == "authorization":
@@ -43,3 +45,24 @@ def check_headers(headers: Mapping[str, str] | None, *, raw: bool) -> None:
 def check_query(query: Mapping[str, str] | None) -> None:
     """Refuse parameters that belong to another option."""
     check.pairs("query", query, _QUERY_OF_AN_OPTION.get)
+
+
+def checked_subprotocols(names: object) -> tuple[str, ...]:
+    """Those offered, the best first, if each is a name and none is there twice; no error message may repeat one.
+
+    (RFC 6455, section 4.1: "the elements that comprise this value MUST be non-empty strings … and MUST all be unique".)
+    """
+    if isinstance(names, str | bytes) or not isinstance(names, Sequence):
+        message = f"subprotocols must be a sequence of str, not {type(names).__name__}"
+        raise TypeError(message)
+    for name in names:
+        if not isinstance(name, str):
+            message = f"subprotocols must be a sequence of str, not of {type(name).__name__}"
+            raise TypeError(message)
+        if not _TOKEN.fullmatch(name):
+            message = "subprotocols: a name must consist of letters, digits and !#$%&'*+-.^_`|~, and not be empty"
+            raise ValueError(message)
+    if len(set(names)) < len(names):
+        message = "subprotocols must not hold a name twice"
+        raise ValueError(message)
+    return tuple(names)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from typing import Any, ClassVar
 
 from . import _checks as check
 from ._handler import options_from
-from ._handshake import check_headers, check_query
+from ._handshake import check_headers, check_query, checked_subprotocols
 from ._types import (
     ErrorCallback,
     MessageDecoder,
@@ -161,6 +161,7 @@ class ConnectOptions(Callbacks):
     max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE
     headers: Mapping[str, str] | None = field(default=None, repr=False)  # they may hold secrets
     query: Mapping[str, str] | None = field(default=None, repr=False)  # likewise
+    subprotocols: Sequence[str] = field(default=(), repr=False)  # likewise
     _raw: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -188,6 +189,7 @@ class ConnectOptions(Callbacks):
             check.instance("reconnect", self.reconnect, ReconnectPolicy, "a ReconnectPolicy, or None for no reconnect")
         check_headers(self.headers, raw=self._raw)
         check_query(self.query)
+        object.__setattr__(self, "subprotocols", checked_subprotocols(self.subprotocols))
         self._token_body_json()
         self._check_token_source()
 
@@ -223,6 +225,7 @@ class ConnectOptions(Callbacks):
             "decode_message": self.decode_message,
             "headers": list((self.headers or {}).items()),
             "query": list((self.query or {}).items()),
+            "subprotocols": list(self.subprotocols),
         }
 
     def _throttle_seconds(self) -> float:

@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use tokio::time::timeout_at;
 
 use super::{
@@ -21,7 +20,7 @@ use super::{
     settings::Address,
     socket::Socket,
     token_store::Lease,
-    transport::{Opened, Stream, Target, open_websocket},
+    transport::{Opened, Target, open_websocket},
 };
 use crate::{
     core::{
@@ -308,9 +307,9 @@ impl Actor {
             return;
         }
         if state == State::Active
-            && let Some(Opened { stream, leftover }) = self.opened.take()
+            && let Some(opened) = self.opened.take()
         {
-            self.start(stream, leftover);
+            self.start(opened);
         }
         if state == State::Idle {
             // Nobody needs the token while nothing is open: no refresh.
@@ -327,9 +326,11 @@ impl Actor {
         });
     }
 
-    fn start(&mut self, stream: Stream, leftover: Bytes) {
+    fn start(&mut self, opened: Opened) {
+        let Opened { stream, leftover, subprotocol } = opened;
         let mut inner = self.connection.shared.lock();
         inner.told.token = self.token.as_ref().map(|(token, _)| token.clone());
+        inner.subprotocol = subprotocol;
         inner.session_began();
         drop(inner);
         report::debug(|| format!("{self}: open"));

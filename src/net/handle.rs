@@ -345,6 +345,11 @@ impl Connection {
         self.shared.lock().last_close.clone()
     }
 
+    /// The subprotocol that the server chose for the newest session; `None` before the first, and where it chose none.
+    pub fn subprotocol(&self) -> Option<String> {
+        self.shared.lock().subprotocol.clone()
+    }
+
     /// How long after the newest answered ping its pong came; `None` before the first.
     pub fn latency(&self) -> Option<Duration> {
         self.shared.lock().latency

@@ -90,7 +90,7 @@ pub(crate) fn credentials(headers: &[(HeaderName, HeaderValue)]) -> impl Iterato
         .iter()
         .filter(|(name, value)| *name == header::AUTHORIZATION || value.is_sensitive())
         .filter_map(|(_, value)| value.to_str().ok())
-        .flat_map(|value| value.split([' ', ':']))
+        .flat_map(|value| value.split([' ', ':', ',']))
 }
 
 /// The secrets that the server of a connection was told, for what it says in an open session.

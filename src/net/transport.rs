@@ -121,6 +121,8 @@ pub struct Opened {
     pub stream: Stream,
     /// The bytes that came right behind the answer: the first of the WebSocket's.
     pub leftover: Bytes,
+    /// The subprotocol that the server chose.
+    pub subprotocol: Option<String>,
 }
 
 /// Connects to `target`: resolves its name, tries all its addresses, goes through the proxy, and starts TLS.
@@ -142,7 +144,7 @@ pub async fn connect(target: &Target, config: &TransportConfig) -> Result<Stream
     }
 }
 
-/// Opens a WebSocket at `target`, with `headers` in the request.
+/// Opens a WebSocket at `target`, with `headers` in the request, the offer of subprotocols among them.
 ///
 /// Fails as [`connect`] does; where the server refused, the error holds the HTTP status.
 pub async fn open_websocket(
@@ -151,8 +153,8 @@ pub async fn open_websocket(
     config: &TransportConfig,
 ) -> Result<Opened> {
     let mut stream = connect(target, config).await?;
-    let leftover = upgrade::upgrade(&mut stream, target, headers).await?;
-    Ok(Opened { stream, leftover })
+    let upgraded = upgrade::upgrade(&mut stream, target, headers).await?;
+    Ok(Opened { stream, leftover: upgraded.leftover, subprotocol: upgraded.subprotocol })
 }
 
 /// A TCP connection to `host`, with Nagle's algorithm off and keepalive on.

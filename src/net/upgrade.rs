@@ -6,7 +6,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, header};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 
@@ -28,14 +28,23 @@ const EXCERPT_WAIT: Duration = Duration::from_secs(1);
 /// How much of it is read, so that no secret is cut in two before it is recognised.
 const READ_BYTES: usize = 8 * 1024;
 
-/// Sends the request and checks the answer. Returns what came behind the answer.
+/// What the answer to the request brings.
+#[derive(Debug)]
+pub(crate) struct Upgraded {
+    /// What came behind the answer.
+    pub(crate) leftover: Bytes,
+    /// The subprotocol that the server chose, of those that `Sec-WebSocket-Protocol` among the headers offers.
+    pub(crate) subprotocol: Option<String>,
+}
+
+/// Sends the request and checks the answer.
 ///
 /// Fails with [`ErrorKind::Handshake`], with the status where the server refused.
 pub(crate) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     target: &Target,
     headers: &[(HeaderName, HeaderValue)],
-) -> Result<Bytes> {
+) -> Result<Upgraded> {
     let key = generate_key();
     let host = &target.host;
     let broken = |error: std::io::Error| {
@@ -69,11 +78,13 @@ pub(crate) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
         let body = beginning_of_body(stream, &head, buffer).await;
         return Err(refused(target, headers, &head, &body));
     }
-    check(&head, &key).map_err(|what| {
+    let unacceptable = |what| {
         let kind = ErrorKind::Handshake { status: Some(101) };
         Error::new(kind, format!("the answer of {host} is not acceptable: {what}"))
-    })?;
-    Ok(buffer.freeze())
+    };
+    check(&head, &key).map_err(unacceptable)?;
+    let subprotocol = chosen(&head, headers).map_err(unacceptable)?;
+    Ok(Upgraded { leftover: buffer.freeze(), subprotocol })
 }
 
 fn request(target: &Target, headers: &[(HeaderName, HeaderValue)], key: &str) -> Vec<u8> {
@@ -93,7 +104,7 @@ fn request(target: &Target, headers: &[(HeaderName, HeaderValue)], key: &str) ->
     request
 }
 
-/// RFC 6455, section 4.1, the client's checks of a 101 answer. We offer no extension and no subprotocol.
+/// RFC 6455, section 4.1, the client's checks of a 101 answer. We offer no extension.
 fn check(head: &Head, key: &str) -> Result<(), String> {
     if !head.http11 {
         return Err("it is HTTP/1.0".into());
@@ -109,14 +120,30 @@ fn check(head: &Head, key: &str) -> Result<(), String> {
     if !accepted || accepts.next().is_some() {
         return Err("its Sec-WebSocket-Accept does not match the key that was sent".into());
     }
-    for (name, what) in
-        [("sec-websocket-extensions", "an extension"), ("sec-websocket-protocol", "a subprotocol")]
-    {
-        if head.values(name).next().is_some() {
-            return Err(format!("it selects {what}, but none was offered"));
-        }
+    if head.values("sec-websocket-extensions").next().is_some() {
+        return Err("it selects an extension, but none was offered".into());
     }
     Ok(())
+}
+
+/// The subprotocol that the server chose; it may choose none. (RFC 6455, section 4.1: "if the response includes a
+/// |Sec-WebSocket-Protocol| header field and this header field indicates the use of a subprotocol that was not present in
+/// the client's handshake, the client MUST fail the WebSocket connection".)
+fn chosen(head: &Head, headers: &[(HeaderName, HeaderValue)]) -> Result<Option<String>, String> {
+    let mut chosen = head.values("sec-websocket-protocol");
+    let Some(name) = chosen.next() else { return Ok(None) };
+    if chosen.next().is_some() {
+        return Err("it selects more than one subprotocol".into());
+    }
+    let offer = headers.iter().find(|(name, _)| *name == header::SEC_WEBSOCKET_PROTOCOL);
+    let offered = offer.map_or("", |(_, value)| value.to_str().unwrap_or_default());
+    if offered.is_empty() {
+        return Err("it selects a subprotocol, but none was offered".into());
+    }
+    let is_offered = offered.split(", ").find(|each| each.as_bytes() == name.trim_ascii());
+    is_offered
+        .map(|name| Some(name.to_owned()))
+        .ok_or_else(|| "it selects a subprotocol that was not offered".into())
 }
 
 /// The error of an answer that is not 101.

@@ -141,6 +141,10 @@ impl Client {
         for (name, value) in &options.headers {
             headers.push(own_header(name, value)?);
         }
+        if !options.subprotocols.is_empty() {
+            let offer = options.subprotocols.join(", ");
+            headers.push(own_header(header::SEC_WEBSOCKET_PROTOCOL.as_str(), &offer)?);
+        }
         let (mut token, mut provider) = (None, None);
         let (address, dialect) = match (&plain.endpoint, &options.url) {
             (Some(endpoint), _) => {

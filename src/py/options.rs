@@ -58,6 +58,8 @@ pub(super) struct Options {
     pub(super) decode_message: Option<Py<PyAny>>,
     /// The caller's own, in the handshake.
     pub(super) headers: Vec<(String, String)>,
+    /// Offered in the handshake, the best first.
+    pub(super) subprotocols: Vec<String>,
     /// The caller's own, in the address.
     pub(super) query: Vec<(String, String)>,
     pub(super) on_result: Option<Py<PyAny>>,

@@ -80,6 +80,12 @@ impl SyncConnection {
         self.shared.half.net.last_close().map(|(_, reason)| reason)
     }
 
+    /// The subprotocol that the server chose for the newest session; None before the first, or if it chose none.
+    #[getter]
+    fn subprotocol(&self) -> Option<String> {
+        self.shared.half.net.subprotocol()
+    }
+
     /// Seconds from the newest answered ping to its pong, in this session or an earlier one; None before the first.
     #[getter]
     fn latency(&self) -> Option<f64> {

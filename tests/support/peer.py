@@ -77,6 +77,10 @@ class Peer:
         """Wait until the condition holds for what was seen."""
         await self._changes.until(condition)
 
+    def wait(self, condition: Callable[[], Any]) -> None:
+        """The same, for a test without a loop."""
+        self._changes.wait(condition)
+
     # --- who talks to it ---
 
     def client(self, **options: Any) -> RealtimeClient:

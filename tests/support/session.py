@@ -72,10 +72,12 @@ class Session:
         """The token in the address."""
         return self.query.get("fal_jwt_token")
 
-    def accept(self) -> None:
+    def accept(self, headers: dict[str, str] | None = None) -> None:
         """Complete the handshake, if that has not been done."""
         if self._protocol.state is State.CONNECTING and self._request is not None:
-            self._protocol.send_response(self._protocol.accept(self._request))
+            response = self._protocol.accept(self._request)
+            response.headers.update(headers or {})
+            self._protocol.send_response(response)
             self._flush()
 
     def refuse(self, status: int, body: str = "", headers: dict[str, str] | None = None) -> None:

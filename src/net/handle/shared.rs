@@ -108,6 +108,8 @@ pub(in crate::net) struct Inner {
     pub(in crate::net) last_error: Option<Error>,
     /// How the newest session that is over was closed.
     pub(in crate::net) last_close: Option<(u16, String)>,
+    /// The subprotocol of the newest session.
+    pub(in crate::net) subprotocol: Option<String>,
     /// How long the newest pong took.
     pub(in crate::net) latency: Option<Duration>,
     /// Results that had come when the session began.
@@ -157,6 +159,7 @@ impl Inner {
             stream_ended: false,
             last_error: None,
             last_close: None,
+            subprotocol: None,
             latency: None,
             left: 0,
             end_is_told: false,

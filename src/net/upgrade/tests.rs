@@ -5,7 +5,7 @@ use tokio::net::TcpStream;
 use super::*;
 use crate::net::{
     head::MAX_HEAD_BYTES,
-    testing::{accept, direct, header, read_request, serve, target, websocket_echo},
+    testing::{accept, direct, header as field, read_request, serve, target, websocket_echo},
     transport::open_websocket,
 };
 
@@ -56,19 +56,19 @@ async fn the_request_is_as_the_rfc_wants_it_and_leftover_bytes_are_kept() {
     assert_eq!(&opened.leftover[..], b"frame");
     let head = receiver.recv().unwrap();
     assert!(head.starts_with("GET /app?fal_jwt_token=top-secret-token HTTP/1.1\r\n"), "{head}");
-    assert_eq!(header(&head, "host"), Some(address.to_string()));
-    assert_eq!(header(&head, "upgrade").as_deref(), Some("websocket"));
-    assert_eq!(header(&head, "connection").as_deref(), Some("Upgrade"));
-    assert_eq!(header(&head, "sec-websocket-version").as_deref(), Some("13"));
-    assert_eq!(header(&head, "sec-websocket-key").unwrap().len(), 24);
-    assert_eq!(header(&head, "authorization").as_deref(), Some("Key id:secret"));
+    assert_eq!(field(&head, "host"), Some(address.to_string()));
+    assert_eq!(field(&head, "upgrade").as_deref(), Some("websocket"));
+    assert_eq!(field(&head, "connection").as_deref(), Some("Upgrade"));
+    assert_eq!(field(&head, "sec-websocket-version").as_deref(), Some("13"));
+    assert_eq!(field(&head, "sec-websocket-key").unwrap().len(), 24);
+    assert_eq!(field(&head, "authorization").as_deref(), Some("Key id:secret"));
 }
 
 #[tokio::test]
 async fn keys_differ() {
     let (sender, receiver) = std::sync::mpsc::channel();
     let address = answering(move |head| {
-        sender.send(header(head, "sec-websocket-key").unwrap()).unwrap();
+        sender.send(field(head, "sec-websocket-key").unwrap()).unwrap();
         accept(head)
     })
     .await;
@@ -106,6 +106,28 @@ async fn unlawful_answers_are_refused_for_good() {
         assert_eq!(status(&error), Some(101));
         assert!(error.message.contains(what), "{error}");
         assert!(!error.transient, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_server_may_choose_one_of_the_subprotocols_that_were_offered() {
+    let answered = |fields: &'static str| async move {
+        let address =
+            answering(move |head| accept(head).replace("Upgrade: w", &format!("{fields}Upgrade: w"))).await;
+        let headers = [(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("v2.api, v1.api"))];
+        open_websocket(&target(address), &headers, &direct()).await
+    };
+    for (fields, chosen) in [("", None), ("Sec-WebSocket-Protocol:  v1.api \r\n", Some("v1.api"))] {
+        assert_eq!(answered(fields).await.unwrap().subprotocol.as_deref(), chosen);
+    }
+    for (fields, what) in [
+        ("Sec-WebSocket-Protocol: V1.API\r\n", "a subprotocol that was not offered"),
+        ("Sec-WebSocket-Protocol: v2.api, v1.api\r\n", "a subprotocol that was not offered"),
+        ("Sec-WebSocket-Protocol:\r\n", "a subprotocol that was not offered"),
+        ("Sec-WebSocket-Protocol: v2.api\r\nSec-WebSocket-Protocol: v1.api\r\n", "more than one subprotocol"),
+    ] {
+        let error = answered(fields).await.unwrap_err();
+        assert!(error.message.contains(what) && !error.transient, "{error}");
     }
 }
 

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use super::{
+    message::{Received, RequestKey},
     requests::{Answer, Requests},
     ring::{Overflow, Pushed, Ring},
     stats::Stats,
@@ -15,8 +16,7 @@ use crate::error::Error;
 mod item;
 mod pausing;
 
-pub use super::requests::RequestKey;
-pub use item::{Item, Next, Notice, Numbered, Placed, Received};
+pub use item::{Item, Next, Notice, Numbered, Placed};
 pub use pausing::unread_before;
 
 /// Bytes of results that may wait before the socket is no longer read. How many messages they are does not matter: while

@@ -11,9 +11,7 @@ use std::{
 
 use super::{
     cork::Cork,
-    frame::Kind,
-    inbox::RequestKey,
-    payload::Payload,
+    message::{Outgoing, RequestKey},
     ring::{Overflow, Pushed, Ring, Weigh},
     stats::Stats,
     throttle::{Offer, Throttle},
@@ -28,30 +26,6 @@ use record::Record;
 pub const MAX_QUEUED: usize = 1024;
 /// Bytes that the outgoing ring holds.
 pub const MAX_QUEUED_BYTES: usize = 64 << 20;
-
-/// An encoded message on its way out.
-#[derive(Debug)]
-pub struct Outgoing {
-    /// What it says.
-    pub payload: Payload,
-    /// Binary, or text if a custom encoder gave a str.
-    pub kind: Kind,
-    /// The request that waits for the answer to this message.
-    pub request: Option<RequestKey>,
-}
-
-impl Outgoing {
-    /// The same message once more.
-    fn copy(&self) -> Self {
-        Self { payload: self.payload.copy(), kind: self.kind, request: self.request }
-    }
-}
-
-impl Weigh for Outgoing {
-    fn weight(&self) -> usize {
-        self.payload.len()
-    }
-}
 
 /// How a message comes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

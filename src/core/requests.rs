@@ -5,12 +5,8 @@ use std::{
     sync::Arc,
 };
 
-use super::inbox::Received;
+use super::message::{Received, RequestKey};
 use crate::error::{Error, ErrorKind};
-
-/// Names a request within its connection; is never given out twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestKey(u64);
 
 /// What came of a request, with the number of its arrival.
 #[derive(Debug)]

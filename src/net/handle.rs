@@ -24,8 +24,8 @@ use super::{
 };
 use crate::{
     core::{
-        inbox::{Inbox, Item, Next, Notice, Numbered, RequestKey, unread_before},
-        outbox::Outgoing,
+        inbox::{Inbox, Item, Next, Notice, Numbered, unread_before},
+        message::{Outgoing, RequestKey},
         session::State,
         stats::Stats,
     },

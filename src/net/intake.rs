@@ -12,7 +12,8 @@ use crate::{
     core::{
         envelope::{Inbound, classify_binary, classify_binary_without_id, classify_text, control_text},
         frame::Kind,
-        inbox::{Item, Notice, Numbered, Placed, Received},
+        inbox::{Item, Notice, Numbered, Placed},
+        message::Received,
     },
     error::{Error, ErrorKind},
 };

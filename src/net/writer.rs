@@ -16,7 +16,7 @@ use self::large::{Large, stage};
 use super::mask_keys;
 use crate::core::{
     frame::{Control, MAX_HEADER, close_payload, write_control, write_header},
-    outbox::Outgoing,
+    message::Outgoing,
     payload::Cursor,
 };
 

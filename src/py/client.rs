@@ -123,7 +123,7 @@ impl Client {
 
 /// A URL with a path, such as the token endpoint's; `name` is what the caller knows it by.
 fn validate_url(name: &str, url: &str) -> Result<String> {
-    match crate::net::transport::Target::parse(url) {
+    match crate::net::target::Target::parse(url) {
         Ok(_) => Ok(url.to_owned()),
         Err(error) => Err(Error::new(error.kind, format!("{name}: {}", error.message))),
     }

@@ -24,10 +24,7 @@ use super::{
     warning,
 };
 use crate::{
-    core::{
-        outbox::{Lane, Outgoing},
-        session::State,
-    },
+    core::{message::Outgoing, outbox::Lane, session::State},
     net::handle::Offered,
 };
 

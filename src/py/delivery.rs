@@ -26,7 +26,8 @@ use super::{
 };
 use crate::{
     core::{
-        inbox::{Item, Next, Notice, Received},
+        inbox::{Item, Next, Notice},
+        message::Received,
         session::State,
     },
     error::Error,

@@ -16,7 +16,7 @@ use super::{
     token_source::Provider,
 };
 use crate::{
-    core::{frame::Kind, inbox::Received, outbox::Lane, session::State},
+    core::{frame::Kind, message::Received, outbox::Lane, session::State},
     error::{Error, ErrorKind},
     net::{
         handle::{Connection, Routes},

@@ -11,7 +11,7 @@ use pyo3::{
 };
 
 use super::{connection::Connection, decoding::Decoding, line::Ticket, warning};
-use crate::core::{inbox::RequestKey, outbox::Outgoing};
+use crate::core::message::{Outgoing, RequestKey};
 
 mod am_send;
 mod decoding;

@@ -14,11 +14,7 @@ use super::{
     warning,
 };
 use crate::{
-    core::{
-        inbox::Item,
-        outbox::{Lane, Outgoing},
-        session::State,
-    },
+    core::{inbox::Item, message::Outgoing, outbox::Lane, session::State},
     error::{Error, ErrorKind},
     net::handle::{Interest, Offered},
 };

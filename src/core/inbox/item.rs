@@ -1,23 +1,12 @@
 //! What comes in, and where it goes.
 
-use bytes::Bytes;
-
 use crate::{
-    core::{frame::Kind, ring::Weigh, session::State},
+    core::{message::Received, ring::Weigh, session::State},
     error::Error,
 };
 
 /// What an item weighs beyond its payload: a flood of empty messages must be bounded too.
 const ITEM_OVERHEAD: usize = 128;
-
-/// A result as it came.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Received {
-    /// Binary or text.
-    pub kind: Kind,
-    /// The payload; text has been checked to be UTF-8.
-    pub payload: Bytes,
-}
 
 /// What [`Inbox::pop`] gives. Errors are boxed, so that a queue of results is a third of the size.
 #[derive(Debug)]

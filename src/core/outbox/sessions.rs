@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Outbox;
-use crate::core::inbox::RequestKey;
+use crate::core::message::RequestKey;
 
 impl Outbox {
     /// A socket is open: a session begins, and what the throttle holds may go. Returns the requests displaced by it.

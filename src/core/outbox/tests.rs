@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::frame::Kind;
 use crate::core::{payload::Cursor, requests::Requests};
 
 const INTERVAL: Duration = Duration::from_millis(100);

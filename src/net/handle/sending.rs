@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     core::{
-        outbox::{Accepted, Lane, Outgoing},
+        message::Outgoing,
+        outbox::{Accepted, Lane},
         session::State,
     },
     error::{Error, ErrorKind, Result},

@@ -2,7 +2,7 @@
 
 use crate::core::{
     frame::{extend_masked, rotate, write_header},
-    outbox::Outgoing,
+    message::Outgoing,
     payload::Cursor,
 };
 

@@ -7,7 +7,7 @@ use pyo3::{intern, prelude::*};
 
 use super::{Connection, home::running_loop};
 use crate::{
-    core::outbox::{Lane, Outgoing},
+    core::{message::Outgoing, outbox::Lane},
     net::handle::Offered,
     py::{batch, raise::raised},
 };

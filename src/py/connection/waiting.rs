@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 use super::Connection;
 use crate::{
-    core::{inbox::RequestKey, session::State},
+    core::{message::RequestKey, session::State},
     net::handle::Interest,
     py::{
         decoding::Decoding,

@@ -11,7 +11,7 @@ use pyo3::{
 
 use super::Half;
 use crate::{
-    core::{frame::Kind, outbox::Outgoing, payload::Payload},
+    core::{frame::Kind, message::Outgoing, payload::Payload},
     error::{Error, ErrorKind},
     py::{
         encode,

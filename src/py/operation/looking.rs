@@ -10,11 +10,7 @@ use pyo3::{
 
 use super::{Kind, Operation, Request, Step, awaited_already, waiting::Place};
 use crate::{
-    core::{
-        inbox::Item,
-        outbox::{Lane, Outgoing},
-        session::State,
-    },
+    core::{inbox::Item, message::Outgoing, outbox::Lane, session::State},
     error::{Error, ErrorKind},
     net::handle::Offered,
     py::{

@@ -4,7 +4,7 @@ use pyo3::{intern, prelude::*, sync::PyOnceLock, types::PyType};
 
 use super::{Kind, Operation, Stage, Step};
 use crate::{
-    core::inbox::RequestKey,
+    core::message::RequestKey,
     py::{
         connection::Connection,
         line::{Line, Ticket},

@@ -9,10 +9,7 @@ use pyo3::{intern, prelude::*};
 
 use super::bell::Bell;
 use crate::{
-    core::{
-        inbox::{Item, Received},
-        session::State,
-    },
+    core::{inbox::Item, message::Received, session::State},
     error::{Error, ErrorKind},
     net::handle::Interest,
     py::{

@@ -15,8 +15,9 @@ use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite::Message};
 use crate::{
     core::{
         frame::Kind,
-        inbox::{Item, RequestKey},
-        outbox::{Lane, Outgoing},
+        inbox::Item,
+        message::{Outgoing, RequestKey},
+        outbox::Lane,
         session::State,
         stats::Stats,
     },

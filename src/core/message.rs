@@ -1,0 +1,42 @@
+//! A message between the caller and the socket, on either way, and the name of the request that it belongs to.
+
+use bytes::Bytes;
+
+use super::{frame::Kind, payload::Payload, ring::Weigh};
+
+/// Names a request within its connection; is never given out twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestKey(pub(super) u64);
+
+/// An encoded message on its way out.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// What it says.
+    pub payload: Payload,
+    /// Binary, or text if a custom encoder gave a str.
+    pub kind: Kind,
+    /// The request that waits for the answer to this message.
+    pub request: Option<RequestKey>,
+}
+
+impl Outgoing {
+    /// The same message once more.
+    pub(super) fn copy(&self) -> Self {
+        Self { payload: self.payload.copy(), kind: self.kind, request: self.request }
+    }
+}
+
+impl Weigh for Outgoing {
+    fn weight(&self) -> usize {
+        self.payload.len()
+    }
+}
+
+/// A result as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// Binary or text.
+    pub kind: Kind,
+    /// The payload; text has been checked to be UTF-8.
+    pub payload: Bytes,
+}

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::{
     config::TokenForm,
     faults::MintFate,
-    http::{Answer, Unanswered, detail, json_answer, key_is_right},
     record::MintRecord,
+    reply::{Answer, Unanswered, detail, json_answer, key_is_right},
     shared::Shared,
 };
 

@@ -25,6 +25,7 @@ mod query;
 mod record;
 mod registry;
 mod relay;
+mod reply;
 mod session;
 mod shared;
 mod stream;

@@ -161,6 +161,11 @@ impl Error {
         Self::new(ErrorKind::Lost { code, reason, unanswered }, message).transient()
     }
 
+    /// A `HandshakeError`: the opening failed before the server answered.
+    pub fn not_opened(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Handshake { status: None }, message)
+    }
+
     /// A `ConnectionClosedError`.
     pub fn closed(code: u16, reason: impl Into<String>) -> Self {
         let reason = reason.into();

@@ -19,8 +19,9 @@ use super::{
     runtime::Io,
     settings::Address,
     socket::Socket,
+    target::Target,
     token_store::Lease,
-    transport::{Opened, Target, open_websocket},
+    upgrade::{Opened, open_websocket},
 };
 use crate::{
     core::{

@@ -10,7 +10,10 @@ use hyper_util::rt::TokioIo;
 
 use crate::error::{Error, ErrorKind, Result};
 
-use super::transport::{Target, TransportConfig, connect};
+use super::{
+    target::Target,
+    transport::{TransportConfig, connect},
+};
 
 /// The time limit of a whole request, where the caller has no other.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);

@@ -17,8 +17,9 @@ use super::{
     redact::quote,
     refusal::refusal,
     report,
+    target::Target,
     token_store::TokenSource,
-    transport::{Target, TransportConfig},
+    transport::TransportConfig,
 };
 
 /// Where tokens are minted by default.

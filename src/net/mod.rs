@@ -3,6 +3,7 @@
 pub mod actor;
 pub mod blocking;
 pub mod counters;
+mod dial;
 pub mod driven;
 pub mod gate;
 pub mod handle;
@@ -27,6 +28,7 @@ mod schedule;
 pub mod settings;
 mod socket;
 mod spin;
+pub mod target;
 #[cfg(test)]
 mod testing;
 pub mod tls;

@@ -7,7 +7,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-use super::transport::Target;
+use super::target::Target;
 
 /// The proxy settings of a client.
 #[derive(Debug, Clone, Default)]

@@ -15,8 +15,9 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::{
     proxy::ProxyConfig,
     settings::{Address, Dialect, Settings},
+    target::Target,
     tls::{Trust, client_config},
-    transport::{Target, TransportConfig},
+    transport::TransportConfig,
 };
 use crate::core::{backoff::BackoffPolicy, frame::Limits, session::SessionConfig};
 

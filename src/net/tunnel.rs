@@ -9,9 +9,10 @@ use tokio_socks::{IntoTargetAddr, TargetAddr, tcp::Socks5Stream};
 use crate::error::{Error, ErrorKind, Result};
 
 use super::{
+    dial::{connect_tcp, resolve},
     head::{HeadError, read_head},
     proxy::{Proxy, Scheme},
-    transport::{Target, connect_tcp, failed, resolve},
+    target::Target,
 };
 
 /// Opens a tunnel to `target` through `proxy`.
@@ -20,7 +21,7 @@ pub(crate) async fn open(proxy: &Proxy, target: &Target) -> Result<TcpStream> {
         Scheme::Http => http_connect(proxy, target).await,
         Scheme::Socks5h => socks(proxy, (target.host.as_str(), target.port)).await,
         Scheme::Socks5 => {
-            let mut failure = failed(format!("{} has no address", target.host));
+            let mut failure = Error::not_opened(format!("{} has no address", target.host));
             for address in resolve(&target.host, target.port).await? {
                 match socks(proxy, address).await {
                     Ok(stream) => return Ok(stream),
@@ -53,26 +54,30 @@ async fn http_connect(proxy: &Proxy, target: &Target) -> Result<TcpStream> {
     }
     request += "\r\n";
     let broken = |error: std::io::Error| {
-        failed(format!("{proxy:?} broke off: {error}")).transient().with_source(error)
+        Error::not_opened(format!("{proxy:?} broke off: {error}")).transient().with_source(error)
     };
     stream.write_all(request.as_bytes()).await.map_err(broken)?;
     let mut buffer = BytesMut::new();
     let head = read_head(&mut stream, &mut buffer).await.map_err(|error| match error {
         HeadError::Io(error) => broken(error),
         HeadError::Closed(_) => {
-            failed(format!("{proxy:?} closed the connection without an answer")).transient()
+            Error::not_opened(format!("{proxy:?} closed the connection without an answer")).transient()
         }
-        HeadError::Malformed(what) => failed(format!("the answer of {proxy:?} is not acceptable: {what}")),
+        HeadError::Malformed(what) => {
+            Error::not_opened(format!("the answer of {proxy:?} is not acceptable: {what}"))
+        }
     })?;
     match head.status {
         200..=299 if buffer.is_empty() => Ok(stream),
-        200..=299 => Err(failed(format!("{proxy:?} sent data before the tunnel was used"))),
+        200..=299 => Err(Error::not_opened(format!("{proxy:?} sent data before the tunnel was used"))),
         // The second is tinyproxy's.
-        status @ (407 | 401) => {
-            Err(failed(format!("{proxy:?} wants another login than the one it was given (status {status})")))
-        }
+        status @ (407 | 401) => Err(Error::not_opened(format!(
+            "{proxy:?} wants another login than the one it was given (status {status})"
+        ))),
         status => {
-            let error = failed(format!("{proxy:?} refused the tunnel to {host}:{port} with status {status}"));
+            let error = Error::not_opened(format!(
+                "{proxy:?} refused the tunnel to {host}:{port} with status {status}"
+            ));
             Err(if status == 429 || status >= 500 { error.transient() } else { error })
         }
     }
@@ -104,6 +109,6 @@ fn socks_error(proxy: &Proxy, error: tokio_socks::Error) -> Error {
             | Socks::ConnectionRefused
             | Socks::TtlExpired
     );
-    let failure = failed(format!("{proxy:?} refused the tunnel: {error}")).with_source(error);
+    let failure = Error::not_opened(format!("{proxy:?} refused the tunnel: {error}")).with_source(error);
     if passes { failure.transient() } else { failure }
 }

@@ -16,9 +16,9 @@ use super::{
     head::{Head, HeadError, read_head},
     proxy::percent_decode,
     redact::{credentials, quote},
-    refusal::refusal,
+    target::Target,
     tls,
-    transport::{Target, failed},
+    transport::{Stream, TransportConfig, connect},
 };
 
 /// How much of a refusal's body an error message quotes.
@@ -27,6 +27,30 @@ const EXCERPT_BYTES: usize = 512;
 const EXCERPT_WAIT: Duration = Duration::from_secs(1);
 /// How much of it is read, so that no secret is cut in two before it is recognised.
 const READ_BYTES: usize = 8 * 1024;
+
+/// An open WebSocket.
+#[derive(Debug)]
+pub struct Opened {
+    /// The stream, past the upgrade.
+    pub stream: Stream,
+    /// The bytes that came right behind the answer: the first of the WebSocket's.
+    pub leftover: Bytes,
+    /// The subprotocol that the server chose.
+    pub subprotocol: Option<String>,
+}
+
+/// Opens a WebSocket at `target`, with `headers` in the request, the offer of subprotocols among them.
+///
+/// Fails as [`connect`] does; where the server refused, the error holds the HTTP status.
+pub async fn open_websocket(
+    target: &Target,
+    headers: &[(HeaderName, HeaderValue)],
+    config: &TransportConfig,
+) -> Result<Opened> {
+    let mut stream = connect(target, config).await?;
+    let upgraded = upgrade(&mut stream, target, headers).await?;
+    Ok(Opened { stream, leftover: upgraded.leftover, subprotocol: upgraded.subprotocol })
+}
 
 /// What the answer to the request brings.
 #[derive(Debug)]
@@ -54,11 +78,11 @@ pub(crate) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
         }
         if error.kind() == std::io::ErrorKind::UnexpectedEof {
             // TLS without a farewell; its text is for programmers.
-            return failed(format!("{host} closed the connection without an answer"))
+            return Error::not_opened(format!("{host} closed the connection without an answer"))
                 .transient()
                 .with_source(error);
         }
-        failed(format!("{host} broke off the handshake: {error}")).transient().with_source(error)
+        Error::not_opened(format!("{host} broke off the handshake: {error}")).transient().with_source(error)
     };
     stream.write_all(&request(target, headers, &key)).await.map_err(broken)?;
     stream.flush().await.map_err(broken)?;
@@ -67,12 +91,14 @@ pub(crate) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     let head = read_head(stream, &mut buffer).await.map_err(|error| match error {
         HeadError::Io(error) => broken(error),
         HeadError::Closed(false) => {
-            failed(format!("{host} closed the connection without an answer")).transient()
+            Error::not_opened(format!("{host} closed the connection without an answer")).transient()
         }
         HeadError::Closed(true) => {
-            failed(format!("{host} closed the connection in the middle of its answer")).transient()
+            Error::not_opened(format!("{host} closed the connection in the middle of its answer")).transient()
         }
-        HeadError::Malformed(what) => failed(format!("the answer of {host} is not acceptable: {what}")),
+        HeadError::Malformed(what) => {
+            Error::not_opened(format!("the answer of {host} is not acceptable: {what}"))
+        }
     })?;
     if head.status != 101 {
         let body = beginning_of_body(stream, &head, buffer).await;

@@ -9,7 +9,8 @@ use tokio::{
 use super::*;
 use crate::net::{
     testing::{direct, header, read_request, serve, target, websocket_echo},
-    transport::{TransportConfig, open_websocket},
+    transport::TransportConfig,
+    upgrade::open_websocket,
 };
 
 fn environment(variables: &[(&str, &str)]) -> ProxyConfig {

@@ -6,8 +6,10 @@ use rustls::AlertDescription;
 use super::*;
 use crate::net::{
     proxy::ProxyConfig,
+    target::Target,
     testing::{Authority, serve, websocket_echo},
-    transport::{Stream, Target, TransportConfig, open_websocket},
+    transport::{Stream, TransportConfig},
+    upgrade::open_websocket,
 };
 
 async fn tls_server(acceptor: tokio_rustls::TlsAcceptor) -> SocketAddr {

@@ -6,7 +6,6 @@ use super::*;
 use crate::net::{
     head::MAX_HEAD_BYTES,
     testing::{accept, direct, header as field, read_request, serve, target, websocket_echo},
-    transport::open_websocket,
 };
 
 /// A server that answers every request with `answer`, made from the request's head, and keeps the connection
@@ -243,4 +242,11 @@ async fn an_open_websocket_carries_bytes() {
     let mut back = [0; 5];
     stream.read_exact(&mut back).await.unwrap();
     assert_eq!(&back, b"hello");
+}
+
+#[test]
+fn an_opening_may_move_between_threads() {
+    fn is_send<T: Send>(_: &T) {}
+    let target = Target::parse("wss://fal.run/").unwrap();
+    is_send(&open_websocket(&target, &[], &direct()));
 }

@@ -16,6 +16,7 @@ use super::{
     head::{Head, HeadError, read_head},
     proxy::percent_decode,
     redact::{credentials, quote},
+    refusal::refusal,
     target::Target,
     tls,
     transport::{Stream, TransportConfig, connect},

@@ -4,15 +4,15 @@ use pyo3::prelude::*;
 
 /// See [`crate::py::decode`].
 pub fn decode(py: Python<'_>, data: &[u8]) -> PyResult<Py<PyAny>> {
-    super::decode::decode(py, data)
+    super::codec::decode::decode(py, data)
 }
 
 /// See [`crate::py::decode`].
 pub fn decode_json(py: Python<'_>, text: &str) -> PyResult<Py<PyAny>> {
-    super::decode::decode_json(py, text)
+    super::codec::decode::decode_json(py, text)
 }
 
 /// See [`crate::py::encode`].
 pub fn encode(value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
-    super::encode::encode(value.py(), value).map(|payload| payload.to_vec())
+    super::codec::encode::encode(value.py(), value).map(|payload| payload.to_vec())
 }

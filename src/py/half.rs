@@ -10,7 +10,7 @@ use pyo3::{exceptions::PyRuntimeError, intern, prelude::*, types::PyDict};
 
 use super::{
     client::Client,
-    decode,
+    codec::decode,
     options::Options,
     raise::{raised, to_py},
     token_source::Provider,

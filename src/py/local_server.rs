@@ -11,7 +11,7 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
-use super::{decode, encode};
+use super::codec::{decode, encode};
 use crate::server::{
     AppOptions, Builtin, Credential, Event, HandshakeRecord, Input, MintRecord, Response, Server,
     ServerConfig, TokenForm, msgpack,

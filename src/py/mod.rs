@@ -10,10 +10,8 @@ mod batch;
 mod client;
 mod codec;
 mod connection;
-mod decode;
 mod decoding;
 mod delivery;
-mod encode;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod half;

@@ -95,8 +95,8 @@ fn try_to_py(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
         ErrorKind::Protocol { code } => classes.closed.bind(py).call1((message, *code, message))?,
         ErrorKind::Realtime { error, reason, payload } => {
             let payload = match std::str::from_utf8(payload) {
-                Ok(text) => super::decode::decode_json(py, text).ok(),
-                Err(_) => super::decode::decode(py, payload).ok(),
+                Ok(text) => super::codec::decode::decode_json(py, text).ok(),
+                Err(_) => super::codec::decode::decode(py, payload).ok(),
             };
             let payload = payload.unwrap_or_else(|| py.None());
             let value = classes.realtime.bind(py).call1((error.as_str(), reason.as_str(), payload))?;
@@ -135,7 +135,7 @@ fn add_refusal(value: &Bound<'_, PyAny>, refusal: &Refusal) -> PyResult<()> {
     value.setattr(intern!(py, "retry_after"), refusal.retry_after.map(|wait| wait.as_secs_f64()))?;
     value.setattr(intern!(py, "request_id"), &refusal.request_id)?;
     value.setattr(intern!(py, "headers"), refusal.headers.iter().cloned().collect::<BTreeMap<_, _>>())?;
-    let body = match super::decode::decode_json(py, &refusal.body) {
+    let body = match super::codec::decode::decode_json(py, &refusal.body) {
         Ok(decoded) => decoded,
         Err(_) => PyString::new(py, &refusal.body).into_any().unbind(),
     };

@@ -14,7 +14,7 @@ use crate::{
     core::{frame::Kind, message::Outgoing, payload::Payload},
     error::{Error, ErrorKind},
     py::{
-        encode,
+        codec::encode,
         lent::{self, LENT},
         raise::to_py,
     },

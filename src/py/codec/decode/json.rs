@@ -15,7 +15,7 @@ use super::{
     failure::{Failure, Outcome},
     keys, objects,
 };
-use crate::py::codec::MAX_DEPTH;
+use crate::py::codec::limits::MAX_DEPTH;
 
 /// The most digits of an integer: `CPython`'s own default limit, since the time to convert grows with the square.
 pub(super) const MAX_DIGITS: usize = 4300;

@@ -27,7 +27,7 @@ pub(crate) fn decode(py: Python<'_>, data: &[u8]) -> PyResult<Py<PyAny>> {
 
 /// Decodes `data` as Python's `msgpack` would. Raises `DecodeError`.
 #[cfg(feature = "local-server")]
-pub(super) fn decode_as_packer(py: Python<'_>, data: &[u8]) -> PyResult<Py<PyAny>> {
+pub(in crate::py) fn decode_as_packer(py: Python<'_>, data: &[u8]) -> PyResult<Py<PyAny>> {
     finish(py, Decoder::new(py, data, Values::Packers).message())
 }
 
@@ -40,12 +40,12 @@ pub(crate) fn decode_json(py: Python<'_>, text: &str) -> PyResult<Py<PyAny>> {
 }
 
 /// A binary message as it is. Raises `MemoryError`.
-pub(super) fn bytes<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+pub(in crate::py) fn bytes<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     objects::bytes(py, data).map_err(|failure| failure.into_error(py))
 }
 
 /// A text message as it is. Raises `MemoryError`, and `DecodeError` if it is not UTF-8.
-pub(super) fn text<'py>(py: Python<'py>, utf8: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+pub(in crate::py) fn text<'py>(py: Python<'py>, utf8: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     objects::wtf8(py, utf8).map_err(|failure| failure.into_error(py))
 }
 

@@ -19,7 +19,7 @@ use self::{
     writer::{Scratch, Target, Writer},
 };
 
-use super::codec::MAX_DEPTH;
+use super::limits::MAX_DEPTH;
 use crate::core::payload::Payload;
 
 mod buffer;
@@ -73,13 +73,13 @@ pub(crate) fn encode_with_request_id(
 }
 
 /// Encodes `value` into a new `bytes` object, as a connection does. Raises as [`encode`].
-pub(super) fn encode_to_bytes<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+pub(in crate::py) fn encode_to_bytes<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     to_bytes(value, Rules::APP)
 }
 
 /// Encodes `value` for any reader of msgpack into a new `bytes` object: with keys of any scalar type, aware `datetime`
 /// objects as timestamps if so told, and `default` for what has no form. Raises as [`encode`], and what `default` does.
-pub(super) fn encode_for_any<'py>(
+pub(in crate::py) fn encode_for_any<'py>(
     value: &Bound<'py, PyAny>,
     default: Option<&Bound<'py, PyAny>>,
     timestamps: bool,
@@ -90,7 +90,7 @@ pub(super) fn encode_for_any<'py>(
 
 /// Encodes `value` into a new `bytes` object as Python's `msgpack.packb` does, and raises what that raises.
 #[cfg(feature = "local-server")]
-pub(super) fn encode_as_packer<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+pub(in crate::py) fn encode_as_packer<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     to_bytes(value, Rules { dialect: Dialect::Packer, ..Rules::APP })
 }
 

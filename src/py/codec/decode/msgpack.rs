@@ -13,8 +13,8 @@ use super::{
     objects::{self, ListBuilder},
 };
 use crate::py::codec::{
-    MAX_DEPTH,
     ext::ExtType,
+    limits::MAX_DEPTH,
     timestamp::{self, Timestamp},
 };
 

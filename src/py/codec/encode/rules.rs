@@ -32,7 +32,7 @@ impl Rules<'_, '_> {
     #[inline]
     pub(super) fn max_depth(&self) -> usize {
         match self.dialect {
-            Dialect::App | Dialect::Any => crate::py::codec::MAX_DEPTH,
+            Dialect::App | Dialect::Any => crate::py::codec::limits::MAX_DEPTH,
             Dialect::Packer => 1024,
         }
     }

@@ -6,7 +6,7 @@ use std::ffi::CStr;
 use pyo3::{prelude::*, types::PyDict};
 
 use super::{encode, encode_with_request_id};
-use crate::py::decode::decode;
+use crate::py::codec::decode::decode;
 
 const EXCEPTIONS: &CStr = c"
 class EncodeError(ValueError): pass

@@ -1,0 +1,59 @@
+//! What Python sees of the codec: `encode`, `decode`, `decode_json` and `ExtType` of `fal_realtime._core`.
+//!
+//! The rest of the crate calls [`super::encode`](mod@super::encode) and [`super::decode`](mod@super::decode) directly.
+
+use pyo3::{
+    buffer::PyBuffer,
+    prelude::*,
+    types::{PyBytes, PyString},
+};
+
+use super::{decode as decoding, encode as encoding, error, ext};
+
+/// Encode `value` as one msgpack object.
+#[pyfunction]
+#[pyo3(signature = (value, /, *, default = None, timestamps = false))]
+fn encode<'py>(
+    value: &Bound<'py, PyAny>,
+    default: Option<&Bound<'py, PyAny>>,
+    timestamps: bool,
+) -> PyResult<Bound<'py, PyBytes>> {
+    encoding::encode_for_any(value, default, timestamps)
+}
+
+/// Encode `value` as a connection encodes its inputs. Raises `EncodeError`.
+#[pyfunction]
+#[pyo3(signature = (value, /))]
+fn encode_input<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    encoding::encode_to_bytes(value)
+}
+
+/// Decode `data`, a bytes-like object that holds exactly one msgpack object. Raises `DecodeError`.
+#[pyfunction]
+#[pyo3(signature = (data, /))]
+fn decode(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    if let Ok(bytes) = data.cast::<PyBytes>() {
+        return decoding::decode(py, bytes.as_bytes());
+    }
+    // A mutable buffer could change while Python objects are being made of it: decode a copy.
+    let copy = PyBuffer::<u8>::get(data)?.to_vec(py)?;
+    decoding::decode(py, &copy)
+}
+
+/// Decode `text`, one JSON value (RFC 8259). Raises `DecodeError`.
+#[pyfunction]
+#[pyo3(signature = (text, /))]
+fn decode_json(py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<Py<PyAny>> {
+    match text.to_str() {
+        Ok(utf8) => decoding::decode_json(py, utf8),
+        Err(_) => Err(error::decode_error(py, "the JSON text holds a lone surrogate")),
+    }
+}
+
+pub(in crate::py) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(encode, module)?)?;
+    module.add_function(wrap_pyfunction!(encode_input, module)?)?;
+    module.add_function(wrap_pyfunction!(decode, module)?)?;
+    module.add_function(wrap_pyfunction!(decode_json, module)?)?;
+    module.add_class::<ext::ExtType>()
+}

@@ -15,9 +15,15 @@ _ENVIRONMENT = (
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "ALL_PROXY",
+    "SOCKS_PROXY",
+    "WS_PROXY",
+    "WSS_PROXY",
     "http_proxy",
     "https_proxy",
     "all_proxy",
+    "socks_proxy",
+    "ws_proxy",
+    "wss_proxy",
 )
 
 # A process in the background starts with Ctrl-C ignored, and so would every program that a test starts and interrupts.

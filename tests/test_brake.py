@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 
 import pytest
-from support import LIMIT, Answer, Log, Peer, Session, result_of
+from support import LIMIT, Answer, Log, Peer, Records, Session, result_of
 
 from fal_realtime import (
     AuthenticationError,
@@ -89,6 +90,57 @@ async def test_sessions_without_a_result_are_limited_and_then_the_last_reason_is
         assert (error.code, error.reason) == (1011, "GPU out of memory")
         assert "5 sessions in a row without a result" in str(error)
         assert len(peer.sessions) == 5
+
+
+# --- a gateway that accepts, and then says that the app would not have it ---
+
+GATEWAY = "Error while forwarding the request"
+
+
+def refuse_as_the_gateway_does(session: Session) -> None:
+    session.accept()
+    session.close(1011, GATEWAY)
+
+
+def say_so_first(session: Session) -> None:
+    session.accept()
+    session.send_json(error=GATEWAY)
+    session.close(1011, GATEWAY)
+
+
+@pytest.mark.parametrize("refuse", [refuse_as_the_gateway_does, say_so_first])
+async def test_a_gateway_that_refuses_after_accepting_is_named_and_given_up(refuse, request):
+    logger, records = logging.getLogger("fal_realtime"), Records()
+    request.addfinalizer(lambda: (logger.removeHandler(records), logger.setLevel(logging.NOTSET)))
+    logger.addHandler(records)
+    logger.setLevel(logging.INFO)
+    errors = Log()
+    with Peer(refuse) as peer:
+        connection = peer.client().connect(APP, reconnect=AT_ONCE, on_error=errors, on_result=Log())
+        await connection.send({"number": 0})
+        await result_of(connection.wait_closed())
+        assert len(peer.sessions) == 5
+        assert (connection.close_code, connection.close_reason) == (1011, GATEWAY)
+        assert "fal's gateway says so when the app behind it refuses the handshake" in str(connection.last_error)
+        assert "given up after 5 sessions in a row without a result" in str(connection.last_error)
+        await errors.until(lambda errors: any(str(error) == str(connection.last_error) for error in errors))
+        await records.log.until(lambda lines: sum(GATEWAY in line for line in lines) >= 5)
+        assert connection.stats()["unanswered"] + connection.stats()["failed"] == 1
+        if refuse is say_so_first:
+            assert errors[0].error == "GATEWAY_ERROR"
+            assert errors[0].reason == GATEWAY
+
+
+async def test_a_request_hears_of_the_gateways_refusal():
+    def take_and_refuse(session: Session) -> None:
+        session.recv()
+        session.close(1011, GATEWAY)
+
+    with Peer(take_and_refuse) as peer:
+        connection = peer.client().connect(APP, reconnect=AT_ONCE)
+        with pytest.raises(ConnectionClosedError, match=GATEWAY):
+            await connection.request({"number": 0}, timeout=LIMIT)
+        await connection.aclose()
 
 
 # --- what is final ---

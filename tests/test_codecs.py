@@ -242,6 +242,27 @@ async def test_an_async_encoder_that_fails_once_does_not_stop_those_after_it():
         assert len(errors) == 1
 
 
+async def test_an_input_that_no_fal_app_takes_is_refused_before_it_is_sent():
+    limit = 16 * 1024 * 1024
+    sizes = iter([limit + 1, limit])
+    with Peer(lambda session: session.send({"size": len(session.recv_raw())})) as peer:
+        async with peer.client().connect(APP, encode_message=lambda _: bytes(next(sizes))) as connection:
+            with pytest.raises(MessageTooLargeError, match=f"{limit + 1} bytes; a fal app takes {limit}"):
+                await connection.send("too large")
+            await connection.send("as large as may be")
+            assert await asyncio.wait_for(connection.recv(), LIMIT) == {"size": limit}
+            assert connection.stats()["accepted"] == 1
+
+
+async def test_a_max_message_size_that_is_given_holds_in_place_of_fals_limit():
+    size = 16 * 1024 * 1024 + 1
+    with Peer(lambda session: session.send({"size": len(session.recv_raw())})) as peer:
+        connection = peer.client().connect(APP, encode_message=lambda _: bytes(size), max_message_size=2 * size)
+        async with connection:
+            await connection.send("as large as this server takes")
+            assert await asyncio.wait_for(connection.recv(), LIMIT) == {"size": size}
+
+
 async def test_a_message_beyond_max_message_size_is_refused_before_it_is_sent():
     with Peer() as peer:
         connection = peer.client().connect(APP, encode_message=lambda _: bytes(101), max_message_size=100)

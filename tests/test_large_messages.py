@@ -66,7 +66,7 @@ async def test_a_large_message_whose_sender_gave_up_is_not_waited_for():
     megabyte = bytes(1 << 20)
     gate = Gate()
     with Peer(gate.then_echo) as peer:
-        connection = peer.client().connect(APP, throttle_interval=0)
+        connection = peer.client().connect(APP, throttle_interval=0, max_message_size=64 << 20)
         for _ in range(40):
             await connection.send({"data": megabyte})
         large = asyncio.ensure_future(connection.send({"data": [megabyte] * 30}))

@@ -66,7 +66,7 @@ ACCEPTED = {
     "ping_interval": [None, 0.1, 20],
     "ping_timeout": [None, 0.1, 20],
     "close_timeout": [0, 10],
-    "max_message_size": [1, 64 * 1024 * 1024],
+    "max_message_size": [None, 1, 64 * 1024 * 1024],
     "headers": [None, {}, {"traceparent": "00-1-1-01", "X-Fal-Runner-Hint": "a"}],
     "query": [None, {}, {"region": "eu west"}],
     "subprotocols": [(), ["graphql-ws"], ("v2.api", "v1.api")],

@@ -62,7 +62,7 @@ PYTHON_DEFAULTS = {
     "ping_interval": 20,
     "ping_timeout": 20,
     "close_timeout": 10,
-    "max_message_size": 64 * 1024 * 1024,
+    "max_message_size": None,
     "throttle_interval": None,
     "max_buffering": None,
     "client_only": False,

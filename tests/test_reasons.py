@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from support import LIMIT, Answer, Log, Peer, Session, gather, result_of
+from support import LIMIT, Answer, Log, Peer, Records, Session, gather, result_of
 
 from fal_realtime import (
     ApiError,
@@ -34,18 +34,6 @@ def busy(session: Session) -> None:
 def break_down(session: Session) -> None:
     session.send(session.recv())
     session.close(1011, "GPU out of memory")
-
-
-class Records(logging.Handler):
-    """The records of the package, in a list that can be waited for."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.log = Log()
-        self._loop = asyncio.get_running_loop()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._loop.call_soon_threadsafe(self.log, record.getMessage())
 
 
 async def test_losses_attempts_and_ends_are_logged_and_no_secret_is():

@@ -65,7 +65,8 @@ class BaseClient(ABC, Generic[ConnectionT]):
             rest_url: Where tokens are requested.
             token_path: The path of the token request below `rest_url`.
             proxy: A network proxy for both, such as `http://user:password@host:3128` or `socks5://host:1080`.
-            trust_env: Without `proxy`, use that of HTTPS_PROXY, ALL_PROXY and NO_PROXY.
+            trust_env: Without `proxy`, use that of the environment: for the WebSocket WSS_PROXY, SOCKS_PROXY,
+                HTTPS_PROXY or ALL_PROXY, for tokens HTTPS_PROXY or ALL_PROXY, unless NO_PROXY excepts the host.
             proxy_url: Your own server that adds the key to token requests, as for the TypeScript client: it gets the
                 request with the real address in `x-fal-target-url`, and no key. The WebSocket does not go there.
             ssl: Whom to trust instead of the system's authorities: a PEM file of certificates, a directory of such
@@ -134,7 +135,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
         ping_interval: float | None = 20,
         ping_timeout: float | None = 20,
         close_timeout: float = 10,
-        max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE,
+        max_message_size: int | None = None,
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
         subprotocols: Sequence[str] = (),
@@ -172,7 +173,8 @@ class BaseClient(ABC, Generic[ConnectionT]):
             ping_interval: Seconds between two pings; None: no pings.
             ping_timeout: Seconds without an answer to a ping after which the connection counts as lost; None: never.
             close_timeout: Seconds for the closing handshake.
-            max_message_size: Bytes, in both directions.
+            max_message_size: Bytes of the largest message, in both directions. Default: 16 MiB for what is sent, which
+                is what a fal app takes (it closes with 1009 above), and 64 MiB for what is received.
             headers: Headers of your own in the opening handshake, such as `traceparent`.
             query: Parameters of your own in its address.
             subprotocols: Offered in it (`Sec-WebSocket-Protocol`), the best first; see `connection.subprotocol`.

@@ -65,7 +65,7 @@ class RealtimeConnection(_core.Connection):
         Raises:
             BufferFullError: The queue is full and there is no `max_buffering`.
             EncodeError: The input cannot be encoded.
-            MessageTooLargeError: It is larger than `max_message_size`.
+            MessageTooLargeError: It is larger than `max_message_size`, or than a fal app takes.
             ConnectionClosedError: The connection is closed; or the error that closed it.
             ForkedProcessError: It belongs to the parent process.
             RuntimeError: It would open here, and no event loop runs.
@@ -80,7 +80,7 @@ class RealtimeConnection(_core.Connection):
 
         Raises:
             EncodeError: The input cannot be encoded.
-            MessageTooLargeError: It is larger than `max_message_size`.
+            MessageTooLargeError: It is larger than `max_message_size`, or than a fal app takes.
             ConnectionClosedError: The connection is closed; or the error that closed it.
             ForkedProcessError: It belongs to the parent process.
         """

@@ -68,6 +68,7 @@ class Connection:
         ping_timeout: float | None,
         close_timeout: float,
         max_message_size: int,
+        max_input_size: int,
         reconnect: dict[str, Any] | None,
         token_provider: Callable[[str], Any] | None,
         token_expiration: float | None,
@@ -140,7 +141,7 @@ class Connection:
         Raises:
             BufferFullError: The queue is full and there is no `max_buffering`.
             EncodeError: The input cannot be encoded.
-            MessageTooLargeError: It is larger than `max_message_size`.
+            MessageTooLargeError: It is larger than `max_message_size`, or than a fal app takes.
             ConnectionClosedError: The connection is closed.
             ForkedProcessError: It belongs to the parent process.
             RuntimeError: It would open here, and no event loop runs.
@@ -154,7 +155,7 @@ class Connection:
 
         Raises:
             EncodeError: The input cannot be encoded.
-            MessageTooLargeError: It is larger than `max_message_size`.
+            MessageTooLargeError: It is larger than `max_message_size`, or than a fal app takes.
             ConnectionClosedError: The connection is closed.
             ForkedProcessError: It belongs to the parent process.
         """
@@ -265,6 +266,7 @@ class SyncConnection:
         ping_timeout: float | None,
         close_timeout: float,
         max_message_size: int,
+        max_input_size: int,
         reconnect: dict[str, Any] | None,
         token_provider: Callable[[str], Any] | None,
         token_expiration: float | None,
@@ -338,7 +340,7 @@ class SyncConnection:
         Raises:
             RequestTimeoutError: No room within `timeout` seconds.
             EncodeError: The input cannot be encoded.
-            MessageTooLargeError: It is larger than `max_message_size`.
+            MessageTooLargeError: It is larger than `max_message_size`, or than a fal app takes.
             ConnectionClosedError: The connection is closed.
         """
 

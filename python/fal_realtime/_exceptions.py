@@ -175,7 +175,7 @@ class DecodeError(FalRealtimeError, ValueError):
 
 
 class MessageTooLargeError(FalRealtimeError):
-    """A message is larger than `max_message_size`."""
+    """A message is larger than `max_message_size`, or an input larger than a fal app takes (then it was not sent)."""
 
 
 class BufferFullError(FalRealtimeError):

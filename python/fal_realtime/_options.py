@@ -35,6 +35,9 @@ _HOUR = 3_600_000
 DEFAULT_MAX_MESSAGE_SIZE = 64 * 1024 * 1024
 """Bytes."""
 
+FAL_MAX_INPUT_SIZE = 16 * 1024 * 1024
+"""Bytes; fal's apps are served by uvicorn, which closes with 1009 above, and no option of `fal` changes that."""
+
 DEFAULT_TOKEN_EXPIRATION = 120.0
 """Seconds; what the default token request asks for."""
 
@@ -158,11 +161,12 @@ class ConnectOptions(Callbacks):
     ping_interval: float | None = 20
     ping_timeout: float | None = 20
     close_timeout: float = 10
-    max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE
+    max_message_size: int | None = None
     headers: Mapping[str, str] | None = field(default=None, repr=False)  # they may hold secrets
     query: Mapping[str, str] | None = field(default=None, repr=False)  # likewise
     subprotocols: Sequence[str] = field(default=(), repr=False)  # likewise
     _raw: ClassVar[bool] = False
+    _max_input_size: ClassVar[int] = FAL_MAX_INPUT_SIZE
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -179,7 +183,8 @@ class ConnectOptions(Callbacks):
         self._throttle_seconds()
         if self.max_buffering is not None:
             check.integer("max_buffering", self.max_buffering, at_least=1, at_most=60)
-        check.integer("max_message_size", self.max_message_size, at_least=1, at_most=sys.maxsize)
+        if self.max_message_size is not None:
+            check.integer("max_message_size", self.max_message_size, at_least=1, at_most=sys.maxsize)
         check.positive("open_timeout", self.open_timeout)
         check.not_negative("close_timeout", self.close_timeout)
         for name in ("token_expiration_seconds", "ping_interval", "ping_timeout"):
@@ -216,7 +221,8 @@ class ConnectOptions(Callbacks):
             "ping_interval": None if self.ping_interval is None else float(self.ping_interval),
             "ping_timeout": None if self.ping_timeout is None else float(self.ping_timeout),
             "close_timeout": float(self.close_timeout),
-            "max_message_size": self.max_message_size,
+            "max_message_size": self.max_message_size or DEFAULT_MAX_MESSAGE_SIZE,
+            "max_input_size": self.max_message_size or self._max_input_size,
             "reconnect": None if self.reconnect is None else self.reconnect._as_native(),  # noqa: SLF001 - same module
             "token_provider": self.token_provider,
             "token_expiration": self._token_expiration(),
@@ -274,3 +280,4 @@ class RawOptions(ConnectOptions):
     """The options of `connect_raw`."""
 
     _raw: ClassVar[bool] = True
+    _max_input_size: ClassVar[int] = DEFAULT_MAX_MESSAGE_SIZE

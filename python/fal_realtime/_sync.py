@@ -65,7 +65,7 @@ class SyncRealtimeConnection(_core.SyncConnection):
         Raises:
             BufferFullError: The queue is full and there is no `max_buffering`.
             EncodeError: The input cannot be encoded.
-            MessageTooLargeError: It is larger than `max_message_size`.
+            MessageTooLargeError: It is larger than `max_message_size`, or than a fal app takes.
             ConnectionClosedError: The connection is closed; or the error that closed it.
             ForkedProcessError: It belongs to the parent process.
         """
@@ -79,7 +79,7 @@ class SyncRealtimeConnection(_core.SyncConnection):
         Raises:
             RequestTimeoutError: No room within `timeout` seconds.
             EncodeError: The input cannot be encoded.
-            MessageTooLargeError: It is larger than `max_message_size`.
+            MessageTooLargeError: It is larger than `max_message_size`, or than a fal app takes.
             ConnectionClosedError: The connection is closed; or the error that closed it.
         """
 

@@ -13,6 +13,13 @@ mod tests;
 pub use json::{classify_text, control_text};
 pub use msgpack::{classify_binary, classify_binary_without_id};
 
+/// What fal's gateway says, as JSON text or as the reason of close code 1011, when it accepted a handshake that the app
+/// behind it then refused.
+pub(crate) const GATEWAY_REFUSAL: &str = "Error while forwarding the request";
+
+/// The error code of that text, which has none of its own.
+const GATEWAY_ERROR: &str = "GATEWAY_ERROR";
+
 /// A message from the server, as far as the connection must know it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Inbound<'a> {
@@ -152,6 +159,11 @@ impl<'a> Keys<'a> {
         // Control messages are text: an app's own result may say this too, in msgpack.
         if self.status.is("error") && self.error.is("Unauthorized") {
             return Inbound::Unauthorized;
+        }
+        let is_bare =
+            || [&self.kind, &self.status, &self.request_id].iter().all(|value| **value == Scalar::Other);
+        if self.error.is(GATEWAY_REFUSAL) && is_bare() {
+            return Inbound::Error { error: GATEWAY_ERROR.into(), reason: GATEWAY_REFUSAL.into() };
         }
         self.decide()
     }

@@ -28,9 +28,18 @@ impl ProxyConfig {
         Proxy::parse(url).map(Self::Explicit)
     }
 
-    /// Reads `HTTPS_PROXY` (for `wss` and `https`), `HTTP_PROXY` (for `ws` and `http`), `ALL_PROXY` and
-    /// `NO_PROXY` now; the lower-case names win. A value that is not acceptable is reported by the connection
-    /// that would use it.
+    /// Reads the variables now; of each the lower-case name wins. The first that is set counts:
+    ///
+    /// | address | variables |
+    /// |---|---|
+    /// | `wss://` | `WSS_PROXY`, `SOCKS_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` |
+    /// | `ws://` | `WS_PROXY`, `SOCKS_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` |
+    /// | `https://` | `HTTPS_PROXY`, `ALL_PROXY` |
+    /// | `http://` | `HTTP_PROXY`, `ALL_PROXY` |
+    ///
+    /// A WebSocket prefers SOCKS to CONNECT, and the proxy for TLS to the other one, since RFC 6455 (4.1) says so; the
+    /// order is that of the `websockets` package, where `ALL_PROXY` is not read. `NO_PROXY` excepts from all. A value
+    /// that is not acceptable is reported by the connection that would use it.
     pub fn environment() -> Self {
         Self::from_variables(|name| std::env::var(name).ok())
     }
@@ -42,21 +51,28 @@ impl ProxyConfig {
             set(name).map(|url| (name.to_owned(), url))
         };
         let all = either("all_proxy", "ALL_PROXY");
+        let tls = either("https_proxy", "HTTPS_PROXY");
         // Under CGI, HTTP_PROXY is whatever the request's `Proxy:` header says (CVE-2016-5385).
         let plain = match read("REQUEST_METHOD") {
             Some(_) => set("http_proxy").map(|url| ("http_proxy".to_owned(), url)),
             None => either("http_proxy", "HTTP_PROXY"),
         };
-        let parse = |(name, url): (String, String)| {
-            Proxy::parse(&url).map_err(|mut error| {
+        let socks = either("socks_proxy", "SOCKS_PROXY").map(|(name, url)| (name, as_socks(&url)));
+        let wss = either("wss_proxy", "WSS_PROXY").or_else(|| socks.clone()).or_else(|| tls.clone());
+        let ws = either("ws_proxy", "WS_PROXY").or(socks).or_else(|| tls.clone()).or_else(|| plain.clone());
+        let first = |found: Option<(String, String)>| {
+            let (name, url) = found.or_else(|| all.clone())?;
+            Some(Proxy::parse(&url).map_err(|mut error| {
                 error.message = format!("{name}: {}", error.message);
                 error
-            })
+            }))
         };
         let no_proxy = either("no_proxy", "NO_PROXY").map(|(_, list)| list).unwrap_or_default();
         Self::Environment(Arc::new(EnvironmentProxies {
-            tls: either("https_proxy", "HTTPS_PROXY").or_else(|| all.clone()).map(parse),
-            plain: plain.or(all).map(parse),
+            wss: first(wss),
+            ws: first(ws),
+            https: first(tls),
+            http: first(plain),
             exceptions: no_proxy.split(',').filter_map(Exception::parse).collect(),
         }))
     }
@@ -68,7 +84,12 @@ impl ProxyConfig {
             Self::Explicit(proxy) => return Ok(Some(proxy)),
             Self::Environment(environment) => environment,
         };
-        let proxy = if target.tls { &environment.tls } else { &environment.plain };
+        let proxy = match (target.websocket, target.tls) {
+            (true, true) => &environment.wss,
+            (true, false) => &environment.ws,
+            (false, true) => &environment.https,
+            (false, false) => &environment.http,
+        };
         match proxy {
             None => Ok(None),
             Some(_) if environment.exceptions.iter().any(|exception| exception.covers(target)) => Ok(None),
@@ -78,11 +99,24 @@ impl ProxyConfig {
     }
 }
 
-/// The proxies that the environment names.
+/// `SOCKS_PROXY` holds the address of a SOCKS proxy, whatever scheme is written before it: `http://` is what some
+/// settings of the desktop write.
+fn as_socks(url: &str) -> String {
+    let url = url.trim();
+    match url.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => format!("socks5h://{rest}"),
+        Some(_) => url.to_owned(),
+        None => format!("socks5h://{url}"),
+    }
+}
+
+/// The proxies that the environment names, by the scheme of the address.
 #[derive(Debug)]
 pub struct EnvironmentProxies {
-    tls: Option<Result<Proxy>>,
-    plain: Option<Result<Proxy>>,
+    wss: Option<Result<Proxy>>,
+    ws: Option<Result<Proxy>>,
+    https: Option<Result<Proxy>>,
+    http: Option<Result<Proxy>>,
     exceptions: Vec<Exception>,
 }
 

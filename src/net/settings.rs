@@ -61,6 +61,8 @@ pub struct Settings {
     pub close_timeout: Duration,
     /// What the peer may make us hold.
     pub limits: Limits,
+    /// The bytes of the largest message that is sent.
+    pub max_input_size: usize,
     /// How messages are told apart.
     pub dialect: Dialect,
 }

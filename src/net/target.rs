@@ -9,6 +9,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// Where to connect. Its `Debug` leaves out the query, which holds the token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Target {
+    /// Whether it is a WebSocket (`wss`, `ws`).
+    pub websocket: bool,
     /// Whether TLS is used (`wss`, `https`).
     pub tls: bool,
     /// The host name or address, an IPv6 address without brackets.
@@ -35,9 +37,11 @@ impl Target {
     pub fn parse(url: &str) -> Result<Self> {
         let invalid = |what: &str| Error::new(ErrorKind::InvalidOption, format!("the address {what}"));
         let uri: Uri = url.parse().map_err(|error| invalid(&format!("is not a URL: {error}")))?;
-        let tls = match uri.scheme_str() {
-            Some("wss" | "https") => true,
-            Some("ws" | "http") => false,
+        let (websocket, tls) = match uri.scheme_str() {
+            Some("wss") => (true, true),
+            Some("https") => (false, true),
+            Some("ws") => (true, false),
+            Some("http") => (false, false),
             _ => return Err(invalid("must start with wss://, ws://, https:// or http://")),
         };
         let authority = uri.authority().ok_or_else(|| invalid("has no host"))?;
@@ -63,7 +67,7 @@ impl Target {
             Some(path) if path.starts_with('?') => format!("/{path}"),
             Some(path) => path.to_owned(),
         };
-        Ok(Self { tls, host, port, authority, path_and_query })
+        Ok(Self { websocket, tls, host, port, authority, path_and_query })
     }
 }
 

@@ -173,6 +173,7 @@ pub(crate) fn settings(address: SocketAddr) -> Settings {
         ping_timeout: None,
         close_timeout: patience,
         limits: Limits::default(),
+        max_input_size: usize::MAX,
         dialect: Dialect::Raw,
     }
 }

@@ -184,6 +184,7 @@ impl Client {
             ping_timeout: plain.ping_timeout,
             close_timeout: plain.close_timeout,
             limits: plain.limits,
+            max_input_size: options.max_input_size,
             dialect,
         };
         Ok((settings, provider))

@@ -50,6 +50,7 @@ pub(super) struct Options {
     pub(super) ping_timeout: Option<f64>,
     pub(super) close_timeout: f64,
     pub(super) max_message_size: usize,
+    pub(super) max_input_size: usize,
     pub(super) reconnect: Option<Reconnect>,
     pub(super) token_provider: Option<Py<PyAny>>,
     pub(super) token_expiration: Option<f64>,

@@ -188,7 +188,7 @@ async def test_the_token_request_takes_the_proxy_too(recorded: Any, server: Echo
     assert len(recorder.attempts) == 2
 
 
-@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("name", ["ws_proxy", "WS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
 async def test_the_environment_names_the_proxy(
     recorded: Any, server: EchoServer, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -205,6 +205,18 @@ async def test_the_environment_names_a_socks_proxy(
     monkeypatch.setenv("ALL_PROXY", address("socks5h", recorder))
     await round_trip(server.url, trust_env=True)
     assert len(recorder.attempts) == 1
+
+
+async def test_a_socks_proxy_has_a_variable_of_its_own_which_comes_before_the_others(
+    recorded: Any, server: EchoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = recorded(microsocks)
+    with FaultProxy(1) as other:
+        for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, other.url.replace("ws", "http"))
+        monkeypatch.setenv("SOCKS_PROXY", f"127.0.0.1:{recorder.port}")
+        await round_trip(server.url, trust_env=True)
+        assert (len(recorder.attempts), other.attempts) == (1, [])
 
 
 @pytest.mark.parametrize("exceptions", ["127.0.0.1", "*", "example.com,127.0.0.0/8", "localhost, 127.0.0.1"])

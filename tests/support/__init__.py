@@ -3,6 +3,17 @@
 from .peer import Peer
 from .session import Session, SessionEnded
 from .tokens import Answer, TokenEndpoint
-from .waiting import LIMIT, Log, gather, result_of
+from .waiting import LIMIT, Log, Records, gather, result_of
 
-__all__ = ["LIMIT", "Answer", "Log", "Peer", "Session", "SessionEnded", "TokenEndpoint", "gather", "result_of"]
+__all__ = [
+    "LIMIT",
+    "Answer",
+    "Log",
+    "Peer",
+    "Records",
+    "Session",
+    "SessionEnded",
+    "TokenEndpoint",
+    "gather",
+    "result_of",
+]

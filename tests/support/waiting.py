@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -75,3 +76,15 @@ class Log(list[Any]):
         """Wait for so many entries, and give all there are."""
         await self.until(lambda log: len(log) >= count)
         return list(self)
+
+
+class Records(logging.Handler):
+    """The records of the package, in a list that can be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.log = Log()
+        self._loop = asyncio.get_running_loop()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._loop.call_soon_threadsafe(self.log, record.getMessage())

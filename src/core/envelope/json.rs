@@ -7,7 +7,7 @@ use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 
-use super::{Inbound, Key, Keys, Scalar};
+use super::{GATEWAY_REFUSAL, Inbound, Key, Keys, Scalar};
 
 /// Classifies a text message.
 ///
@@ -65,7 +65,7 @@ fn without_python_floats(message: &str) -> Option<String> {
 /// Text without any of a control message's words is not parsed; it may be large, and need not be JSON.
 pub fn control_text(message: &str) -> Option<Inbound<'_>> {
     let has = |word: &str| memmem::find(message.as_bytes(), word.as_bytes()).is_some();
-    if !has("x-fal-") && !has("Unauthorized") {
+    if !has("x-fal-") && !has("Unauthorized") && !has(GATEWAY_REFUSAL) {
         return None;
     }
     Some(classify_text(message))

@@ -26,6 +26,11 @@ fn expected_of_text(value: &Value) -> Inbound<'static> {
     if value["status"] == "error" && value["error"] == "Unauthorized" {
         return Inbound::Unauthorized;
     }
+    let is_bare = ["type", "status", "request_id"].iter().all(|key| value[*key].is_null());
+    if is_bare && value["error"] == "Error while forwarding the request" {
+        let reason = "Error while forwarding the request".into();
+        return Inbound::Error { error: "GATEWAY_ERROR".into(), reason };
+    }
     expected(value)
 }
 
@@ -454,4 +459,26 @@ proptest! {
         text[at] = byte;
         let _ = classify_text(&String::from_utf8_lossy(&text));
     }
+}
+
+#[test]
+fn the_gateways_refusal_is_an_error_and_an_apps_own_words_are_a_result() {
+    let refusal = r#"{"error":"Error while forwarding the request"}"#;
+    let error =
+        Inbound::Error { error: "GATEWAY_ERROR".into(), reason: "Error while forwarding the request".into() };
+    assert_eq!(classify_text(refusal), error);
+    assert_eq!(control_text(refusal), Some(error));
+    for own in [
+        r#"{"error":"Error while forwarding the mail"}"#,
+        r#"{"type":"error","error":"Error while forwarding the request"}"#,
+        r#"{"status":"error","error":"Error while forwarding the request"}"#,
+    ] {
+        assert_eq!(classify_text(own), result(None), "{own}");
+    }
+    let with_id = r#"{"request_id":"a","error":"Error while forwarding the request"}"#;
+    assert_eq!(classify_text(with_id), result(Some("a")));
+    assert_eq!(
+        classify_binary(&msgpack(&json!({"error": "Error while forwarding the request"}))),
+        result(None)
+    );
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{core::backoff::BackoffPolicy, error::Error};
+use crate::{
+    core::{backoff::BackoffPolicy, envelope::GATEWAY_REFUSAL},
+    error::Error,
+};
 
 /// Where a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,6 +70,14 @@ impl Loss {
     /// The error that it is to whoever waited for something of the socket.
     pub fn into_error(self) -> Error {
         match self {
+            Self::Close { code: 1011, reason } if reason == GATEWAY_REFUSAL => {
+                let error = Error::closed(1011, reason);
+                let message = format!(
+                    "{}; fal's gateway says so when the app behind it refuses the handshake or is not there",
+                    error.message
+                );
+                error.with_message(message)
+            }
             Self::Close { code, reason } => Error::closed(code, reason),
             Self::Broken(reason) => Error::closed(1006, reason),
         }

@@ -57,18 +57,66 @@ fn the_environment_is_read_as_other_tools_read_it() {
     ]);
     assert_eq!(chosen(&config, "wss://fal.run/").as_deref(), Some("tls:1"));
     assert_eq!(chosen(&config, "https://fal.run/").as_deref(), Some("tls:1"));
-    assert_eq!(chosen(&config, "ws://fal.run/").as_deref(), Some("plain:2"));
+    assert_eq!(chosen(&config, "http://fal.run/").as_deref(), Some("plain:2"));
     let config = environment(&[("ALL_PROXY", "socks5h://all:4"), ("https_proxy", " ")]);
     assert_eq!(chosen(&config, "wss://fal.run/").as_deref(), Some("all:4"));
     let config = environment(&[("HTTP_PROXY", "http://evil:5"), ("REQUEST_METHOD", "GET")]);
     assert_eq!(chosen(&config, "ws://fal.run/"), None);
+    assert_eq!(chosen(&config, "http://fal.run/"), None);
     assert_eq!(chosen(&environment(&[]), "wss://fal.run/"), None);
+}
+
+#[test]
+fn a_websocket_has_variables_of_its_own() {
+    let mut variables = vec![
+        ("WSS_PROXY", "http://wss:1"),
+        ("WS_PROXY", "http://ws:2"),
+        ("SOCKS_PROXY", "socks5://socks:3"),
+        ("HTTPS_PROXY", "http://https:4"),
+        ("HTTP_PROXY", "http://http:5"),
+        ("ALL_PROXY", "http://all:6"),
+    ];
+    // What an address goes through, as one variable after the other is taken away.
+    let orders = [
+        ("wss://fal.run/", vec!["wss:1", "socks:3", "socks:3", "https:4", "all:6", "all:6"]),
+        ("ws://fal.run/", vec!["ws:2", "ws:2", "socks:3", "https:4", "http:5", "all:6"]),
+        ("https://fal.run/", vec!["https:4", "https:4", "https:4", "https:4", "all:6", "all:6"]),
+        ("http://fal.run/", vec!["http:5", "http:5", "http:5", "http:5", "http:5", "all:6"]),
+    ];
+    for step in 0..6 {
+        let config = environment(&variables);
+        for (url, order) in &orders {
+            assert_eq!(chosen(&config, url).as_deref(), Some(order[step]), "{url} without {step} variables");
+        }
+        variables.remove(0);
+    }
+}
+
+#[test]
+fn socks_proxy_names_a_socks_proxy_whatever_its_scheme() {
+    for (value, scheme, address) in [
+        ("http://socks:1080", Scheme::Socks5h, "socks:1080"),
+        ("socks", Scheme::Socks5h, "socks:1080"),
+        ("me:pass@socks:7", Scheme::Socks5h, "socks:7"),
+        ("socks5://socks", Scheme::Socks5, "socks:1080"),
+    ] {
+        let config = environment(&[("socks_proxy", value)]);
+        let proxy = config.on_the_way_to(&Target::parse("wss://fal.run/").unwrap()).unwrap().unwrap();
+        assert_eq!(
+            (proxy.scheme, format!("{}:{}", proxy.host, proxy.port).as_str()),
+            (scheme, address),
+            "{value}"
+        );
+    }
+    let config = environment(&[("SOCKS_PROXY", "socks4://secret@x")]);
+    let error = config.on_the_way_to(&Target::parse("wss://fal.run/").unwrap()).unwrap_err();
+    assert!(error.message.starts_with("SOCKS_PROXY: ") && !error.message.contains("secret"), "{error}");
 }
 
 #[test]
 fn a_bad_variable_fails_only_who_would_use_it() {
     let config = environment(&[("HTTPS_PROXY", "ftp://secret@x")]);
-    assert_eq!(chosen(&config, "ws://fal.run/"), None);
+    assert_eq!(chosen(&config, "http://fal.run/"), None);
     let error = config.on_the_way_to(&Target::parse("wss://fal.run/").unwrap()).unwrap_err();
     assert!(error.message.starts_with("HTTPS_PROXY: ") && !error.message.contains("secret"), "{error}");
 }

@@ -100,9 +100,17 @@ impl Half {
 
     fn sized(&self, py: Python<'_>, payload: Payload, kind: Kind) -> PyResult<Outgoing> {
         let message = Outgoing { payload, kind, request: None };
-        let (size, limit) = (message.payload.len(), self.net.settings().limits.max_message_size);
+        let settings = self.net.settings();
+        let (size, limit) = (message.payload.len(), settings.max_input_size);
         if size > limit {
-            let text = format!("the message has {size} bytes; max_message_size is {limit}");
+            let text = if limit == settings.limits.max_message_size {
+                format!("the message has {size} bytes; max_message_size is {limit}")
+            } else {
+                format!(
+                    "the message has {size} bytes; a fal app takes {limit} and closes the connection above \
+                     (max_message_size sets another limit, for an app that is served with one)"
+                )
+            };
             return Err(to_py(py, &Error::new(ErrorKind::TooLarge, text)));
         }
         Ok(message)

@@ -65,6 +65,8 @@ ACCEPTED = {
     "open_timeout": [0.1, 90],
     "ping_interval": [None, 0.1, 20],
     "ping_timeout": [None, 0.1, 20],
+    "max_session": [None, 0.1, 3600],
+    "idle_close": [None, 0.1, 3600],
     "close_timeout": [0, 10],
     "max_message_size": [None, 1, 64 * 1024 * 1024],
     "headers": [None, {}, {"traceparent": "00-1-1-01", "X-Fal-Runner-Hint": "a"}],
@@ -133,6 +135,8 @@ REFUSED = {
     "open_timeout": [*NOT_POSITIVE, (None, TypeError, "must be a number of seconds")],
     "ping_interval": NOT_POSITIVE,
     "ping_timeout": NOT_POSITIVE,
+    "max_session": NOT_POSITIVE,
+    "idle_close": NOT_POSITIVE,
     "close_timeout": [*NOT_SECONDS, (-1, ValueError, "must not be negative")],
     "max_message_size": [
         (0, ValueError, "must be from 1 to"),

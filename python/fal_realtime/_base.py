@@ -134,6 +134,8 @@ class BaseClient(ABC, Generic[ConnectionT]):
         open_timeout: float = 90,
         ping_interval: float | None = 20,
         ping_timeout: float | None = 20,
+        max_session: float | None = None,
+        idle_close: float | None = None,
         close_timeout: float = 10,
         max_message_size: int | None = None,
         headers: Mapping[str, str] | None = None,
@@ -172,6 +174,10 @@ class BaseClient(ABC, Generic[ConnectionT]):
             open_timeout: Seconds for opening, cold start of the app included.
             ping_interval: Seconds between two pings; None: no pings.
             ping_timeout: Seconds without an answer to a ping after which the connection counts as lost; None: never.
+            max_session: Seconds after which a session is closed at the next moment with nothing under way: every input
+                written has its answer. The connection is then `idle`, and the next send opens it again. Default: never.
+            idle_close: Seconds without a message in either direction after which it is closed likewise, if nothing is
+                under way (or up to a quarter of that later). Default: never.
             close_timeout: Seconds for the closing handshake.
             max_message_size: Bytes of the largest message, in both directions. Default: 16 MiB for what is sent, which
                 is what a fal app takes (it closes with 1009 above), and 64 MiB for what is received.
@@ -208,6 +214,8 @@ class BaseClient(ABC, Generic[ConnectionT]):
             open_timeout=open_timeout,
             ping_interval=ping_interval,
             ping_timeout=ping_timeout,
+            max_session=max_session,
+            idle_close=idle_close,
             close_timeout=close_timeout,
             max_message_size=max_message_size,
             headers=headers,

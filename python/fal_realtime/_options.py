@@ -160,6 +160,8 @@ class ConnectOptions(Callbacks):
     open_timeout: float = 90
     ping_interval: float | None = 20
     ping_timeout: float | None = 20
+    max_session: float | None = None
+    idle_close: float | None = None
     close_timeout: float = 10
     max_message_size: int | None = None
     headers: Mapping[str, str] | None = field(default=None, repr=False)  # they may hold secrets
@@ -187,7 +189,7 @@ class ConnectOptions(Callbacks):
             check.integer("max_message_size", self.max_message_size, at_least=1, at_most=sys.maxsize)
         check.positive("open_timeout", self.open_timeout)
         check.not_negative("close_timeout", self.close_timeout)
-        for name in ("token_expiration_seconds", "ping_interval", "ping_timeout"):
+        for name in ("token_expiration_seconds", "ping_interval", "ping_timeout", "max_session", "idle_close"):
             if getattr(self, name) is not None:
                 check.positive(name, getattr(self, name), or_none=True)
         if self.reconnect is not None:
@@ -197,6 +199,10 @@ class ConnectOptions(Callbacks):
         object.__setattr__(self, "subprotocols", checked_subprotocols(self.subprotocols))
         self._token_body_json()
         self._check_token_source()
+        for name in ("max_session", "idle_close"):
+            if self.streaming and getattr(self, name) is not None:
+                message = f"{name} has no use with streaming=True, where a session is one stream: leave out one of them"
+                raise ValueError(message)
 
     def merged_with(self, handler: object) -> ConnectOptions:
         """These, and those of `handler`, which must not contradict each other."""
@@ -220,6 +226,8 @@ class ConnectOptions(Callbacks):
             "open_timeout": float(self.open_timeout),
             "ping_interval": None if self.ping_interval is None else float(self.ping_interval),
             "ping_timeout": None if self.ping_timeout is None else float(self.ping_timeout),
+            "max_session": None if self.max_session is None else float(self.max_session),
+            "idle_close": None if self.idle_close is None else float(self.idle_close),
             "close_timeout": float(self.close_timeout),
             "max_message_size": self.max_message_size or DEFAULT_MAX_MESSAGE_SIZE,
             "max_input_size": self.max_message_size or self._max_input_size,

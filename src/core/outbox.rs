@@ -297,6 +297,16 @@ impl Outbox {
         usize::from(self.throttle.held()) + self.ring.len() + self.in_flight
     }
 
+    /// Whether a message was taken whose fate has not been told.
+    pub fn is_writing(&self) -> bool {
+        self.in_flight > 0
+    }
+
+    /// Messages that were taken over.
+    pub fn accepted(&self) -> u64 {
+        self.accepted
+    }
+
     /// Messages that were given up.
     pub fn failed(&self) -> u64 {
         self.failed

@@ -12,8 +12,10 @@ use super::backoff::Backoff;
 use crate::error::{Error, ErrorKind};
 
 mod ending;
+mod unused;
 mod vocabulary;
 
+use unused::Use;
 pub use vocabulary::{Action, Finals, Input, Loss, SessionConfig, State, Traffic};
 
 /// The state machine of one connection.
@@ -37,8 +39,11 @@ pub struct Session {
     refused: bool,
     /// The token at hand is the one that was refused.
     stale: bool,
-    /// The server has said that this socket's session is over.
+    /// This socket's session is over, as the server has said or we have decided.
     over: bool,
+    /// This socket's session is ended by us, since it is not used.
+    is_given_up: bool,
+    used: Use,
     /// Why the newest attempt or session failed.
     last: Option<Error>,
 }
@@ -61,6 +66,8 @@ impl Session {
             refused: false,
             stale: false,
             over: false,
+            is_given_up: false,
+            used: Use::default(),
             last: None,
         }
     }
@@ -75,7 +82,16 @@ impl Session {
         self.socket
     }
 
-    /// The server has said that the session is over, and has not closed yet.
+    /// The newest session was ended by us, since it was not used.
+    pub fn is_given_up(&self) -> bool {
+        self.is_given_up
+    }
+
+    fn is_open(&self) -> bool {
+        self.state == State::Active
+    }
+
+    /// The session is over, as the server has said or we have decided, and its socket is still open.
     pub fn is_over(&self) -> bool {
         self.over && self.state == State::Active
     }
@@ -107,6 +123,8 @@ impl Session {
                 self.established = true;
                 self.eager = false;
                 self.over = false;
+                self.is_given_up = false;
+                self.used.begin(now);
                 self.opened_at = Some(now);
                 self.last = None;
                 self.backoff.opened();
@@ -124,6 +142,10 @@ impl Session {
                 self.over = true;
                 vec![Action::StopWriting]
             }
+            (Active, Input::Looked { socket, moved, is_used }) if socket == self.socket => {
+                self.looked(now, moved, is_used)
+            }
+            (Active, Input::Unused { socket }) if socket == self.socket => self.unused(),
             (Active, Input::Unauthorized { socket, traffic }) if socket == self.socket => {
                 let mut actions = vec![Action::Abandon];
                 actions.extend(self.refused_session(now, jitter, refused_in_band(), traffic));

@@ -221,8 +221,8 @@ impl Actor {
 
     async fn drive(&mut self) -> Input {
         let socket = self.session.socket();
-        // Whatever comes next is for the next session, which does not wait until the server has closed.
-        let loss = match self.driving.next(&self.connection, self.session.is_over()).await {
+        let Some(heard) = self.hear().await else { return self.looked() };
+        let loss = match heard {
             Heard::CloseAsked => return Input::Close,
             Heard::Pending => {
                 self.with_link(Link::close);
@@ -235,13 +235,34 @@ impl Actor {
                 return Input::Unauthorized { socket, traffic };
             }
             Heard::Event(Event::SessionOver) => return Input::SessionOver { socket },
+            Heard::Event(Event::Unused) => return Input::Unused { socket },
             Heard::Event(Event::Lost(loss)) => self.without_secrets(loss),
         };
         let refused =
             matches!(loss, Loss::Close { code: 1008, .. }) && !self.connection.shared.settings.session.raw;
         let (unsent, traffic) = self.drop_link(refused && !self.session.is_over());
-        self.ended = Some(loss.clone().into_error());
+        let ended =
+            if self.session.is_given_up() { Error::closed(1000, "idle") } else { loss.clone().into_error() };
+        self.ended = Some(ended);
         Input::Lost { socket, loss, unsent, traffic }
+    }
+
+    /// Drives the link until there is something to hear; `None`: the session wants to know what is under way.
+    async fn hear(&mut self) -> Option<Heard> {
+        // Whatever comes next is for the next session, which does not wait until the server has closed.
+        let is_last = self.session.is_over();
+        let look_at = self.session.look_at();
+        let heard = self.driving.next(&self.connection, is_last);
+        match look_at {
+            None => Some(heard.await),
+            Some(at) => timeout_at(at.into(), heard).await.ok(),
+        }
+    }
+
+    fn looked(&self) -> Input {
+        let inner = self.connection.shared.lock();
+        let is_used = inner.has_unsent() || !inner.nothing_under_way();
+        Input::Looked { socket: self.session.socket(), moved: inner.moved(), is_used }
     }
 
     /// A server may repeat in its close reason what it was told.
@@ -278,6 +299,9 @@ impl Actor {
                 }
                 Action::StopWriting => {
                     self.with_link(Link::stop_writing);
+                }
+                Action::EndWhenUnused { later } => {
+                    self.with_link(|link| link.end_when_unused(later));
                 }
                 Action::SendClose => {
                     self.with_link(Link::close);

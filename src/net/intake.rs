@@ -41,6 +41,8 @@ pub(super) enum Verdict {
     Unauthorized,
     /// The server's session is over; it will close.
     SessionOver,
+    /// Nothing is under way, and the session is to end then.
+    Unused,
 }
 
 /// The arrivals of one read.

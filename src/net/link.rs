@@ -54,6 +54,8 @@ pub(super) enum Event {
     Unauthorized,
     /// The server's session is over.
     SessionOver,
+    /// Nothing is under way, as was asked for, and nothing more will be.
+    Unused,
     /// The socket is gone.
     Lost(Loss),
 }
@@ -129,6 +131,8 @@ pub(super) struct Link {
     ends_by: Option<Instant>,
     accepted: bool,
     may_write: bool,
+    /// To be ended when nothing is under way; `false`: now, or not at all.
+    ends_when_unused: Option<bool>,
     /// The system has taken all it can.
     blocked: bool,
     paused: bool,
@@ -159,6 +163,7 @@ impl Link {
             ends_by: None,
             accepted: false,
             may_write: true,
+            ends_when_unused: None,
             blocked: false,
             paused: false,
             discarding: false,
@@ -276,6 +281,7 @@ impl Link {
             Verdict::Nothing => None,
             Verdict::Unauthorized => Some(Event::Unauthorized),
             Verdict::SessionOver => Some(Event::SessionOver),
+            Verdict::Unused => Some(Event::Unused),
         }
     }
 

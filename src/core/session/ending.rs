@@ -24,7 +24,7 @@ impl Session {
         }
     }
 
-    fn lived_for(&self, now: Instant) -> Duration {
+    pub(super) fn lived_for(&self, now: Instant) -> Duration {
         self.opened_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
     }
 
@@ -73,7 +73,7 @@ impl Session {
         unsent: bool,
         traffic: Traffic,
     ) -> Vec<Action> {
-        if self.config.raw {
+        if self.config.raw && !self.over {
             // 1005: a close frame without a code, which is what `close()` of many libraries sends.
             if matches!(loss, Loss::Close { code: 1000 | 1005, .. }) {
                 self.state = State::Closed;

@@ -132,6 +132,20 @@ pub enum Input {
         /// The socket's generation.
         socket: u64,
     },
+    /// What is known at the time that [`Session::look_at`](super::Session::look_at) named.
+    Looked {
+        /// The socket's generation.
+        socket: u64,
+        /// Grows with each message in either direction.
+        moved: u64,
+        /// Something is under way: a message that waits, or has no answer yet.
+        is_used: bool,
+    },
+    /// [`Action::EndWhenUnused`] has been done: nothing is under way, and no further message is written on this socket.
+    Unused {
+        /// The socket's generation.
+        socket: u64,
+    },
     /// The socket is gone. `unsent` says whether messages wait to be sent.
     Lost {
         /// The socket's generation.
@@ -166,6 +180,12 @@ pub enum Action {
     Abandon,
     /// Write no further messages on this socket.
     StopWriting,
+    /// Write no further messages on this socket once nothing is under way on it, and answer with `Unused`. `later`: at the
+    /// next such moment; else now, or not at all.
+    EndWhenUnused {
+        /// At the next moment at which nothing is under way.
+        later: bool,
+    },
     /// Send what is queued and a close frame with code 1000. Answer with `Lost`.
     SendClose,
     /// Answer with `Elapsed` after this time.
@@ -214,6 +234,10 @@ pub struct SessionConfig {
     pub finals: Finals,
     /// How long an opening that nobody waits for is tried, in all.
     pub open_timeout: Duration,
+    /// A session that is older is ended as soon as nothing is under way.
+    pub max_session: Option<Duration>,
+    /// A session in which nothing has passed for so long is ended, if nothing is under way.
+    pub idle_close: Option<Duration>,
     /// The peer is no fal app, so that a close code means no more than RFC 6455 says: a normal close is the end of the
     /// connection, and 1008 is a loss like others.
     pub raw: bool,

@@ -193,6 +193,16 @@ impl Inner {
         }
     }
 
+    /// Whether everything that was written in this session has its answer, as far as can be known.
+    pub(in crate::net) fn nothing_under_way(&self) -> bool {
+        !self.outbox.is_writing() && self.outbox.under_way(self.inbox.requests.open_and_sent()) == 0
+    }
+
+    /// Grows with each message in either direction.
+    pub(in crate::net) fn moved(&self) -> u64 {
+        self.outbox.accepted() + self.inbox.received()
+    }
+
     /// Whether messages wait to be written.
     pub(in crate::net) fn has_unsent(&self) -> bool {
         self.outbox.pending() > 0

@@ -39,6 +39,12 @@ impl Link {
         self.end_within(self.close_timeout);
     }
 
+    /// Writes nothing more once nothing is under way, and says so. `later`: at the next such moment; else now, or not at
+    /// all.
+    pub(in crate::net) fn end_when_unused(&mut self, later: bool) {
+        self.ends_when_unused = Some(later);
+    }
+
     /// Sends what is queued, then a close frame.
     pub(in crate::net) fn close(&mut self) {
         if matches!(self.ending, Ending::None) {

@@ -45,6 +45,9 @@ impl Link {
                 kind = kind.and(Interest::DRAINED);
             }
         }
+        if self.ends_when_unused.is_some() {
+            self.end_if_unused(&inner);
+        }
         kind = kind.and(release_throttled(&mut inner));
         // What is to be written before the end of the link waits for nothing.
         let corked_until = inner.outbox.corked_until().filter(|_| matches!(self.ending, Ending::None));
@@ -91,6 +94,18 @@ impl Link {
             self.writer.close();
         }
         exchanged
+    }
+
+    fn end_if_unused(&mut self, inner: &Inner) {
+        let Some(later) = self.ends_when_unused else { return };
+        let may_end =
+            self.may_write && self.verdict == Verdict::Nothing && matches!(self.ending, Ending::None);
+        // What waits to be written is as well written in the next session, unless this one is only not to be kept for nothing.
+        if may_end && inner.nothing_under_way() && (later || !inner.has_unsent()) {
+            self.may_write = false;
+            self.verdict = Verdict::Unused;
+        }
+        self.ends_when_unused = Some(later).filter(|later| *later && self.may_write);
     }
 
     /// Accounts for what was written, where there is nothing else to exchange. Answers whether more is queued.

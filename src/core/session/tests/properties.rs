@@ -28,6 +28,9 @@ fn input((number, _, bits): Step, session: &Session) -> Input {
         State::Active => &[
             "unauthorized",
             "over",
+            "looked",
+            "looked used",
+            "unused",
             "lost 1000",
             "lost 1000 unsent",
             "lost 1001",
@@ -53,11 +56,14 @@ fn input((number, _, bits): Step, session: &Session) -> Input {
 fn configs() -> impl Strategy<Value = SessionConfig> {
     let attempts = proptest::option::of(1..4_u32);
     let fruitless = proptest::option::of(1..6_u32);
-    (any::<[bool; 4]>(), attempts, fruitless).prop_map(
-        |([use_token, streaming, reconnects, raw], max_attempts, max_fruitless)| SessionConfig {
+    let limit = || proptest::option::of((0..3_000_u64).prop_map(Duration::from_millis));
+    (any::<[bool; 4]>(), attempts, fruitless, (limit(), limit())).prop_map(
+        |([use_token, streaming, reconnects, raw], max_attempts, max_fruitless, limits)| SessionConfig {
             use_token,
             streaming,
             raw,
+            max_session: limits.0,
+            idle_close: limits.1,
             open_timeout: OPEN_TIMEOUT,
             reconnect: reconnects.then(|| BackoffPolicy {
                 max_attempts,
@@ -190,6 +196,9 @@ proptest! {
             let given = input(step, &run.session);
             let end = run.end(&given).map(|(loss, traffic)| (loss.cloned(), traffic));
             let actions = run.step(step);
+            // What we end by ourselves ends only when nothing is under way: it asks for no opening.
+            let gives_up = actions.iter().any(|action| matches!(action, Action::EndWhenUnused { .. }));
+            prop_assert!(!gives_up || (actions.len() == 1 && before == State::Active && !was_over));
             let mut was_refused = before == State::Connecting && run.session.state() == State::Waiting
                 && use_token && run.session.refused;
             if let Some((loss, traffic)) = end {

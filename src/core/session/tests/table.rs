@@ -61,6 +61,8 @@ const TABLE: &[Row] = {
         (Connecting, &["close"], "", Closed, "abandon, finish"),
         // Open. A refusal is forgotten when the socket gave an answer or lived for long.
         (Active, &["over"], "", Active, "stop writing"),
+        (Active, &["unused"], "!over", Active, "send close"),
+        (Active, &["unused"], "over", Active, ""),
         (Active, &["unauthorized"], "token !refused", Waiting, "abandon, wait"),
         (Active, &["unauthorized"], "token refused useful", Waiting, "abandon, wait"),
         (Active, &["unauthorized"], "token refused !useful late", Waiting, "abandon, wait"),
@@ -130,7 +132,7 @@ const IGNORED: &[(State, &[&str])] = {
     macro_rules! all_but {
         ($($extra:literal),*) => {
             &[
-                "opened old", "failed old", "unauthorized old", "over old", "lost 1000 old",
+                "looked", "looked used", "unused old", "opened old", "failed old", "unauthorized old", "over old", "lost 1000 old",
                 "lost 1008 old", "lost broken old", $($extra),*
             ]
         };
@@ -139,6 +141,7 @@ const IGNORED: &[(State, &[&str])] = {
         (
             Idle,
             all_but!(
+                "unused",
                 "token ready",
                 "token transient",
                 "token permanent",
@@ -167,6 +170,7 @@ const IGNORED: &[(State, &[&str])] = {
         (
             Authenticating,
             all_but!(
+                "unused",
                 "open lazy",
                 "open eager",
                 "opened",
@@ -193,6 +197,7 @@ const IGNORED: &[(State, &[&str])] = {
         (
             Connecting,
             all_but!(
+                "unused",
                 "open lazy",
                 "open eager",
                 "token ready",
@@ -235,6 +240,7 @@ const IGNORED: &[(State, &[&str])] = {
         (
             Waiting,
             all_but!(
+                "unused",
                 "open lazy",
                 "open eager",
                 "token ready",
@@ -264,6 +270,7 @@ const IGNORED: &[(State, &[&str])] = {
         (
             Closing,
             all_but!(
+                "unused",
                 "open lazy",
                 "open eager",
                 "token ready",
@@ -285,6 +292,7 @@ const IGNORED: &[(State, &[&str])] = {
         (
             Closed,
             all_but!(
+                "unused",
                 "open lazy",
                 "open eager",
                 "token ready",

@@ -176,6 +176,12 @@ impl Requests {
         self.settle(key, Answer { number: 0, outcome: Err(error) });
     }
 
+    /// Fails a request whose message was displaced.
+    pub fn fail_displaced(&mut self, key: RequestKey) {
+        let why = "the request was displaced by newer messages before it could be sent (max_buffering)";
+        self.fail(key, Error::new(ErrorKind::BufferFull, why));
+    }
+
     /// Fails the waiting requests that `which` chooses by whether they were sent. Returns how many.
     pub fn fail_waiting(&mut self, which: impl Fn(bool) -> bool, error: &Error) -> usize {
         let mut keys: Vec<RequestKey> = self.by_id.values().copied().collect();

@@ -11,13 +11,14 @@ use std::{
 use tokio::time::timeout_at;
 
 use super::{
+    connection::{Connection, OpenLink},
     driven::Side,
-    handle::{Connection, Interest, OpenLink, shared},
     link::{Event, Link},
     poller::Poller,
     report,
     runtime::Io,
     settings::Address,
+    shared::{self, Interest},
     socket::Socket,
     target::Target,
     token_store::Lease,

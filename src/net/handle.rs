@@ -1,25 +1,18 @@
-//! A connection as the caller's threads see it: the boxes behind one short lock, shared with the actor.
+//! A connection as the caller's threads see it.
 //!
 //! No method waits, calls Python, or takes any other lock while it holds this one.
 
 use std::{
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU8, Ordering},
-    },
-    task::Waker,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-
-use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     actor,
     driven::Side,
     link::Work,
-    poller::Poller,
     runtime::{self, Io},
-    settings::Settings,
+    shared::{Inner, Unpark, tell},
     wakes::{self, Notify},
 };
 use crate::{
@@ -34,14 +27,12 @@ use crate::{
 
 #[cfg(unix)]
 mod blocking;
-mod driving;
-mod losing;
 mod sending;
-pub(super) mod shared;
 
-pub(super) use driving::{LinkSlot, OpenLink};
-use shared::{Inner, Shared, tell};
-pub use shared::{Interest, Routes};
+pub use super::{
+    connection::Connection,
+    shared::{Interest, Routes},
+};
 
 /// What [`Connection::look`] sees.
 #[derive(Debug)]
@@ -69,62 +60,10 @@ pub enum Offered {
     Full(Outgoing),
 }
 
-/// A connection.
-pub struct Connection {
-    pub(super) shared: Shared,
-    /// The open socket. Its lock comes before that of the boxes.
-    link: Mutex<Option<OpenLink>>,
-    /// The [`Work`] that somebody wants of the link.
-    wanted: AtomicU8,
-    /// The poller of its event loop, if it belongs to one.
-    poller: OnceLock<Arc<Poller>>,
-    /// The poller will ask whether something waits for more output.
-    is_held: AtomicBool,
-    /// A blocking caller drives the link.
-    has_blocking_driver: AtomicBool,
-    /// A caller has had the socket, and the poller will ask whether it is still wanted.
-    is_lent: AtomicBool,
-    /// A caller has had it since that was last asked.
-    was_lent: AtomicBool,
-    /// The poller will have the I/O thread write.
-    is_unwritten: AtomicBool,
-    process: u32,
-}
-
 impl Connection {
-    /// A connection in the state `idle`. Opens nothing.
-    pub fn new(settings: Settings) -> Arc<Self> {
-        Arc::new(Self {
-            shared: Shared::new(settings),
-            link: Mutex::new(None),
-            wanted: AtomicU8::new(0),
-            poller: OnceLock::new(),
-            is_held: AtomicBool::new(false),
-            has_blocking_driver: AtomicBool::new(false),
-            is_lent: AtomicBool::new(false),
-            was_lent: AtomicBool::new(false),
-            is_unwritten: AtomicBool::new(false),
-            process: runtime::process(),
-        })
-    }
-
-    /// What it was made with.
-    pub fn settings(&self) -> &Settings {
-        &self.shared.settings
-    }
-
     /// The connection belongs to this process.
     pub fn check_process(&self) -> Result<()> {
-        if self.process == runtime::process() { Ok(()) } else { Err(runtime::forked()) }
-    }
-
-    /// The poller that watches the sockets of its event loop. To be said before it opens.
-    pub fn set_poller(&self, poller: Arc<Poller>) {
-        let _ = self.poller.set(poller);
-    }
-
-    pub(super) fn poller(&self) -> Option<&Arc<Poller>> {
-        self.poller.get()
+        if self.process() == runtime::process() { Ok(()) } else { Err(runtime::forked()) }
     }
 
     /// Says who is to be woken.
@@ -162,14 +101,14 @@ impl Connection {
     /// Makes sure that an actor runs and opens.
     fn wake_to_open(self: &Arc<Self>, inner: &mut Inner, eager: bool) -> Result<Option<Kick>> {
         if inner.state == State::Active {
-            return Ok(inner.unpark());
+            return Ok(inner.unpark().map(Kick::Wake));
         }
         let before = inner.commands.open.unwrap_or(false);
         inner.commands.open = Some(before || eager);
         if inner.io.is_some() {
-            return Ok(inner.unpark());
+            return Ok(inner.unpark().map(Kick::Wake));
         }
-        let io = match self.poller.get() {
+        let io = match self.poller() {
             Some(poller) => poller.io(runtime::io),
             None => runtime::io(),
         };
@@ -321,8 +260,11 @@ impl Connection {
             // Nothing is open, so there is nothing to wait for; the actor, if there is one, follows.
             inner.finish(None)
         };
-        let kick = inner.unpark();
-        tell_and_kick(inner, kind, kick);
+        let unpark = inner.unpark();
+        tell(inner, kind);
+        if let Some(actor) = unpark {
+            actor.wake();
+        }
     }
 
     /// Where it stands.
@@ -424,19 +366,13 @@ impl Connection {
 
 /// What sets the actor in motion, once the lock is released.
 enum Kick {
-    Wake(Io, Waker),
+    Wake(Unpark),
     Start(Io, Arc<Connection>),
-}
-
-/// Releases the lock, and then does what was found out under it.
-fn tell_and_kick(inner: MutexGuard<'_, Inner>, kind: Interest, kick: Option<Kick>) {
-    tell(inner, kind);
-    run_kick(kick);
 }
 
 fn run_kick(kick: Option<Kick>) {
     match kick {
-        Some(Kick::Wake(io, waker)) => io.kick(waker),
+        Some(Kick::Wake(actor)) => actor.wake(),
         // On a thread that is being stopped the actor is dropped at once, and takes the lock to say so.
         Some(Kick::Start(io, connection)) => io.spawn(actor::run(connection, io.clone())),
         None => {}

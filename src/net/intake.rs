@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::{
-    handle::shared::{Inner, Interest},
     settings::Dialect,
+    shared::{Inner, Interest},
 };
 use crate::{
     core::{

@@ -13,6 +13,7 @@
 
 use std::{
     io,
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -20,8 +21,8 @@ use bytes::Bytes;
 
 use super::{
     driven::Side,
-    handle::shared::Shared,
     intake::{Intake, Verdict},
+    shared::Shared,
     socket::Socket,
     writer::{Leftover, Progress, Writer, Written},
 };
@@ -148,6 +149,7 @@ impl Link {
         let settings = &shared.settings;
         let mut heartbeat = Heartbeat::new(settings.ping_interval, settings.ping_timeout);
         heartbeat.start(Instant::now());
+        shared.reads_much.store(false, Ordering::Relaxed);
         Self {
             reader: FrameReader::new(settings.limits, Role::Client),
             writer: Writer::default(),
@@ -188,11 +190,6 @@ impl Link {
         self.blocked
     }
 
-    /// So much will probably be read at once that it is better done without the GIL.
-    pub(super) fn reads_much(&self) -> bool {
-        self.last_size >= MUCH_BYTES || self.reader.buffered() >= MUCH_BYTES
-    }
-
     /// Does what is to be done now.
     pub(super) fn turn(&mut self, shared: &Shared, work: Work, side: Side) -> Turn {
         if work.has(Work::WRITABLE) {
@@ -216,6 +213,9 @@ impl Link {
         }
         turn.event = turn.event.or_else(|| self.take_verdict());
         turn.read_bytes = std::mem::take(&mut self.read_bytes);
+        if turn.read_bytes > 0 {
+            self.expect_much(shared);
+        }
         self.writer.rest();
         turn.deadline = [turn.deadline, self.deadline()].into_iter().flatten().min();
         turn
@@ -274,6 +274,14 @@ impl Link {
         }
         // A timer may have made work.
         is_due && turn.event.is_none()
+    }
+
+    /// Says whether so much will probably be read at once that it is better done without the GIL.
+    fn expect_much(&self, shared: &Shared) {
+        let much = self.last_size >= MUCH_BYTES || self.reader.buffered() >= MUCH_BYTES;
+        if much != shared.reads_much.load(Ordering::Relaxed) {
+            shared.reads_much.store(much, Ordering::Relaxed);
+        }
     }
 
     fn take_verdict(&mut self) -> Option<Event> {

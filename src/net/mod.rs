@@ -2,9 +2,11 @@
 
 pub mod actor;
 pub mod blocking;
+mod connection;
 pub mod counters;
 mod dial;
 pub mod driven;
+mod duty;
 pub mod gate;
 pub mod handle;
 mod head;
@@ -26,6 +28,7 @@ pub mod report;
 pub mod runtime;
 mod schedule;
 pub mod settings;
+mod shared;
 mod socket;
 mod spin;
 pub mod target;

@@ -12,8 +12,8 @@ use tokio::time::Sleep;
 use crate::{
     core::session::Loss,
     net::{
+        connection::{Connection, LinkSlot, OpenLink},
         driven::Side,
-        handle::{Connection, LinkSlot, OpenLink},
         link::{Event, Work},
         spin, wakes,
     },

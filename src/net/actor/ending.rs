@@ -6,8 +6,8 @@ use crate::{
     error::{Error, ErrorKind},
     net::{
         driven::Side,
-        handle::{Interest, shared},
         report,
+        shared::{self, Interest},
     },
 };
 

@@ -6,14 +6,15 @@
 use std::{
     net::TcpStream,
     os::fd::BorrowedFd,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use super::{Connection, OpenLink};
+use super::Connection;
 use crate::net::{
+    connection::OpenLink,
     driven::{Driven, Side},
     spin,
 };
@@ -28,10 +29,9 @@ impl Connection {
         until: Instant,
         is_over: impl Fn() -> bool,
     ) -> bool {
-        if self.has_blocking_driver.swap(true, Ordering::AcqRel) {
+        if !self.duty.begin_blocking() {
             return false;
         }
-        self.was_lent.store(true, Ordering::Release);
         let mut drives = false;
         let mut spin_until = spin::limit().map(|limit| Instant::now() + limit);
         while let Some((socket, reads)) = self.lend() {
@@ -61,8 +61,7 @@ impl Connection {
                 spin_until = None;
             }
         }
-        self.has_blocking_driver.store(false, Ordering::Release);
-        if drives && !self.is_lent.swap(true, Ordering::AcqRel) {
+        if self.duty.end_blocking(drives) {
             let poller = self.with_link(Side::Caller, |slot| slot.as_ref().and_then(OpenLink::poller));
             if let Some(poller) = poller {
                 poller.hold(self.clone());
@@ -74,19 +73,5 @@ impl Connection {
     /// The socket, which nobody else watches from now on, and whether it is to be read.
     fn lend(&self) -> Option<(Arc<TcpStream>, bool)> {
         self.with_link(Side::Caller, |slot| slot.as_mut().and_then(OpenLink::lend))
-    }
-
-    /// Takes the socket back from callers, unless one waits for it or has done so since this was last asked. Answers
-    /// whether it is to be asked again.
-    pub(super) fn take_back_unused(&self) -> bool {
-        if self.was_lent.swap(false, Ordering::AcqRel) {
-            return true;
-        }
-        self.is_lent.store(false, Ordering::Release);
-        // A caller that waits will say when it is through.
-        if !self.has_blocking_driver.load(Ordering::Acquire) {
-            self.with_link(Side::IoThread, |slot| slot.as_mut().map(OpenLink::take_back));
-        }
-        false
     }
 }

@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{
-    Connection, Interest, Offered, run_kick,
-    shared::{displaced_error, tell},
-};
+use super::{Connection, Interest, Offered, run_kick};
 use crate::{
     core::{
         message::Outgoing,
@@ -13,7 +10,7 @@ use crate::{
         session::State,
     },
     error::{Error, ErrorKind, Result},
-    net::{driven::Side, link::Work, wakes},
+    net::{driven::Side, link::Work, shared::tell, wakes},
 };
 
 /// The stream that the message was meant for is over; it would begin another one.
@@ -52,7 +49,7 @@ impl Connection {
             Ok(Accepted::Queued(displaced)) => {
                 inner.outbox.cork(now, more);
                 for key in displaced {
-                    inner.inbox.requests.fail(key, displaced_error());
+                    inner.inbox.requests.fail_displaced(key);
                 }
                 if let Some(key) = request {
                     inner.inbox.requests.set_accepted(key);
@@ -80,7 +77,7 @@ impl Connection {
     pub fn release_throttled(&self) {
         let mut inner = self.shared.lock();
         for key in inner.outbox.release(Instant::now()) {
-            inner.inbox.requests.fail(key, displaced_error());
+            inner.inbox.requests.fail_displaced(key);
         }
         inner.outbox.uncork();
         let kind = if inner.inbox.requests.any_settled() { Interest::ANSWERS } else { Interest::NONE };

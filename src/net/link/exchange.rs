@@ -3,14 +3,11 @@
 use std::{sync::atomic::Ordering, time::Instant};
 
 use super::{Link, ending::Ending};
-use crate::{
-    error::{Error, ErrorKind},
-    net::{
-        driven::Side,
-        handle::shared::{Inner, Interest, Shared, tell},
-        intake::Verdict,
-        writer::Writer,
-    },
+use crate::net::{
+    driven::Side,
+    intake::Verdict,
+    shared::{Inner, Interest, Shared, tell},
+    writer::Writer,
 };
 
 /// What an exchange with the caller's threads came to.
@@ -127,7 +124,7 @@ fn release_throttled(inner: &mut Inner) -> Interest {
     let now = Instant::now();
     if at <= now {
         for key in inner.outbox.tick(now) {
-            inner.inbox.requests.fail(key, displaced());
+            inner.inbox.requests.fail_displaced(key);
             kind = kind.and(Interest::ANSWERS);
         }
     }
@@ -155,8 +152,4 @@ fn pull(writer: &mut Writer, inner: &mut Inner, large: usize) -> bool {
         pulled = true;
     }
     pulled
-}
-
-fn displaced() -> Error {
-    Error::new(ErrorKind::BufferFull, "the request was displaced by newer messages before it could be sent")
 }

@@ -15,7 +15,7 @@ use crate::{
         session::Loss,
     },
     error::{Error, ErrorKind},
-    net::{handle::shared::Shared, intake::Verdict},
+    net::{intake::Verdict, shared::Shared},
 };
 
 /// What is read at once. One buffer a thread: a connection that waits for bytes holds none.

@@ -1,4 +1,4 @@
-//! What the actor and the caller's threads share, behind the one lock.
+//! The state of a connection behind its one lock. Lies below all that share it: the link, the driver task, the callers' handle.
 
 use std::{
     sync::{Arc, atomic::AtomicBool},
@@ -8,21 +8,22 @@ use std::{
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::Kick;
+use super::{
+    redact::Told,
+    runtime::Io,
+    settings::Settings,
+    wakes::{self, Notify},
+};
 use crate::{
     core::{
         inbox::{Inbox, Notice},
         outbox::Outbox,
         session::{State, Traffic},
     },
-    error::{Error, ErrorKind},
-    net::{
-        redact::Told,
-        runtime::Io,
-        settings::Settings,
-        wakes::{self, Notify},
-    },
+    error::Error,
 };
+
+mod losing;
 
 /// What the caller's side waits for; a set of flags.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,26 +58,28 @@ impl Interest {
 }
 
 /// The boxes of a connection behind their lock, and what never changes. Lies below all that share it.
-pub(in crate::net) struct Shared {
-    pub(in crate::net) settings: Settings,
+pub(super) struct Shared {
+    pub(super) settings: Settings,
     inner: Mutex<Inner>,
     /// Requests wait, as the link is to know before it reads: the message of one may have left without it.
-    pub(in crate::net) expects_answers: AtomicBool,
+    pub(super) expects_answers: AtomicBool,
+    /// So much will probably be read at once that it is better done without the GIL. The link says so.
+    pub(super) reads_much: AtomicBool,
 }
 
 impl Shared {
     pub(super) fn new(settings: Settings) -> Self {
         let inner = Mutex::new(Inner::new(&settings));
-        Self { settings, inner, expects_answers: AtomicBool::new(false) }
+        Self { settings, inner, expects_answers: AtomicBool::new(false), reads_much: AtomicBool::new(false) }
     }
 
-    pub(in crate::net) fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock()
     }
 }
 
 /// Releases the lock, and tells whoever waits for something of `kind`.
-pub(in crate::net) fn tell(mut inner: MutexGuard<'_, Inner>, kind: Interest) {
+pub(super) fn tell(mut inner: MutexGuard<'_, Inner>, kind: Interest) {
     let told = inner.tell(kind);
     drop(inner);
     if let Some(notify) = told {
@@ -85,51 +88,61 @@ pub(in crate::net) fn tell(mut inner: MutexGuard<'_, Inner>, kind: Interest) {
 }
 
 /// What the actor and the caller's threads share.
-pub(in crate::net) struct Inner {
-    pub(in crate::net) outbox: Outbox,
-    pub(in crate::net) inbox: Inbox,
-    pub(in crate::net) state: State,
+pub(super) struct Inner {
+    pub(super) outbox: Outbox,
+    pub(super) inbox: Inbox,
+    pub(super) state: State,
     /// Why the connection is over, when it was not the caller's wish.
-    pub(in crate::net) failure: Option<Error>,
+    pub(super) failure: Option<Error>,
     /// Somebody was told of it.
-    pub(in crate::net) failure_is_told: bool,
-    pub(in crate::net) reconnects: u64,
+    pub(super) failure_is_told: bool,
+    pub(super) reconnects: u64,
     /// Of the messages that failed, so many were told to somebody who drained.
     pub(super) told_failures: u64,
     /// How often it has become active.
     pub(super) openings: u64,
     /// The newest stream ended while it was being sent.
-    pub(in crate::net) stream_ended: bool,
+    pub(super) stream_ended: bool,
     /// Messages that the session which has just ended left unanswered, of which nobody has been told.
     pub(super) left: u64,
     /// The error with which it ended was given to somebody: that tells of these messages too.
-    pub(in crate::net) end_is_told: bool,
+    pub(super) end_is_told: bool,
     /// Why the newest attempt or session failed.
-    pub(in crate::net) last_error: Option<Error>,
+    pub(super) last_error: Option<Error>,
     /// How the newest session that is over was closed.
-    pub(in crate::net) last_close: Option<(u16, String)>,
+    pub(super) last_close: Option<(u16, String)>,
     /// The subprotocol of the newest session.
-    pub(in crate::net) subprotocol: Option<String>,
+    pub(super) subprotocol: Option<String>,
     /// How long the newest pong took.
-    pub(in crate::net) latency: Option<Duration>,
+    pub(super) latency: Option<Duration>,
     /// Results that had come when the session began.
     received_before: u64,
-    pub(in crate::net) commands: Commands,
+    pub(super) commands: Commands,
     /// The actor sleeps and is to be woken with this.
-    pub(in crate::net) parked: Option<Waker>,
-    pub(in crate::net) routes: Routes,
-    pub(in crate::net) told: Told,
+    pub(super) parked: Option<Waker>,
+    pub(super) routes: Routes,
+    pub(super) told: Told,
     pub(super) io: Option<Io>,
     interest: Interest,
     pub(super) notify: Option<Arc<dyn Notify>>,
     notified: bool,
 }
 
+/// The waker of an actor that slept.
+pub(super) struct Unpark(Io, Waker);
+
+impl Unpark {
+    /// Wakes it. Not to be done with the lock.
+    pub(super) fn wake(self) {
+        self.0.kick(self.1);
+    }
+}
+
 /// What the caller wants of the actor.
 #[derive(Debug, Clone, Copy, Default)]
-pub(in crate::net) struct Commands {
-    pub(in crate::net) open: Option<bool>,
-    pub(in crate::net) close: bool,
+pub(super) struct Commands {
+    pub(super) open: Option<bool>,
+    pub(super) close: bool,
 }
 
 /// Which callbacks there are: what nobody asked for is not kept.
@@ -176,16 +189,16 @@ impl Inner {
     }
 
     /// A socket is open: a session begins.
-    pub(in crate::net) fn session_began(&mut self) {
+    pub(super) fn session_began(&mut self) {
         for key in self.outbox.session_began(Instant::now()) {
-            self.inbox.requests.fail(key, displaced_error());
+            self.inbox.requests.fail_displaced(key);
         }
         self.received_before = self.inbox.received();
         self.end_is_told = false;
     }
 
     /// What passed in this session.
-    pub(in crate::net) fn traffic(&self) -> Traffic {
+    pub(super) fn traffic(&self) -> Traffic {
         Traffic {
             wrote: self.outbox.session_wrote(),
             received: self.inbox.received() > self.received_before,
@@ -204,17 +217,17 @@ impl Inner {
     }
 
     /// Whether messages wait to be written.
-    pub(in crate::net) fn has_unsent(&self) -> bool {
+    pub(super) fn has_unsent(&self) -> bool {
         self.outbox.pending() > 0
     }
 
-    /// Sleeps no more. The waker is to be kicked after the lock is released.
-    pub(super) fn unpark(&mut self) -> Option<Kick> {
+    /// The actor sleeps no more: it is to be woken with this after the lock is released.
+    pub(super) fn unpark(&mut self) -> Option<Unpark> {
         let waker = self.parked.take()?;
-        Some(Kick::Wake(self.io.clone()?, waker))
+        Some(Unpark(self.io.clone()?, waker))
     }
 
-    /// See [`Connection::arm`](super::Connection::arm).
+    /// See `arm` of the handle.
     pub(super) fn arm(&mut self, interest: Interest, check: Interest, seen: State) -> bool {
         self.interest = interest;
         self.notified = false;
@@ -232,7 +245,7 @@ impl Inner {
     }
 
     /// Something of `kind` is there. The notification is to be sent after the lock is released.
-    pub(in crate::net) fn tell(&mut self, kind: Interest) -> Option<Arc<dyn Notify>> {
+    pub(super) fn tell(&mut self, kind: Interest) -> Option<Arc<dyn Notify>> {
         if self.notified || !self.interest.meets(kind) {
             return None;
         }
@@ -241,7 +254,7 @@ impl Inner {
         Some(notify)
     }
 
-    pub(in crate::net) fn push_error(&mut self, error: Error) -> Interest {
+    pub(super) fn push_error(&mut self, error: Error) -> Interest {
         if self.routes.errors {
             self.inbox.push_notice(Notice::Error(error));
             Interest::NOTICES
@@ -252,7 +265,7 @@ impl Inner {
     }
 
     /// `reason`: the error that led to it, if one did.
-    pub(in crate::net) fn set_state(&mut self, state: State, reason: Option<Error>) -> Interest {
+    pub(super) fn set_state(&mut self, state: State, reason: Option<Error>) -> Interest {
         // The caller's close comes first: the actor learns of it a little later.
         let closing = self.state == State::Closing && state != State::Closed;
         if self.state == state || self.state == State::Closed || closing {
@@ -268,7 +281,7 @@ impl Inner {
     }
 
     /// The connection is over: what was not sent fails, and whoever waits is told.
-    pub(in crate::net) fn finish(&mut self, failure: Option<Error>) -> Interest {
+    pub(super) fn finish(&mut self, failure: Option<Error>) -> Interest {
         let mut kind = self.set_state(State::Closed, failure.clone());
         self.outbox.fail_all();
         let reason = failure.clone().unwrap_or_else(|| Error::closed(1000, ""));
@@ -289,11 +302,4 @@ impl Inner {
         self.failure_is_told = true;
         self.failure.clone().unwrap_or_else(|| Error::closed(1000, ""))
     }
-}
-
-pub(super) fn displaced_error() -> Error {
-    Error::new(
-        ErrorKind::BufferFull,
-        "the request was displaced by newer messages before it could be sent (max_buffering)",
-    )
 }

@@ -61,6 +61,7 @@ ACCEPTED = {
     "token_body": [None, {}, {"allowed_apps": ["x"], "duration": 120}],
     "use_jwt": [True, False],
     "streaming": [True, False],
+    "raw": [True, False],
     "reconnect": [None, ReconnectPolicy(), ReconnectPolicy(initial_delay=1, max_attempts=3)],
     "open_timeout": [0.1, 90],
     "ping_interval": [None, 0.1, 20],
@@ -128,6 +129,7 @@ REFUSED = {
     ],
     "use_jwt": NOT_BOOL,
     "streaming": NOT_BOOL,
+    "raw": NOT_BOOL,
     "reconnect": [
         (False, TypeError, "must be a ReconnectPolicy, or None for no reconnect, not bool"),
         (True, TypeError, "must be a ReconnectPolicy, or None for no reconnect, not bool"),

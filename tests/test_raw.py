@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import pytest
 from websockets.asyncio.server import serve
@@ -15,10 +16,12 @@ from fal_realtime import (
     ConnectionClosedError,
     HandshakeError,
     MessageTooLargeError,
+    RawConnection,
     RealtimeClient,
     ReconnectPolicy,
     SyncRealtimeClient,
 )
+from fal_realtime.testing import LocalServer
 
 # Things that fal's protocol would take for something else than a message.
 CONTROL = [
@@ -241,3 +244,65 @@ async def test_what_came_before_a_violation_is_answered_before_the_connection_is
         with pytest.raises(ConnectionClosedError, match="reserved"):
             await connection.recv()
         assert await seen == ("hi", 1002)
+
+
+class TestRawConnectionsToApps:
+    """`connect(…, raw=True)`: fal's address, authentication and reconnection, and messages as they are."""
+
+    async def test_a_token_is_minted_and_frames_pass_as_they_are(self):
+        with LocalServer() as server:
+            server.serve_builtin("local/echo", "echo")
+            async with server.client().connect("local/echo", raw=True, path="/realtime") as connection:
+                assert isinstance(connection, RawConnection)
+                await connection.send(b"\x81\xa1n\x01")
+                assert await connection.recv() == b"\x81\xa1n\x01"
+            assert (server.tokens_minted, [each.path for each in server.requests]) == (1, ["/local/echo/realtime"])
+            assert server.requests[0].credential == "token"
+
+    async def test_it_reconnects_with_a_policy(self):
+        with LocalServer() as server:
+            server.serve_builtin("local/echo", "echo")
+            policy = ReconnectPolicy(initial_delay=0.01, max_delay=0.1)
+            app = server.client().connect("local/echo", raw=True, path="/realtime", reconnect=policy)
+            async with app as connection:
+                for n in range(3):
+                    await connection.send(b"\x81\xa1n" + bytes([n]))
+                    assert await connection.recv() == b"\x81\xa1n" + bytes([n])
+                    server.drop_connections()
+                    while connection.state == "active":  # noqa: ASYNC110 - the next message shall meet the new session
+                        await asyncio.sleep(0.001)
+                assert connection.app == "local/echo/realtime"
+            assert server.connections_total >= 3
+
+    async def test_fals_control_messages_are_messages(self):
+        with LocalServer() as server:
+
+            @server.app("local/failing")
+            async def failing(message: Any) -> dict:
+                raise ValueError("boom")  # noqa: EM101 - as apps do
+
+            async with server.client().connect("local/failing/realtime", raw=True, reconnect=None) as connection:
+                await connection.send(b"\x80")
+                error = await connection.recv()
+                assert json.loads(error) == {"type": "x-fal-error", "error": "INTERNAL_ERROR", "reason": "boom"}
+                assert [message async for message in connection] == []
+
+    @pytest.mark.parametrize(
+        "option",
+        [
+            {"encode_message": bytes},
+            {"decode_message": bytes},
+            {"on_timings": print},
+            {"streaming": True},
+            {"idle_close": 1},
+        ],
+    )
+    def test_options_about_the_meaning_of_messages_are_refused(self, option):
+        with pytest.raises(ValueError, match=f"{next(iter(option))} has no use with raw=True"):
+            RealtimeClient("key").connect("local/app", raw=True, **option)
+
+    def test_nothing_is_added_to_the_app_id(self):
+        client = SyncRealtimeClient("key")
+        assert client.connect("owner/app/ws", raw=True).app == "owner/app/ws"
+        assert client.connect("owner/app", raw=True, path="ws").app == "owner/app/ws"
+        assert client.connect("owner/app", raw=True).app == "owner/app"

@@ -32,7 +32,8 @@ from ._exceptions import (
     ValidationError,
 )
 from ._options import ReconnectPolicy
-from ._sync import SyncNoopConnection, SyncRealtimeClient, SyncRealtimeConnection
+from ._raw import RawConnection
+from ._sync import SyncNoopConnection, SyncRawConnection, SyncRealtimeClient, SyncRealtimeConnection
 from ._tls import InsecureForLocalTests
 from ._types import ConnectionState, Stats
 from ._version import version as _version
@@ -53,6 +54,7 @@ __all__ = [
     "InsecureForLocalTests",
     "MessageTooLargeError",
     "NoopConnection",
+    "RawConnection",
     "RealtimeClient",
     "RealtimeConnection",
     "RealtimeError",
@@ -61,6 +63,7 @@ __all__ = [
     "Stats",
     "StreamEndedError",
     "SyncNoopConnection",
+    "SyncRawConnection",
     "SyncRealtimeClient",
     "SyncRealtimeConnection",
     "UnreadResultsError",

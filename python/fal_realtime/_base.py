@@ -141,6 +141,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
         subprotocols: Sequence[str] = (),
+        raw: bool = False,
         on_state_change: StateCallback | None = None,
         on_timings: TimingsCallback | None = None,
     ) -> ConnectionT:
@@ -184,6 +185,10 @@ class BaseClient(ABC, Generic[ConnectionT]):
             headers: Headers of your own in the opening handshake, such as `traceparent`.
             query: Parameters of your own in its address.
             subprotocols: Offered in it (`Sec-WebSocket-Protocol`), the best first; see `connection.subprotocol`.
+            raw: Messages pass as they are, as with `connect_raw`, but with fal's address and authentication and with
+                `reconnect`: for apps that are plain WebSockets. `send` takes `bytes` (a binary message) or `str` (a
+                text message); `recv`, iteration and `on_result` give the same. No `/realtime` is added to the app id,
+                nothing is throttled unless `throttle_interval` says so, and there is no `request`.
             on_state_change: Takes each new state; with a second argument (without a default, or called `reason`) also
                 the error that led to it, or None.
             on_timings: Takes the seconds that the app reports for a result.
@@ -221,6 +226,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
             headers=headers,
             query=query,
             subprotocols=subprotocols,
+            raw=raw,
         )
         check.text("app", app, "a str such as 'fal-ai/fast-lcm-diffusion'", may_be_empty=True)
         if handler is not None:

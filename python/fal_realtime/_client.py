@@ -14,6 +14,7 @@ from ._codec import AsyncEncodedConnection, is_async
 from ._connection import NoopConnection, RealtimeConnection
 from ._handler import options_from
 from ._options import ConnectOptions
+from ._raw import RawConnection
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -60,9 +61,12 @@ class RealtimeClient(BaseClient[RealtimeConnection]):
         arguments = {"app": app, "url": url, **options.as_native()}
         if noop:
             return NoopConnection(client, **arguments)
-        if is_async(options.encode_message):
+        connection: RealtimeConnection
+        if options.raw:
+            connection = RawConnection(client, **arguments)
+        elif is_async(options.encode_message):
             encode = arguments.pop("encode_message")
-            connection: RealtimeConnection = AsyncEncodedConnection.create(client, encode=encode, arguments=arguments)
+            connection = AsyncEncodedConnection.create(client, encode=encode, arguments=arguments)
         else:
             connection = RealtimeConnection(client, **arguments)
         connection._close_timeout = options.close_timeout  # noqa: SLF001 - its own module

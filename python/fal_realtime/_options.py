@@ -167,14 +167,14 @@ class ConnectOptions(Callbacks):
     headers: Mapping[str, str] | None = field(default=None, repr=False)  # they may hold secrets
     query: Mapping[str, str] | None = field(default=None, repr=False)  # likewise
     subprotocols: Sequence[str] = field(default=(), repr=False)  # likewise
-    _raw: ClassVar[bool] = False
-    _max_input_size: ClassVar[int] = FAL_MAX_INPUT_SIZE
+    raw: bool = False
+    _any_server: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check.text_or_none("connection_key", self.connection_key)
         check.text_or_none("path", self.path, may_be_empty=True)
-        for name in ("client_only", "use_jwt", "streaming"):
+        for name in ("client_only", "use_jwt", "streaming", "raw"):
             check.boolean(name, getattr(self, name))
         for name in ("encode_message", "decode_message", "token_provider"):
             check.callable_or_none(name, getattr(self, name))
@@ -194,7 +194,7 @@ class ConnectOptions(Callbacks):
                 check.positive(name, getattr(self, name), or_none=True)
         if self.reconnect is not None:
             check.instance("reconnect", self.reconnect, ReconnectPolicy, "a ReconnectPolicy, or None for no reconnect")
-        check_headers(self.headers, raw=self._raw)
+        check_headers(self.headers, raw=self._any_server)
         check_query(self.query)
         object.__setattr__(self, "subprotocols", checked_subprotocols(self.subprotocols))
         self._token_body_json()
@@ -203,6 +203,8 @@ class ConnectOptions(Callbacks):
             if self.streaming and getattr(self, name) is not None:
                 message = f"{name} has no use with streaming=True, where a session is one stream: leave out one of them"
                 raise ValueError(message)
+        if self.raw:
+            self._check_raw()
 
     def merged_with(self, handler: object) -> ConnectOptions:
         """These, and those of `handler`, which must not contradict each other."""
@@ -223,6 +225,7 @@ class ConnectOptions(Callbacks):
             "throttle_send": self.throttle_interval is not None,
             "use_jwt": self.use_jwt,
             "streaming": self.streaming,
+            "raw": self.raw,
             "open_timeout": float(self.open_timeout),
             "ping_interval": None if self.ping_interval is None else float(self.ping_interval),
             "ping_timeout": None if self.ping_timeout is None else float(self.ping_timeout),
@@ -230,7 +233,7 @@ class ConnectOptions(Callbacks):
             "idle_close": None if self.idle_close is None else float(self.idle_close),
             "close_timeout": float(self.close_timeout),
             "max_message_size": self.max_message_size or DEFAULT_MAX_MESSAGE_SIZE,
-            "max_input_size": self.max_message_size or self._max_input_size,
+            "max_input_size": self.max_message_size or (DEFAULT_MAX_MESSAGE_SIZE if self.raw else FAL_MAX_INPUT_SIZE),
             "reconnect": None if self.reconnect is None else self.reconnect._as_native(),  # noqa: SLF001 - same module
             "token_provider": self.token_provider,
             "token_expiration": self._token_expiration(),
@@ -243,7 +246,9 @@ class ConnectOptions(Callbacks):
         }
 
     def _throttle_seconds(self) -> float:
-        interval = DEFAULT_THROTTLE_INTERVAL if self.throttle_interval is None else self.throttle_interval
+        interval = self.throttle_interval
+        if interval is None:
+            interval = 0 if self.raw else DEFAULT_THROTTLE_INTERVAL
         expected = "a number of milliseconds, a timedelta or None"
         milliseconds = check.not_negative("throttle_interval", interval, expected)
         if not isinstance(interval, _Milliseconds) and (0 < milliseconds < 1 or milliseconds > _HOUR):
@@ -270,6 +275,12 @@ class ConnectOptions(Callbacks):
             message = f"token_body cannot be written as JSON: {error}"
             raise ValueError(message) from error
 
+    def _check_raw(self) -> None:
+        for name in ("encode_message", "decode_message", "on_timings", "streaming", "max_session", "idle_close"):
+            if getattr(self, name):
+                message = f"{name} has no use with raw=True, where messages pass as they are: leave out one of them"
+                raise ValueError(message)
+
     def _check_token_source(self) -> None:
         if not self.use_jwt and self.token_provider is not None:
             message = (
@@ -287,5 +298,5 @@ class ConnectOptions(Callbacks):
 class RawOptions(ConnectOptions):
     """The options of `connect_raw`."""
 
-    _raw: ClassVar[bool] = True
-    _max_input_size: ClassVar[int] = DEFAULT_MAX_MESSAGE_SIZE
+    raw: bool = True
+    _any_server: ClassVar[bool] = True

@@ -20,6 +20,7 @@ from ._delivery import takes_reason
 from ._exceptions import FalRealtimeError
 from ._native import native
 from ._options import ConnectOptions
+from ._raw import NO_REQUEST
 from ._threads import start_thread
 from ._types import Stats
 
@@ -190,6 +191,46 @@ class SyncRealtimeConnection(_core.SyncConnection):
         return f"<{type(self).__name__} {self.app} {describe_state(self)}>"
 
 
+class SyncRawConnection(SyncRealtimeConnection):
+    """A WebSocket whose messages pass as they are, in blocking form: see `RawConnection`."""
+
+    @native(_core.SyncConnection)
+    def send_nowait(self, input: bytes | bytearray | memoryview | str) -> None:
+        """Accept a message without waiting; the first one opens the connection.
+
+        Raises:
+            BufferFullError: The queue is full and there is no `max_buffering`.
+            MessageTooLargeError: It is larger than `max_message_size`.
+            ConnectionClosedError: The connection is closed; or the error that closed it.
+            TypeError: It is no message.
+        """
+
+    @native(_core.SyncConnection)
+    def send(self, input: bytes | bytearray | memoryview | str, timeout: float | None = None) -> None:
+        """Accept a message, waiting for room in the outgoing queue; the first one opens the connection.
+
+        Raises:
+            RequestTimeoutError: No room within `timeout` seconds.
+            MessageTooLargeError: It is larger than `max_message_size`.
+            ConnectionClosedError: The connection is closed; or the error that closed it.
+            TypeError: It is no message.
+        """
+
+    @native(_core.SyncConnection)
+    def recv(self, timeout: float | None = None) -> bytes | str:  # type: ignore[empty-body] # the native method
+        """Give the next message.
+
+        Raises:
+            RequestTimeoutError: None came within `timeout` seconds.
+            ConnectionClosedError: The connection is closed and all messages are taken.
+            RuntimeError: Messages go to `on_result`.
+        """
+
+    def request(self, input: object, timeout: float | None = None) -> NoReturn:
+        """Raise `RuntimeError`: which message answers which is not known here."""
+        raise RuntimeError(NO_REQUEST)
+
+
 class SyncNoopConnection(SyncRealtimeConnection):
     """What `connect(…, client_only=True)` gives on the server side: sends nothing, receives nothing, never opens."""
 
@@ -250,7 +291,8 @@ class SyncRealtimeClient(BaseClient[SyncRealtimeConnection]):
         arguments = {"app": app, "url": url, **options.as_native()}
         if noop:
             return SyncNoopConnection(client, **arguments)
-        connection = SyncRealtimeConnection(client, **arguments)
+        kind = SyncRawConnection if options.raw else SyncRealtimeConnection
+        connection = kind(client, **arguments)
         connection._close_timeout = options.close_timeout  # noqa: SLF001 - its own module
         connection._dispatch(options.callbacks())  # noqa: SLF001 - likewise
         return connection

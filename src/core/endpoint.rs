@@ -35,6 +35,18 @@ impl Endpoint {
     /// `A-Za-z0-9._-`, or is `.` or `..`: such a segment would lead the request, and with it the credentials,
     /// elsewhere.
     pub fn parse(app: &str, path: Option<&str>) -> Result<Self> {
+        Self::with_default(app, path, Some(DEFAULT_PATH))
+    }
+
+    /// The same for an app that is a plain WebSocket, which is wherever it likes: no path is added to its id.
+    ///
+    /// # Errors
+    /// As [`Endpoint::parse`].
+    pub fn parse_raw(app: &str, path: Option<&str>) -> Result<Self> {
+        Self::with_default(app, path, None)
+    }
+
+    fn with_default(app: &str, path: Option<&str>, default: Option<&str>) -> Result<Self> {
         let mut app_path = if app.contains('/') { app.to_owned() } else { from_legacy(app)? };
         for segment in app_path.split('/') {
             check_segment(segment).map_err(|why| bad_app(app, &why))?;
@@ -44,8 +56,8 @@ impl Endpoint {
             let why = format!("the namespace {:?} is followed by owner and alias", first_segment(&app_path));
             return Err(bad_app(app, &why));
         }
-        match path.filter(|path| !path.is_empty()) {
-            Some(path) => {
+        match (path.filter(|path| !path.is_empty()), default) {
+            (Some(path), _) => {
                 let path = path.trim_start_matches('/');
                 if !path.is_empty() {
                     for segment in path.split('/') {
@@ -55,8 +67,8 @@ impl Endpoint {
                 app_path.push('/');
                 app_path.push_str(path);
             }
-            None if app_path.ends_with(DEFAULT_PATH) => {}
-            None => app_path.push_str(DEFAULT_PATH),
+            (None, Some(default)) if !app_path.ends_with(default) => app_path.push_str(default),
+            (None, _) => {}
         }
         Ok(Self { app_path, alias_index })
     }

@@ -19,7 +19,7 @@ pub enum Address {
         /// Parameters of the caller's own.
         query: Vec<(String, String)>,
     },
-    /// This very URL (the raw mode).
+    /// This very URL.
     Url(String),
 }
 

@@ -146,7 +146,7 @@ impl Client {
             headers.push(own_header(header::SEC_WEBSOCKET_PROTOCOL.as_str(), &offer)?);
         }
         let (mut token, mut provider) = (None, None);
-        let (address, dialect) = match (&plain.endpoint, &options.url) {
+        let address = match (&plain.endpoint, &options.url) {
             (Some(endpoint), _) => {
                 if !options.use_jwt {
                     headers.push(raised(py, self.authorization())?);
@@ -157,19 +157,22 @@ impl Client {
                 } else {
                     token = Some(self.minted_token(options, endpoint, plain.token_expiration)?);
                 }
-                let address = Address::App {
+                Address::App {
                     endpoint: endpoint.clone(),
                     base_url: self.base_url.clone(),
                     query: options.query.clone(),
-                };
-                let custom = options.decode_message.is_some();
-                (address, if custom { Dialect::Custom } else { Dialect::Fal })
+                }
             }
             // Neither key nor token: this goes to whom the caller names.
             (None, url) => {
                 let url = url.as_deref().unwrap_or(&options.app);
-                (Address::Url(raised(py, validate_url("url", url))?), Dialect::Raw)
+                Address::Url(raised(py, validate_url("url", url))?)
             }
+        };
+        let dialect = match (options.raw, &options.decode_message) {
+            (true, _) => Dialect::Raw,
+            (false, Some(_)) => Dialect::Custom,
+            (false, None) => Dialect::Fal,
         };
         let settings = Settings {
             address,

@@ -35,9 +35,11 @@ pub(super) struct Reconnect {
 #[pyo3(from_item_all)]
 pub(super) struct Options {
     pub(super) app: String,
-    /// Where to connect in the raw mode; then `app` is only a name.
+    /// Where to connect instead of to an app; then `app` is only a name, and `raw` holds.
     #[pyo3(default)]
     pub(super) url: Option<String>,
+    /// Messages pass as they are.
+    pub(super) raw: bool,
     pub(super) path: Option<String>,
     pub(super) max_buffering: Option<i64>,
     pub(super) throttle_interval: f64,
@@ -73,7 +75,7 @@ pub(super) struct Options {
 
 /// The options that need no Python any more.
 pub(super) struct Plain {
-    /// `None` in the raw mode.
+    /// `None` for a URL of the caller's.
     pub(super) endpoint: Option<Endpoint>,
     pub(super) max_buffering: Option<u8>,
     pub(super) session: SessionConfig,
@@ -101,6 +103,7 @@ impl Options {
         Ok(Plain {
             endpoint: match self.url {
                 Some(_) => None,
+                None if self.raw => Some(Endpoint::parse_raw(&self.app, self.path.as_deref())?),
                 None => Some(Endpoint::parse(&self.app, self.path.as_deref())?),
             },
             max_buffering: self.max_buffering.map(validate_max_buffering).transpose()?,
@@ -112,7 +115,7 @@ impl Options {
                 open_timeout,
                 max_session: optional("max_session", self.max_session)?,
                 idle_close: optional("idle_close", self.idle_close)?,
-                raw: self.url.is_some(),
+                raw: self.raw,
             },
             throttle_interval: seconds("throttle_interval", self.throttle_interval)?,
             open_timeout,

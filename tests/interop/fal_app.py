@@ -21,6 +21,7 @@ import fal
 import uvicorn
 from fal.realtime import _fal_websocket_template
 from pydantic import BaseModel, Field
+from starlette.websockets import WebSocket
 
 APP = "local/interop"
 
@@ -150,6 +151,19 @@ class InteropApp(fal.App):
         for n in range(message["count"]):
             await asyncio.sleep(message["takes"])
             yield {"n": n}
+
+    @fal.endpoint("/ws", is_websocket=True)
+    async def plain(self, websocket: WebSocket) -> None:
+        """No realtime app: messages come back as they were, and `close <code>` closes."""
+        await websocket.accept()
+        while True:
+            message = await websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            if (text := message.get("text")) is not None and text.startswith("close "):
+                await websocket.close(int(text.removeprefix("close ")), "as you wish")
+                return
+            await websocket.send({**message, "type": "websocket.send"})
 
 
 Scope = MutableMapping[str, Any]

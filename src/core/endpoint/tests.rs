@@ -34,6 +34,21 @@ fn app_ids_and_paths() {
 }
 
 #[test]
+fn nothing_is_added_to_the_id_of_a_plain_websocket() {
+    let cases = [
+        ("123-myapp", None, "123/myapp", "myapp"),
+        ("owner/app", Some(""), "owner/app", "app"),
+        ("owner/app/ws", None, "owner/app/ws", "app"),
+        ("owner/app", Some("/ws"), "owner/app/ws", "app"),
+        ("owner/app/realtime", None, "owner/app/realtime", "app"),
+    ];
+    for (app, path, app_path, alias) in cases {
+        let endpoint = Endpoint::parse_raw(app, path).unwrap();
+        assert_eq!((endpoint.app_path().as_str(), endpoint.alias()), (app_path, alias), "{app} {path:?}");
+    }
+}
+
+#[test]
 fn bad_app_ids_and_paths_say_what_is_wrong() {
     let cases = [
         ("", None, "no slash"),

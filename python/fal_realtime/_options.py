@@ -199,12 +199,7 @@ class ConnectOptions(Callbacks):
         object.__setattr__(self, "subprotocols", checked_subprotocols(self.subprotocols))
         self._token_body_json()
         self._check_token_source()
-        for name in ("max_session", "idle_close"):
-            if self.streaming and getattr(self, name) is not None:
-                message = f"{name} has no use with streaming=True, where a session is one stream: leave out one of them"
-                raise ValueError(message)
-        if self.raw:
-            self._check_raw()
+        self._check_kind()
 
     def merged_with(self, handler: object) -> ConnectOptions:
         """These, and those of `handler`, which must not contradict each other."""
@@ -275,11 +270,17 @@ class ConnectOptions(Callbacks):
             message = f"token_body cannot be written as JSON: {error}"
             raise ValueError(message) from error
 
-    def _check_raw(self) -> None:
-        for name in ("encode_message", "decode_message", "on_timings", "streaming", "max_session", "idle_close"):
-            if getattr(self, name):
-                message = f"{name} has no use with raw=True, where messages pass as they are: leave out one of them"
-                raise ValueError(message)
+    def _check_kind(self) -> None:
+        """Refuse what a stream, or a raw connection, has no use for."""
+        of_answers = ("max_session", "idle_close")
+        of_meaning = ("encode_message", "decode_message", "on_timings", "streaming", *of_answers)
+        streams = "streaming=True, where a session is one stream"
+        raw = "raw=True, where messages pass as they are"
+        for given, names, why in ((self.streaming, of_answers, streams), (self.raw, of_meaning, raw)):
+            for name in names if given else ():
+                if getattr(self, name) is not None and getattr(self, name) is not False:
+                    message = f"{name} has no use with {why}: leave out one of them"
+                    raise ValueError(message)
 
     def _check_token_source(self) -> None:
         if not self.use_jwt and self.token_provider is not None:

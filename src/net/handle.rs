@@ -307,7 +307,15 @@ impl Connection {
     /// Why the connection is over, if nobody was told.
     pub fn untold_failure(&self) -> Option<Error> {
         let inner = self.shared.lock();
-        inner.failure.clone().filter(|_| !inner.failure_is_told)
+        let repeats =
+            |failure: &Error| inner.raised.as_ref().is_some_and(|told| failure.message.contains(told));
+        inner.failure.clone().filter(|failure| !inner.failure_is_told && !repeats(failure))
+    }
+
+    /// An error that came between the results was raised. One that ended the session may be why the connection ends:
+    /// then that is told, too.
+    pub fn has_raised(&self, error: &Error) {
+        self.shared.lock().raised = Some(error.message.clone()).filter(|message| !message.is_empty());
     }
 
     /// The error for a receiver when the connection is over and everything was taken.

@@ -96,6 +96,8 @@ pub(super) struct Inner {
     pub(super) failure: Option<Error>,
     /// Somebody was told of it.
     pub(super) failure_is_told: bool,
+    /// What the newest error said that was raised in its place between the results.
+    pub(super) raised: Option<String>,
     pub(super) reconnects: u64,
     /// Of the messages that failed, so many were told to somebody who drained.
     pub(super) told_failures: u64,
@@ -166,6 +168,7 @@ impl Inner {
             state: State::Idle,
             failure: None,
             failure_is_told: false,
+            raised: None,
             reconnects: 0,
             told_failures: 0,
             openings: 0,

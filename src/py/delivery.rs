@@ -272,7 +272,14 @@ pub(super) fn report_untold(py: Python<'_>, connection: &Connection, error: &Err
     let pending = PyErr::take(py);
     let why =
         "it ended the connection, and nobody was told: there is no on_error, and no call that could raise it";
-    if let Err(failure) = tell_loop(py, connection, to_py(py, error), why) {
+    // The garbage collector takes a loop apart that it found together with its connections: then it is said where the
+    // loop's handler would have said it.
+    let told = tell_loop(py, connection, to_py(py, error), why).or_else(|_| {
+        let message = format!("{}: {} ({why})", connection.half.app, describe(py, &to_py(py, error)));
+        let logger = py.import("logging")?.call_method1("getLogger", ("asyncio",))?;
+        logger.call_method1("error", ("%s", message)).map(|_| ())
+    });
+    if let Err(failure) = told {
         failure.write_unraisable(py, Some(intern!(py, "why a fal_realtime connection ended")));
     }
     if let Some(pending) = pending {

@@ -203,7 +203,10 @@ impl Operation {
             };
             let (object, is_async) = match &item.what {
                 Item::Result(received) => native.half.decode(py, received)?,
-                Item::Error(error) => return Err(to_py(py, error)),
+                Item::Error(error) => {
+                    native.half.net.has_raised(error);
+                    return Err(to_py(py, error));
+                }
                 Item::End(error) => return Err(ended(py, error, iterate)),
             };
             if !is_async {

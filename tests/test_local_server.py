@@ -11,6 +11,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -647,11 +648,20 @@ class TestHandlers:
     async def test_buffering_timeout_and_timings_hold_for_handlers(self, server: LocalServer) -> None:
         @server.app("local/slow", buffering=1, session_timeout=0.3, emit_timings=True)
         async def slow(item: dict[str, Any]) -> dict[str, Any]:
+            begun.set()
             await asyncio.sleep(0.1)
+            await asyncio.to_thread(go_on.wait, 10)
             return item
 
+        begun, go_on = threading.Event(), threading.Event()
         async with opened(server, "local/slow") as socket:
-            *answers, timeout, code = await talk(socket, *({"i": i} for i in range(6)))
+            await socket.send(msgpack.packb({"i": 0}))
+            assert await asyncio.to_thread(begun.wait, 10)
+            for i in range(1, 6):
+                await socket.send(msgpack.packb({"i": i}))
+            await (await socket.ping())  # all of them are there
+            go_on.set()
+            *answers, timeout, code = await talk(socket)
         assert [answers[0], answers[2]] == [{"i": 0}, {"i": 5}]
         assert answers[1]["timing"] >= 0.1
         assert (len(answers), timeout, code) == (4, TIMEOUT, 1000)

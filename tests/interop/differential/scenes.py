@@ -29,9 +29,15 @@ class RawText(str):
     __slots__ = ()
 
 
+class Pause(float):
+    """No input, but seconds to wait before the next one."""
+
+    __slots__ = ()
+
+
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """Inputs to a route; a float among them is a pause in seconds."""
+    """Inputs to a route, with pauses among them."""
 
     name: str
     path: str
@@ -118,12 +124,12 @@ def scenes() -> list[Scene]:
     found = [
         Scene("nothing is sent", "/describe", ()),
         Scene("a text message", "/describe", (RawText("text"),)),
-        Scene("a text message to a stream of inputs", "/untyped-stream", ({"a": 1}, 0.1, RawText("text"))),
+        Scene("a text message to a stream of inputs", "/untyped-stream", ({"a": 1}, Pause(0.1), RawText("text"))),
         Scene("None ends the inputs of a stream", "/untyped-stream", ({"a": 1}, None, {"a": 2})),
         Scene("what follows None is lost", "/describe", ({"a": 1}, None, {"a": 2})),
         Scene("an input without annotation", "/describe-unannotated", ({"a": 1},)),
         Scene("an unknown route", "/no-such-route", ({"a": 1},)),
-        Scene("a typed input", "/typed", ({"prompt": "a cat"}, 0.1, {"prompt": "a dog", "steps": 3})),
+        Scene("a typed input", "/typed", ({"prompt": "a cat"}, Pause(0.1), {"prompt": "a dog", "steps": 3})),
         Scene("a typed input that is not valid", "/typed", ({"prompt": "a cat", "steps": 50},)),
         Scene("a typed input without its field", "/typed", ({},)),
         Scene("a typed input with an unknown field", "/typed", ({"prompt": "a", "unknown": 1},)),
@@ -132,7 +138,7 @@ def scenes() -> list[Scene]:
         Scene("an input that is annotated as a dict", "/typed-as-dict", ({"a": 1},)),
         Scene("an input that is annotated as optional", "/typed-optional", ({"prompt": "a cat"},)),
         Scene("a typed stream of inputs", "/typed-stream", ({"prompt": "a"}, {"prompt": "b"})),
-        Scene("a typed stream with an input that is not valid", "/typed-stream", ({"prompt": "a"}, 0.1, {})),
+        Scene("a typed stream with an input that is not valid", "/typed-stream", ({"prompt": "a"}, Pause(0.1), {})),
         Scene("a generator that is not annotated as one", "/generator-unannotated", ({},)),
         Scene("a sync generator", "/sync-generator", ({"count": 3},)),
         Scene("a sync generator that fails", "/sync-generator", ({},)),
@@ -143,7 +149,7 @@ def scenes() -> list[Scene]:
         Scene("a stream of inputs taken by a sync function", "/sync-client-stream", ({},)),
         Scene("a stream for one result", "/client-stream-that-yields", ({},)),
         Scene("a dict for both ways", "/bidi-that-returns-a-dict", ({},)),
-        Scene("both ways", "/bidi", ({"a": 1}, 0.05, {"a": 2}, 0.05, {"end": True})),
+        Scene("both ways", "/bidi", ({"a": 1}, Pause(0.05), {"a": 2}, Pause(0.05), {"end": True})),
         Scene("both ways, busy", "/bidi", ({"a": 1, "delay": 0.2}, {"a": 2}, {"a": 3})),
         Scene("both ways without end", "/bidi", ({"a": 1},)),
         Scene("a handler that takes twice the timeout", "/burst-1", ({"n": 0, "delay": 1.0},)),
@@ -154,13 +160,13 @@ def scenes() -> list[Scene]:
         Scene(
             "eight at once, no timeout, one is kept",
             "/burst-1-untimed",
-            (*_numbers(8), 0.2, None),
+            (*_numbers(8), Pause(0.2), None),
             varies=True,
             by_chance=True,
         ),
         Scene("eight at once, two are kept", "/burst-2", _numbers(8), varies=True),
         Scene("eight at once, all are kept", "/burst", _numbers(8), varies=True),
-        Scene("eight at once to a busy handler", "/burst-2", ({"n": -1, "delay": 0.1}, 0.05, *_numbers(8))),
+        Scene("eight at once to a busy handler", "/burst-2", ({"n": -1, "delay": 0.1}, Pause(0.05), *_numbers(8))),
         Scene("eight at once to threads", "/burst-in-threads", _numbers(8), varies=True, by_chance=True),
         Scene("eight results at once", "/order", ({"count": 8},), varies=True),
         Scene("two results at once", "/order", ({"count": 2},)),

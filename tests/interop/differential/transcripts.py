@@ -15,7 +15,7 @@ from typing import Any
 
 from fal_realtime import ConnectionClosedError, FalRealtimeError, RealtimeClient, msgpack
 
-from .scenes import Raw, RawText, Scene
+from .scenes import Pause, Raw, RawText, Scene
 from .serve import NAME
 
 PATIENCE = 8.0
@@ -89,7 +89,7 @@ async def play_frames(base_url: str, scene: Scene) -> Transcript:
     try:
         await connection.open()
         for message in scene.inputs:
-            if isinstance(message, float):
+            if isinstance(message, Pause):
                 await asyncio.sleep(message)
             else:
                 with suppress(ConnectionClosedError):  # what came before that is still to be taken
@@ -134,7 +134,7 @@ async def play(base_url: str, scene: Scene) -> Transcript:
     try:
         await connection.open()
         for message in scene.inputs:
-            if isinstance(message, float):
+            if isinstance(message, Pause):
                 await asyncio.sleep(message)
             else:
                 with suppress(ConnectionClosedError):

@@ -8,8 +8,7 @@ async with RealtimeClient().connect("fal-ai/fast-lcm-diffusion") as connection:
 
 from __future__ import annotations
 
-# The native half imports these two by itself: a frozen application holds what it sees imported here.
-from . import _delivery as _delivery, _native as _native, _provider as _provider
+from . import _native as _native
 from ._client import RealtimeClient, create_realtime_client
 from ._connection import NoopConnection, RealtimeConnection
 from ._core import ExtType
@@ -73,6 +72,13 @@ __all__ = [
 ]
 
 __version__: str
+
+
+def _imported_by_native_code() -> None:
+    """Never called: a frozen application holds the modules that it sees imported, wherever that is."""
+    import logging  # noqa: F401
+
+    from . import _delivery, _functions, _provider  # noqa: F401
 
 
 def __getattr__(name: str) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import os
 import sys
 from collections.abc import Callable, Mapping
-from urllib.parse import urlsplit
 
 
 def wrong_type(name: str, expected: str, value: object) -> TypeError:
@@ -120,6 +118,8 @@ def is_this_machine(address: str) -> bool:
     host = _scheme_and_host(address)[1]
     if host == "localhost" or host.endswith(".localhost"):
         return True
+    import ipaddress
+
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -187,6 +187,8 @@ def url(name: str, value: object, *schemes: str, query: bool = False) -> None:
     if scheme not in schemes or not host:
         message = f"{name} must be an address that starts with {accepted}, not {scheme}://{host}"
         raise ValueError(message)
+    from urllib.parse import urlsplit
+
     parts = urlsplit(address)
     if parts.username or parts.password or parts.fragment or (parts.query and not query):
         message = f"{name} must hold neither credentials nor a {'fragment' if query else 'query'}"
@@ -195,6 +197,8 @@ def url(name: str, value: object, *schemes: str, query: bool = False) -> None:
 
 def _scheme_and_host(address: str) -> tuple[str, str]:
     """Those of a URL; empty where it has none, or is none."""
+    from urllib.parse import urlsplit
+
     try:
         parts = urlsplit(address)
     except ValueError:  # its message would repeat the address

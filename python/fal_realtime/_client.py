@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import fields
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING
 from . import _core
 from ._base import BaseClient
 from ._client_options import ClientOptions
-from ._codec import AsyncEncodedConnection, is_async
 from ._connection import NoopConnection, RealtimeConnection
+from ._functions import is_async
 from ._handler import options_from
 from ._options import ConnectOptions
 from ._raw import RawConnection
@@ -38,6 +37,8 @@ class RealtimeClient(BaseClient[RealtimeConnection]):
 
     async def aclose(self) -> None:
         """Close all connections made with it, and wait as their `aclose` does: for those of the running loop."""
+        import asyncio
+
         open_here = []
         for connection in self._end():
             connection.close()
@@ -65,6 +66,8 @@ class RealtimeClient(BaseClient[RealtimeConnection]):
         if options.raw:
             connection = RawConnection(client, **arguments)
         elif is_async(options.encode_message):
+            from ._codec import AsyncEncodedConnection
+
             encode = arguments.pop("encode_message")
             connection = AsyncEncodedConnection.create(client, encode=encode, arguments=arguments)
         else:

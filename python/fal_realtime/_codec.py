@@ -10,7 +10,6 @@ import inspect
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context, copy_context
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ._connection import RealtimeConnection
@@ -21,14 +20,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 AsyncEncoder = Callable[[Any], Awaitable["bytes | str"]]
-
-
-def is_async(function: object) -> bool:
-    """Whether calling `function` gives a coroutine, as far as can be told without calling it."""
-    if inspect.iscoroutinefunction(function):
-        return True
-    target = function.func if isinstance(function, partial) else function
-    return callable(target) and (inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(target.__call__))
 
 
 class AsyncEncodedConnection(RealtimeConnection):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
 from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -15,9 +13,9 @@ from ._native import native
 from ._types import Stats
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    import asyncio
 
-_LOGGER = logging.getLogger("fal_realtime")
+    from typing_extensions import Self
 
 
 class RealtimeConnection(_core.Connection):
@@ -162,6 +160,8 @@ class RealtimeConnection(_core.Connection):
         await self.aclose()
 
     async def _flush(self) -> None:
+        import asyncio
+
         # What could not be written is counted as failed.
         with contextlib.suppress(asyncio.TimeoutError, FalRealtimeError):
             self._release()
@@ -183,6 +183,8 @@ class RealtimeConnection(_core.Connection):
 
         Asynchronous callbacks run to their end; one that is still running then is cancelled, which is logged.
         """
+        import asyncio
+
         self.close()
         await self.wait_closed()
         loop = asyncio.get_running_loop()
@@ -206,12 +208,15 @@ class RealtimeConnection(_core.Connection):
         return set() if running is None else {running}
 
     async def _cancel_callbacks(self, running: set[asyncio.Task[Any]]) -> None:
+        import asyncio
+        import logging
+
         left = self.stats()["received_pending"]
         self.set_callbacks(on_result=None, on_error=None, on_timings=None, on_state_change=None)
         for task in running:
             task.cancel()
         message = "%s: callbacks were cancelled %s s after the end of the connection; %d results were not delivered"
-        _LOGGER.warning(message, self.app, self._close_timeout, left)
+        logging.getLogger("fal_realtime").warning(message, self.app, self._close_timeout, left)
         # A callback may take a moment to end, but not for ever.
         await asyncio.wait(running, timeout=1)
 

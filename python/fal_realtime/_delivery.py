@@ -7,13 +7,11 @@ import contextlib
 import sys
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from inspect import Parameter, isawaitable, signature
+from inspect import isawaitable
 from typing import Any
 
 from ._core import Connection
 from ._exceptions import DecodeError
-
-_POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class Running(Coroutine[Any, Any, object]):
@@ -61,21 +59,6 @@ class Running(Coroutine[Any, Any, object]):
 
     def __del__(self) -> None:
         self.close()
-
-
-def takes_reason(on_state_change: Callable[..., object] | None) -> bool:
-    """Whether it is called with the reason, too: its second positional parameter has no default, or is `reason`.
-
-    One with another name and a default is not meant for it, as in `lambda state, name=name: …`.
-    """
-    if on_state_change is None:
-        return False
-    try:
-        parameters = signature(on_state_change).parameters.values()
-    except (TypeError, ValueError):  # it has none that Python knows
-        return False
-    positional = [entry for entry in parameters if entry.kind in _POSITIONAL]
-    return len(positional) > 1 and (positional[1].default is Parameter.empty or positional[1].name == "reason")
 
 
 def tell_decoded(connection: Connection) -> Callable[[object], None]:

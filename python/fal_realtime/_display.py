@@ -65,8 +65,8 @@ class _Rich:
     interval = 0.1
 
     def __init__(self, total: int) -> None:
-        from rich.console import Console  # noqa: PLC0415 - an optional dependency
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("results  {task.fields[text]}"))
         self._progress = Progress(*columns, console=Console(stderr=True))

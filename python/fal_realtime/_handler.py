@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -44,6 +42,8 @@ def options_from(source: object, known: Iterable[str], what: str) -> dict[str, A
 def _items(source: object, what: str) -> Iterable[tuple[Any, Any]]:
     if isinstance(source, Mapping):
         return source.items()
+    import dataclasses
+
     if dataclasses.is_dataclass(source) and not isinstance(source, type):
         return [(entry.name, getattr(source, entry.name)) for entry in dataclasses.fields(source)]
     message = f"{what} must be a mapping or a dataclass, not {type(source).__name__}"
@@ -53,6 +53,8 @@ def _items(source: object, what: str) -> Iterable[tuple[Any, Any]]:
 def _unknown(key: str, name: str, known: tuple[str, ...], what: str) -> str:
     if reason := _NO_COUNTERPART.get(name):
         return f"{what} has an option {key!r} that has no counterpart here: {reason}"
+    import difflib
+
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(sorted(known))}"
     return f"{what} has an unknown option {key!r}; {hint}"

@@ -6,7 +6,6 @@ The grammar of app ids, paths and proxy addresses is the native half's and is ch
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -264,6 +263,8 @@ class ConnectOptions(Callbacks):
         if self.token_body is None:
             return None
         check.instance("token_body", self.token_body, Mapping, "a mapping that can be written as JSON")
+        import json
+
         try:
             return json.dumps(dict(self.token_body), allow_nan=False)
         except (TypeError, ValueError) as error:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def fal_local_server() -> Iterator[LocalServer]:
     """A running `fal_realtime.testing.LocalServer` of its own for each test."""
-    from .testing import LocalServer  # noqa: PLC0415 - see above
+    from .testing import LocalServer
 
     with LocalServer() as server:
         yield server

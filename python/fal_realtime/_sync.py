@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import inspect
 import threading
 import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
-from types import TracebackType
+from types import CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _core
 from ._base import BaseClient
-from ._codec import is_async
 from ._connection import describe_state, nothing_comes
-from ._delivery import takes_reason
 from ._exceptions import FalRealtimeError
+from ._functions import is_async, takes_reason
 from ._native import native
 from ._options import ConnectOptions
 from ._raw import NO_REQUEST
@@ -347,7 +345,7 @@ class _Dispatcher:
             arguments = value if with_reason else value[:1]
         try:
             outcome = context.run(callback, *arguments)
-            if inspect.iscoroutine(outcome):
+            if isinstance(outcome, CoroutineType):
                 outcome.close()
                 _refuse_coroutine(f"on_{kind}")
         except Exception as error:  # noqa: BLE001 - reported with its traceback, and delivery goes on

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from . import _checks as check
 from ._secrets import Hidden
+
+if TYPE_CHECKING:
+    import ssl
 
 PathOrPaths: TypeAlias = "str | PathLike[str] | Sequence[str | PathLike[str]]"
 """A PEM file, a directory of PEM files, or several of both."""
@@ -39,6 +40,8 @@ def trust_as_native(trust: object) -> dict[str, Any]:
         return native
     if isinstance(trust, InsecureForLocalTests):
         return {**native, "insecure": True}
+    import ssl
+
     if isinstance(trust, ssl.SSLContext):
         return {**native, **_context_as_native(trust)}
     expected = (
@@ -48,7 +51,7 @@ def trust_as_native(trust: object) -> dict[str, Any]:
 
 
 def _context_as_native(context: ssl.SSLContext) -> dict[str, Any]:
-    if context.verify_mode == ssl.CERT_NONE:
+    if not context.verify_mode:  # `ssl.CERT_NONE`
         return {"insecure": True}
     if not (certificates := context.get_ca_certs(binary_form=True)):
         message = (
@@ -72,7 +75,7 @@ def _path(name: str, value: object, expected: str) -> str:
     check.instance(name, value, (str, os.PathLike), expected)
     path = os.fspath(value)  # type: ignore[call-overload] # checked
     check.instance(name, path, str, expected)
-    if not Path(path).exists():
+    if not os.path.exists(path):  # noqa: PTH110 - `pathlib` would be imported for this alone
         message = f"{name} names a file that does not exist: {path!r}"
         raise ValueError(message)
     return str(path)

@@ -8,6 +8,6 @@ from functools import cache
 @cache
 def version() -> str:
     """For example `0.1.0`."""
-    from importlib import metadata  # noqa: PLC0415 - its import is most of the cost
+    from importlib import metadata
 
     return metadata.version("fal-realtime")

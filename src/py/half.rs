@@ -318,5 +318,5 @@ fn text_of(received: &Received) -> PyResult<&str> {
 /// Whether an `on_state_change` is called with the reason, too: its signature says so, and is asked once.
 pub(super) fn takes_reason(py: Python<'_>, callback: Option<&Py<PyAny>>) -> PyResult<bool> {
     let Some(callback) = callback else { return Ok(false) };
-    py.import("fal_realtime._delivery")?.getattr("takes_reason")?.call1((callback,))?.extract()
+    py.import("fal_realtime._functions")?.getattr("takes_reason")?.call1((callback,))?.extract()
 }

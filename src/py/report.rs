@@ -64,6 +64,10 @@ fn hand_over(waiting: &Mutex<Waiting>) {
 
 fn log(py: Python<'_>, records: VecDeque<Record>) {
     let logged = || -> PyResult<()> {
+        // Nobody who has not imported it can have asked to see these records, and not every program needs it.
+        if !py.import("sys")?.getattr("modules")?.contains("logging")? {
+            return Ok(());
+        }
         let logger = py.import("logging")?.call_method1("getLogger", ("fal_realtime",))?;
         for record in records {
             let level = if record.is_notable { intern!(py, "info") } else { intern!(py, "debug") };

@@ -161,8 +161,11 @@ impl Provider {
 
     fn new<'py>(py: Python<'py>, function: &Py<PyAny>) -> PyResult<Bound<'py, Self>> {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let is_async =
-            py.import("fal_realtime._codec")?.getattr("is_async")?.call1((function,))?.extract::<bool>()?;
+        let is_async = py
+            .import("fal_realtime._functions")?
+            .getattr("is_async")?
+            .call1((function,))?
+            .extract::<bool>()?;
         let context = py.import("contextvars")?.getattr("copy_context")?.call0()?.unbind();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let loops = Mutex::default();

@@ -1,0 +1,36 @@
+"""What can be told of a function of the user's without calling it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+
+def is_async(function: object) -> bool:
+    """Whether calling `function` gives a coroutine, as far as can be told without calling it."""
+    if function is None:
+        return False
+    from inspect import iscoroutinefunction
+
+    if iscoroutinefunction(function):
+        return True
+    target = function.func if isinstance(function, partial) else function
+    return callable(target) and (iscoroutinefunction(target) or iscoroutinefunction(target.__call__))
+
+
+def takes_reason(on_state_change: Callable[..., object] | None) -> bool:
+    """Whether it is called with the reason, too: its second positional parameter has no default, or is `reason`.
+
+    One with another name and a default is not meant for it, as in `lambda state, name=name: …`.
+    """
+    if on_state_change is None:
+        return False
+    from inspect import Parameter, signature
+
+    try:
+        parameters = signature(on_state_change).parameters.values()
+    except (TypeError, ValueError):  # it has none that Python knows
+        return False
+    kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    positional = [entry for entry in parameters if entry.kind in kinds]
+    return len(positional) > 1 and (positional[1].default is Parameter.empty or positional[1].name == "reason")

@@ -15,7 +15,7 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use pyo3::{intern, prelude::*, sync::PyOnceLock};
 
-use super::{connection::Connection, lent, signal::Signal};
+use super::{lent, signal::Signal};
 use crate::net::{
     driven::Side,
     poller::Poller,
@@ -78,13 +78,22 @@ impl Notify for Place {
     }
 }
 
+/// A connection of a loop: a weak reference to it, and how it hands out what it has.
+struct Member {
+    weak: Py<PyAny>,
+    hand_out: HandOut,
+}
+
+/// Lets a connection hand out what it has. It is given `None` for one that was collected.
+pub(super) type HandOut = fn(&Bound<'_, PyAny>) -> PyResult<()>;
+
 /// One event loop's end of the queue. The loop owns it, through `add_reader`; it knows connections weakly.
 #[pyclass(frozen, weakref, module = "fal_realtime._core")]
 pub(super) struct Dispatcher {
     queue: Arc<Queue>,
     /// The sockets of the loop's connections, where the loop can watch them.
     poller: Option<Arc<Poller>>,
-    connections: Mutex<HashMap<u64, Py<PyAny>>>,
+    connections: Mutex<HashMap<u64, Member>>,
     next: AtomicU64,
 }
 
@@ -105,10 +114,10 @@ impl Dispatcher {
         }
         let mut ready = std::mem::take(&mut *self.queue.ready.lock()).into_iter();
         while let Some(number) = ready.next() {
-            let weak = self.connections.lock().get(&number).map(|weak| weak.clone_ref(py));
-            let Some(connection) = weak.and_then(|weak| weak.bind(py).call0().ok()) else { continue };
-            let Ok(connection) = connection.cast::<Connection>() else { continue };
-            if let Err(exit) = Connection::hand_out(connection) {
+            let member = self.connections.lock().get(&number).map(|it| (it.weak.clone_ref(py), it.hand_out));
+            let Some((weak, hand_out)) = member else { continue };
+            let Ok(connection) = weak.bind(py).call0() else { continue };
+            if let Err(exit) = hand_out(&connection) {
                 // The others have their turn if the loop runs again, as it does when it shuts down.
                 self.queue.put_back(ready);
                 return Err(exit);
@@ -120,12 +129,16 @@ impl Dispatcher {
 
 impl Dispatcher {
     /// Adds a connection. It leaves when it is collected.
-    pub(super) fn add(slf: &Bound<'_, Self>, connection: &Bound<'_, Connection>) -> PyResult<Arc<Place>> {
+    pub(super) fn add(
+        slf: &Bound<'_, Self>,
+        connection: &Bound<'_, PyAny>,
+        hand_out: HandOut,
+    ) -> PyResult<Arc<Place>> {
         let py = slf.py();
         let this = slf.get();
         let number = this.next.fetch_add(1, Ordering::Relaxed);
-        let weak = weak_reference(py)?.call1((connection,))?;
-        this.connections.lock().insert(number, weak.unbind());
+        let weak = weak_reference(py)?.call1((connection,))?.unbind();
+        this.connections.lock().insert(number, Member { weak, hand_out });
         Ok(Arc::new(Place { queue: this.queue.clone(), number }))
     }
 

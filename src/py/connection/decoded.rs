@@ -66,11 +66,11 @@ impl Connection {
     }
 
     /// The decoder's task is done: whoever is first in line gets the outcome.
-    pub(super) fn decoder_done(slf: &Bound<'_, Self>, task: &Bound<'_, PyAny>) -> PyResult<()> {
+    pub(in crate::py) fn decoder_done(slf: &Bound<'_, Self>, task: &Bound<'_, PyAny>) -> PyResult<()> {
         match &mut slf.get().waiting.lock().decoding {
             Some(decoding) if decoding.is(task) => decoding.is_done = true,
             _ => return Ok(()),
         }
-        Self::hand_out(slf)
+        (slf.get().hand_out)(slf)
     }
 }

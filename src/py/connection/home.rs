@@ -15,11 +15,18 @@ use crate::{
 
 /// The event loop that a connection is used from.
 pub(super) struct Home {
-    pub(super) event_loop: Py<PyAny>,
-    pub(super) dispatcher: Py<Dispatcher>,
-    pub(super) place: Arc<Place>,
+    event_loop: Py<PyAny>,
+    dispatcher: Py<Dispatcher>,
+    place: Arc<Place>,
     /// The thread that ran the loop then.
     thread: usize,
+}
+
+impl Home {
+    pub(super) fn visit(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        visit.call(&self.event_loop)?;
+        visit.call(&self.dispatcher)
+    }
 }
 
 impl Connection {
@@ -44,7 +51,7 @@ impl Connection {
         if let Some(provider) = &this.half.provider {
             provider.get().add_loop(&event_loop)?;
         }
-        let place = Dispatcher::add(&dispatcher, slf)?;
+        let place = Dispatcher::add(&dispatcher, slf.as_any(), hand_out)?;
         let home_poller = dispatcher.get().poller().cloned();
         let home = Home {
             event_loop: event_loop.unbind(),
@@ -75,7 +82,22 @@ impl Connection {
         self.home.get().is_some_and(|home| home.thread == this_thread())
     }
 
-    /// Lets the loop call [`Connection::hand_out`].
+    /// Whether it belongs to another event loop than the running one.
+    pub(in crate::py) fn is_elsewhere(&self, py: Python<'_>) -> PyResult<bool> {
+        match self.home.get() {
+            Some(home) => Ok(!running_loop(py)?.is(&home.event_loop)),
+            None => Ok(false),
+        }
+    }
+
+    /// Its loop need not know it any more.
+    pub(in crate::py) fn leave_loop(&self) {
+        if let Some(home) = self.home.get() {
+            home.dispatcher.get().remove(&home.place);
+        }
+    }
+
+    /// Lets the loop hand out what is there.
     pub(in crate::py) fn look_again(&self) {
         if self.half.net.check_process().is_err() {
             // The queue's lock may be one that the parent's I/O thread held at the fork, for ever.
@@ -86,6 +108,12 @@ impl Connection {
             home.place.ring();
         }
     }
+}
+
+/// Lets a connection hand out what is there. Called by the dispatcher of its loop; one that was collected is `None`.
+fn hand_out(connection: &Bound<'_, PyAny>) -> PyResult<()> {
+    let Ok(connection) = connection.cast::<Connection>() else { return Ok(()) };
+    (connection.get().hand_out)(connection)
 }
 
 /// Tells threads that live at the same time apart, at the cost of a register.

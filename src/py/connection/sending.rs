@@ -49,7 +49,7 @@ impl Connection {
     }
 
     /// What waits for more waits no longer.
-    pub(super) fn uncork(&self) {
+    pub(in crate::py) fn uncork(&self) {
         self.corked.store(false, Ordering::Release);
         self.half.net.uncork();
     }

@@ -54,6 +54,16 @@ impl Waiting {
             seen_openings: 0,
         }
     }
+
+    pub(super) fn visit(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        let lines = self.receivers.iter().chain(self.senders.iter());
+        let crowds = self.openers.iter().chain(self.closers.iter()).chain(self.drainers.iter());
+        let others = self.requests.values().chain(&self.running);
+        for future in lines.chain(crowds).chain(others) {
+            visit.call(future)?;
+        }
+        self.decoding.as_ref().map_or(Ok(()), |decoding| decoding.visit(visit))
+    }
 }
 
 /// So many operations in a row need not wait; then the loop's other tasks have a turn. A peer that is as fast as the caller

@@ -1,0 +1,304 @@
+//! `_core.Connection`: a connection for asyncio, as Python calls it.
+//!
+//! Whoever waits does so on a plain asyncio future, which carries nothing: it only says "look again". What is
+//! there is taken by the waiting coroutine itself, so that cancelling it can lose nothing.
+
+use pyo3::{
+    intern,
+    prelude::*,
+    sync::PyOnceLock,
+    types::{PyDict, PyString},
+};
+
+use super::{
+    client::Client,
+    connection::Connection,
+    delivery,
+    half::{Callbacks, Half, takes_reason},
+    operation::{Kind, Operation},
+    raise::{queue_full, raised, to_py},
+    warning,
+};
+use crate::{
+    core::{message::Outgoing, outbox::Lane, session::State},
+    net::handle::Offered,
+};
+
+#[pymethods]
+impl Connection {
+    #[new]
+    #[pyo3(signature = (client, **options))]
+    fn new(py: Python<'_>, client: &Client, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let empty = PyDict::new(py);
+        let half = Half::new(py, client, options.unwrap_or(&empty), Some(current_context(py)?))?;
+        Ok(Self::with(half, delivery::hand_out_soon))
+    }
+
+    /// The app id with its path, such as `fal-ai/fast-lcm-diffusion/realtime`; in raw mode the URL without its query.
+    #[getter]
+    fn app(&self) -> &str {
+        &self.half.app
+    }
+
+    /// What the connection is doing: a `ConnectionState`.
+    #[getter]
+    fn state(&self, py: Python<'_>) -> PyResult<&'static str> {
+        raised(py, self.half.net.check_process())?;
+        Ok(self.half.state().name())
+    }
+
+    /// Why the newest attempt to open, or session, failed; a session that opens does not clear it.
+    #[getter]
+    fn last_error(&self, py: Python<'_>) -> Option<PyErr> {
+        self.half.last_error(py)
+    }
+
+    /// The close code of the newest session that is over (RFC 6455, section 7.4); 1006 without a close frame.
+    #[getter]
+    fn close_code(&self) -> Option<u16> {
+        self.half.net.last_close().map(|(code, _)| code)
+    }
+
+    /// The close reason of that session.
+    #[getter]
+    fn close_reason(&self) -> Option<String> {
+        self.half.net.last_close().map(|(_, reason)| reason)
+    }
+
+    /// The subprotocol that the server chose for the newest session; None before the first, or if it chose none.
+    #[getter]
+    fn subprotocol(&self) -> Option<String> {
+        self.half.net.subprotocol()
+    }
+
+    /// Seconds from the newest answered ping to its pong, in this session or an earlier one; None before the first.
+    #[getter]
+    fn latency(&self) -> Option<f64> {
+        self.half.net.latency().map(|latency| latency.as_secs_f64())
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.half.stats(py)
+    }
+
+    #[pyo3(signature = (*, on_result, on_error, on_timings, on_state_change))]
+    fn set_callbacks(
+        slf: &Bound<'_, Self>,
+        on_result: Option<Py<PyAny>>,
+        on_error: Option<Py<PyAny>>,
+        on_timings: Option<Py<PyAny>>,
+        on_state_change: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let this = slf.get();
+        raised(slf.py(), this.half.net.check_process())?;
+        this.half.set_callbacks(Callbacks {
+            result: on_result,
+            error: on_error,
+            timings: on_timings,
+            with_reason: takes_reason(slf.py(), on_state_change.as_ref())?,
+            state_change: on_state_change,
+            context: Some(current_context(slf.py())?),
+        });
+        this.rearm();
+        Ok(())
+    }
+
+    fn send_nowait(slf: &Bound<'_, Self>, input: &Bound<'_, PyAny>) -> PyResult<()> {
+        let message = slf.get().half.encode(slf.py(), input)?;
+        Self::offer_now(slf, message)
+    }
+
+    fn send<'py>(slf: &Bound<'py, Self>, input: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Operation>> {
+        let message = slf.get().half.encode(slf.py(), input);
+        Self::operation(slf, "send", message.map(|message| Kind::Send(Some(message))))
+    }
+
+    #[pyo3(signature = (input, *, timeout = None))]
+    fn request<'py>(
+        slf: &Bound<'py, Self>,
+        input: &Bound<'py, PyAny>,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, Operation>> {
+        let message = slf.get().half.encode_request(slf.py(), input);
+        Self::operation(slf, "request", message.and_then(|(message, id)| Kind::request(message, id, timeout)))
+    }
+
+    fn recv<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
+        let receivable = slf.get().half.check_receivable();
+        Self::operation(slf, "recv", receivable.map(|()| Kind::Receive { iterate: false }))
+    }
+
+    fn __aiter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        slf.get().half.check_receivable()?;
+        Ok(slf)
+    }
+
+    fn __anext__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
+        let receivable = slf.get().half.check_receivable();
+        Self::operation(slf, "__anext__", receivable.map(|()| Kind::Receive { iterate: true }))
+    }
+
+    fn open<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
+        Operation::new(slf, Kind::Open { openings_before: None })
+    }
+
+    fn drain<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
+        Operation::new(slf, Kind::Drain { told_before: None })
+    }
+
+    fn wait_closed<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
+        Operation::new(slf, Kind::Closed)
+    }
+
+    /// Whether it belongs to a loop that is closed, so that nobody can use it any more.
+    fn _is_stranded(&self, py: Python<'_>) -> PyResult<bool> {
+        match self.event_loop(py) {
+            Ok(event_loop) => event_loop.call_method0(intern!(py, "is_closed"))?.is_truthy(),
+            Err(_) => Ok(false), // not bound yet
+        }
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        raised(py, self.half.net.check_process())?;
+        self.half.net.close();
+        Ok(())
+    }
+
+    fn _send_encoded_nowait(slf: &Bound<'_, Self>, payload: &Bound<'_, PyAny>) -> PyResult<()> {
+        let message = slf.get().half.encoded(slf.py(), payload)?;
+        Self::offer_now(slf, message)
+    }
+
+    fn _send_encoded<'py>(
+        slf: &Bound<'py, Self>,
+        payload: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, Operation>> {
+        let message = slf.get().half.encoded(slf.py(), payload);
+        Self::operation(slf, "send", message.map(|message| Kind::Send(Some(message))))
+    }
+
+    #[pyo3(signature = (payload, request_id, timeout))]
+    fn _request_encoded<'py>(
+        slf: &Bound<'py, Self>,
+        payload: &Bound<'py, PyAny>,
+        request_id: &Bound<'py, PyString>,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, Operation>> {
+        let id = request_id.to_str()?.to_owned();
+        let message = slf.get().half.encoded(slf.py(), payload);
+        Self::operation(slf, "request", message.and_then(|message| Kind::request(message, id, timeout)))
+    }
+
+    /// An asynchronous callback is done: delivery goes on.
+    fn _callback_done(slf: &Bound<'_, Self>, task: &Bound<'_, PyAny>) -> PyResult<()> {
+        let this = slf.get();
+        let running = this.waiting.lock().running.take();
+        drop(running);
+        let reported = delivery::report_task(slf, task);
+        if this.half.state() == State::Closed {
+            // At once: a turn of the loop later nobody may hold the connection any more.
+            delivery::hand_out(slf)?;
+        } else {
+            this.look_again();
+        }
+        reported
+    }
+
+    /// The asynchronous callback that is running, as a task.
+    #[getter]
+    fn _running_callback(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.waiting.lock().running.as_ref().map(|task| task.clone_ref(py))
+    }
+
+    /// Whether it is bound to another event loop than the running one.
+    fn _is_elsewhere(&self, py: Python<'_>) -> PyResult<bool> {
+        self.is_elsewhere(py)
+    }
+
+    /// The asynchronous decoder of a received result is done.
+    fn _decoded(slf: &Bound<'_, Self>, task: &Bound<'_, PyAny>) -> PyResult<()> {
+        Self::decoder_done(slf, task)
+    }
+
+    /// Lets what the throttle holds go before its time.
+    fn _release(&self, py: Python<'_>) -> PyResult<()> {
+        raised(py, self.half.net.check_process())?;
+        self.half.net.release_throttled();
+        Ok(())
+    }
+
+    /// The turn of the loop is over in which messages were sent one after the other.
+    fn _uncork(&self) {
+        self.uncork();
+    }
+
+    /// The loop's turn to call the callbacks has come.
+    fn _call_back(slf: &Bound<'_, Self>) -> PyResult<()> {
+        slf.get().waiting.lock().scheduled = false;
+        delivery::hand_out(slf).map(drop)
+    }
+
+    /// Hands out what is there; answers whether there is more. What waits for an asynchronous callback does not count.
+    fn _deliver(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        delivery::hand_out(slf)
+    }
+
+    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        self.visit(&visit)
+    }
+
+    fn __clear__(&self) {
+        self.half.clear();
+    }
+}
+
+impl Connection {
+    /// The operation of the method `name`. What went wrong at the call is raised where it is awaited.
+    fn operation<'py>(
+        slf: &Bound<'py, Self>,
+        name: &'static str,
+        kind: PyResult<Kind>,
+    ) -> PyResult<Bound<'py, Operation>> {
+        Operation::new(slf, Kind::or_failed(slf.py(), name, kind)?)
+    }
+
+    fn offer_now(slf: &Bound<'_, Self>, message: Outgoing) -> PyResult<()> {
+        let (this, py) = (slf.get(), slf.py());
+        Self::bind(slf, false)?;
+        // Those who wait for room come first.
+        let crowded = !this.waiting.lock().senders.is_free();
+        let offered =
+            if crowded { Offered::Full(message) } else { Self::offer(slf, message, Lane::Throttled)? };
+        match offered {
+            Offered::Accepted => Ok(()),
+            Offered::Full(_) => Err(to_py(py, &queue_full())),
+        }
+    }
+}
+
+/// A copy of the caller's contextvars.
+fn current_context(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    Ok(FUNCTION.import(py, "contextvars", "copy_context")?.call0()?.unbind())
+}
+
+impl Drop for Connection {
+    /// The connection was abandoned: its socket would stay open, and billed.
+    fn drop(&mut self) {
+        if self.half.net.check_process().is_err() {
+            return;
+        }
+        let is_in_use = self.half.is_in_use();
+        let untold = self.half.net.untold_failure();
+        self.half.net.close();
+        let _ = Python::try_attach(|py| {
+            if let Some(error) = untold.filter(|_| !self.half.gives_reason()) {
+                delivery::report_untold(py, self, &error);
+            }
+            self.leave_loop();
+            if is_in_use {
+                warning::abandoned(py, &self.half.app);
+            }
+        });
+    }
+}

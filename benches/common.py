@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from peers import Entry
+from entries import Entry
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent

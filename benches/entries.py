@@ -26,7 +26,7 @@ class Entry:
 
     name: str
     factory: str
-    """`module:Class` inside this package; for another language or a codec, the function that measures it."""
+    """`module:Class` inside `peers`; for another language or a codec, the function that measures it."""
     packages: tuple[str, ...] = ()
     kind: Kind = "async"
     environment: tuple[tuple[str, str], ...] = ()

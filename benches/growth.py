@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common import Result, Server, Spec, Spread, echo_server, measure
+from entries import BY_NAME
 from network import unpaced_loopback
-from peers import BY_NAME
 
 CONNECTIONS = (10, 100, 1_000, 10_000)
 MESSAGES = (1_000, 10_000, 100_000, 1_000_000)

@@ -19,8 +19,8 @@ import targets
 import wakes
 from cells import METRICS, Cell, cells
 from common import STOLEN, Result, Server, Spec, Spread, echo_server, measure, missing
+from entries import PEERS, WORKS, Entry
 from network import unpaced_loopback
-from peers import PEERS, WORKS, Entry
 
 MASS_PEERS = ("fal-realtime/callback", "picows/callback", "fal-client")
 """Who opens ten thousand connections."""

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from common import Result, Spec
+from entries import BY_NAME
 
-from . import BY_NAME, growth_works, sync_works, works
+from . import growth_works, sync_works, works
 from .base import Target
 
 

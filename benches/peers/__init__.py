@@ -1,0 +1,1 @@
+"""What drives each client, and what is measured of it."""

@@ -1,5 +1,7 @@
 //! The bytes of an outgoing message: its own, and between them large ones that are lent to it instead of being copied.
 
+use std::collections::TryReserveError;
+
 use bytes::Bytes;
 
 use super::pool;
@@ -24,10 +26,14 @@ impl Payload {
         Self { own, lent, len }
     }
 
-    /// The same payload once more; what is lent is lent to both.
-    #[must_use]
-    pub fn copy(&self) -> Self {
-        Self { own: self.own.clone(), lent: self.lent.clone(), len: self.len }
+    /// The same payload once more; what is lent is lent to both. Fails when there is not that much memory.
+    pub fn copy(&self) -> Result<Self, TryReserveError> {
+        let mut own = pool::take(self.own.len())?;
+        own.extend_from_slice(&self.own);
+        let mut lent = Vec::new();
+        lent.try_reserve_exact(self.lent.len())?;
+        lent.extend_from_slice(&self.lent);
+        Ok(Self { own, lent, len: self.len })
     }
 
     /// How many bytes it has.

@@ -8,6 +8,9 @@ use std::{
 use super::message::{Received, RequestKey};
 use crate::error::{Error, ErrorKind};
 
+/// The longest id of a request: 64 KiB.
+const MAX_ID_BYTES: usize = 64 << 10;
+
 /// What came of a request, with the number of its arrival.
 #[derive(Debug)]
 pub struct Answer {
@@ -71,9 +74,18 @@ impl Ended {
     }
 }
 
+/// Whether an id may be that of a request: it is copied, and remembered when the request has ended.
+pub fn check_id(id: &str) -> Result<(), String> {
+    if id.len() <= MAX_ID_BYTES {
+        return Ok(());
+    }
+    Err(format!("it has {} bytes; {MAX_ID_BYTES} at most", id.len()))
+}
+
 impl Requests {
     /// Adds a request; its id must not be waited for already.
     pub fn add(&mut self, id: &str) -> Result<RequestKey, Error> {
+        check_id(id).map_err(|why| Error::new(ErrorKind::InvalidOption, format!("request_id: {why}")))?;
         if self.by_id.contains_key(id) {
             return Err(Error::new(
                 ErrorKind::InvalidOption,

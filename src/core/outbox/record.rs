@@ -61,10 +61,10 @@ impl Record {
             self.second += 1;
         } else if let Some(copies) = &mut self.copies {
             self.copied_bytes = self.copied_bytes.saturating_add(message.payload.len());
-            if copies.len() < MAX_QUEUED && self.copied_bytes <= MAX_QUEUED_BYTES {
-                copies.push_back(message.copy());
-            } else {
-                self.copies = None;
+            let is_few = copies.len() < MAX_QUEUED && self.copied_bytes <= MAX_QUEUED_BYTES;
+            match if is_few { message.copy() } else { None } {
+                Some(copy) => copies.push_back(copy),
+                None => self.copies = None,
             }
         }
     }

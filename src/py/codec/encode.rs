@@ -6,6 +6,7 @@
 use std::mem::MaybeUninit;
 
 use pyo3::{
+    exceptions::PyUnicodeError,
     intern,
     prelude::*,
     types::{PyBytes, PyDict, PyString},
@@ -20,7 +21,7 @@ use self::{
 };
 
 use super::limits::MAX_DEPTH;
-use crate::core::payload::Payload;
+use crate::core::{payload::Payload, requests::check_id};
 
 mod buffer;
 mod bulk;
@@ -143,7 +144,13 @@ fn own_request_id(dict: &mut Bound<'_, PyDict>) -> Outcome<Option<String>> {
         return Ok(None);
     }
     let id = match id.cast::<PyString>() {
-        Ok(id) => id.to_str().map_err(|_| "it holds a lone surrogate".to_owned()).map(str::to_owned),
+        Ok(id) => match id.to_str() {
+            Ok(text) => check_id(text).map(|()| text.to_owned()),
+            Err(error) if error.is_instance_of::<PyUnicodeError>(id.py()) => {
+                Err("it holds a lone surrogate".to_owned())
+            }
+            Err(error) => return Err(error.into()), // such as a MemoryError
+        },
         Err(_) => Err(format!("it must be a str, not an object of type '{}'", id.get_type().qualname()?)),
     };
     id.map(Some).map_err(|reason| Failure::refused(reason).at_key(key.as_any()))

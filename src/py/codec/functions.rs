@@ -4,11 +4,13 @@
 
 use pyo3::{
     buffer::PyBuffer,
+    exceptions::{PyMemoryError, PyUnicodeError},
     prelude::*,
     types::{PyBytes, PyString},
 };
 
 use super::{decode as decoding, encode as encoding, error, ext};
+use crate::core::pool;
 
 /// Encode `value` as one msgpack object.
 #[pyfunction]
@@ -36,7 +38,11 @@ fn decode(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         return decoding::decode(py, bytes.as_bytes());
     }
     // A mutable buffer could change while Python objects are being made of it: decode a copy.
-    let copy = PyBuffer::<u8>::get(data)?.to_vec(py)?;
+    let buffer = PyBuffer::<u8>::get(data)?;
+    let no_memory = |_| PyMemoryError::new_err("the message is too large for memory");
+    let mut copy = pool::take(buffer.item_count()).map_err(no_memory)?;
+    copy.resize(buffer.item_count(), 0);
+    buffer.copy_to_slice(py, &mut copy)?;
     decoding::decode(py, &copy)
 }
 
@@ -46,7 +52,10 @@ fn decode(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
 fn decode_json(py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<Py<PyAny>> {
     match text.to_str() {
         Ok(utf8) => decoding::decode_json(py, utf8),
-        Err(_) => Err(error::decode_error(py, "the JSON text holds a lone surrogate")),
+        Err(error) if error.is_instance_of::<PyUnicodeError>(py) => {
+            Err(error::decode_error(py, "the JSON text holds a lone surrogate"))
+        }
+        Err(error) => Err(error), // such as a MemoryError
     }
 }
 

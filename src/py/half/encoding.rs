@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use pyo3::{
-    exceptions::{PyRuntimeError, PyTypeError},
+    exceptions::{PyMemoryError, PyRuntimeError, PyTypeError, PyUnicodeError},
     intern,
     prelude::*,
     types::{PyBytes, PyDict, PyMapping, PyMemoryView, PyString},
@@ -11,7 +11,7 @@ use pyo3::{
 
 use super::Half;
 use crate::{
-    core::{frame::Kind, message::Outgoing, payload::Payload},
+    core::{frame::Kind, message::Outgoing, payload::Payload, pool, requests::check_id},
     error::{Error, ErrorKind},
     py::{
         codec::encode,
@@ -57,13 +57,21 @@ impl Half {
         let copy = PyDict::new(py);
         copy.update(mapping)?;
         let id = match copy.get_item(intern!(py, "request_id"))? {
-            Some(id) if !id.is_none() => id.extract().map_err(|_| {
-                let kind = kind_of(&id);
-                encode_error(
-                    py,
-                    format!("input.request_id: it must be a str, not an object of type '{kind}'"),
-                )
-            })?,
+            Some(id) if !id.is_none() => {
+                let Ok(text) = id.cast::<PyString>() else {
+                    let kind = kind_of(&id);
+                    let why = format!("input.request_id: it must be a str, not an object of type '{kind}'");
+                    return Err(encode_error(py, why));
+                };
+                let text = text.to_str().map_err(|error| {
+                    if !error.is_instance_of::<PyUnicodeError>(py) {
+                        return error; // such as a MemoryError
+                    }
+                    encode_error(py, "input.request_id: it holds a lone surrogate".to_owned())
+                })?;
+                check_id(text).map_err(|why| encode_error(py, format!("input.request_id: {why}")))?;
+                text.to_owned()
+            }
             _ => {
                 copy.set_item(intern!(py, "request_id"), fresh.as_str())?;
                 fresh
@@ -75,11 +83,17 @@ impl Half {
     /// The message for what an encoder gave: bytes go as binary, a str as text.
     pub(in crate::py) fn encoded(&self, py: Python<'_>, payload: &Bound<'_, PyAny>) -> PyResult<Outgoing> {
         if let Ok(text) = payload.cast::<PyString>() {
-            let Ok(text) = text.to_str() else {
+            let text = text.to_str().map_err(|error| {
+                if !error.is_instance_of::<PyUnicodeError>(py) {
+                    return error; // such as a MemoryError
+                }
                 let what = if self.is_raw() { "the message" } else { "what encode_message returned" };
-                return Err(encode_error(py, format!("{what} is a str that holds a lone surrogate")));
-            };
-            return self.sized(py, text.as_bytes().to_vec().into(), Kind::Text);
+                encode_error(py, format!("{what} is a str that holds a lone surrogate"))
+            })?;
+            let no_memory = |_| PyMemoryError::new_err("the message is too large for memory");
+            let mut payload = pool::take(text.len()).map_err(no_memory)?;
+            payload.extend_from_slice(text.as_bytes());
+            return self.sized(py, payload.into(), Kind::Text);
         }
         if let Ok(bytes) = payload.cast::<PyBytes>() {
             return self.sized(py, copied_or_lent(bytes), Kind::Binary);

@@ -104,7 +104,7 @@ impl<'py> Encoder<'_, '_, 'py> {
             Ok(length) => self.writer.put_marked(0xc5, length.to_be_bytes())?,
             Err(_) => self.writer.put_marked(0xc6, length_32(length)?.to_be_bytes())?,
         }
-        self.writer.lend(bytes);
+        self.writer.lend(bytes)?;
         Ok(())
     }
 

@@ -82,8 +82,10 @@ impl<'s, 'py> Writer<'s, 'py> {
 
     /// Lends the contents of `bytes`.
     #[cold]
-    pub(super) fn lend(&mut self, bytes: &Bound<'py, PyBytes>) {
+    pub(super) fn lend(&mut self, bytes: &Bound<'py, PyBytes>) -> Outcome {
+        self.lent.try_reserve(1).map_err(|_| too_large())?;
         self.lent.push((self.len, lend(bytes)));
+        Ok(())
     }
 
     /// Writes `bytes`, whose length is known to the compiler.
@@ -136,7 +138,6 @@ impl<'s, 'py> Writer<'s, 'py> {
     #[cold]
     #[inline(never)]
     fn grow(&mut self, additional: usize) -> Outcome {
-        let too_large = || PyMemoryError::new_err("the message is too large for memory");
         let needed = self
             .len
             .checked_add(additional)
@@ -240,6 +241,10 @@ impl Drop for Writer<'_, '_> {
             unsafe { ffi::Py_DECREF(bytes.as_ptr()) };
         }
     }
+}
+
+fn too_large() -> PyErr {
+    PyMemoryError::new_err("the message is too large for memory")
 }
 
 /// The first byte of a `bytes` object's contents.

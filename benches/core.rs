@@ -143,7 +143,8 @@ fn time(c: &mut Criterion) {
             Offer::Held => 0,
         });
     });
-    let mut heartbeat = Heartbeat::new(Some(Duration::from_secs(20)), Some(Duration::from_secs(20)));
+    let mut heartbeat =
+        Heartbeat::new(Some(Duration::from_secs(20)), Some(Duration::from_secs(20)), Some(Duration::ZERO));
     heartbeat.start(start);
     c.bench_function("heartbeat/activity", |b| {
         b.iter(|| {

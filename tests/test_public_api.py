@@ -61,6 +61,7 @@ PYTHON_DEFAULTS = {
     "open_timeout": 90,
     "ping_interval": 20,
     "ping_timeout": 20,
+    "busy_timeout": "auto",
     "close_timeout": 10,
     "max_message_size": None,
     "throttle_interval": None,

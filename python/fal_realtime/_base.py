@@ -7,7 +7,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Generic, NoReturn
+from typing import Any, Generic, Literal, NoReturn
 
 from . import _checks as check, _core
 from ._client_options import ClientOptions
@@ -134,6 +134,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
         open_timeout: float = 90,
         ping_interval: float | None = 20,
         ping_timeout: float | None = 20,
+        busy_timeout: float | Literal["auto"] | None = "auto",
         max_session: float | None = None,
         idle_close: float | None = None,
         close_timeout: float = 10,
@@ -175,6 +176,10 @@ class BaseClient(ABC, Generic[ConnectionT]):
             open_timeout: Seconds for opening, cold start of the app included.
             ping_interval: Seconds between two pings; None: no pings.
             ping_timeout: Seconds without an answer to a ping after which the connection counts as lost; None: never.
+            busy_timeout: Seconds that it may take beyond that while the server's system (or that of a gateway before
+                it) acknowledges what is sent: a server that works, and does not read meanwhile, answers no ping. None:
+                as long as it acknowledges. Only Linux tells; elsewhere it has no effect. Default: 300 with
+                `streaming=True`, else 0.
             max_session: Seconds after which a session is closed at the next moment with nothing under way: every input
                 written has its answer. The connection is then `idle`, and the next send opens it again. Default: never.
             idle_close: Seconds without a message in either direction after which it is closed likewise, if nothing is
@@ -219,6 +224,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
             open_timeout=open_timeout,
             ping_interval=ping_interval,
             ping_timeout=ping_timeout,
+            busy_timeout=busy_timeout,
             max_session=max_session,
             idle_close=idle_close,
             close_timeout=close_timeout,
@@ -253,6 +259,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
         open_timeout: float = 90,
         ping_interval: float | None = 20,
         ping_timeout: float | None = 20,
+        busy_timeout: float | None = 0,
         close_timeout: float = 10,
         max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE,
         headers: Mapping[str, str] | None = None,
@@ -275,6 +282,8 @@ class BaseClient(ABC, Generic[ConnectionT]):
             open_timeout: Seconds for opening.
             ping_interval: Seconds between two pings; None: no pings.
             ping_timeout: Seconds without an answer to a ping after which the connection counts as lost; None: never.
+            busy_timeout: Seconds that it may take beyond that while the server's system acknowledges what is sent;
+                None: as long as it does. Only Linux tells.
             close_timeout: Seconds for the closing handshake.
             max_message_size: Bytes, in both directions.
             headers: Headers of your own in the opening handshake, `Authorization` among them.
@@ -296,6 +305,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
             open_timeout=open_timeout,
             ping_interval=ping_interval,
             ping_timeout=ping_timeout,
+            busy_timeout=busy_timeout,
             close_timeout=close_timeout,
             max_message_size=max_message_size,
             headers=headers,

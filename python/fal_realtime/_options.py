@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from . import _checks as check
 from ._handler import options_from
@@ -39,6 +39,9 @@ FAL_MAX_INPUT_SIZE = 16 * 1024 * 1024
 
 DEFAULT_TOKEN_EXPIRATION = 120.0
 """Seconds; what the default token request asks for."""
+
+DEFAULT_STREAM_BUSY_TIMEOUT = 300.0
+"""Seconds; what `busy_timeout="auto"` means where the app streams. Elsewhere it means 0."""
 
 _MANY = 2**32 - 1
 """As many attempts as the native half can count, which nobody will live to see."""
@@ -159,6 +162,7 @@ class ConnectOptions(Callbacks):
     open_timeout: float = 90
     ping_interval: float | None = 20
     ping_timeout: float | None = 20
+    busy_timeout: float | Literal["auto"] | None = "auto"
     max_session: float | None = None
     idle_close: float | None = None
     close_timeout: float = 10
@@ -191,6 +195,8 @@ class ConnectOptions(Callbacks):
         for name in ("token_expiration_seconds", "ping_interval", "ping_timeout", "max_session", "idle_close"):
             if getattr(self, name) is not None:
                 check.positive(name, getattr(self, name), or_none=True)
+        if self.busy_timeout is not None and self.busy_timeout != "auto":
+            check.not_negative("busy_timeout", self.busy_timeout, "a number of seconds of at least 0, 'auto' or None")
         if self.reconnect is not None:
             check.instance("reconnect", self.reconnect, ReconnectPolicy, "a ReconnectPolicy, or None for no reconnect")
         check_headers(self.headers, raw=self._any_server)
@@ -223,6 +229,7 @@ class ConnectOptions(Callbacks):
             "open_timeout": float(self.open_timeout),
             "ping_interval": None if self.ping_interval is None else float(self.ping_interval),
             "ping_timeout": None if self.ping_timeout is None else float(self.ping_timeout),
+            "busy_timeout": self._busy_seconds(),
             "max_session": None if self.max_session is None else float(self.max_session),
             "idle_close": None if self.idle_close is None else float(self.idle_close),
             "close_timeout": float(self.close_timeout),
@@ -238,6 +245,11 @@ class ConnectOptions(Callbacks):
             "query": list((self.query or {}).items()),
             "subprotocols": list(self.subprotocols),
         }
+
+    def _busy_seconds(self) -> float | None:
+        if self.busy_timeout == "auto":
+            return DEFAULT_STREAM_BUSY_TIMEOUT if self.streaming else 0.0
+        return None if self.busy_timeout is None else float(self.busy_timeout)
 
     def _throttle_seconds(self) -> float:
         interval = self.throttle_interval

@@ -20,9 +20,10 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// The same message once more.
-    pub(super) fn copy(&self) -> Self {
-        Self { payload: self.payload.copy(), kind: self.kind, request: self.request }
+    /// The same message once more, if there is memory for it.
+    pub(super) fn copy(&self) -> Option<Self> {
+        let payload = self.payload.copy().ok()?;
+        Some(Self { payload, kind: self.kind, request: self.request })
     }
 }
 

@@ -277,6 +277,11 @@ impl Outbox {
         self.failed += count as u64;
     }
 
+    /// What is in flight is lost, whatever has become of it.
+    pub fn lose_all(&mut self) {
+        self.lost(self.in_flight);
+    }
+
     /// Throws away what the throttle holds.
     pub fn cancel_throttled(&mut self) {
         if self.throttle.cancel().is_some() {

@@ -14,6 +14,7 @@ use super::{
     connection::{Connection, OpenLink},
     driven::Side,
     link::{Event, Link},
+    panics,
     poller::Poller,
     report,
     runtime::Io,
@@ -69,6 +70,8 @@ struct Actor {
     established: bool,
     /// How the session ended that whoever waits has not been told of.
     ended: Option<Error>,
+    /// There is nothing more to be done.
+    has_panicked: bool,
 }
 
 /// Runs a connection until it is closed. The actor exists from the call on, so that a connection whose thread stops
@@ -88,11 +91,11 @@ pub(super) fn run(connection: Arc<Connection>, io: Io) -> impl Future<Output = (
         open_by: None,
         established: false,
         ended: None,
+        has_panicked: false,
     };
     async move {
-        while actor.session.state() != State::Closed {
-            let input = actor.work().await;
-            actor.step(input);
+        if let Err(error) = panics::caught_in(actor.live()).await.and_then(|lived| lived) {
+            actor.panicked(error);
         }
     }
 }
@@ -100,7 +103,7 @@ pub(super) fn run(connection: Arc<Connection>, io: Io) -> impl Future<Output = (
 impl Drop for Actor {
     /// The thread is being stopped: whoever waits is told.
     fn drop(&mut self) {
-        if self.session.state() != State::Closed {
+        if self.session.state() != State::Closed && !self.has_panicked {
             self.finish(Some(Error::closed(1001, "the interpreter is exiting")));
             // Who does not wait need not know.
             self.connection.shared.lock().failure_is_told = true;
@@ -109,10 +112,19 @@ impl Drop for Actor {
 }
 
 impl Actor {
+    /// Fails when its link has panicked.
+    async fn live(&mut self) -> Result<()> {
+        while self.session.state() != State::Closed {
+            let input = self.work().await?;
+            self.step(input);
+        }
+        Ok(())
+    }
+
     // --- what happens next ---
 
-    async fn work(&mut self) -> Input {
-        match std::mem::replace(&mut self.work, Work::Rest) {
+    async fn work(&mut self) -> Result<Input> {
+        Ok(match std::mem::replace(&mut self.work, Work::Rest) {
             Work::Rest => self.commanded().await,
             Work::Token { fresh } => {
                 if fresh {
@@ -162,8 +174,8 @@ impl Actor {
                 None => Input::Close,
                 Some(()) => Input::Elapsed,
             },
-            Work::Drive => self.drive().await,
-        }
+            Work::Drive => self.drive().await?,
+        })
     }
 
     /// The output of `work`, or an error when the opening that it is part of takes too long.
@@ -220,11 +232,11 @@ impl Actor {
         .await
     }
 
-    async fn drive(&mut self) -> Input {
+    async fn drive(&mut self) -> Result<Input> {
         let socket = self.session.socket();
-        let Some(heard) = self.hear().await else { return self.looked() };
+        let Some(heard) = self.hear().await else { return Ok(self.looked()) };
         let loss = match heard {
-            Heard::CloseAsked => return Input::Close,
+            Heard::CloseAsked => return Ok(Input::Close),
             Heard::Pending => {
                 self.with_link(Link::close);
                 Driving::write_once(&self.connection);
@@ -233,11 +245,12 @@ impl Actor {
             Heard::Event(Event::Unauthorized) => {
                 let (_, traffic) = self.drop_link(true);
                 self.ended = Some(Error::closed(1006, "the server refused the session: Unauthorized"));
-                return Input::Unauthorized { socket, traffic };
+                return Ok(Input::Unauthorized { socket, traffic });
             }
-            Heard::Event(Event::SessionOver) => return Input::SessionOver { socket },
-            Heard::Event(Event::Unused) => return Input::Unused { socket },
+            Heard::Event(Event::SessionOver) => return Ok(Input::SessionOver { socket }),
+            Heard::Event(Event::Unused) => return Ok(Input::Unused { socket }),
             Heard::Event(Event::Lost(loss)) => self.without_secrets(loss),
+            Heard::Event(Event::Panicked(error)) => return Err(error),
         };
         let refused =
             matches!(loss, Loss::Close { code: 1008, .. }) && !self.connection.shared.settings.session.raw;
@@ -245,7 +258,7 @@ impl Actor {
         let ended =
             if self.session.is_given_up() { Error::closed(1000, "idle") } else { loss.clone().into_error() };
         self.ended = Some(ended);
-        Input::Lost { socket, loss, unsent, traffic }
+        Ok(Input::Lost { socket, loss, unsent, traffic })
     }
 
     /// Drives the link until there is something to hear; `None`: the session wants to know what is under way.

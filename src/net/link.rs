@@ -26,10 +26,13 @@ use super::{
     socket::Socket,
     writer::{Leftover, Progress, Writer, Written},
 };
-use crate::core::{
-    frame::{FrameReader, Role},
-    heartbeat::Heartbeat,
-    session::Loss,
+use crate::{
+    core::{
+        frame::{FrameReader, Role},
+        heartbeat::Heartbeat,
+        session::Loss,
+    },
+    error::Error,
 };
 
 mod ending;
@@ -59,6 +62,8 @@ pub(super) enum Event {
     Unused,
     /// The socket is gone.
     Lost(Loss),
+    /// Its turn panicked: no more is to be done with it.
+    Panicked(Error),
 }
 
 /// What is asked of a turn; a set of flags.
@@ -147,7 +152,8 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(shared: &Shared, socket: Socket, leftover: Bytes) -> Self {
         let settings = &shared.settings;
-        let mut heartbeat = Heartbeat::new(settings.ping_interval, settings.ping_timeout);
+        let mut heartbeat =
+            Heartbeat::new(settings.ping_interval, settings.ping_timeout, settings.busy_timeout);
         heartbeat.start(Instant::now());
         shared.reads_much.store(false, Ordering::Relaxed);
         Self {
@@ -206,6 +212,10 @@ impl Link {
                 break;
             }
         }
+        if turn.event.is_none() && (turn.more_to_read || turn.more_to_write) {
+            // A server that sends, or takes, without a pause does not stop the clock.
+            turn.event = self.tend_in_time(&mut turn.more_to_write);
+        }
         if self.written.messages > 0 && turn.event.is_none() {
             // The last round has written: that is accounted for at once, and may have made room for more.
             turn.for_io_thread |= self.exchange(shared, side).for_io_thread;
@@ -248,7 +258,7 @@ impl Link {
             }
         };
         if self.writer.take_ping_moved() {
-            self.heartbeat.ping_moved(Instant::now());
+            self.heartbeat.ping_moved(Instant::now(), || self.socket.sent());
         }
         if progress == Progress::Done {
             turn.event = self.flushed().map(Event::Lost);
@@ -282,6 +292,17 @@ impl Link {
         if much != shared.reads_much.load(Ordering::Relaxed) {
             shared.reads_much.store(much, Ordering::Relaxed);
         }
+    }
+
+    /// Runs the timers that are due.
+    fn tend_in_time(&mut self, more_to_write: &mut bool) -> Option<Event> {
+        let now = Instant::now();
+        if self.deadline().is_none_or(|at| at > now) {
+            return None;
+        }
+        let lost = self.tend(now).map(Event::Lost);
+        *more_to_write |= self.writer.has_work();
+        lost
     }
 
     fn take_verdict(&mut self) -> Option<Event> {

@@ -16,6 +16,7 @@ mod link;
 mod lookup;
 mod mask_keys;
 pub mod mint;
+mod panics;
 #[cfg(all(target_os = "linux", not(fal_realtime_no_poller)))]
 pub mod poller;
 #[cfg(not(all(target_os = "linux", not(fal_realtime_no_poller))))]

@@ -57,6 +57,8 @@ pub struct Settings {
     pub ping_interval: Option<Duration>,
     /// The silence after a ping that means loss.
     pub ping_timeout: Option<Duration>,
+    /// How much longer a server may be silent whose system acknowledges what is sent; `None`: for ever.
+    pub busy_timeout: Option<Duration>,
     /// How long the closing handshake may take.
     pub close_timeout: Duration,
     /// What the peer may make us hold.

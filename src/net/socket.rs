@@ -13,7 +13,9 @@ use bytes::BufMut;
 use rustls::ClientConnection;
 
 use super::transport::Stream;
+use crate::core::heartbeat::Sent;
 
+mod acknowledged;
 mod tcp;
 
 pub(super) use tcp::Tcp;
@@ -68,6 +70,11 @@ impl Socket {
     /// The TCP connection below.
     pub(super) fn tcp(&self) -> &Tcp {
         &self.tcp
+    }
+
+    /// What of the bytes sent so far the peer's system has acknowledged; `None` where the system does not tell.
+    pub(super) fn sent(&self) -> Option<Sent> {
+        acknowledged::sent(&self.tcp)
     }
 
     /// The socket may have become readable since it was last read.

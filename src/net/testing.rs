@@ -171,6 +171,7 @@ pub(crate) fn settings(address: SocketAddr) -> Settings {
         open_timeout: patience,
         ping_interval: None,
         ping_timeout: None,
+        busy_timeout: Some(Duration::ZERO),
         close_timeout: patience,
         limits: Limits::default(),
         max_input_size: usize::MAX,

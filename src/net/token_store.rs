@@ -11,6 +11,7 @@ use futures_util::future::{FutureExt, Shared, WeakShared};
 use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::Notify, time::Instant};
 
+use super::panics;
 use crate::{
     core::token::{Token, TokenState},
     error::{Error, ErrorKind, Result},
@@ -237,8 +238,11 @@ impl SharedToken {
             if let Some(at) = not_before {
                 tokio::time::sleep_until(at).await;
             }
-            let fetched =
-                tokio::time::timeout(limit, source.fetch()).await.unwrap_or_else(|_| Err(hangs(limit)));
+            let fetch = panics::caught_in(async { source.fetch().await });
+            let fetched = match tokio::time::timeout(limit, fetch).await {
+                Ok(fetched) => fetched.and_then(|fetched| fetched),
+                Err(_) => Err(hangs(limit)),
+            };
             let mut inner = shared.lock();
             inner.under_way.take_if(|under_way| under_way.number == number);
             let landed = match fetched {

@@ -220,6 +220,11 @@ impl Writer {
         }
     }
 
+    /// Our ping is not with the operating system yet.
+    pub(super) fn has_ping(&self) -> bool {
+        self.ping_waits
+    }
+
     /// Whether our ping, or some of what it waits behind, was taken by the operating system since this was last asked.
     pub(super) fn take_ping_moved(&mut self) -> bool {
         std::mem::take(&mut self.ping_moved)

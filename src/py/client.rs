@@ -185,6 +185,7 @@ impl Client {
             open_timeout: plain.open_timeout,
             ping_interval: plain.ping_interval,
             ping_timeout: plain.ping_timeout,
+            busy_timeout: plain.busy_timeout,
             close_timeout: plain.close_timeout,
             limits: plain.limits,
             max_input_size: options.max_input_size,

@@ -50,6 +50,7 @@ pub(super) struct Options {
     pub(super) open_timeout: f64,
     pub(super) ping_interval: Option<f64>,
     pub(super) ping_timeout: Option<f64>,
+    pub(super) busy_timeout: Option<f64>,
     pub(super) max_session: Option<f64>,
     pub(super) idle_close: Option<f64>,
     pub(super) close_timeout: f64,
@@ -83,6 +84,7 @@ pub(super) struct Plain {
     pub(super) open_timeout: Duration,
     pub(super) ping_interval: Option<Duration>,
     pub(super) ping_timeout: Option<Duration>,
+    pub(super) busy_timeout: Option<Duration>,
     pub(super) close_timeout: Duration,
     pub(super) token_expiration: Option<Duration>,
     pub(super) limits: Limits,
@@ -121,6 +123,7 @@ impl Options {
             open_timeout,
             ping_interval: optional("ping_interval", self.ping_interval)?,
             ping_timeout: optional("ping_timeout", self.ping_timeout)?,
+            busy_timeout: optional("busy_timeout", self.busy_timeout)?,
             close_timeout: seconds("close_timeout", self.close_timeout)?,
             token_expiration: optional("token_expiration_seconds", self.token_expiration)?,
             limits: Limits {

@@ -115,6 +115,12 @@ class InteropApp(fal.App):
             total += message["n"]
             yield {"total": total}
 
+    @fal.realtime("/busy", buffering=ROOMY)
+    async def busy(self, messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        async for message in messages:
+            await self._hold_if_asked(message)
+            yield {"n": message["n"]}
+
     @fal.realtime(
         "/json",
         buffering=ROOMY,

@@ -130,6 +130,30 @@ def test_the_blocking_client_talks_to_the_real_server(fal_server_url: str) -> No
         assert connection.recv(timeout=PATIENCE) == {"echo": {"n": 1}}
 
 
+# --- a busy handler ---
+
+
+async def test_a_session_whose_handler_is_busy_goes_on_though_uvicorn_answers_no_ping(connect: Connect) -> None:
+    """With one input unread uvicorn stops reading, pings too. That the second session is lost shows that it does."""
+    patience = {"ping_interval": 0.1, "ping_timeout": 0.1, "streaming": True}
+    no_patience = {"ping_interval": 0.6, "ping_timeout": 0.6, "streaming": True, "busy_timeout": 0}
+    async with connect("/control") as control, connect("/busy", **patience) as connection:
+        handler, other_handler = Held(control), Held(control)
+        cut = connect("/busy", reconnect=None, **no_patience)
+        for each, held in ((connection, handler), (cut, other_handler)):
+            await each.send({"n": 0, "hold": held.name})
+            await held.reached()
+            for n in range(1, 5):
+                await each.send({"n": n})
+        with pytest.raises(ConnectionClosedError, match="did not answer a ping in time"):
+            await soon(cut.recv())
+        assert connection.state == "active"
+        await handler.release()
+        assert [result["n"] for result in await receive(connection, 5)] == list(range(5))
+        assert connection.stats()["reconnects"] == 0
+        await other_handler.release()
+
+
 # --- buffering and batching ---
 
 

@@ -161,6 +161,45 @@ async def test_dropped_packets(packet_filter: Cable, sending: bool, figure: Any)
         await comes_back(connection)
 
 
+async def test_dropped_packets_while_reading_is_paused(packet_filter: Cable, figure: Any) -> None:
+    """Nothing is read, so that only what is not acknowledged tells."""
+    count = (64 << 20) // (1 << 19) + 2
+    async with connect(packet_filter.url, **options()) as connection:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(connection.recv(), 0.001)
+        for n in range(count):
+            await connection.send({"n": n, "body": bytes(1 << 19)})
+        await until(lambda: connection.stats()["bytes_received"] >= 64 << 20, "reading to stop", 30)
+        packet_filter.drop()
+        try:
+            await detected(connection, "dropped packets while reading is paused", figure)
+        finally:
+            packet_filter.heal()
+        assert "acknowledge" in str(connection.last_error)
+
+
+async def test_a_stopped_server_that_may_be_busy_and_whose_machine_then_vanishes(
+    packet_filter: Cable, figure: Any
+) -> None:
+    assert packet_filter.process is not None
+    busy = connect(packet_filter.url, **options(busy_timeout=None))
+    strict = connect(packet_filter.url, **options(reconnect=None))
+    async with busy:
+        await busy.request({"n": 0})
+        await strict.request({"n": 0})
+        os.kill(packet_filter.process.pid, signal.SIGSTOP)
+        try:
+            await until(lambda: strict.state == "closed", "the loss of the one that may not be busy")
+            assert busy.state == "active"
+            packet_filter.drop()
+            await detected(busy, "a machine that vanishes behind a busy server", figure)
+        finally:
+            packet_filter.heal()
+            os.kill(packet_filter.process.pid, signal.SIGCONT)
+        assert "acknowledge" in str(busy.last_error)
+        await comes_back(busy)
+
+
 async def test_a_cable_that_is_pulled_at_the_other_end(cable: Cable, figure: Any) -> None:
     async with connect(cable.url, **options()) as connection:
         await connection.request({"n": 0})

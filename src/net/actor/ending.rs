@@ -5,8 +5,9 @@ use crate::{
     core::session::{State, Traffic},
     error::{Error, ErrorKind},
     net::{
+        connection::OpenLink,
         driven::Side,
-        report,
+        panics, report,
         shared::{self, Interest},
     },
 };
@@ -22,6 +23,25 @@ impl Actor {
         // What the caller has closed did not fail.
         let error = error.filter(|_| !inner.commands.close);
         let kind = inner.finish(error);
+        shared::tell(inner, kind);
+    }
+
+    /// The connection ends with a defect of ours. What is left of its link is not touched, but counted.
+    pub(super) fn panicked(&mut self, error: Error) {
+        self.has_panicked = true;
+        report::note(|| format!("{self}: closed: {error}"));
+        self.lease = None;
+        let link = self.connection.with_link(Side::IoThread, |slot| slot.take());
+        if let Err(again) = panics::caught(|| drop(link.map(OpenLink::end))) {
+            report::note(|| format!("{self}: and again, while it was cleared away: {again}"));
+        }
+        let mut inner = self.connection.shared.lock();
+        if inner.state == State::Closed {
+            return;
+        }
+        inner.outbox.lose_all();
+        inner.last_error = Some(error.clone());
+        let kind = inner.finish(Some(error));
         shared::tell(inner, kind);
     }
 

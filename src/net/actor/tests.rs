@@ -7,3 +7,4 @@ mod endings;
 mod harness;
 mod liveness;
 mod opening;
+mod panics;

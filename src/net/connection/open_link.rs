@@ -8,6 +8,7 @@ use crate::{
     net::{
         driven::Side,
         link::{Event, Link, Turn, Work},
+        panics,
         poller::{Poller, Registration},
         socket::Tcp,
     },
@@ -77,8 +78,14 @@ impl OpenLink {
         if self.stands_still {
             return false;
         }
-        let turn = self.link.turn(&connection.shared, work, side);
-        self.after(turn)
+        match panics::caught(|| self.link.turn(&connection.shared, work, side)) {
+            Ok(turn) => self.after(turn),
+            Err(error) => {
+                self.stands_still = true;
+                self.events.push_back(Event::Panicked(error));
+                true
+            }
+        }
     }
 
     /// Like [`OpenLink::turn`], for the actor itself.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Link;
 use crate::core::{
     frame::{Control, Violation},
-    heartbeat::Beat,
+    heartbeat::{Beat, Silence},
     session::Loss,
 };
 
@@ -110,13 +110,27 @@ impl Link {
             };
             return Some(loss);
         }
-        match self.heartbeat.poll(now) {
+        match self.heartbeat.poll(now, || self.socket.sent()) {
             Beat::Idle => None,
             Beat::Ping => {
-                self.writer.push_control(Control::Ping, &self.heartbeat.payload());
+                // A ping that the system has not taken yet does for this one, too.
+                if !self.writer.has_ping() {
+                    self.writer.push_control(Control::Ping, &self.heartbeat.payload());
+                }
                 None
             }
-            Beat::Lost => Some(Loss::Broken("the server did not answer a ping in time".into())),
+            Beat::Lost(silence) => Some(Loss::Broken(reason(silence).into())),
+        }
+    }
+}
+
+fn reason(silence: Silence) -> &'static str {
+    match silence {
+        Silence::Unanswered => "the server did not answer a ping in time",
+        Silence::Unacknowledged => "the server's system did not acknowledge what was sent in time",
+        Silence::Busy => {
+            "the server's system acknowledged what was sent, but the server answered no ping within ping_timeout and \
+             busy_timeout"
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     net::{
         counters,
         driven::{Held, Side},
-        schedule, spin, wakes,
+        panics, report, schedule, spin, wakes,
     },
 };
 
@@ -39,6 +39,8 @@ const READS: usize = 16;
 const WINDOW: Duration = Duration::from_millis(25);
 /// A socket that no caller has waited for in this time is the I/O thread's again.
 const LEND_TIME: Duration = Duration::from_millis(10);
+/// After a panic, which may come again.
+const PANIC_PAUSE: Duration = Duration::from_millis(100);
 /// Nothing was held for so long: the I/O thread no longer looks.
 const HELD_LOOKS: u32 = 5;
 
@@ -57,8 +59,16 @@ impl Poller {
         if let Some(io) = self.io.get()
             && !self.is_watched.swap(true, Ordering::AcqRel)
         {
-            io.spawn(watch(self.clone()));
+            io.spawn(keep_watching(self.clone()));
         }
+    }
+}
+
+/// Watches until there is neither a loop nor a link. A panic is no reason to leave the loop alone.
+async fn keep_watching(poller: Arc<Poller>) {
+    while let Err(error) = panics::caught_in(watch(poller.clone())).await {
+        report::note(|| format!("who stands in for an event loop begins anew: {error}"));
+        tokio::time::sleep(PANIC_PAUSE).await;
     }
 }
 

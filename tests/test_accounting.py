@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from support_lifecycle import Peer, until
+from support_lifecycle import Peer, Watcher, check, until
 
 from fal_realtime import (
     BufferFullError,
@@ -22,12 +21,7 @@ from fal_realtime import (
     RealtimeConnection,
     ReconnectPolicy,
     RequestTimeoutError,
-    Stats,
-    SyncRealtimeConnection,
 )
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 OPERATIONS = 4000
 SOON = ReconnectPolicy(initial_delay=0.01, max_delay=0.05)
@@ -37,62 +31,6 @@ SOON = ReconnectPolicy(initial_delay=0.01, max_delay=0.05)
 def peer() -> Iterator[Peer]:
     with Peer() as peer:
         yield peer
-
-
-def check(stats: Stats) -> Stats:
-    ways_out = ("written", "coalesced", "dropped", "failed", "withdrawn", "pending")
-    ways_in = ("delivered", "received_dropped", "late", "received_pending")
-    assert stats["accepted"] == sum(stats[way] for way in ways_out), stats
-    assert stats["received"] == sum(stats[way] for way in ways_in), stats
-    assert stats["unanswered"] <= stats["written"], stats
-    assert min(stats.values()) >= 0, stats
-    return stats
-
-
-class Watcher:
-    """A thread that looks at the books all the time, as a metrics exporter would."""
-
-    def __init__(self, connection: RealtimeConnection | SyncRealtimeConnection) -> None:
-        self.looks = 0
-        self.failure: AssertionError | None = None
-        self.connection = connection
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def _watch(self) -> None:
-        watched, before = self.connection, check(self.connection.stats())
-        while not self._over.wait(0.0005):
-            now = watched.stats()
-            try:
-                check(now)
-                for name in (
-                    "accepted",
-                    "coalesced",
-                    "dropped",
-                    "failed",
-                    "withdrawn",
-                    "received",
-                    "received_dropped",
-                    "late",
-                ):
-                    assert now[name] >= before[name], f"{name} went backwards"  # type: ignore[literal-required]
-            except AssertionError as failure:
-                self.failure = failure
-                return
-            self.looks += 1
-            if watched is not self.connection:
-                watched, now = self.connection, self.connection.stats()
-            before = now
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._over.set()
-        self._thread.join(5)
-        assert self.failure is None, self.failure
-        assert self.looks
 
 
 CASES = [

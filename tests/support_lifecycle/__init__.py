@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from .books import Watcher, check
 from .peer import Peer
 from .waiting import LOOPS, run_in, until, until_sync
 
-__all__ = ["LOOPS", "Peer", "run_in", "until", "until_sync"]
+__all__ = ["LOOPS", "Peer", "Watcher", "check", "run_in", "until", "until_sync"]

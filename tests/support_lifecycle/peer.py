@@ -6,6 +6,9 @@ What an input may hold:
 - `after`: answer only so many seconds later; other inputs do not wait for it
 - `silent`: do not answer
 - `abort`: drop the TCP connection
+- `say`: send this as text, as the server's control messages are
+- `close`: close with this code (after `say`)
+- `strays`: send so many results that nobody asked for
 - anything else is echoed
 """
 
@@ -23,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Response
 
 from fal_realtime import RealtimeClient, RealtimeConnection, SyncRealtimeClient, SyncRealtimeConnection
 
@@ -64,6 +68,8 @@ class Peer(_Address):
         self.sockets: set[ServerConnection] = set()
         """The connections that are open."""
         self.opened = 0
+        self.refusals: list[int] = []
+        """The HTTP statuses with which the next handshakes are refused."""
         self._open = asyncio.Event()
         self._open.set()
         self._options = {
@@ -99,8 +105,9 @@ class Peer(_Address):
     def release(self) -> None:
         self._loop.call_soon_threadsafe(self._open.set)
 
-    async def _handshake(self, socket: ServerConnection, request: object) -> None:
+    async def _handshake(self, socket: ServerConnection, request: object) -> Response | None:
         await self._open.wait()
+        return socket.respond(self.refusals.pop(0), "as the test wants") if self.refusals else None
 
     def abort(self) -> None:
         """Drops all TCP connections."""
@@ -122,10 +129,12 @@ class Peer(_Address):
         await self._over.wait()
         self._open.set()
         self._abort()
-        for task in list(self._tasks):
-            task.cancel()
         server.close()
         await server.wait_closed()
+        while self._tasks:
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.wait(list(self._tasks))
 
     async def _session(self, socket: ServerConnection) -> None:
         self.sockets.add(socket)
@@ -147,6 +156,14 @@ class Peer(_Address):
             socket.transport.abort()
         elif command.get("silent"):
             return
+        elif "say" in command or "close" in command:
+            if command.get("say"):
+                await socket.send(command["say"])
+            if command.get("close"):
+                await socket.close(command["close"])
+        elif "strays" in command:
+            for n in range(command["strays"]):
+                await socket.send(msgpack.packb({"stray": n}))
         elif "after" in command:
             self._start(self._send_later(socket, frame, command["after"]))
         elif "count" in command:

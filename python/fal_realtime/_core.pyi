@@ -140,6 +140,7 @@ class Connection:
     def send_nowait(self, input: Any) -> None:
         """Accept an input without waiting, from any thread; the first one opens the connection.
 
+        `bytes`, `bytearray` and `memoryview` are encoded messages and go out as they are; all else is encoded.
         When the outgoing queue is full, the oldest is dropped and counted if there is `max_buffering`.
 
         Raises:

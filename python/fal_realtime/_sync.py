@@ -59,6 +59,7 @@ class SyncRealtimeConnection(_core.SyncConnection):
     def send_nowait(self, input: Any) -> None:
         """Accept an input without waiting; the first one opens the connection.
 
+        `bytes`, `bytearray` and `memoryview` are encoded messages and go out as they are; all else is encoded.
         When the outgoing queue is full, the oldest is dropped and counted if there is `max_buffering`.
 
         Raises:

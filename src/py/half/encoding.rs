@@ -6,7 +6,7 @@ use pyo3::{
     exceptions::{PyMemoryError, PyRuntimeError, PyTypeError, PyUnicodeError},
     intern,
     prelude::*,
-    types::{PyBytes, PyDict, PyMapping, PyMemoryView, PyString},
+    types::{PyByteArray, PyBytes, PyDict, PyMapping, PyMemoryView, PyString},
 };
 
 use super::Half;
@@ -25,7 +25,7 @@ impl Half {
     pub(in crate::py) fn encode(&self, py: Python<'_>, input: &Bound<'_, PyAny>) -> PyResult<Outgoing> {
         lent::let_go(py);
         match &self.encoder {
-            None if self.is_raw() => self.encoded(py, input),
+            None if self.is_raw() || is_encoded(input) => self.encoded(py, input),
             None => self.sized(py, encode::encode(py, input)?, Kind::Binary),
             Some(encoder) => self.encoded(py, &encoder.bind(py).call1((input,))?),
         }
@@ -40,6 +40,16 @@ impl Half {
         if self.is_raw() {
             return Err(PyRuntimeError::new_err(
                 "a raw connection cannot match answers to requests: use send and recv",
+            ));
+        }
+        if self.encoder.is_none() && is_encoded(input) {
+            let kind = kind_of(input);
+            return Err(encode_error(
+                py,
+                format!(
+                    "request cannot put a request_id into an encoded message ({kind}), which goes out as it is: use send \
+                     and recv"
+                ),
             ));
         }
         let fresh = format!("{:08x}-{:x}", self.salt, self.next_request.fetch_add(1, Ordering::Relaxed));
@@ -129,6 +139,16 @@ impl Half {
         }
         Ok(message)
     }
+}
+
+/// Whether an input is an encoded message already, which the TypeScript client sends as it is, too. Other exporters of
+/// buffers, such as arrays, are values.
+fn is_encoded(input: &Bound<'_, PyAny>) -> bool {
+    // Most inputs are dicts, and are asked nothing else.
+    !input.is_exact_instance_of::<PyDict>()
+        && (input.is_instance_of::<PyBytes>()
+            || input.is_instance_of::<PyByteArray>()
+            || input.is_instance_of::<PyMemoryView>())
 }
 
 /// The name of an object's type, for an error message.

@@ -91,6 +91,8 @@ Written by `python -m differential.tables` in `tests/interop`, which runs all of
 
 `app.realtime` here is `async def handler(self, message)`, without annotation or with `Any`; it gets what
 `msgpack.unpackb` makes of the message. A top-level `None` is the end of the inputs: fal ends the session.
+A top-level `bytes`, `bytearray` or `memoryview` is an encoded message, which goes out as it is; other buffers are
+encoded.
 
 | you send `{{"v": …}}` | on the wire | an `Any` handler of fal gets | the same value through `fal-client` |
 |---|---|---|---|

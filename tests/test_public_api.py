@@ -33,10 +33,11 @@ from fal_realtime import (
     UnreadResultsError,
     ValidationError,
 )
+from fal_realtime._calls import call_in_thread
 from fal_realtime._client_options import ClientOptions
 from fal_realtime._handler import snake_case
 from fal_realtime._options import ConnectOptions
-from fal_realtime._provider import call_in_thread
+from fal_realtime._provider import checked
 
 SECRETS = ("hidden-key", "hidden-secret", "hidden-token", "hidden-password")
 
@@ -262,7 +263,7 @@ class Completer:
 )
 def test_a_token_provider_runs_in_a_thread_and_its_outcome_arrives(provider, check):
     completer = Completer()
-    call_in_thread(provider, "a/b", contextvars.copy_context(), completer)
+    call_in_thread(provider, "a/b", contextvars.copy_context(), completer, checked)
     assert completer.done.wait(10)
     assert check(completer.outcome)
 

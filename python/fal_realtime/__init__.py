@@ -9,6 +9,7 @@ async with RealtimeClient().connect("fal-ai/fast-lcm-diffusion") as connection:
 from __future__ import annotations
 
 from . import _native as _native
+from ._attempt import Attempt
 from ._client import RealtimeClient, create_realtime_client
 from ._connection import NoopConnection, RealtimeConnection
 from ._core import ExtType
@@ -39,6 +40,7 @@ from ._version import version as _version
 
 __all__ = [
     "ApiError",
+    "Attempt",
     "AuthenticationError",
     "BufferFullError",
     "ConnectionClosedError",
@@ -78,7 +80,7 @@ def _imported_by_native_code() -> None:
     """Never called: a frozen application holds the modules that it sees imported, wherever that is."""
     import logging  # noqa: F401
 
-    from . import _delivery, _functions, _provider  # noqa: F401
+    from . import _calls, _delivery, _functions, _provider  # noqa: F401
 
 
 def __getattr__(name: str) -> str:

@@ -22,6 +22,7 @@ from ._reuse import ConnectionCache, ConnectionT
 from ._secrets import Hidden
 from ._tls import ClientCert, PathOrPaths, Trust
 from ._types import (
+    AttemptHook,
     CredentialsSource,
     ErrorCallback,
     MessageDecoder,
@@ -145,6 +146,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
         raw: bool = False,
         on_state_change: StateCallback | None = None,
         on_timings: TimingsCallback | None = None,
+        before_attempt: AttemptHook | None = None,
     ) -> ConnectionT:
         """Make a connection to an app. Nothing is opened yet: that happens on the first send, or where it is entered.
 
@@ -197,6 +199,10 @@ class BaseClient(ABC, Generic[ConnectionT]):
             on_state_change: Takes each new state; with a second argument (without a default, or called `reason`) also
                 the error that led to it, or None.
             on_timings: Takes the seconds that the app reports for a result.
+            before_attempt: Called with an `Attempt` before each attempt to open, the first one too: it may change the
+                headers, the query or the token of this attempt, or stop. Sync (in a thread of its own) or async (on the
+                loop), within `open_timeout`; what it raises fails the attempt. Stays that of the first `connect` with
+                a `connection_key`.
 
         Raises:
             ValueError: An option has a value that is not accepted, or a reused connection has another one.
@@ -231,6 +237,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
             max_message_size=max_message_size,
             headers=headers,
             query=query,
+            before_attempt=before_attempt,
             subprotocols=subprotocols,
             raw=raw,
         )
@@ -264,6 +271,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
         max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE,
         headers: Mapping[str, str] | None = None,
         subprotocols: Sequence[str] = (),
+        before_attempt: AttemptHook | None = None,
     ) -> ConnectionT:
         """Make a connection to any WebSocket server, on which messages pass as they are.
 
@@ -288,6 +296,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
             max_message_size: Bytes, in both directions.
             headers: Headers of your own in the opening handshake, `Authorization` among them.
             subprotocols: Offered in it (`Sec-WebSocket-Protocol`), the best first; see `connection.subprotocol`.
+            before_attempt: As for `connect`; there is no token to change, and the query is added to that of the `url`.
 
         Raises:
             ValueError: The URL or an option has a value that is not accepted.
@@ -309,6 +318,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
             close_timeout=close_timeout,
             max_message_size=max_message_size,
             headers=headers,
+            before_attempt=before_attempt,
             subprotocols=subprotocols,
         )
         self._check(options)

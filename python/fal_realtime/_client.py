@@ -72,7 +72,8 @@ class RealtimeClient(BaseClient[RealtimeConnection]):
             connection = AsyncEncodedConnection.create(client, encode=encode, arguments=arguments)
         else:
             connection = RealtimeConnection(client, **arguments)
-        connection._close_timeout = options.close_timeout  # noqa: SLF001 - its own module
+        connection._introduce()  # noqa: SLF001 - its own module
+        connection._close_timeout = options.close_timeout  # noqa: SLF001 - likewise
         return connection
 
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, final
 
 from typing_extensions import Self, disjoint_base
 
+from ._attempt import Attempt
 from ._types import ConnectionState, Stats
 
 __all__ = [
@@ -86,6 +87,7 @@ class Connection:
         on_error: Callable[[Any], object] | None,
         on_timings: Callable[[Any], object] | None,
         on_state_change: Callable[..., object] | None,
+        before_attempt: Callable[[Attempt], object] | None,
     ) -> Self:
         """Check the app id and the path, or the `url` of a raw connection; nothing is opened, no event loop needed.
 
@@ -126,6 +128,9 @@ class Connection:
 
     def stats(self) -> Stats:
         """What was counted so far, all taken at one instant."""
+
+    def _introduce(self) -> None:
+        """Let its hooks know it, before it opens."""
 
     def set_callbacks(
         self,
@@ -289,6 +294,7 @@ class SyncConnection:
         on_error: Callable[[Any], object] | None,
         on_timings: Callable[[Any], object] | None,
         on_state_change: Callable[..., object] | None,
+        before_attempt: Callable[[Attempt], object] | None,
     ) -> Self:
         """Check the app id and the path, or the `url` of a raw connection; nothing is opened.
 
@@ -329,6 +335,9 @@ class SyncConnection:
 
     def stats(self) -> Stats:
         """What was counted so far, all taken at one instant."""
+
+    def _introduce(self) -> None:
+        """Let its hooks know it, before it opens."""
 
     def set_callbacks(
         self,

@@ -16,6 +16,7 @@ from . import _checks as check
 from ._handler import options_from
 from ._handshake import check_headers, check_query, checked_subprotocols
 from ._types import (
+    AttemptHook,
     ErrorCallback,
     MessageDecoder,
     MessageEncoder,
@@ -170,6 +171,7 @@ class ConnectOptions(Callbacks):
     headers: Mapping[str, str] | None = field(default=None, repr=False)  # they may hold secrets
     query: Mapping[str, str] | None = field(default=None, repr=False)  # likewise
     subprotocols: Sequence[str] = field(default=(), repr=False)  # likewise
+    before_attempt: AttemptHook | None = None
     raw: bool = False
     _any_server: ClassVar[bool] = False
 
@@ -179,7 +181,7 @@ class ConnectOptions(Callbacks):
         check.text_or_none("path", self.path, may_be_empty=True)
         for name in ("client_only", "use_jwt", "streaming", "raw"):
             check.boolean(name, getattr(self, name))
-        for name in ("encode_message", "decode_message", "token_provider"):
+        for name in ("encode_message", "decode_message", "token_provider", "before_attempt"):
             check.callable_or_none(name, getattr(self, name))
         if isinstance(self.throttle_interval, timedelta):
             # In one unit, so that equal intervals are equal options.
@@ -244,6 +246,7 @@ class ConnectOptions(Callbacks):
             "headers": list((self.headers or {}).items()),
             "query": list((self.query or {}).items()),
             "subprotocols": list(self.subprotocols),
+            "before_attempt": self.before_attempt,
         }
 
     def _busy_seconds(self) -> float | None:

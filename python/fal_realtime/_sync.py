@@ -33,6 +33,7 @@ _PLAIN_ONLY = (
     "encode_message",
     "decode_message",
     "token_provider",
+    "before_attempt",
 )
 
 
@@ -292,7 +293,8 @@ class SyncRealtimeClient(BaseClient[SyncRealtimeConnection]):
             return SyncNoopConnection(client, **arguments)
         kind = SyncRawConnection if options.raw else SyncRealtimeConnection
         connection = kind(client, **arguments)
-        connection._close_timeout = options.close_timeout  # noqa: SLF001 - its own module
+        connection._introduce()  # noqa: SLF001 - its own module
+        connection._close_timeout = options.close_timeout  # noqa: SLF001 - likewise
         connection._dispatch(options.callbacks())  # noqa: SLF001 - likewise
         return connection
 

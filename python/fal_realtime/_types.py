@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
+
+if TYPE_CHECKING:
+    from ._attempt import Attempt
 
 ConnectionState: TypeAlias = Literal["idle", "authenticating", "connecting", "active", "waiting", "closing", "closed"]
 """What a connection is doing: `waiting` is the pause before a reconnect; `closed` is final."""
@@ -31,6 +34,9 @@ MessageDecoder: TypeAlias = Callable[[Any], Any]
 
 TokenProvider: TypeAlias = Callable[[str], "str | Awaitable[str]"]
 """Takes the app id with its path (`owner/alias/realtime`) and gives a token; sync or async."""
+
+AttemptHook: TypeAlias = Callable[["Attempt"], object]
+"""Takes an attempt to open that is about to be made, and may change or stop it; sync or async."""
 
 CredentialsSource: TypeAlias = Callable[[], "str | None"]
 """Gives the key, asked for at each `connect`."""

@@ -82,6 +82,11 @@ impl Session {
         self.socket
     }
 
+    /// Why the newest attempt or session failed; `None` when it did not.
+    pub fn last_error(&self) -> Option<&Error> {
+        self.last.as_ref()
+    }
+
     /// The newest session was ended by us, since it was not used.
     pub fn is_given_up(&self) -> bool {
         self.is_given_up
@@ -116,6 +121,7 @@ impl Session {
                 self.stale = false;
                 self.dial()
             }
+            (Authenticating | Connecting, Input::Stopped(error)) => self.finish(error),
             (Authenticating, Input::TokenFailed(error)) => self.retry(now, jitter, error),
 
             (Connecting, Input::Opened { socket }) if socket == self.socket => {

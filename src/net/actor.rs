@@ -13,6 +13,7 @@ use tokio::time::timeout_at;
 use super::{
     connection::{Connection, OpenLink},
     driven::Side,
+    hooks::Changes,
     link::{Event, Link},
     panics,
     poller::Poller,
@@ -21,19 +22,18 @@ use super::{
     settings::Address,
     shared::{self, Interest},
     socket::Socket,
-    target::Target,
     token_store::Lease,
-    upgrade::{Opened, open_websocket},
+    upgrade::Opened,
 };
 use crate::{
     core::{
-        endpoint::append_query,
         session::{Action, Input, Loss, Session, State},
         token::Token,
     },
     error::{Error, ErrorKind, Result},
 };
 
+mod attempting;
 mod driving;
 mod ending;
 
@@ -62,6 +62,10 @@ struct Actor {
     /// The generation of the token that the server refused last.
     refused: Option<u64>,
     lease: Option<Lease>,
+    /// Attempts since it was last open.
+    attempts: u64,
+    /// What the caller wants to be different in the attempt under way, and in the session that it opens.
+    changes: Option<Arc<Changes>>,
     driving: Driving,
     opened: Option<Opened>,
     /// When the opening under way, token and all, must be over.
@@ -86,6 +90,8 @@ pub(super) fn run(connection: Arc<Connection>, io: Io) -> impl Future<Output = (
         token: None,
         refused: None,
         lease: None,
+        attempts: 0,
+        changes: None,
         driving: Driving::default(),
         opened: None,
         open_by: None,
@@ -126,50 +132,8 @@ impl Actor {
     async fn work(&mut self) -> Result<Input> {
         Ok(match std::mem::replace(&mut self.work, Work::Rest) {
             Work::Rest => self.commanded().await,
-            Work::Token { fresh } => {
-                if fresh {
-                    self.refused = self.token.as_ref().map(|(_, generation)| *generation).or(self.refused);
-                }
-                // A token that took the place of a refused one is kept, for this and all later sockets.
-                let newer_than = self.refused;
-                let token = self.connection.shared.settings.token.clone();
-                let lease = match &token {
-                    Some(token) if self.lease.is_none() => Some(token.lease(self.io.handle())),
-                    _ => None,
-                };
-                self.lease = self.lease.take().or(lease);
-                let fetch = async move {
-                    match token {
-                        Some(token) => token.get(newer_than).await.map(Some),
-                        None => Ok(None),
-                    }
-                };
-                let fetch = self.in_time("there was no token", Box::pin(fetch));
-                let fetched = self.or_closed(fetch).await;
-                match fetched {
-                    None => Input::Close,
-                    Some(Ok(token)) => {
-                        self.token = token;
-                        Input::TokenReady
-                    }
-                    Some(Err(error)) => Input::TokenFailed(error),
-                }
-            }
-            Work::Dial { socket } => {
-                let connection = self.connection.clone();
-                let token = self.token.as_ref().map(|(token, _)| token.clone());
-                // Boxed: its state is large, and would be part of every connection's task for good.
-                let dial = Box::pin(async move { dial(&connection, token.as_ref()).await });
-                let dialled = self.in_time("the connection was not open", dial);
-                match self.or_closed(dialled).await {
-                    None => Input::Close,
-                    Some(Ok(opened)) => {
-                        self.opened = Some(opened);
-                        Input::Opened { socket }
-                    }
-                    Some(Err(error)) => Input::OpenFailed { socket, error },
-                }
-            }
+            Work::Token { fresh } => self.fetch_token(fresh).await,
+            Work::Dial { socket } => self.dial(socket).await,
             Work::Sleep(delay) => match self.or_closed(tokio::time::sleep(delay)).await {
                 None => Input::Close,
                 Some(()) => Input::Elapsed,
@@ -368,7 +332,10 @@ impl Actor {
     fn start(&mut self, opened: Opened) {
         let Opened { stream, leftover, subprotocol } = opened;
         let mut inner = self.connection.shared.lock();
-        inner.told.token = self.token.as_ref().map(|(token, _)| token.clone());
+        inner.told.token = self.current_token();
+        if let Some(own) = self.changes.as_ref().and_then(|changes| changes.headers.as_ref()) {
+            inner.told.add(own);
+        }
         inner.subprotocol = subprotocol;
         inner.session_began();
         drop(inner);
@@ -384,6 +351,7 @@ impl Actor {
     fn show(&mut self, state: State, reason: Option<Error>) {
         let mut inner = self.connection.shared.lock();
         if state == State::Active {
+            self.attempts = 0;
             // It is open: what was asked for has been done.
             inner.commands.open = None;
             // With the state: whoever sees the one sees the other.
@@ -392,19 +360,6 @@ impl Actor {
         let kind = inner.set_state(state, reason);
         shared::tell(inner, kind);
     }
-}
-
-async fn dial(connection: &Connection, token: Option<&Token>) -> Result<Opened> {
-    let settings = &connection.shared.settings;
-    let url = match &settings.address {
-        Address::App { endpoint, base_url, query } => {
-            let mut url = endpoint.url(base_url, token.map(Token::expose), settings.max_buffering);
-            append_query(&mut url, query);
-            url
-        }
-        Address::Url(url) => url.clone(),
-    };
-    open_websocket(&Target::parse(&url)?, &settings.headers, &settings.transport).await
 }
 
 fn late(what: &str, open_timeout: Duration, last: Option<Error>) -> Error {

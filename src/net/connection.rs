@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use super::{duty::Duty, poller::Poller, runtime, settings::Settings, shared::Shared};
+use super::{duty::Duty, hooks::Hooks, poller::Poller, runtime, settings::Settings, shared::Shared};
 
 mod driving;
 mod open_link;
@@ -21,6 +21,8 @@ pub struct Connection {
     pub(super) duty: Duty,
     /// The poller of its event loop, if it belongs to one.
     poller: OnceLock<Arc<Poller>>,
+    /// What the caller wants to be asked.
+    hooks: OnceLock<Arc<dyn Hooks>>,
     process: u32,
 }
 
@@ -32,6 +34,7 @@ impl Connection {
             link: Mutex::new(None),
             duty: Duty::default(),
             poller: OnceLock::new(),
+            hooks: OnceLock::new(),
             process: runtime::process(),
         })
     }
@@ -49,6 +52,15 @@ impl Connection {
     /// The poller that watches the sockets of its event loop. To be said before it opens.
     pub fn set_poller(&self, poller: Arc<Poller>) {
         let _ = self.poller.set(poller);
+    }
+
+    /// What the caller wants to be asked. To be said before it opens.
+    pub fn set_hooks(&self, hooks: Arc<dyn Hooks>) {
+        let _ = self.hooks.set(hooks);
+    }
+
+    pub(super) fn hooks(&self) -> Option<&Arc<dyn Hooks>> {
+        self.hooks.get()
     }
 
     pub(super) fn poller(&self) -> Option<&Arc<Poller>> {

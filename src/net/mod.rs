@@ -10,6 +10,7 @@ mod duty;
 pub mod gate;
 pub mod handle;
 mod head;
+pub mod hooks;
 pub mod http;
 mod intake;
 mod link;

@@ -99,12 +99,25 @@ pub(super) struct Told {
     /// The token of the current session.
     pub(super) token: Option<Secret>,
     credentials: Vec<Secret>,
+    /// How many of them every session is told.
+    own: usize,
 }
 
 impl Told {
     /// What these headers tell.
     pub(super) fn new(headers: &[(HeaderName, HeaderValue)]) -> Self {
-        Self { token: None, credentials: credentials(headers).map(Secret::from).collect() }
+        let credentials: Vec<_> = credentials(headers).map(Secret::from).collect();
+        Self { token: None, own: credentials.len(), credentials }
+    }
+
+    /// What other headers tell, in this session.
+    pub(super) fn add(&mut self, headers: &[(HeaderName, HeaderValue)]) {
+        let known: Vec<_> = self.credentials.iter().map(Secret::expose).collect();
+        let new: Vec<_> =
+            credentials(headers).filter(|each| !known.contains(each)).map(Secret::from).collect();
+        // Those of earlier sessions are forgotten: they may be many.
+        self.credentials.truncate(self.own);
+        self.credentials.extend(new);
     }
 
     /// `text` without the secrets.

@@ -43,6 +43,8 @@ pub struct Settings {
     pub transport: Arc<TransportConfig>,
     /// Sent with the opening handshake.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Sent with it too: the caller's own.
+    pub own_headers: Vec<(HeaderName, HeaderValue)>,
     /// Where tokens come from, if they are used.
     pub token: Option<Arc<SharedToken>>,
     /// The state machine's part.

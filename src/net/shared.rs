@@ -183,7 +183,7 @@ impl Inner {
             commands: Commands::default(),
             parked: None,
             routes: Routes::default(),
-            told: Told::new(&settings.headers),
+            told: Told::new(&[&settings.headers[..], &settings.own_headers].concat()),
             io: None,
             interest: Interest::NONE,
             notify: None,

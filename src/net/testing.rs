@@ -160,6 +160,7 @@ pub(crate) fn settings(address: SocketAddr) -> Settings {
             proxy: ProxyConfig::None,
         }),
         headers: Vec::new(),
+        own_headers: Vec::new(),
         token: None,
         session: SessionConfig {
             reconnect: Some(policy),

@@ -81,6 +81,11 @@ impl Connection {
         self.half.stats(py)
     }
 
+    /// Lets its hooks know it.
+    fn _introduce(slf: &Bound<'_, Self>) -> PyResult<()> {
+        slf.get().half.introduce(slf.as_any())
+    }
+
     #[pyo3(signature = (*, on_result, on_error, on_timings, on_state_change))]
     fn set_callbacks(
         slf: &Bound<'_, Self>,

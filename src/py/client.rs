@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, header};
 use pyo3::{exceptions::PyValueError, prelude::*};
 
 use super::{
-    options::Options,
+    options::{Options, own_header, own_headers},
     raise::raised,
     token_source::{Provider, PythonSource},
 };
@@ -138,9 +138,6 @@ impl Client {
     ) -> PyResult<(Settings, Option<Py<Provider>>)> {
         let plain = options.plain(py)?;
         let mut headers = vec![(header::USER_AGENT, header_value("user_agent", &self.user_agent)?)];
-        for (name, value) in &options.headers {
-            headers.push(own_header(name, value)?);
-        }
         if !options.subprotocols.is_empty() {
             let offer = options.subprotocols.join(", ");
             headers.push(own_header(header::SEC_WEBSOCKET_PROTOCOL.as_str(), &offer)?);
@@ -178,6 +175,7 @@ impl Client {
             address,
             transport: self.transport.clone(),
             headers,
+            own_headers: own_headers(&options.headers)?,
             token,
             session: plain.session,
             throttle_interval: plain.throttle_interval,
@@ -256,16 +254,6 @@ fn header_value(name: &str, value: &str) -> PyResult<HeaderValue> {
     HeaderValue::from_str(value).map_err(|_| {
         PyValueError::new_err(format!("{name} holds characters that no header may hold: {value:?}"))
     })
-}
-
-/// A header of the caller's own. What it says may be a secret.
-fn own_header(name: &str, value: &str) -> PyResult<(HeaderName, HeaderValue)> {
-    let invalid =
-        || PyValueError::new_err(format!("headers: {name:?} or its value cannot stand in a header"));
-    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
-    let mut value = HeaderValue::from_str(value).map_err(|_| invalid())?;
-    value.set_sensitive(true);
-    Ok((name, value))
 }
 
 fn no_credentials() -> Error {

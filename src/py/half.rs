@@ -11,6 +11,7 @@ use pyo3::{exceptions::PyRuntimeError, intern, prelude::*, types::PyDict};
 use super::{
     client::Client,
     codec::decode,
+    hooks::Hooks,
     options::Options,
     raise::{raised, to_py},
     token_source::Provider,
@@ -78,6 +79,7 @@ impl Callbacks {
 pub(super) struct Half {
     pub(super) net: Arc<Connection>,
     pub(super) provider: Option<Py<Provider>>,
+    pub(super) hooks: Option<Py<Hooks>>,
     pub(super) app: String,
     /// How `send` offers messages.
     pub(super) send_lane: Lane,
@@ -101,14 +103,20 @@ impl Half {
     ) -> PyResult<Self> {
         let options = Options::from_keywords(keywords)?;
         let (settings, provider) = client.settings(py, &options)?;
+        let hooks = Hooks::of(py, &options)?;
         let app = match &settings.address {
             Address::App { endpoint, .. } => endpoint.app_path(),
             // What is behind the `?` may be a secret.
             Address::Url(url) => url.split(['?', '#']).next().unwrap_or_default().to_owned(),
         };
+        let net = Connection::new(settings);
+        if let Some(hooks) = &hooks {
+            net.set_hooks(Hooks::for_net(hooks.bind(py))?);
+        }
         let half = Self {
-            net: Connection::new(settings),
+            net,
             provider,
+            hooks,
             app,
             send_lane: if options.throttle_send { Lane::Throttled } else { Lane::Direct },
             encoder: options.encode_message,
@@ -127,6 +135,11 @@ impl Half {
             context,
         });
         Ok(half)
+    }
+
+    /// Lets the hooks know the connection that they are of. To be called before it opens.
+    pub(super) fn introduce(&self, connection: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.hooks.as_ref().map_or(Ok(()), |hooks| hooks.get().introduce(connection))
     }
 
     pub(super) fn set_callbacks(&self, callbacks: Callbacks) {
@@ -274,6 +287,9 @@ impl Half {
         }
         if let Some(provider) = &self.provider {
             visit.call(provider)?;
+        }
+        if let Some(hooks) = &self.hooks {
+            visit.call(hooks)?;
         }
         // Whoever holds the lock is on this very thread's way to change them, and holds them itself.
         if let Some(callbacks) = self.callbacks.try_lock() {

@@ -8,6 +8,7 @@ use crate::net::{counters, gate, runtime};
 
 mod asyncio;
 mod batch;
+mod calling;
 mod client;
 mod codec;
 mod connection;
@@ -16,6 +17,7 @@ mod delivery;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod half;
+mod hooks;
 mod lent;
 mod line;
 #[cfg(feature = "local-server")]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use pyo3::{prelude::*, types::PyDict};
+use http::{HeaderName, HeaderValue};
+use pyo3::{exceptions::PyValueError, prelude::*, types::PyDict};
 
 use super::raise::raised;
 use crate::{
@@ -72,6 +73,7 @@ pub(super) struct Options {
     pub(super) on_error: Option<Py<PyAny>>,
     pub(super) on_timings: Option<Py<PyAny>>,
     pub(super) on_state_change: Option<Py<PyAny>>,
+    pub(super) before_attempt: Option<Py<PyAny>>,
 }
 
 /// The options that need no Python any more.
@@ -160,4 +162,19 @@ fn seconds(name: &str, value: f64) -> Result<Duration> {
         return Err(Error::new(ErrorKind::InvalidOption, message));
     }
     Ok(Duration::from_secs_f64(value.min(YEAR)))
+}
+
+/// Headers of the caller's own.
+pub(super) fn own_headers(given: &[(String, String)]) -> PyResult<Vec<(HeaderName, HeaderValue)>> {
+    given.iter().map(|(name, value)| own_header(name, value)).collect()
+}
+
+/// A header of the caller's own. What it says may be a secret.
+pub(super) fn own_header(name: &str, value: &str) -> PyResult<(HeaderName, HeaderValue)> {
+    let invalid =
+        || PyValueError::new_err(format!("headers: {name:?} or its value cannot stand in a header"));
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
+    let mut value = HeaderValue::from_str(value).map_err(|_| invalid())?;
+    value.set_sensitive(true);
+    Ok((name, value))
 }

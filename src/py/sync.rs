@@ -92,6 +92,11 @@ impl SyncConnection {
         self.shared.half.stats(py)
     }
 
+    /// Lets its hooks know it.
+    fn _introduce(slf: &Bound<'_, Self>) -> PyResult<()> {
+        slf.get().shared.half.introduce(slf.as_any())
+    }
+
     #[pyo3(signature = (*, on_result, on_error, on_timings, on_state_change))]
     fn set_callbacks(
         &self,

@@ -1,8 +1,4 @@
-//! A Python callable as a source of tokens: plain functions run in a thread of their own, coroutine functions on
-//! the connection's event loop, both in the contextvars of `connect`.
-//!
-//! The I/O thread itself never takes the GIL: starting and cancelling, which need it for a moment, are done by threads
-//! that live no longer than that: whoever has the token completes the call.
+//! A Python callable as a source of tokens.
 
 use std::{
     future::Future,
@@ -15,21 +11,18 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use pyo3::{exceptions::PyTypeError, intern, prelude::*};
-use tokio::sync::{Semaphore, oneshot};
+use pyo3::{exceptions::PyTypeError, intern, prelude::*, types::PyString};
 
-use super::wake::weak_reference;
+use super::{
+    calling::{self, Call, Function},
+    wake::weak_reference,
+};
 use crate::{
     error::{Error, ErrorKind, Result},
-    net::{blocking, token_store::TokenSource},
+    net::token_store::TokenSource,
 };
 
 type Outcome = Result<String>;
-
-/// The name of the threads that start providers.
-const STARTER: &str = "fal-realtime-token";
-/// Providers that are being started at a time, which takes each as long as it waits for the GIL.
-static STARTS: Semaphore = Semaphore::const_new(16);
 
 /// A token provider of the caller's; one object for all connections of a client that have it.
 ///
@@ -77,11 +70,8 @@ impl TokenSource for PythonSource {
         // The source may be gone before the blocking thread runs, and cloning the reference here needs the GIL.
         let provider = Arc::clone(&self.provider);
         Box::pin(async move {
-            let turn = STARTS.acquire().await;
-            let started = blocking::run(STARTER, move || start(&provider, &argument)).await;
-            drop(turn);
-            match started {
-                Ok(Ok(call)) => call.token().await,
+            match calling::start(move || start(&provider, &argument)).await {
+                Ok(Ok(call)) => call.outcome().await.unwrap_or_else(|| Err(abandoned())),
                 Ok(Err(error)) => Err(error),
                 Err(error) => Err(no_thread(error)),
             }
@@ -94,8 +84,8 @@ impl TokenSource for PythonSource {
 }
 
 /// Starts the provider, if it still has a connection.
-fn start(provider: &Py<PyAny>, argument: &str) -> Result<Call> {
-    let started = super::attach(|py| -> PyResult<Option<Call>> {
+fn start(provider: &Py<PyAny>, argument: &str) -> Result<Call<String>> {
+    let started = super::attach(|py| -> PyResult<Option<Call<String>>> {
         let provider = provider.bind(py).call0()?;
         let Ok(provider) = provider.cast::<Provider>() else { return Ok(None) };
         provider.get().start(py, argument).map(Some)
@@ -104,34 +94,6 @@ fn start(provider: &Py<PyAny>, argument: &str) -> Result<Call> {
         Some(Ok(Some(call))) => Ok(call),
         Some(Err(error)) => Err(failed(&error)),
         Some(Ok(None)) | None => Err(abandoned()),
-    }
-}
-
-/// A call of a provider under way. Dropped before there is a token, it is cancelled, if it runs on a loop.
-struct Call {
-    told: oneshot::Receiver<Outcome>,
-    on_loop: Option<Py<PyAny>>,
-}
-
-impl Call {
-    async fn token(mut self) -> Outcome {
-        let outcome = (&mut self.told).await;
-        self.on_loop = None;
-        outcome.unwrap_or_else(|_| Err(abandoned()))
-    }
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        let Some(call) = self.on_loop.take() else { return };
-        // Without a thread it goes on, and nobody wants what it gives.
-        let _ = blocking::start(STARTER, move || {
-            super::attach(|py| {
-                if let Err(error) = call.call_method0(py, intern!(py, "cancel")) {
-                    error.write_unraisable(py, Some(call.bind(py)));
-                }
-            });
-        });
     }
 }
 
@@ -211,21 +173,20 @@ impl Provider {
         resting.ok_or_else(super::raise::no_running_loop)
     }
 
-    /// Starts a plain function in a thread of its own, a coroutine function on an event loop. Called on a thread of
-    /// the runtime.
-    fn start(&self, py: Python<'_>, argument: &str) -> PyResult<Call> {
-        let (tell, told) = oneshot::channel();
-        let completer = Completer(Mutex::new(Some(tell)));
-        let module = py.import("fal_realtime._provider")?;
-        if !self.is_async {
-            let call = module.getattr("call_in_thread")?;
-            call.call1((&self.function, argument, &self.context, completer))?;
-            return Ok(Call { told, on_loop: None });
-        }
-        let event_loop = self.event_loop(py)?;
-        let call = module.getattr("CallOnLoop")?.call1((&self.function, argument, event_loop, completer))?;
-        call.call_method1("start", (&self.context,))?;
-        Ok(Call { told, on_loop: Some(call.unbind()) })
+    /// Starts a plain function in a thread of its own, a coroutine function on an event loop.
+    fn start(&self, py: Python<'_>, argument: &str) -> PyResult<Call<String>> {
+        let event_loop = if self.is_async { Some(self.event_loop(py)?) } else { None };
+        let argument = PyString::new(py, argument);
+        let called = Function {
+            callable: self.function.bind(py),
+            argument: argument.as_any(),
+            check: &py.import("fal_realtime._provider")?.getattr("checked")?,
+            context: self.context.bind(py),
+            event_loop: event_loop.as_ref(),
+        };
+        Call::new(py, &called, |outcome| {
+            outcome.and_then(|token| token.extract::<String>()).map_err(|error| failed(&error))
+        })
     }
 }
 
@@ -247,27 +208,4 @@ fn no_thread(error: std::io::Error) -> Error {
 
 fn abandoned() -> Error {
     Error::new(ErrorKind::Authentication, "the token provider was abandoned before it gave a token")
-}
-
-/// Takes the outcome of a provider from wherever it runs.
-#[pyclass(frozen, module = "fal_realtime._core")]
-struct Completer(Mutex<Option<oneshot::Sender<Outcome>>>);
-
-impl Completer {
-    fn complete(&self, outcome: Outcome) {
-        if let Some(tell) = self.0.lock().take() {
-            let _ = tell.send(outcome);
-        }
-    }
-}
-
-#[pymethods]
-impl Completer {
-    fn set_result(&self, token: String) {
-        self.complete(Ok(token));
-    }
-
-    fn set_error(&self, error: &Bound<'_, PyAny>) {
-        self.complete(Err(failed(&PyErr::from_value(error.clone()))));
-    }
 }

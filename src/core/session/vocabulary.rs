@@ -108,6 +108,8 @@ pub enum Input {
     TokenReady,
     /// No token could be had.
     TokenFailed(Error),
+    /// The caller wants no further attempt.
+    Stopped(Error),
     /// The socket is open.
     Opened {
         /// The socket's generation.

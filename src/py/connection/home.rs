@@ -51,6 +51,9 @@ impl Connection {
         if let Some(provider) = &this.half.provider {
             provider.get().add_loop(&event_loop)?;
         }
+        if let Some(hooks) = &this.half.hooks {
+            hooks.get().set_loop(&event_loop)?;
+        }
         let place = Dispatcher::add(&dispatcher, slf.as_any(), hand_out)?;
         let home_poller = dispatcher.get().poller().cloned();
         let home = Home {

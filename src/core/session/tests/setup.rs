@@ -272,6 +272,7 @@ pub(super) const INPUTS: &[Given] = &[
     Given { name: "token transient", make: |_| Input::TokenFailed(api(503).transient()) },
     Given { name: "token permanent", make: |_| Input::TokenFailed(api(400)) },
     Given { name: "token refused", make: |_| Input::TokenFailed(authentication()) },
+    Given { name: "stopped", make: |_| Input::Stopped(handshake(None)) },
     Given { name: "opened", make: |socket| Input::Opened { socket } },
     Given { name: "opened old", make: |socket| Input::Opened { socket: socket.wrapping_sub(1) } },
     OPEN_FAILED_TRANSIENT,

@@ -45,6 +45,7 @@ const TABLE: &[Row] = {
         (Authenticating, &["token transient"], "!first !reconnect", Closed, "finish: api"),
         (Authenticating, &["token permanent"], "", Closed, "finish: api"),
         (Authenticating, &["token refused"], "", Closed, "finish: authentication"),
+        (Authenticating, &["stopped"], "", Closed, "finish: handshake"),
         (Authenticating, &["close"], "", Closed, "abandon, finish"),
         // Opening: the socket.
         (Connecting, &["opened"], "", Active, ""),
@@ -58,6 +59,7 @@ const TABLE: &[Row] = {
         (Connecting, REFUSED, "token !refused", Waiting, "wait"),
         (Connecting, REFUSED, "token refused", Closed, "finish: authentication"),
         (Connecting, REFUSED, "!token", Closed, "finish: authentication"),
+        (Connecting, &["stopped"], "", Closed, "finish: handshake"),
         (Connecting, &["close"], "", Closed, "abandon, finish"),
         // Open. A refusal is forgotten when the socket gave an answer or lived for long.
         (Active, &["over"], "", Active, "stop writing"),
@@ -141,6 +143,7 @@ const IGNORED: &[(State, &[&str])] = {
         (
             Idle,
             all_but!(
+                "stopped",
                 "unused",
                 "token ready",
                 "token transient",
@@ -222,6 +225,7 @@ const IGNORED: &[(State, &[&str])] = {
         (
             Active,
             all_but!(
+                "stopped",
                 "open lazy",
                 "open eager",
                 "token ready",
@@ -240,6 +244,7 @@ const IGNORED: &[(State, &[&str])] = {
         (
             Waiting,
             all_but!(
+                "stopped",
                 "unused",
                 "open lazy",
                 "open eager",
@@ -270,6 +275,7 @@ const IGNORED: &[(State, &[&str])] = {
         (
             Closing,
             all_but!(
+                "stopped",
                 "unused",
                 "open lazy",
                 "open eager",
@@ -292,6 +298,7 @@ const IGNORED: &[(State, &[&str])] = {
         (
             Closed,
             all_but!(
+                "stopped",
                 "unused",
                 "open lazy",
                 "open eager",

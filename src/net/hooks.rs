@@ -1,0 +1,47 @@
+//! What the caller wants to be asked in the course of an opening.
+
+use std::{fmt, future::Future, pin::Pin};
+
+use http::{HeaderName, HeaderValue};
+
+use crate::{
+    core::token::Token,
+    error::{Error, Result},
+};
+
+/// What will be answered.
+pub type Asked<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+
+/// An attempt to open a socket that is about to be made.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// 1 for the first one since the connection was last open.
+    pub number: u64,
+    /// Why the one before, or the last session, failed.
+    pub last: Option<Error>,
+}
+
+/// What is to be different in an attempt. All of it may be secret.
+#[derive(Default)]
+pub struct Changes {
+    /// The headers of the caller's own.
+    pub headers: Option<Vec<(HeaderName, HeaderValue)>>,
+    /// The parameters of the caller's own.
+    pub query: Option<Vec<(String, String)>>,
+    /// The token, in the place of one that would be fetched.
+    pub token: Option<Token>,
+    /// The connection is to end, for this reason.
+    pub stop: Option<String>,
+}
+
+impl fmt::Debug for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Changes").field("stop", &self.stop).finish_non_exhaustive()
+    }
+}
+
+/// The caller's hooks.
+pub trait Hooks: Send + Sync {
+    /// Asks before an attempt is made; `None`: there is nobody to ask. Dropping the future cancels the hook.
+    fn before_attempt(&self, attempt: Attempt) -> Option<Asked<Changes>>;
+}

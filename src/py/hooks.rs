@@ -1,0 +1,192 @@
+//! The caller's hooks of an opening, as the network half asks them.
+
+use std::sync::{Arc, OnceLock};
+
+use http::{HeaderName, HeaderValue};
+use pyo3::{prelude::*, types::PyDict};
+
+use super::{
+    calling::{self, Call, Function},
+    options::{Options, own_headers},
+    raise::error_or_none,
+    wake::weak_reference,
+};
+use crate::{
+    core::token::Token,
+    error::{Error, ErrorKind, Result},
+    net::hooks::{Asked, Attempt, Changes},
+};
+
+/// The hooks of a connection. Its owner is the connection, where the garbage collector sees it: what it calls often refers
+/// to that.
+#[pyclass(frozen, weakref, module = "fal_realtime._core")]
+pub(super) struct Hooks {
+    before_attempt: Option<Hook>,
+    /// The contextvars of `connect`.
+    context: Py<PyAny>,
+    /// The headers and parameters of the caller's own.
+    headers: Vec<(String, String)>,
+    query: Vec<(String, String)>,
+    use_token: bool,
+    is_raw: bool,
+    /// The connection, held weakly.
+    connection: OnceLock<Py<PyAny>>,
+    /// The event loop of the connection, held weakly.
+    event_loop: OnceLock<Py<PyAny>>,
+}
+
+/// One of them.
+struct Hook {
+    function: Py<PyAny>,
+    is_async: bool,
+}
+
+impl Hook {
+    fn new(py: Python<'_>, function: Py<PyAny>) -> PyResult<Self> {
+        let is_async =
+            py.import("fal_realtime._functions")?.getattr("is_async")?.call1((&function,))?.extract()?;
+        Ok(Self { function, is_async })
+    }
+}
+
+#[pymethods]
+impl Hooks {
+    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> std::result::Result<(), pyo3::PyTraverseError> {
+        visit.call(&self.context)?;
+        self.before_attempt.as_ref().map_or(Ok(()), |hook| visit.call(&hook.function))
+    }
+}
+
+impl Hooks {
+    /// Those of `options`, if there are any; in the contextvars that are current.
+    pub(super) fn of(py: Python<'_>, options: &Options) -> PyResult<Option<Py<Self>>> {
+        let Some(before_attempt) = &options.before_attempt else { return Ok(None) };
+        let hooks = Self {
+            before_attempt: Some(Hook::new(py, before_attempt.clone_ref(py))?),
+            context: py.import("contextvars")?.getattr("copy_context")?.call0()?.unbind(),
+            headers: options.headers.clone(),
+            query: options.query.clone(),
+            use_token: options.use_jwt,
+            is_raw: options.url.is_some(),
+            connection: OnceLock::new(),
+            event_loop: OnceLock::new(),
+        };
+        Py::new(py, hooks).map(Some)
+    }
+
+    /// For the network half.
+    pub(super) fn for_net(slf: &Bound<'_, Self>) -> PyResult<Arc<dyn crate::net::hooks::Hooks>> {
+        let weak = weak_reference(slf.py())?.call1((slf,))?.unbind();
+        let asks_before_attempt = slf.get().before_attempt.is_some();
+        Ok(Arc::new(ForNet { hooks: Arc::new(weak), asks_before_attempt }))
+    }
+
+    /// The connection that they are of.
+    pub(super) fn introduce(&self, connection: &Bound<'_, PyAny>) -> PyResult<()> {
+        let weak = weak_reference(connection.py())?.call1((connection,))?;
+        let _ = self.connection.set(weak.unbind());
+        Ok(())
+    }
+
+    /// The connection is used from this loop.
+    pub(super) fn set_loop(&self, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
+        let weak = weak_reference(event_loop.py())?.call1((event_loop,))?;
+        let _ = self.event_loop.set(weak.unbind());
+        Ok(())
+    }
+
+    fn event_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let event_loop = self.event_loop.get().map(|weak| weak.bind(py).call0()).transpose()?;
+        event_loop.filter(|event_loop| !event_loop.is_none()).ok_or_else(super::raise::no_running_loop)
+    }
+
+    fn ask_before_attempt(&self, py: Python<'_>, attempt: &Attempt) -> PyResult<Option<Call<Changes>>> {
+        let Some(hook) = &self.before_attempt else { return Ok(None) };
+        let module = py.import("fal_realtime._attempt")?;
+        let dict = |pairs: &Vec<(String, String)>| PyDict::from_sequence(pairs.into_pyobject(py)?.as_any());
+        let (headers, query) = (dict(&self.headers)?, dict(&self.query)?);
+        let error = error_or_none(py, attempt.last.as_ref());
+        let argument = module.getattr("Attempt")?.call1((attempt.number, error, headers, query))?;
+        let check = module.getattr("Hook")?.call1((&argument, self.use_token, self.is_raw))?;
+        let event_loop = if hook.is_async { Some(self.event_loop(py)?) } else { None };
+        let called = Function {
+            callable: hook.function.bind(py),
+            argument: &argument,
+            check: &check,
+            context: self.context.bind(py),
+            event_loop: event_loop.as_ref(),
+        };
+        Call::new(py, &called, |outcome| outcome.and_then(changes).map_err(|error| failed(&error))).map(Some)
+    }
+}
+
+type Given = (Vec<(String, String)>, Vec<(String, String)>, Option<String>, Option<String>);
+
+/// What the hook has changed.
+fn changes(given: Bound<'_, PyAny>) -> PyResult<Changes> {
+    let (headers, query, token, stop): Given = given.extract()?;
+    let headers: Vec<(HeaderName, HeaderValue)> = own_headers(&headers)?;
+    Ok(Changes { headers: Some(headers), query: Some(query), token: token.map(Token::new), stop })
+}
+
+/// The hook's exception. One that fails at the start will fail again; once a session has been open, it is asked again.
+fn failed(error: &PyErr) -> Error {
+    let message = super::attach(|py| {
+        let name =
+            error.get_type(py).name().map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
+        format!("before_attempt raised {name}: {}", error.value(py))
+    });
+    refused(message.unwrap_or_else(|| "before_attempt failed".to_owned()))
+}
+
+fn refused(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Handshake { status: None }, message)
+}
+
+/// The hooks as the network half has them.
+struct ForNet {
+    /// A weak reference to [`Hooks`]. Cloning it needs the GIL.
+    hooks: Arc<Py<PyAny>>,
+    asks_before_attempt: bool,
+}
+
+impl crate::net::hooks::Hooks for ForNet {
+    fn before_attempt(&self, attempt: Attempt) -> Option<Asked<Changes>> {
+        if !self.asks_before_attempt {
+            return None;
+        }
+        let hooks = Arc::clone(&self.hooks);
+        Some(Box::pin(async move {
+            let starting = move || start(&hooks, |hooks, py| hooks.ask_before_attempt(py, &attempt));
+            match calling::start(starting).await {
+                Ok(Ok(call)) => call.outcome().await.unwrap_or_else(|| Err(abandoned())),
+                Ok(Err(error)) => Err(error),
+                Err(error) => {
+                    let message = format!("before_attempt could not be started: {error}");
+                    Err(refused(message).transient().with_source(error))
+                }
+            }
+        }))
+    }
+}
+
+/// Starts a hook, if there still is a connection.
+fn start<T>(
+    hooks: &Py<PyAny>,
+    ask: impl FnOnce(&Hooks, Python<'_>) -> PyResult<Option<Call<T>>>,
+) -> Result<Call<T>> {
+    let started = super::attach(|py| -> PyResult<Option<Call<T>>> {
+        let hooks = hooks.bind(py).call0()?;
+        let Ok(hooks) = hooks.cast::<Hooks>() else { return Ok(None) };
+        ask(hooks.get(), py)
+    });
+    match started {
+        Some(Ok(Some(call))) => Ok(call),
+        Some(Err(error)) => Err(failed(&error)),
+        Some(Ok(None)) | None => Err(abandoned()),
+    }
+}
+
+fn abandoned() -> Error {
+    refused("the connection was abandoned before it was open")
+}

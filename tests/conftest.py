@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
 
 _ENVIRONMENT = (
+    "FAL_FORCE_AUTH_BY_USER",
     "FAL_KEY",
     "FAL_KEY_ID",
     "FAL_KEY_SECRET",
@@ -36,3 +38,4 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """No key, host or proxy of whoever runs the tests: a test says what it needs."""
     for name in _ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FAL_HOME_DIR", os.devnull)  # nobody's login

@@ -467,7 +467,8 @@ CLIENT_REFUSED = {
         ("http://10.0.0.1:8000/x", ValueError, "would send the key in clear text"),
         ("http://localhost.example", ValueError, "would send the key in clear text"),
     ],
-    "token_path": [("tokens", ValueError, "must start with '/'"), (None, TypeError, "must be a str")],
+    "token_path": [("tokens", ValueError, "must start with '/'"), (1, TypeError, "must be a str")],
+    "token_api": [("tokens/realtime", ValueError, "must be one of 'tokens', 'realtime', not 'tokens/realtime'")],
     "proxy": [("localhost", ValueError, "must be an absolute URL"), (3128, TypeError, "must be an absolute URL")],
     "trust_env": NOT_BOOL,
     "proxy_url": [
@@ -565,15 +566,21 @@ def test_the_key_itself_goes_to_another_machine_in_clear_text_only_where_that_is
     client("key", **address, rest_url="http://gateway.example", allow_cleartext=True).connect(APP, use_jwt=False)
 
 
+def key_of(options: ClientOptions) -> str | None:
+    credentials = options.resolved_credentials()
+    assert not credentials.bearer
+    return None if credentials.secret is None else credentials.secret.reveal()
+
+
 @pytest.mark.parametrize("space", ["\n", " ", "\t", "\r\n"])
 def test_white_space_around_a_key_is_no_part_of_it(space, monkeypatch):
-    assert ClientOptions(f"{space}id:secret{space}").resolved_credentials() == "id:secret"
-    assert ClientOptions(lambda: f"{space}id:secret{space}").resolved_credentials() == "id:secret"
+    assert key_of(ClientOptions(f"{space}id:secret{space}")) == "id:secret"
+    assert key_of(ClientOptions(lambda: f"{space}id:secret{space}")) == "id:secret"
     monkeypatch.setenv("FAL_KEY_ID", f"id{space}")
     monkeypatch.setenv("FAL_KEY_SECRET", f"secret{space}")
-    assert ClientOptions().resolved_credentials() == "id:secret"
+    assert key_of(ClientOptions()) == "id:secret"
     monkeypatch.setenv("FAL_KEY", f"{space}whole:key{space}")
-    assert ClientOptions().resolved_credentials() == "whole:key"
+    assert key_of(ClientOptions()) == "whole:key"
 
 
 @pytest.mark.parametrize(
@@ -605,24 +612,24 @@ class TestEnvironment:
         assert "hidden" not in str(raised.value)
 
     def test_without_anything_there_are_no_credentials(self):
-        assert ClientOptions().resolved_credentials() is None
+        assert key_of(ClientOptions()) is None
 
     def test_a_key_is_one_variable_or_two(self, monkeypatch):
         monkeypatch.setenv("FAL_KEY_ID", "id")
-        assert ClientOptions().resolved_credentials() is None
+        assert key_of(ClientOptions()) is None
         monkeypatch.setenv("FAL_KEY_SECRET", "secret")
-        assert ClientOptions().resolved_credentials() == "id:secret"
+        assert key_of(ClientOptions()) == "id:secret"
         monkeypatch.setenv("FAL_KEY", "whole")
-        assert ClientOptions().resolved_credentials() == "whole"
+        assert key_of(ClientOptions()) == "whole"
 
     def test_explicit_credentials_win(self, monkeypatch):
         monkeypatch.setenv("FAL_KEY", "environment")
-        assert ClientOptions("explicit").resolved_credentials() == "explicit"
+        assert key_of(ClientOptions("explicit")) == "explicit"
 
     def test_a_callable_is_asked_each_time(self):
         keys = iter(["first", "second"])
         options = ClientOptions(lambda: next(keys))
-        assert [options.resolved_credentials(), options.resolved_credentials()] == ["first", "second"]
+        assert [key_of(options), key_of(options)] == ["first", "second"]
 
     def test_a_callable_that_gives_no_str_is_an_error_in_connect(self):
         with pytest.raises(TypeError, match="credentials callable returns"):

@@ -35,6 +35,7 @@ from ._options import ReconnectPolicy
 from ._raw import RawConnection
 from ._sync import SyncNoopConnection, SyncRawConnection, SyncRealtimeClient, SyncRealtimeConnection
 from ._tls import InsecureForLocalTests
+from ._token import RealtimeToken
 from ._types import ConnectionState, Stats
 from ._version import version as _version
 
@@ -59,6 +60,7 @@ __all__ = [
     "RealtimeClient",
     "RealtimeConnection",
     "RealtimeError",
+    "RealtimeToken",
     "ReconnectPolicy",
     "RequestTimeoutError",
     "Stats",

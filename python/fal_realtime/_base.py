@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, NoReturn
 
 from . import _checks as check, _core
 from ._client_options import ClientOptions
+from ._credentials import Credentials
 from ._options import (
     DEFAULT_MAX_MESSAGE_SIZE,
     DEFAULT_RECONNECT,
@@ -19,7 +20,6 @@ from ._options import (
     ReconnectPolicy,
 )
 from ._reuse import ConnectionCache, ConnectionT
-from ._secrets import Hidden
 from ._tls import ClientCert, PathOrPaths, Trust
 from ._types import (
     AttemptHook,
@@ -31,6 +31,7 @@ from ._types import (
     Side,
     StateCallback,
     TimingsCallback,
+    TokenApi,
     TokenProvider,
 )
 from ._version import version
@@ -45,7 +46,8 @@ class BaseClient(ABC, Generic[ConnectionT]):
         *,
         base_url: str | None = None,
         rest_url: str = "https://rest.fal.ai",
-        token_path: str = "/tokens/",  # noqa: S107 - a path, not a secret
+        token_path: str | None = None,
+        token_api: TokenApi = "tokens",  # noqa: S107 - a name, not a secret
         proxy: str | None = None,
         trust_env: bool = True,
         proxy_url: str | None = None,
@@ -61,10 +63,13 @@ class BaseClient(ABC, Generic[ConnectionT]):
         Args:
             credentials: The key (`key_id:key_secret`; white space around it is ignored), or a callable that gives it,
                 asked at each `connect`. Default: the environment's FAL_KEY, else FAL_KEY_ID and FAL_KEY_SECRET joined
-                with a colon. Not needed where a `token_provider` is given.
+                with a colon, else the secret FAL_KEY of a Colab notebook, else the login of `fal auth login`, if it has
+                not expired (with FAL_FORCE_AUTH_BY_USER=1 the login alone). Not needed with a `token_provider`.
             base_url: Where the WebSocket goes. Default: `wss://$FAL_RUN_HOST` if that is set, else `wss://fal.run`.
             rest_url: Where tokens are requested.
-            token_path: The path of the token request below `rest_url`.
+            token_path: The path of the token request below `rest_url`. Default: that of `token_api`.
+            token_api: "tokens" asks `/tokens/` for a token of the app's alias, as fal's clients do; "realtime" asks
+                `/tokens/realtime`, as fal's newer documentation does, for one of the app's whole path.
             proxy: A network proxy for both, such as `http://user:password@host:3128` or `socks5://host:1080`.
             trust_env: Without `proxy`, use that of the environment: for the WebSocket WSS_PROXY, SOCKS_PROXY,
                 HTTPS_PROXY or ALL_PROXY, for tokens HTTPS_PROXY or ALL_PROXY, unless NO_PROXY excepts the host.
@@ -93,6 +98,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
             base_url,
             rest_url,
             token_path,
+            token_api,
             proxy,
             trust_env,
             proxy_url,
@@ -106,7 +112,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
         self._side = self._options.resolved_side()
         self._base_url = self._options.resolved_base_url()
         self._user_agent = f"fal-realtime/{version()} (python)"
-        self._native: tuple[Hidden | None, _core.Client] | None = None
+        self._native: tuple[Credentials, _core.Client] | None = None
         self._reusable: ConnectionCache[ConnectionT] = ConnectionCache()
         self._lock = threading.Lock()
         self._connections: weakref.WeakSet[ConnectionT] = weakref.WeakSet()
@@ -333,6 +339,13 @@ class BaseClient(ABC, Generic[ConnectionT]):
     ) -> ConnectionT:
         """Make the connection, or one that does nothing (`noop`), or a raw one (`url`)."""
 
+    def _arguments(self, app: str, url: str | None, options: ConnectOptions) -> dict[str, Any]:
+        """The arguments of a native connection."""
+        arguments = {"app": app, "url": url, **options.as_native()}
+        if arguments["token_body"] is None:
+            arguments["token_body"] = self._options.default_token_body()
+        return arguments
+
     def _own(self, connection: ConnectionT) -> ConnectionT:
         """Remember a connection, as one to close with the client."""
         with self._lock:
@@ -351,12 +364,20 @@ class BaseClient(ABC, Generic[ConnectionT]):
             message = "the client is closed: make a new one"
             raise RuntimeError(message)
         credentials = self._options.resolved_credentials()
-        hidden = None if credentials is None else Hidden(credentials)
         with self._lock:
-            if self._native is None or self._native[0] != hidden:
+            if self._native is None or self._native[0] != credentials:
                 arguments = {**self._options.as_native(self._user_agent), "base_url": self._base_url}
-                self._native = hidden, _core.Client(credentials=credentials, **arguments)
+                self._native = credentials, _core.Client(**credentials.as_native(), **arguments)
             return self._native[1]
+
+    def _token_arguments(
+        self, app: str, path: str | None, expires_in: float
+    ) -> tuple[str, str | None, float, str | None]:
+        """What the native client asks for a token with."""
+        check.text("app", app, "a str such as 'fal-ai/fast-lcm-diffusion'", may_be_empty=True)
+        check.text_or_none("path", path, may_be_empty=True)
+        seconds = check.positive("expires_in", expires_in)
+        return app, path, seconds, self._options.default_token_body()
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled: the key would be in the pickle."""

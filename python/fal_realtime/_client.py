@@ -14,6 +14,7 @@ from ._functions import is_async
 from ._handler import options_from
 from ._options import ConnectOptions
 from ._raw import RawConnection
+from ._token import RealtimeToken
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -29,6 +30,23 @@ class RealtimeClient(BaseClient[RealtimeConnection]):
     One client serves any number of connections, in any number of threads and loops, and its connections to the same
     app share their token. It holds nothing open by itself; closing it, or leaving `async with`, closes its connections.
     """
+
+    async def mint_token(self, app: str, *, path: str | None = None, expires_in: float = 120) -> RealtimeToken:
+        """Ask fal for a token of your own, such as for a browser that you serve; connections have others.
+
+        Args:
+            app: The app id.
+            path: The path after it. Default: `/realtime`. With `token_api="tokens"` the token is for all of the app.
+            expires_in: Seconds for which it can open sessions; a session that is open goes on.
+
+        Raises:
+            AuthenticationError: There are no credentials, or they were refused.
+            ApiError: The request was answered with an error, or not at all.
+            ValueError: The app id or the path is not acceptable.
+        """
+        arguments = self._token_arguments(app, path, expires_in)
+        app_path, token = await self._native_client().mint_token(*arguments)
+        return RealtimeToken(token, app_path, expires_in)
 
     def close(self) -> None:
         """Begin to close all connections made with it; it makes no others. Calling it again does nothing."""
@@ -59,7 +77,7 @@ class RealtimeClient(BaseClient[RealtimeConnection]):
     def _make(
         self, client: _core.Client, app: str, options: ConnectOptions, *, noop: bool = False, url: str | None = None
     ) -> RealtimeConnection:
-        arguments = {"app": app, "url": url, **options.as_native()}
+        arguments = self._arguments(app, url, options)
         if noop:
             return NoopConnection(client, **arguments)
         connection: RealtimeConnection

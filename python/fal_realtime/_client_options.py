@@ -7,14 +7,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import _checks as check
-from ._secrets import Hidden, credentials_from_env
+from ._credentials import Credentials, found, from_key
+from ._secrets import Hidden
 from ._tls import ClientCert, PathOrPaths, Trust, client_cert_as_native, hidden_password, paths, trust_as_native
-from ._types import CredentialsSource, Side
+from ._types import CredentialsSource, Side, TokenApi
 
 PROCESS_SETTINGS = (("FAL_REALTIME_IO_THREADS", 1, 64), ("FAL_REALTIME_SPIN_US", 0, 10_000))
 """The variables that the native half reads, with their bounds."""
 
 _DEFAULT_RUN_HOST = "fal.run"
+
+_TOKEN_APIS: dict[TokenApi, tuple[str, str | None]] = {
+    "tokens": ("/tokens/", None),
+    "realtime": ("/tokens/realtime", '{"allowed_apps": ["{app_path}"], "duration": "{token_expiration}"}'),
+}
+"""Path and body of each."""
 
 
 def _revealed(value: str | Hidden | None) -> str | None:
@@ -28,7 +35,8 @@ class ClientOptions:
     credentials: str | Hidden | CredentialsSource | None = field(default=None, repr=False)
     base_url: str | None = None
     rest_url: str = "https://rest.fal.ai"
-    token_path: str = "/tokens/"  # noqa: S105 - a path, not a secret
+    token_path: str | None = None
+    token_api: TokenApi = "tokens"  # noqa: S105 - a name, not a secret
     proxy: str | Hidden | None = field(default=None, repr=False)  # it may hold a password
     trust_env: bool = True
     proxy_url: str | Hidden | None = field(default=None, repr=False)  # likewise
@@ -47,9 +55,7 @@ class ClientOptions:
         check.url("rest_url", self.rest_url, "http", "https")
         if self.rest_url.startswith("http://"):
             self._check_cleartext("rest_url", self.rest_url)
-        if not check.text("token_path", self.token_path).startswith("/"):
-            message = f"token_path must start with '/', as in '/tokens/', not {self.token_path!r}"
-            raise ValueError(message)
+        self._check_tokens()
         if self.proxy is not None:
             check.secret("proxy", self.proxy, "an absolute URL", contains="://")
         if self.proxy_url is not None:
@@ -62,6 +68,18 @@ class ClientOptions:
             check.environment_integer(name, at_least=at_least, at_most=at_most)
         self._hide_secrets()
 
+    def _check_tokens(self) -> None:
+        if self.token_path is not None and not check.text("token_path", self.token_path).startswith("/"):
+            message = f"token_path must start with '/', as in '/tokens/', not {self.token_path!r}"
+            raise ValueError(message)
+        if self.token_api not in _TOKEN_APIS:
+            message = f"token_api must be one of {', '.join(map(repr, _TOKEN_APIS))}, not {self.token_api!r}"
+            raise ValueError(message)
+
+    def default_token_body(self) -> str | None:
+        """The JSON body of token requests where a connection has none of its own; None: the native half's."""
+        return _TOKEN_APIS[self.token_api][1]
+
     def _hide_secrets(self) -> None:
         for name in ("proxy", "proxy_url"):
             if isinstance(value := getattr(self, name), str):
@@ -72,7 +90,7 @@ class ClientOptions:
         """The arguments of a native client except the credentials; `user_agent` is the default."""
         return {
             "base_url": self.resolved_base_url(),
-            "token_url": self.rest_url.rstrip("/") + self.token_path,
+            "token_url": self.rest_url.rstrip("/") + (self.token_path or _TOKEN_APIS[self.token_api][0]),
             "proxy": _revealed(self.proxy),
             "trust_env": self.trust_env,
             "proxy_url": _revealed(self.proxy_url),
@@ -80,16 +98,16 @@ class ClientOptions:
             "user_agent": self.user_agent or user_agent,
         }
 
-    def resolved_credentials(self) -> str | None:
-        """The key: explicit, else FAL_KEY, else FAL_KEY_ID and FAL_KEY_SECRET joined with a colon."""
+    def resolved_credentials(self) -> Credentials:
+        """Those that were given, else those that are found (see `_credentials`)."""
         if self.credentials is None:
-            return credentials_from_env()
+            return found()
         if isinstance(self.credentials, Hidden):
-            return self.credentials.reveal()
+            return Credentials(self.credentials)
         if not callable(self.credentials):
-            return check.key("credentials", self.credentials)
+            return from_key(check.key("credentials", self.credentials))
         key = self.credentials()
-        return None if key is None else check.key("what the credentials callable returns", key)
+        return from_key(None if key is None else check.key("what the credentials callable returns", key))
 
     def check_key_in_handshake(self) -> None:
         """The key itself may go to `base_url`, as with `use_jwt=False`."""

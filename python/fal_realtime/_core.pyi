@@ -34,6 +34,8 @@ class Client:
         cls,
         *,
         credentials: str | None,
+        bearer: bool,
+        why_no_credentials: str,
         base_url: str,
         token_url: str,
         proxy: str | None,
@@ -47,6 +49,14 @@ class Client:
         Raises:
             ValueError: An address is not acceptable.
         """
+
+    def mint_token(
+        self, app: str, path: str | None, expiration: float, body: str | None
+    ) -> asyncio.Future[tuple[str, str]]:
+        """A future of the app id with its path, and a token for it that lives `expiration` seconds."""
+
+    def mint_token_blocking(self, app: str, path: str | None, expiration: float, body: str | None) -> tuple[str, str]:
+        """The same in blocking form."""
 
 @disjoint_base
 class Connection:

@@ -20,6 +20,7 @@ from ._native import native
 from ._options import ConnectOptions
 from ._raw import NO_REQUEST
 from ._threads import start_thread
+from ._token import RealtimeToken
 from ._types import Stats
 
 if TYPE_CHECKING:
@@ -270,6 +271,23 @@ class SyncRealtimeClient(BaseClient[SyncRealtimeConnection]):
     Closing it, or leaving `with`, closes its connections.
     """
 
+    def mint_token(self, app: str, *, path: str | None = None, expires_in: float = 120) -> RealtimeToken:
+        """Ask fal for a token of your own, such as for a browser that you serve; connections have others.
+
+        Args:
+            app: The app id.
+            path: The path after it. Default: `/realtime`. With `token_api="tokens"` the token is for all of the app.
+            expires_in: Seconds for which it can open sessions; a session that is open goes on.
+
+        Raises:
+            AuthenticationError: There are no credentials, or they were refused.
+            ApiError: The request was answered with an error, or not at all.
+            ValueError: The app id or the path is not acceptable.
+        """
+        arguments = self._token_arguments(app, path, expires_in)
+        app_path, token = self._native_client().mint_token_blocking(*arguments)
+        return RealtimeToken(token, app_path, expires_in)
+
     def close(self) -> None:
         """Close all connections made with it, one by one; it makes no others. Calling it again does nothing."""
         for connection in self._end():
@@ -288,7 +306,7 @@ class SyncRealtimeClient(BaseClient[SyncRealtimeConnection]):
     def _make(
         self, client: _core.Client, app: str, options: ConnectOptions, *, noop: bool = False, url: str | None = None
     ) -> SyncRealtimeConnection:
-        arguments = {"app": app, "url": url, **options.as_native()}
+        arguments = self._arguments(app, url, options)
         if noop:
             return SyncNoopConnection(client, **arguments)
         kind = SyncRawConnection if options.raw else SyncRealtimeConnection

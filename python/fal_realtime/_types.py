@@ -14,6 +14,9 @@ ConnectionState: TypeAlias = Literal["idle", "authenticating", "connecting", "ac
 Side: TypeAlias = Literal["client", "server"]
 """Which side of a framework that also renders on a client this process is (see `client_only`)."""
 
+TokenApi: TypeAlias = Literal["tokens", "realtime"]
+"""fal's two token APIs: `/tokens/` gives tokens for an app's alias, `/tokens/realtime` for its whole path."""
+
 ResultCallback: TypeAlias = Callable[[Any], object]
 """Takes each decoded result; sync or async."""
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ._client import RealtimeClient
+from ._credentials import found
 from ._demo import Plan, Session
 from ._display import display_for
 from ._exceptions import FalRealtimeError
-from ._secrets import credentials_from_env
 from ._version import version
 from .testing import LocalServer
 
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _problem(options: argparse.Namespace) -> str | None:
-    if _is_local(options.app) or credentials_from_env():
+    if _is_local(options.app) or found().secret is not None:
         return None
     return f"--app {options.app} runs on fal, which needs a key: set FAL_KEY, or leave out --app for the local server"
 

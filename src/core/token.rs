@@ -28,6 +28,40 @@ impl Secret {
     }
 }
 
+/// What proves to fal who asks: a key, or what a login gave.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Credentials {
+    /// How it goes into the header `Authorization`.
+    pub scheme: Scheme,
+    /// The key, or the login's token.
+    pub secret: Secret,
+}
+
+impl Credentials {
+    /// A key (`key_id:key_secret`).
+    pub fn key(secret: impl Into<Secret>) -> Self {
+        Self { scheme: Scheme::Key, secret: secret.into() }
+    }
+
+    /// The value of `Authorization`. **Holds the secret**: never log it.
+    pub fn authorization(&self) -> String {
+        let scheme = match self.scheme {
+            Scheme::Key => "Key",
+            Scheme::Bearer => "Bearer",
+        };
+        format!("{scheme} {}", self.secret.expose())
+    }
+}
+
+/// The schemes of `Authorization` that fal knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// A key.
+    Key,
+    /// The access token of a login.
+    Bearer,
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")

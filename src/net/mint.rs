@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    core::token::Secret,
+    core::token::Credentials,
     error::{Error, ErrorKind, Result},
 };
 
@@ -35,8 +35,8 @@ pub struct MintConfig {
     pub url: String,
     /// Where the request is sent instead, with the endpoint in the header `x-fal-target-url`.
     pub proxy_url: Option<String>,
-    /// What goes behind `Authorization: Key`, but not to `proxy_url`, which adds it.
-    pub credentials: Option<Secret>,
+    /// What goes into `Authorization`, but not to `proxy_url`, which adds its own.
+    pub credentials: Option<Credentials>,
     /// The `User-Agent` header.
     pub user_agent: String,
     /// The body of the request in place of `{"allowed_apps": ["{alias}"], "token_expiration":
@@ -53,7 +53,7 @@ pub struct MintConfig {
 
 impl MintConfig {
     /// The defaults, with these credentials.
-    pub fn new(credentials: Option<Secret>, user_agent: impl Into<String>) -> Self {
+    pub fn new(credentials: Option<Credentials>, user_agent: impl Into<String>) -> Self {
         Self {
             url: DEFAULT_URL.to_owned(),
             proxy_url: None,
@@ -169,7 +169,7 @@ impl Prepared {
         // A proxy adds the key that it has: ours is none of its business.
         let credentials = config.credentials.as_ref().filter(|_| config.proxy_url.is_none());
         if let Some(credentials) = credentials {
-            let mut authorization = value("the credentials", &format!("Key {}", credentials.expose()))?;
+            let mut authorization = value("the credentials", &credentials.authorization())?;
             authorization.set_sensitive(true);
             headers.push((header::AUTHORIZATION, authorization));
         }
@@ -196,7 +196,7 @@ impl Prepared {
 
     fn refused(&self, config: &MintConfig, answer: &Answer) -> Error {
         let (host, status) = (&self.target.host, answer.status);
-        let key = config.credentials.as_ref().map_or("", Secret::expose);
+        let key = config.credentials.as_ref().map_or("", |credentials| credentials.secret.expose());
         let without_key = |text: &str, limit| quote(text, std::iter::once(key).chain(key.split(':')), limit);
         let body = String::from_utf8_lossy(&answer.body);
         // What may be a token in a form that we do not know is not shown.
@@ -207,6 +207,13 @@ impl Prepared {
             401 | 403 => {
                 let message = format!("{host} refused the credentials with status {status}");
                 return Error::new(ErrorKind::Authentication, message).with_refusal(said);
+            }
+            400 if config.proxy_url.is_some() => {
+                let wanted = config.url.split_once("://").map_or(config.url.as_str(), |(_, rest)| rest);
+                format!(
+                    "{host} (proxy_url) did not pass the token request on, and answered with status 400: a stock \
+                     @fal-ai/server-proxy does so unless {wanted} is in its allowedUrlPatterns"
+                )
             }
             200..300 => format!("the answer of {host} to the token request holds no token (status {status})"),
             _ => format!("{host} refused the token request with status {status}{redirect}"),

@@ -6,14 +6,16 @@ use http::{HeaderName, HeaderValue, header};
 use pyo3::{exceptions::PyValueError, prelude::*};
 
 use super::{
+    awaitable,
     options::{Options, own_header, own_headers},
     raise::raised,
+    token_request::{Minted, Wish},
     token_source::{Provider, PythonSource},
 };
 use crate::{
     core::{
         endpoint::{Endpoint, validate_base_url},
-        token::Secret,
+        token::{Credentials, Scheme, Secret},
     },
     error::{Error, ErrorKind, Result},
     net::{
@@ -63,7 +65,9 @@ impl From<TlsArguments> for TlsOptions {
 /// What the connections of one client share.
 #[pyclass(frozen, module = "fal_realtime._core")]
 pub(super) struct Client {
-    credentials: Option<Secret>,
+    credentials: Option<Credentials>,
+    /// If more can be said than that there are none.
+    why_no_credentials: String,
     base_url: String,
     token_url: String,
     proxy_url: Option<String>,
@@ -77,11 +81,13 @@ pub(super) struct Client {
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (*, credentials, base_url, token_url, proxy, trust_env, proxy_url, tls, user_agent))]
+    #[pyo3(signature = (*, credentials, bearer, why_no_credentials, base_url, token_url, proxy, trust_env, proxy_url, tls, user_agent))]
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)] // keyword-only, called by the facade
     fn new(
         py: Python<'_>,
         credentials: Option<String>,
+        bearer: bool,
+        why_no_credentials: String,
         base_url: &str,
         token_url: &str,
         proxy: Option<&str>,
@@ -99,7 +105,11 @@ impl Client {
             };
             let tls = tls::client_config(&tls.into())?;
             Ok(Self {
-                credentials: credentials.map(Secret::from),
+                credentials: credentials.map(|secret| Credentials {
+                    scheme: if bearer { Scheme::Bearer } else { Scheme::Key },
+                    secret: secret.into(),
+                }),
+                why_no_credentials,
                 base_url: validate_base_url(base_url, &["ws", "wss"])?,
                 token_url: validate_url("rest_url", token_url)?,
                 proxy_url: proxy_url.map(|url| validate_url("proxy_url", &url)).transpose()?,
@@ -110,6 +120,34 @@ impl Client {
             })
         };
         raised(py, py.detach(made))
+    }
+
+    /// An awaitable of the app id with its path, and a token for it.
+    #[pyo3(signature = (app, path, expiration, body))]
+    fn mint_token<'py>(
+        &self,
+        py: Python<'py>,
+        app: &str,
+        path: Option<&str>,
+        expiration: f64,
+        body: Option<&str>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let wish = self.wish(py, app, path, expiration, body)?;
+        awaitable::future(py, async move { Ok(wish.granted().await) })
+    }
+
+    /// The same in blocking form.
+    #[pyo3(signature = (app, path, expiration, body))]
+    fn mint_token_blocking(
+        &self,
+        py: Python<'_>,
+        app: &str,
+        path: Option<&str>,
+        expiration: f64,
+        body: Option<&str>,
+    ) -> PyResult<Minted> {
+        let wish = self.wish(py, app, path, expiration, body)?;
+        awaitable::wait(py, wish.granted())
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> std::result::Result<(), pyo3::PyTraverseError> {
@@ -194,11 +232,12 @@ impl Client {
 
     fn authorization(&self) -> Result<(HeaderName, HeaderValue)> {
         let credentials = self.credentials.as_ref().ok_or_else(|| {
-            let message =
-                "there are no credentials, which use_jwt=False is to send: set FAL_KEY, or pass credentials";
-            Error::new(ErrorKind::Authentication, message)
+            no_credentials(
+                &self.why_no_credentials,
+                ", which use_jwt=False is to send: set FAL_KEY, or pass credentials",
+            )
         })?;
-        let mut value = HeaderValue::from_str(&format!("Key {}", credentials.expose())).map_err(|_| {
+        let mut value = HeaderValue::from_str(&credentials.authorization()).map_err(|_| {
             Error::new(ErrorKind::InvalidOption, "the credentials hold characters that no header may hold")
         })?;
         value.set_sensitive(true);
@@ -223,25 +262,57 @@ impl Client {
         endpoint: &Endpoint,
         expiration: Option<Duration>,
     ) -> PyResult<Arc<SharedToken>> {
-        let app_path = endpoint.app_path();
         let expiration = expiration.unwrap_or(DEFAULT_EXPIRATION);
-        let body = options.token_body.as_deref().map(parse_body).transpose()?;
+        let source = self.mint(endpoint, expiration, options.token_body.as_deref())?;
+        if self.has_no_credentials() {
+            return Ok(SharedToken::new(source));
+        }
         let key = TokenKey {
-            app_path: app_path.clone(),
+            app_path: endpoint.app_path(),
             provider: None,
             expiration: Some(expiration),
             body: options.token_body.clone(),
         };
-        let request = MintRequest { alias: endpoint.alias().to_owned(), app_path, expiration };
-        if self.credentials.is_none() && self.proxy_url.is_none() {
-            return Ok(SharedToken::new(Arc::new(NoCredentials(expiration))));
+        Ok(self.tokens.shared(key, || source))
+    }
+
+    fn has_no_credentials(&self) -> bool {
+        self.credentials.is_none() && self.proxy_url.is_none()
+    }
+
+    /// The default source of tokens for an app.
+    fn mint(
+        &self,
+        endpoint: &Endpoint,
+        expiration: Duration,
+        body: Option<&str>,
+    ) -> PyResult<Arc<dyn TokenSource>> {
+        let body = body.map(parse_body).transpose()?;
+        if self.has_no_credentials() {
+            return Ok(Arc::new(NoCredentials { expiration, why: self.why_no_credentials.clone() }));
         }
         let mut config = MintConfig::new(self.credentials.clone(), self.user_agent.clone());
         config.url.clone_from(&self.token_url);
         config.proxy_url.clone_from(&self.proxy_url);
         config.body = body;
-        let transport = TransportConfig::clone(&self.transport);
-        Ok(self.tokens.shared(key, || Arc::new(Mint::new(config, transport, request))))
+        let app_path = endpoint.app_path();
+        let request = MintRequest { alias: endpoint.alias().to_owned(), app_path, expiration };
+        Ok(Arc::new(Mint::new(config, TransportConfig::clone(&self.transport), request)))
+    }
+
+    /// One token request for the caller's own use. It shares nothing with the connections.
+    fn wish(
+        &self,
+        py: Python<'_>,
+        app: &str,
+        path: Option<&str>,
+        expiration: f64,
+        body: Option<&str>,
+    ) -> PyResult<Wish> {
+        let endpoint = raised(py, Endpoint::parse(app, path))?;
+        let expiration = Duration::try_from_secs_f64(expiration)
+            .map_err(|_| PyValueError::new_err("expiration is no number of seconds"))?;
+        Ok(Wish { source: self.mint(&endpoint, expiration, body)?, app_path: endpoint.app_path() })
     }
 }
 
@@ -256,22 +327,25 @@ fn header_value(name: &str, value: &str) -> PyResult<HeaderValue> {
     })
 }
 
-fn no_credentials() -> Error {
-    Error::new(
-        ErrorKind::Authentication,
-        "there are no credentials; set FAL_KEY, or pass credentials, a token_provider or a proxy_url",
-    )
+/// `why`: more than that, or nothing.
+fn no_credentials(why: &str, what_to_do: &str) -> Error {
+    let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
+    Error::new(ErrorKind::Authentication, format!("there are no credentials{why}{what_to_do}"))
 }
 
 /// The source of a client without credentials: says so when a token is wanted.
-struct NoCredentials(Duration);
+struct NoCredentials {
+    expiration: Duration,
+    why: String,
+}
 
 impl TokenSource for NoCredentials {
     fn fetch(&self) -> std::pin::Pin<Box<dyn Future<Output = Result<String>> + Send>> {
-        Box::pin(std::future::ready(Err(no_credentials())))
+        let what_to_do = ": set FAL_KEY, or pass credentials, a token_provider or a proxy_url";
+        Box::pin(std::future::ready(Err(no_credentials(&self.why, what_to_do))))
     }
 
     fn expiration(&self) -> Option<Duration> {
-        Some(self.0)
+        Some(self.expiration)
     }
 }

@@ -7,6 +7,7 @@ use pyo3::{ffi, prelude::*, types::PyDict};
 use crate::net::{counters, gate, runtime};
 
 mod asyncio;
+mod awaitable;
 mod batch;
 mod calling;
 mod client;
@@ -29,6 +30,7 @@ mod raise;
 mod report;
 mod signal;
 mod sync;
+mod token_request;
 mod token_source;
 mod wake;
 mod warning;

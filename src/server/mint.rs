@@ -58,8 +58,7 @@ pub(super) async fn answer(shared: &Shared, request: Request<Incoming>) -> Resul
 
 fn mint(shared: &Shared, body: &[u8]) -> Answer {
     let Some((apps, lifetime)) = read_wish(body) else {
-        let wanted =
-            "a JSON object with allowed_apps, a list of strings, and token_expiration or duration, seconds";
+        let wanted = "a JSON object with allowed_apps, a list of strings, or app, a string, and token_expiration or duration, seconds";
         return detail(StatusCode::UNPROCESSABLE_ENTITY, wanted);
     };
     let token = shared.tokens.lock().issue(Instant::now(), apps, lifetime);
@@ -75,8 +74,11 @@ fn mint(shared: &Shared, body: &[u8]) -> Answer {
 /// The apps and the lifetime that a body asks for; `None` when it is not as it should be.
 fn read_wish(body: &[u8]) -> Option<(Vec<String>, Duration)> {
     let body: Value = serde_json::from_slice(body).ok()?;
-    let apps = body.get("allowed_apps")?.as_array()?;
-    let apps = apps.iter().map(|app| app.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()?;
+    let name = |app: &Value| app.as_str().map(str::to_owned);
+    let apps = match body.get("app") {
+        Some(app) => vec![name(app)?],
+        None => body.get("allowed_apps")?.as_array()?.iter().map(name).collect::<Option<Vec<_>>>()?,
+    };
     let seconds = match body.get("token_expiration").or_else(|| body.get("duration")) {
         Some(seconds) => seconds.as_f64()?,
         None => DEFAULT_LIFETIME,
@@ -91,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_names_of_the_lifetime_are_understood() {
+    fn the_names_of_both_apis_are_understood() {
         let wish = |body: &str| read_wish(body.as_bytes());
         let apps = vec!["echo".to_owned()];
         assert_eq!(
@@ -102,6 +104,7 @@ mod tests {
             wish(r#"{"allowed_apps":["echo"],"duration":0.5}"#),
             Some((apps.clone(), Duration::from_millis(500)))
         );
+        assert_eq!(wish(r#"{"app":"echo","duration":120}"#), wish(r#"{"allowed_apps":["echo"]}"#));
         assert_eq!(wish(r#"{"allowed_apps":["echo"]}"#), Some((apps, Duration::from_secs(120))));
     }
 

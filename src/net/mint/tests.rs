@@ -15,7 +15,7 @@ fn request() -> MintRequest {
 
 fn config(url: String) -> MintConfig {
     let retry = RetryPolicy { base: Duration::from_millis(1), ..RetryPolicy::default() };
-    MintConfig { url, retry, ..MintConfig::new(Some("id:s3cr3t-key".into()), "tests/1") }
+    MintConfig { url, retry, ..MintConfig::new(Some(Credentials::key("id:s3cr3t-key")), "tests/1") }
 }
 
 fn body_of(error: &Error) -> &str {
@@ -188,7 +188,7 @@ async fn a_body_of_ones_own_is_filled_in() {
 #[tokio::test]
 async fn bad_options_are_reported_without_their_value() {
     let mut bad = config("http://127.0.0.1:1/".into());
-    bad.credentials = Some("id:s3cr3t\n".into());
+    bad.credentials = Some(Credentials::key("id:s3cr3t\n"));
     let error = mint(&bad, &direct(), &request(), |_| {}).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::InvalidOption);
     assert!(!format!("{error:?} {bad:?}").contains("s3cr3t"));

@@ -94,8 +94,8 @@ def _from_login() -> Credentials:
 def _is_over(token: str) -> bool:
     """Whether a JWT has expired, or is none."""
     # Few need them.
-    import base64  # noqa: PLC0415
-    import json  # noqa: PLC0415
+    import base64
+    import json
 
     try:
         claims = token.split(".")[1]

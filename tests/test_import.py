@@ -8,12 +8,14 @@ import sys
 
 ON_DEMAND = {
     "asyncio",
+    "dataclasses",
     "difflib",
     "fal_realtime._codec",
     "fal_realtime._delivery",
     "fal_realtime._provider",
     "fal_realtime.testing",
     "importlib.metadata",
+    "inspect",
     "ipaddress",
     "json",
     "logging",
@@ -37,7 +39,7 @@ def loaded_by(program: str) -> set[str]:
 
 def test_what_not_everybody_needs_is_loaded_where_it_is_used():
     loaded = loaded_by("from fal_realtime import RealtimeClient, SyncRealtimeClient")
-    assert {"fal_realtime._core", "fal_realtime._options"} <= loaded
+    assert {"fal_realtime._core", "fal_realtime._client"} <= loaded
     assert sorted(loaded & ON_DEMAND) == []
 
 

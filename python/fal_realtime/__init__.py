@@ -31,7 +31,7 @@ from ._exceptions import (
     UnreadResultsError,
     ValidationError,
 )
-from ._options import ReconnectPolicy
+from ._policy import ReconnectPolicy
 from ._raw import RawConnection
 from ._sync import SyncNoopConnection, SyncRawConnection, SyncRealtimeClient, SyncRealtimeConnection
 from ._tls import InsecureForLocalTests

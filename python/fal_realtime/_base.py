@@ -7,18 +7,11 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Generic, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn
 
 from . import _checks as check, _core
-from ._client_options import ClientOptions
-from ._credentials import Credentials
-from ._options import (
-    DEFAULT_MAX_MESSAGE_SIZE,
-    DEFAULT_RECONNECT,
-    ConnectOptions,
-    RawOptions,
-    ReconnectPolicy,
-)
+from ._defaults import DEFAULT_MAX_MESSAGE_SIZE, DEFAULT_RECONNECT
+from ._policy import ReconnectPolicy
 from ._reuse import ConnectionCache, ConnectionT
 from ._tls import ClientCert, PathOrPaths, Trust
 from ._types import (
@@ -35,6 +28,10 @@ from ._types import (
     TokenProvider,
 )
 from ._version import version
+
+if TYPE_CHECKING:
+    from ._credentials import Credentials
+    from ._options import ConnectOptions
 
 
 class BaseClient(ABC, Generic[ConnectionT]):
@@ -93,6 +90,8 @@ class BaseClient(ABC, Generic[ConnectionT]):
             ValueError: An option has a value that is not accepted.
             TypeError: An option is of the wrong type.
         """
+        from ._client_options import ClientOptions
+
         self._options = ClientOptions(
             credentials,
             base_url,
@@ -215,6 +214,8 @@ class BaseClient(ABC, Generic[ConnectionT]):
             TypeError: An option is of the wrong type, or `handler` has an unknown one.
             RuntimeError: The client is closed.
         """
+        from ._options import ConnectOptions
+
         options = ConnectOptions(
             on_result=on_result,
             on_error=on_error,
@@ -310,6 +311,8 @@ class BaseClient(ABC, Generic[ConnectionT]):
             RuntimeError: The client is closed.
         """
         check.url("url", url, "ws", "wss", query=True)
+        from ._options import RawOptions
+
         options = RawOptions(
             on_result=on_result,
             on_error=on_error,

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from . import _core
 from ._base import BaseClient
-from ._client_options import ClientOptions
 from ._connection import NoopConnection, RealtimeConnection
 from ._functions import is_async
-from ._handler import options_from
-from ._options import ConnectOptions
 from ._raw import RawConnection
 from ._token import RealtimeToken
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from ._options import ConnectOptions
 
 
 class RealtimeClient(BaseClient[RealtimeConnection]):
@@ -101,5 +99,10 @@ def create_realtime_client(config: object = None) -> RealtimeClient:
     `config` is a mapping or a dataclass of `RealtimeClient`'s options, under their names or the TypeScript client's
     (`credentials`, `proxyUrl`, …); None takes the defaults.
     """
+    from dataclasses import fields
+
+    from ._client_options import ClientOptions
+    from ._handler import options_from
+
     known = [entry.name for entry in fields(ClientOptions)]
     return RealtimeClient(**({} if config is None else options_from(config, known, "config")))

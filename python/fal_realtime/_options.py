@@ -7,14 +7,16 @@ The grammar of app ids, paths and proxy addresses is the native half's and is ch
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from typing import Any, ClassVar, Literal
 
 from . import _checks as check
+from ._defaults import DEFAULT_MAX_MESSAGE_SIZE, DEFAULT_RECONNECT
 from ._handler import options_from
 from ._handshake import check_headers, check_query, checked_subprotocols
+from ._policy import ReconnectPolicy
 from ._types import (
     AttemptHook,
     ErrorCallback,
@@ -32,9 +34,6 @@ DEFAULT_THROTTLE_INTERVAL = 128
 _HOUR = 3_600_000
 """Milliseconds; what is longer is a mistake about the unit."""
 
-DEFAULT_MAX_MESSAGE_SIZE = 64 * 1024 * 1024
-"""Bytes."""
-
 FAL_MAX_INPUT_SIZE = 16 * 1024 * 1024
 """Bytes; fal's apps are served by uvicorn, which closes with 1009 above, and no option of `fal` changes that."""
 
@@ -43,82 +42,6 @@ DEFAULT_TOKEN_EXPIRATION = 120.0
 
 DEFAULT_STREAM_BUSY_TIMEOUT = 300.0
 """Seconds; what `busy_timeout="auto"` means where the app streams. Elsewhere it means 0."""
-
-_MANY = 2**32 - 1
-"""As many attempts as the native half can count, which nobody will live to see."""
-
-
-@dataclass(frozen=True)
-class ReconnectPolicy:
-    """How a connection lost without a normal close is opened again: after delays that grow, with full jitter.
-
-    The n-th delay is random between 0 and `min(max_delay, initial_delay * factor ** n)` seconds.
-    """
-
-    initial_delay: float = 0.5
-    """Upper bound of the first delay, in seconds."""
-    max_delay: float = 30.0
-    """Upper bound of every delay, in seconds."""
-    factor: float = 2.0
-    """By what the bound grows from one attempt to the next; at least 1."""
-    stable_after: float = 60.0
-    """Seconds after which a session counts as good even if it brought no result; the delays then start again."""
-    max_attempts: int | None = None
-    """Attempts in a row that open nothing until the connection gives up and closes; None: no limit."""
-    max_fruitless: int | None = 5
-    """Sessions in a row that bring no result, and are lost within `stable_after`, until it gives up; None: no limit.
-
-    A session that ends in the regular way (TIMEOUT, code 1000) counts only if it took none of the messages that waited.
-    """
-    final_statuses: Collection[int] | None = None
-    """HTTP statuses of a refused handshake or token request after which it gives up at once.
-
-    None: 300 to 499 except 408, 425 and 429. After 401 and 403 one fresh token is tried in any case.
-    """
-    final_codes: Collection[int] = ()
-    """Close codes after which it gives up at once. (1000 is no loss, and after 1008 one fresh token is tried.)"""
-
-    def __post_init__(self) -> None:
-        check.positive("initial_delay", self.initial_delay)
-        check.positive("max_delay", self.max_delay)
-        check.not_negative("stable_after", self.stable_after)
-        if check.number("factor", self.factor) < 1:
-            message = f"factor must be at least 1, not {self.factor!r}"
-            raise ValueError(message)
-        if self.max_delay < self.initial_delay:
-            message = f"max_delay ({self.max_delay!r} s) must not be less than initial_delay ({self.initial_delay!r} s)"
-            raise ValueError(message)
-        for name in ("max_attempts", "max_fruitless"):
-            if getattr(self, name) is not None:
-                check.integer(name, getattr(self, name), at_least=1)
-        if self.final_statuses is not None:
-            object.__setattr__(self, "final_statuses", _numbers("final_statuses", self.final_statuses, 300, 599))
-        object.__setattr__(self, "final_codes", _numbers("final_codes", self.final_codes, 1001, 4999))
-
-    def _as_native(self) -> dict[str, Any]:
-        return {
-            "initial_delay": float(self.initial_delay),
-            "max_delay": float(self.max_delay),
-            "factor": float(self.factor),
-            "stable_after": float(self.stable_after),
-            "max_attempts": None if self.max_attempts is None else min(self.max_attempts, _MANY),
-            "max_fruitless": None if self.max_fruitless is None else min(self.max_fruitless, _MANY),
-            "final_statuses": None if self.final_statuses is None else sorted(self.final_statuses),
-            "final_codes": sorted(self.final_codes),
-        }
-
-
-def _numbers(name: str, values: object, least: int, most: int) -> frozenset[int]:
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        message = f"{name} must be a collection of int, not {values!r}"
-        raise TypeError(message)
-    numbers = frozenset(values)
-    for number in numbers:
-        check.integer(name, number, at_least=least, at_most=most)
-    return numbers
-
-
-DEFAULT_RECONNECT = ReconnectPolicy()
 
 
 @dataclass(frozen=True)
@@ -237,7 +160,7 @@ class ConnectOptions(Callbacks):
             "close_timeout": float(self.close_timeout),
             "max_message_size": self.max_message_size or DEFAULT_MAX_MESSAGE_SIZE,
             "max_input_size": self.max_message_size or (DEFAULT_MAX_MESSAGE_SIZE if self.raw else FAL_MAX_INPUT_SIZE),
-            "reconnect": None if self.reconnect is None else self.reconnect._as_native(),  # noqa: SLF001 - same module
+            "reconnect": None if self.reconnect is None else self.reconnect.as_native(),
             "token_provider": self.token_provider,
             "token_expiration": self._token_expiration(),
             "token_body": self._token_body_json(),

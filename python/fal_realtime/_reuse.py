@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import fields
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from ._exceptions import ForkedProcessError
-from ._options import Callbacks, ConnectOptions
 from ._types import ConnectionState
+
+if TYPE_CHECKING:
+    from ._options import ConnectOptions
 
 _ROOM = 16
 """Entries that a cache may have before it first looks for those of closed connections."""
@@ -94,18 +95,20 @@ def _is_usable(connection: Reusable) -> bool:
     return state not in ("closing", "closed") and not connection._is_stranded()  # noqa: SLF001 - the protocol's
 
 
-_REPLACED = {entry.name for entry in fields(Callbacks)}
-
-
 def _check_compatible(app: str, key: str, old: ConnectOptions, new: ConnectOptions) -> None:
     """Refuse options that an existing connection would silently not have.
 
     An option at its default counts as not given. Functions are not compared: in code that runs again and again they
     are new objects each time.
     """
-    for entry in fields(ConnectOptions):
+    from dataclasses import fields
+
+    from ._options import Callbacks
+
+    replaced = {entry.name for entry in fields(Callbacks)}
+    for entry in fields(new):
         before, after = getattr(old, entry.name), getattr(new, entry.name)
-        if entry.name in _REPLACED or callable(after) or after in (entry.default, before):
+        if entry.name in replaced or callable(after) or after in (entry.default, before):
             continue
         values = f"{entry.name}={before!r}, which cannot become {after!r}"
         if not entry.repr:  # it may hold a secret

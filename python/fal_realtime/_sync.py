@@ -17,7 +17,6 @@ from ._connection import describe_state, nothing_comes
 from ._exceptions import FalRealtimeError
 from ._functions import is_async, takes_reason
 from ._native import native
-from ._options import ConnectOptions
 from ._raw import NO_REQUEST
 from ._threads import start_thread
 from ._token import RealtimeToken
@@ -25,6 +24,8 @@ from ._types import Stats
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from ._options import ConnectOptions
 
 _PLAIN_ONLY = (
     "on_result",

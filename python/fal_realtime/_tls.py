@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -24,9 +23,19 @@ ClientCert: TypeAlias = (
 """A PEM file with a certificate and its key, or the two files, or these and the password of the key."""
 
 
-@dataclass(frozen=True)
 class InsecureForLocalTests:
     """Given as `ssl=`, accepts any certificate. Whoever stands between can read and change everything: tests only."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, InsecureForLocalTests)
+
+    def __hash__(self) -> int:
+        return hash(InsecureForLocalTests)
+
+    def __repr__(self) -> str:
+        return "InsecureForLocalTests()"
 
 
 Trust: TypeAlias = "PathOrPaths | ssl.SSLContext | InsecureForLocalTests"

@@ -12,7 +12,7 @@ ON_DEMAND = {
     "difflib",
     "fal_realtime._codec",
     "fal_realtime._delivery",
-    "fal_realtime._provider",
+    "fal_realtime._calls",
     "fal_realtime.testing",
     "importlib.metadata",
     "inspect",

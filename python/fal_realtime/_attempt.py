@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+from types import CoroutineType
 
 from . import _checks as check
 from ._handshake import check_headers, check_query
@@ -64,7 +64,7 @@ class Hook:
     def __call__(self, returned: object) -> Changes:
         """The changes, if they are acceptable; `returned` is what the hook returned."""
         attempt = self._attempt
-        if inspect.iscoroutine(returned):
+        if isinstance(returned, CoroutineType):
             returned.close()
             message = "it returned a coroutine; declare it with `async def`, so that it is awaited on your loop"
             raise TypeError(message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+from types import CoroutineType
 
 MAX_TOKEN = 16 * 1024
 """Characters: servers take no longer addresses, most of them half of that."""
@@ -18,7 +18,7 @@ def checked(token: object) -> str:
             message = f"token_provider returned a token of {len(token)} characters; at most {MAX_TOKEN} fit an address"
             raise ValueError(message)
         return token
-    if inspect.iscoroutine(token):
+    if isinstance(token, CoroutineType):
         token.close()
         message = "token_provider returned a coroutine; declare it with `async def`, so that it is awaited on your loop"
         raise TypeError(message)

@@ -126,6 +126,7 @@ async def play(base_url: str, scene: Scene) -> Transcript:
         use_jwt=False,
         throttle_interval=0,
         reconnect=None,
+        max_message_size=64 << 20,  # the server is to say what is too large
         on_result=lambda result: heard.append(f"result {shown(result)}"),
         on_error=lambda error: heard.append(f"{type(error).__name__}: {error}"),
         on_state_change=see,

@@ -95,7 +95,7 @@ sources_hash() {
 import hashlib
 import pathlib
 
-names = ["Cargo.toml", "Cargo.lock", "pyproject.toml", "README.md", "LICENSE-APACHE", "LICENSE-MIT"]
+names = ["Cargo.toml", "Cargo.lock", "pyproject.toml", "constraints.txt", "README.md", "LICENSE-APACHE", "LICENSE-MIT"]
 paths = [pathlib.Path(name) for name in names]
 for folder in ("src", "python"):
     paths += sorted(path for path in pathlib.Path(folder).rglob("*") if path.is_file())
@@ -107,9 +107,10 @@ print(total.hexdigest())
 PYTHON
 }
 
-# install_package EXTRAS: what was installed with all extras will also do.
+# install_package EXTRAS: what was installed with all extras will also do. What the tests are run with has the versions of
+# constraints.txt (scripts/lock).
 install_package() {
-    local extras=$1 hash stamp
+    local extras=$1 hash stamp options=()
     hash=$(sources_hash)
     for stamp in "$VENV/.installed-$extras" "$VENV/.installed-cli,dev"; do
         [ "$(cat "$stamp" 2>/dev/null)" = "$hash" ] && return
@@ -117,6 +118,7 @@ install_package() {
     require_rust
     say "building the native core and installing the package (some minutes the first time)"
     rm -f "$VENV"/.installed-*
-    "$VENV/$VENV_BIN/python" -m pip install --quiet --disable-pip-version-check ".[$extras]"
+    case $extras in *dev*) options=(--constraint constraints.txt) ;; esac
+    "$VENV/$VENV_BIN/python" -m pip install --quiet --disable-pip-version-check ${options[@]+"${options[@]}"} ".[$extras]"
     printf '%s\n' "$hash" >"$VENV/.installed-$extras"
 }

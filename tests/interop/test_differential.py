@@ -41,8 +41,7 @@ async def test_fals_own_clients_are_told_the_same_by_both(client: str, monkeypat
 
     if client == NODE_CLIENT and node() is None:
         pytest.skip("NOT TESTED against the real @fal-ai/client: node or its packages are missing")
-    # All are in the tables of the documentation. Compression, which both clients offer, is uvicorn's alone.
-    wanted = [scene for scene in scenes() if scene.name != "too large by a byte"][::4]
+    wanted = scenes()[::4]  # all are in the tables of the documentation
     with real_server() as real, local_server() as local:
         found = await compare_through(client, real, local, wanted)
     assert len(found.real) > 160

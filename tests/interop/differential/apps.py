@@ -382,7 +382,7 @@ async def batch_typed(self: Any, message: Batchable, *more: Batchable) -> dict[s
     return {"batch": [item.n for item in (message, *more)]}
 
 
-@route("/size")
+@route("/size", session_timeout=4.0)  # a message of 16 MiB takes its time on a busy machine
 async def size(self: Any, message: Any) -> dict[str, Any]:
     return {"size": len(message["data"])}
 

@@ -27,6 +27,9 @@ AT_ONCE = 16
 REPLAYS = 3
 """So often scenes are played again whose transcripts differ."""
 
+_LARGE = 1 << 20
+"""Bytes."""
+
 FAL_CLIENT, NODE_CLIENT = "fal-client", "@fal-ai/client"
 
 
@@ -196,9 +199,11 @@ class Through:
 def playable(client: str, scene: Scene) -> bool:
     """Whether the client can play it, in the same way each time.
 
-    `@fal-ai/client` opens with its first input, so that there is none without.
+    Both compress, where the server does too, which takes a while for the largest messages: they may be late for the
+    session. `@fal-ai/client` opens with its first input, so that there is no scene without.
     """
-    return not scene.varies and (client == FAL_CLIENT or bool(scene.inputs))
+    is_large = any(isinstance(item, Raw) and len(item) > _LARGE for item in scene.inputs)
+    return not scene.varies and not is_large and (client == FAL_CLIENT or bool(scene.inputs))
 
 
 async def compare_through(client: str, real: str, local: str, every: list[Scene]) -> Through:

@@ -166,7 +166,7 @@ def scenes() -> list[Scene]:
         ),
         Scene("eight at once, two are kept", "/burst-2", _numbers(8), varies=True),
         Scene("eight at once, all are kept", "/burst", _numbers(8), varies=True),
-        Scene("eight at once to a busy handler", "/burst-2", ({"n": -1, "delay": 0.1}, Pause(0.05), *_numbers(8))),
+        Scene("eight at once to a busy handler", "/burst-2", ({"n": -1, "delay": 0.3}, Pause(0.15), *_numbers(8))),
         Scene("eight at once to threads", "/burst-in-threads", _numbers(8), varies=True, by_chance=True),
         Scene("eight results at once", "/order", ({"count": 8},), varies=True),
         Scene("two results at once", "/order", ({"count": 2},)),

@@ -67,6 +67,5 @@ async function send(value) {
   return structuredClone(seen);
 }
 
-const all = {};
-await Promise.all(Object.entries(VALUES).map(async ([name, value]) => { all[name] = await send(value); }));
-process.stdout.write(`${JSON.stringify(all)}\n`, () => process.exit(0));
+const all = await Promise.all(Object.entries(VALUES).map(async ([name, value]) => [name, await send(value)]));
+process.stdout.write(`${JSON.stringify(Object.fromEntries(all))}\n`, () => process.exit(0));

@@ -88,7 +88,9 @@ def cells(*, quick: bool) -> list[Cell]:
         ]
     found.append(Cell("application", "ws", "200B", connections=100, callback_us=20))
     found.append(Cell("blocked", "ws", "200B", rounds=3))
-    found += [Cell("idle", scheme, "200B", connections=100, seconds=20.0, rounds=3) for scheme in SCHEMES if not quick]
+    if not quick:
+        found += [Cell("idle", scheme, "200B", connections=100, seconds=20.0, rounds=3) for scheme in SCHEMES]
+        found.append(Cell("idle", "ws", "200B", connections=10_000, seconds=20.0, rounds=1))
     found += [Cell("saturated", "ws", "200B", callback_us=us, seconds=seconds) for us in (300, 2_000)]
     return found
 

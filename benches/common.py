@@ -184,7 +184,7 @@ def processor_ticks() -> tuple[int, int]:
     return ticks[7], sum(ticks)
 
 
-def measure(spec: Spec, entry: Entry, timeout: float = 120.0) -> Result:
+def measure(spec: Spec, entry: Entry, timeout: float = 120.0, python: str = sys.executable) -> Result:
     """Runs one measurement, and again if the hypervisor took the processors away meanwhile.
 
     A thread that sleeps then wakes late: whoever is on the same host would be what is measured. `stolen` is the share
@@ -193,7 +193,7 @@ def measure(spec: Spec, entry: Entry, timeout: float = 120.0) -> Result:
     repeated = 0
     while True:
         before = processor_ticks()
-        result = _measure(spec, entry, timeout)
+        result = _measure(spec, entry, timeout, python)
         stolen, ticks = (after - start for start, after in zip(before, processor_ticks(), strict=True))
         share = stolen / ticks if ticks else 0.0
         if "error" in result or share <= STOLEN or repeated == MOST_REPEATS:
@@ -201,7 +201,7 @@ def measure(spec: Spec, entry: Entry, timeout: float = 120.0) -> Result:
         repeated += 1
 
 
-def _measure(spec: Spec, entry: Entry, timeout: float) -> Result:
+def _measure(spec: Spec, entry: Entry, timeout: float, python: str) -> Result:
     """One measurement in a process of its own. A failure is a result too: `{"error": …}`."""
     environment = {**os.environ, **dict(entry.environment)}
     if spec.ca_file:
@@ -209,7 +209,7 @@ def _measure(spec: Spec, entry: Entry, timeout: float) -> Result:
         environment["SSL_CERT_FILE"] = environment["NODE_EXTRA_CA_CERTS"] = spec.ca_file
     try:
         finished = subprocess.run(
-            [sys.executable, "-m", "peers.worker", spec.to_json()],
+            [python, "-m", "peers.worker", spec.to_json()],
             cwd=HERE,
             env=environment,
             capture_output=True,

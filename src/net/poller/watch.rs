@@ -78,16 +78,7 @@ async fn watch(poller: Arc<Poller>) {
     let registered = unsafe { AsyncFd::register_with_interest(IoSide(poller.clone()), Interest::READABLE) };
     // Fails without descriptors or memory: then nobody stands in for the loop.
     let Ok(io_side) = registered else { return };
-    let mut watch = Watch {
-        poller: &poller,
-        dog: Watchdog::default(),
-        trial: Trial::default(),
-        last_sample: None,
-        held_until: None,
-        idle_looks: 0,
-        keys: Vec::new(),
-        timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
-    };
+    let mut watch = Watch::new(&poller);
     poll_fn(|context| watch.poll(context, &io_side)).await;
 }
 
@@ -103,7 +94,20 @@ struct Watch<'a> {
     timer: Pin<Box<Sleep>>,
 }
 
-impl Watch<'_> {
+impl<'a> Watch<'a> {
+    fn new(poller: &'a Arc<Poller>) -> Self {
+        Self {
+            poller,
+            dog: Watchdog::default(),
+            trial: Trial::default(),
+            last_sample: None,
+            held_until: None,
+            idle_looks: 0,
+            keys: Vec::new(),
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+        }
+    }
+
     /// Ready when there is neither a loop nor a link any more.
     fn poll(&mut self, context: &mut Context<'_>, io_side: &AsyncFd<IoSide>) -> Poll<()> {
         self.poller.set_task(context.waker());
@@ -311,3 +315,6 @@ impl Watch<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

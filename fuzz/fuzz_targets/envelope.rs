@@ -1,14 +1,35 @@
-//! The peek at a message's top level: never panics, and what it says does not depend on who asks.
+//! The peek at a message's top level, and what follows from it: never panics, does not depend on who asks, loses nothing.
 #![no_main]
 
-use fal_realtime::core::envelope::{Inbound, classify_binary, classify_text, control_text};
+use bytes::Bytes;
+use fal_realtime::core::{
+    envelope::{Inbound, classify_binary, classify_text, control_text},
+    frame::Kind,
+    intake::{Dialect, Intake, Verdict},
+};
 use libfuzzer_sys::fuzz_target;
 
+/// A message is one arrival, or a verdict upon the session; in the raw mode it is a result.
+fn take(kind: Kind, data: &[u8]) {
+    for dialect in [Dialect::Fal, Dialect::Custom, Dialect::Raw] {
+        for expects_answers in [false, true] {
+            let mut intake = Intake::new(dialect);
+            intake.expects_answers = expects_answers;
+            let verdict = intake.take(kind, Bytes::copy_from_slice(data));
+            let (results, others) = (intake.plain().len(), intake.arrivals().len());
+            assert!(results + others == 1 || (results + others == 0 && verdict != Verdict::Nothing));
+            assert!(dialect != Dialect::Raw || results == 1);
+        }
+    }
+}
+
 fuzz_target!(|data: &[u8]| {
+    take(Kind::Binary, data);
     if let Inbound::Timings { seconds } = classify_binary(data) {
         assert!(seconds.is_finite(), "{seconds}");
     }
     let Ok(text) = std::str::from_utf8(data) else { return };
+    take(Kind::Text, data);
     let classified = classify_text(text);
     if let Inbound::Timings { seconds } = classified {
         assert!(seconds.is_finite(), "{seconds}");

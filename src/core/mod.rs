@@ -7,6 +7,7 @@ pub mod envelope;
 pub mod frame;
 pub mod heartbeat;
 pub mod inbox;
+pub mod intake;
 pub mod message;
 pub mod outbox;
 pub mod payload;

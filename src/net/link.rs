@@ -21,7 +21,6 @@ use bytes::Bytes;
 
 use super::{
     driven::Side,
-    intake::{Intake, Verdict},
     shared::Shared,
     socket::Socket,
     writer::{Leftover, Progress, Writer, Written},
@@ -30,6 +29,7 @@ use crate::{
     core::{
         frame::{FrameReader, Role},
         heartbeat::Heartbeat,
+        intake::{Intake, Verdict},
         session::Loss,
     },
     error::Error,

@@ -12,7 +12,6 @@ pub mod handle;
 mod head;
 pub mod hooks;
 pub mod http;
-mod intake;
 mod link;
 mod lookup;
 mod mask_keys;

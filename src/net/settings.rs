@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue};
 
 use super::{token_store::SharedToken, transport::TransportConfig};
-use crate::core::{endpoint::Endpoint, frame::Limits, session::SessionConfig};
+use crate::core::{endpoint::Endpoint, frame::Limits, intake::Dialect, session::SessionConfig};
 
 /// Where the WebSocket is opened.
 #[derive(Debug, Clone)]
@@ -21,17 +21,6 @@ pub enum Address {
     },
     /// This very URL.
     Url(String),
-}
-
-/// How messages are told apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// fal's: msgpack results and control messages.
-    Fal,
-    /// The caller decodes: only control messages in text are looked at.
-    Custom,
-    /// Nothing is looked at (the raw mode).
-    Raw,
 }
 
 /// What a connection is made with; does not change.

@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod losing;
+mod receiving;
 
 /// What the caller's side waits for; a set of flags.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -14,12 +14,12 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{
     proxy::ProxyConfig,
-    settings::{Address, Dialect, Settings},
+    settings::{Address, Settings},
     target::Target,
     tls::{Trust, client_config},
     transport::TransportConfig,
 };
-use crate::core::{backoff::BackoffPolicy, frame::Limits, session::SessionConfig};
+use crate::core::{backoff::BackoffPolicy, frame::Limits, intake::Dialect, session::SessionConfig};
 
 /// Runs `handler` for every connection, with its number.
 pub(crate) async fn serve<F, Fut>(handler: F) -> SocketAddr

@@ -15,13 +15,14 @@ use super::{
 use crate::{
     core::{
         endpoint::{Endpoint, validate_base_url},
+        intake::Dialect,
         token::{Credentials, Scheme, Secret},
     },
     error::{Error, ErrorKind, Result},
     net::{
         mint::{DEFAULT_EXPIRATION, Mint, MintConfig, MintRequest},
         proxy::ProxyConfig,
-        settings::{Address, Dialect, Settings},
+        settings::{Address, Settings},
         tls::{self, ClientCertificate, TlsOptions, Trust},
         token_store::{SharedToken, TokenKey, TokenSource, TokenStore},
         transport::TransportConfig,

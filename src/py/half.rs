@@ -17,11 +17,11 @@ use super::{
     token_source::Provider,
 };
 use crate::{
-    core::{frame::Kind, message::Received, outbox::Lane, session::State},
+    core::{frame::Kind, intake::Dialect, message::Received, outbox::Lane, session::State},
     error::{Error, ErrorKind},
     net::{
         handle::{Connection, Routes},
-        settings::{Address, Dialect},
+        settings::Address,
     },
 };
 

@@ -3,11 +3,13 @@
 use std::{sync::atomic::Ordering, time::Instant};
 
 use super::{Link, ending::Ending};
-use crate::net::{
-    driven::Side,
-    intake::Verdict,
-    shared::{Inner, Interest, Shared, tell},
-    writer::Writer,
+use crate::{
+    core::intake::Verdict,
+    net::{
+        driven::Side,
+        shared::{Inner, Interest, Shared, tell},
+        writer::Writer,
+    },
 };
 
 /// What an exchange with the caller's threads came to.
@@ -30,7 +32,7 @@ impl Link {
         let mut inner = shared.lock();
         let mut kind = Interest::NONE;
         if !self.intake.is_empty() {
-            kind = self.intake.deliver(&mut inner);
+            kind = inner.receive(&mut self.intake);
         }
         if let Some(latency) = self.latency.take() {
             inner.latency = Some(latency);

@@ -11,11 +11,12 @@ use super::{
 use crate::{
     core::{
         frame::{Control, Message, Violation, close_payload},
+        intake::Verdict,
         pool::{self, Recycled},
         session::Loss,
     },
     error::{Error, ErrorKind},
-    net::{intake::Verdict, shared::Shared},
+    net::shared::Shared,
 };
 
 /// What is read at once. One buffer a thread: a connection that waits for bytes holds none.

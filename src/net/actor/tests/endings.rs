@@ -10,9 +10,9 @@ use super::harness::{
     Client, PATIENCE, Server, frame, next_close, next_data, number, numbered, send, soon, until,
 };
 use crate::{
-    core::{inbox::Item, session::State},
+    core::{inbox::Item, intake::Dialect, session::State},
     error::ErrorKind,
-    net::{handle::Interest, runtime, settings::Dialect},
+    net::{handle::Interest, runtime},
 };
 
 const TIMEOUT: &str =

@@ -14,12 +14,9 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::harness::{Client, Server, next_data, send, soon};
 use crate::{
-    core::session::State,
+    core::{intake::Dialect, session::State},
     error::{ErrorKind, Result},
-    net::{
-        settings::Dialect,
-        token_store::{SharedToken, TokenSource},
-    },
+    net::token_store::{SharedToken, TokenSource},
 };
 
 #[tokio::test]

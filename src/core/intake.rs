@@ -1,22 +1,16 @@
-//! What the messages of one read mean, gathered without any lock, to be handed over in one go.
+//! What the messages of one read mean, gathered to be handed over in one go.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
 use super::{
-    settings::Dialect,
-    shared::{Inner, Interest},
+    envelope::{Inbound, classify_binary, classify_binary_without_id, classify_text, control_text},
+    frame::Kind,
+    inbox::{Item, Numbered},
+    message::Received,
 };
-use crate::{
-    core::{
-        envelope::{Inbound, classify_binary, classify_binary_without_id, classify_text, control_text},
-        frame::Kind,
-        inbox::{Item, Notice, Numbered, Placed},
-        message::Received,
-    },
-    error::{Error, ErrorKind},
-};
+use crate::error::{Error, ErrorKind};
 
 /// The error codes after which the server ends its session.
 const FATAL: &str = "INTERNAL_ERROR";
@@ -24,17 +18,38 @@ const FATAL: &str = "INTERNAL_ERROR";
 /// An idle connection keeps room for so many messages.
 const KEPT: usize = 16;
 
+/// How messages are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// fal's: msgpack results and control messages.
+    Fal,
+    /// The caller decodes: only control messages in text are looked at.
+    Custom,
+    /// Nothing is looked at (the raw mode).
+    Raw,
+}
+
 /// One message, understood.
-enum Arrival {
+#[derive(Debug)]
+pub enum Arrival {
+    /// A result, with its `request_id` where a request waits.
     Result(Received, Option<String>),
-    Realtime { error: Error, fatal: bool },
+    /// The server reports an error. `fatal`: it ends its session with it.
+    Realtime {
+        /// The error.
+        error: Error,
+        /// The session is over.
+        fatal: bool,
+    },
+    /// An error that is no message of the server's: one that cannot be understood, or a violation of the protocol.
     Error(Error),
+    /// How long the app took, in seconds.
     Timings(f64),
 }
 
 /// What a message asks of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// Nothing.
     Nothing,
     /// The token was refused.
@@ -46,7 +61,8 @@ pub(super) enum Verdict {
 }
 
 /// The arrivals of one read.
-pub(super) struct Intake {
+#[derive(Debug)]
+pub struct Intake {
     dialect: Dialect,
     /// Results that answer no request, before anything else came.
     plain: VecDeque<Numbered<Item>>,
@@ -54,25 +70,27 @@ pub(super) struct Intake {
     /// How many plain results came last time: so many will probably come again.
     expected: usize,
     /// A request waits: request ids are of interest.
-    pub(super) expects_answers: bool,
+    pub expects_answers: bool,
 }
 
 impl Intake {
-    pub(super) fn new(dialect: Dialect) -> Self {
+    /// Nothing has arrived yet.
+    pub fn new(dialect: Dialect) -> Self {
         Self { dialect, plain: VecDeque::new(), arrivals: Vec::new(), expected: 0, expects_answers: false }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether there is nothing to be handed over.
+    pub fn is_empty(&self) -> bool {
         self.plain.is_empty() && self.arrivals.is_empty()
     }
 
     /// Whether there is a result among the arrivals.
-    pub(super) fn has_result(&self) -> bool {
+    pub fn has_result(&self) -> bool {
         !self.plain.is_empty() || self.arrivals.iter().any(|arrival| matches!(arrival, Arrival::Result(..)))
     }
 
     /// Takes a data message.
-    pub(super) fn take(&mut self, kind: Kind, payload: Bytes) -> Verdict {
+    pub fn take(&mut self, kind: Kind, payload: Bytes) -> Verdict {
         let inbound = match (self.dialect, kind) {
             (Dialect::Raw, _) => Inbound::Result { request_id: None },
             (_, Kind::Text) => {
@@ -127,7 +145,7 @@ impl Intake {
     }
 
     /// Takes an error that is not a message: what came before it goes before it.
-    pub(super) fn fail(&mut self, error: Error) {
+    pub fn fail(&mut self, error: Error) {
         self.arrivals.push(Arrival::Error(error));
     }
 
@@ -147,59 +165,29 @@ impl Intake {
         }
     }
 
-    /// Hands everything over, in order. Answers what is there now.
-    pub(super) fn deliver(&mut self, inner: &mut Inner) -> Interest {
-        let mut kind = Interest::NONE;
+    /// The results that came before anything else and answer no request. To be handed over before [`Intake::arrivals`].
+    pub fn plain(&mut self) -> &mut VecDeque<Numbered<Item>> {
         if !self.plain.is_empty() {
             self.expected = self.plain.len();
-            inner.inbox.push_results(&mut self.plain);
-            inner.outbox.result_came();
-            if self.plain.capacity() > KEPT {
-                self.plain = VecDeque::new();
-            }
-            kind = Interest::ITEMS;
         }
-        for arrival in self.arrivals.drain(..) {
-            // An app, or whoever is between it and us, may repeat what it was told.
-            let arrival = match arrival {
-                Arrival::Realtime { error, fatal } => {
-                    Arrival::Realtime { error: inner.told.without(error), fatal }
-                }
-                Arrival::Error(error) => Arrival::Error(inner.told.without(error)),
-                other => other,
-            };
-            let more = match arrival {
-                Arrival::Result(received, id) => {
-                    inner.outbox.result_came();
-                    match inner.inbox.push_result(received, id.as_deref()) {
-                        Placed::Queued => Interest::ITEMS,
-                        Placed::Answered => Interest::ANSWERS,
-                        Placed::Late => Interest::NONE,
-                    }
-                }
-                Arrival::Realtime { error, fatal } => {
-                    inner.outbox.server_spoke();
-                    // The server does not say which input failed.
-                    let failed =
-                        if fatal { inner.fail_sent(&error) } else { inner.fail_only_request(&error) };
-                    inner.end_is_told |= fatal && !failed;
-                    if failed { Interest::ANSWERS } else { inner.push_error(error) }
-                }
-                Arrival::Error(error) => {
-                    inner.outbox.server_spoke();
-                    inner.push_error(error)
-                }
-                Arrival::Timings(seconds) if inner.routes.timings => {
-                    inner.inbox.push_notice(Notice::Timings(seconds));
-                    Interest::NOTICES
-                }
-                Arrival::Timings(_) => Interest::NONE,
-            };
-            kind = kind.and(more);
+        &mut self.plain
+    }
+
+    /// Everything else, in order.
+    pub fn arrivals(&mut self) -> std::vec::Drain<'_, Arrival> {
+        self.arrivals.drain(..)
+    }
+
+    /// Keeps little room until more comes. To be called when all is handed over.
+    pub fn rest(&mut self) {
+        if self.plain.capacity() > KEPT {
+            self.plain = VecDeque::new();
         }
         if self.arrivals.capacity() > KEPT {
             self.arrivals = Vec::new();
         }
-        kind
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,59 @@
+//! What the messages of one read do to the boxes.
+
+use super::{Inner, Interest};
+use crate::core::{
+    inbox::{Notice, Placed},
+    intake::{Arrival, Intake},
+};
+
+impl Inner {
+    /// Takes everything that has arrived, in order. Answers what is there now.
+    pub(in crate::net) fn receive(&mut self, intake: &mut Intake) -> Interest {
+        let mut kind = Interest::NONE;
+        let plain = intake.plain();
+        if !plain.is_empty() {
+            self.inbox.push_results(plain);
+            self.outbox.result_came();
+            kind = Interest::ITEMS;
+        }
+        for arrival in intake.arrivals() {
+            // An app, or whoever is between it and us, may repeat what it was told.
+            let arrival = match arrival {
+                Arrival::Realtime { error, fatal } => {
+                    Arrival::Realtime { error: self.told.without(error), fatal }
+                }
+                Arrival::Error(error) => Arrival::Error(self.told.without(error)),
+                other => other,
+            };
+            let more = match arrival {
+                Arrival::Result(received, id) => {
+                    self.outbox.result_came();
+                    match self.inbox.push_result(received, id.as_deref()) {
+                        Placed::Queued => Interest::ITEMS,
+                        Placed::Answered => Interest::ANSWERS,
+                        Placed::Late => Interest::NONE,
+                    }
+                }
+                Arrival::Realtime { error, fatal } => {
+                    self.outbox.server_spoke();
+                    // The server does not say which input failed.
+                    let failed = if fatal { self.fail_sent(&error) } else { self.fail_only_request(&error) };
+                    self.end_is_told |= fatal && !failed;
+                    if failed { Interest::ANSWERS } else { self.push_error(error) }
+                }
+                Arrival::Error(error) => {
+                    self.outbox.server_spoke();
+                    self.push_error(error)
+                }
+                Arrival::Timings(seconds) if self.routes.timings => {
+                    self.inbox.push_notice(Notice::Timings(seconds));
+                    Interest::NOTICES
+                }
+                Arrival::Timings(_) => Interest::NONE,
+            };
+            kind = kind.and(more);
+        }
+        intake.rest();
+        kind
+    }
+}

@@ -1,7 +1,7 @@
 """The native half. Private: what users need of it is exported by `fal_realtime`."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ClassVar, Literal, final
 
 from typing_extensions import Self, disjoint_base
@@ -10,6 +10,8 @@ from ._attempt import Attempt
 from ._types import ConnectionState, Stats
 
 __all__ = [
+    "CallbackEvents",
+    "CallbackQueue",
     "Client",
     "Connection",
     "ExtType",
@@ -409,12 +411,36 @@ class SyncConnection:
     def _release(self) -> None:
         """As in `Connection`."""
 
-    def _events(self) -> Iterator[tuple[str, Any]]:
-        """What the callbacks are called with, until the connection is closed and all is delivered.
+    def _events(self) -> CallbackEvents:
+        """What the callbacks are called with, for a `CallbackQueue`. Does not keep the connection alive."""
 
-        Pairs of `result`, `error`, `timings` or `state_change` and the value; of the last, the state and the reason.
-        Blocks between them, and does not keep the connection alive.
+@final
+class CallbackEvents:
+    """What the callbacks of a blocking connection are called with, in order."""
+
+    def poll(self) -> tuple[str, Any]:
+        """The next event, without waiting, as a pair of its kind and its value.
+
+        `result`, `error`, `timings`, or `state_change` with the state and the reason; `nothing`: the queue gives the
+        connection again when there is something; `end`: the connection is closed and everything is delivered.
         """
+
+@final
+class CallbackQueue:
+    """Blocking connections that have something for their callbacks, for the threads that call these."""
+
+    def __new__(cls) -> Self: ...
+    def add(self, events: CallbackEvents, reference: object) -> bool:
+        """Take on a connection, with what finds its callbacks. Whether a thread is to be started for it."""
+
+    def next(self) -> tuple[CallbackEvents, Any, int, bool] | None:
+        """Wait for a connection whose turn it is; None: the thread is to end.
+
+        Its events, the reference, its number, and whether another thread is to be started, since nobody stands by.
+        """
+
+    def done(self, number: int, *, has_more: bool, is_over: bool) -> None:
+        """A thread is through with a connection: there is more to be delivered, or it has ended, or neither."""
 
 @final
 class ExtType:

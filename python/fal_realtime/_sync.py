@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import contextvars
-import threading
-import weakref
-from collections.abc import Callable, Iterable
-from functools import partial
-from types import CoroutineType, TracebackType
+from collections.abc import Callable
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _core
 from ._base import BaseClient
+from ._callbacks import Dispatcher, call_back
 from ._connection import describe_state, nothing_comes
 from ._exceptions import FalRealtimeError
-from ._functions import is_async, takes_reason
+from ._functions import is_async
 from ._native import native
 from ._raw import NO_REQUEST
-from ._threads import start_thread
 from ._token import RealtimeToken
 from ._types import Stats
 
@@ -47,10 +43,11 @@ class SyncRealtimeConnection(_core.SyncConnection):
             for result in connection:
                 ...
 
-    Each blocking call can be interrupted by Ctrl-C. Callbacks run in a thread of the connection's own.
+    Each blocking call can be interrupted by Ctrl-C. Callbacks run in a thread that all blocking connections share: one
+    that takes long delays the others' for a moment, until another thread steps in for them.
     """
 
-    _dispatcher: _Dispatcher | None = None
+    _dispatcher: Dispatcher | None = None
     _close_timeout: float = 10
     _forget: Callable[[], None] | None = None
 
@@ -146,8 +143,8 @@ class SyncRealtimeConnection(_core.SyncConnection):
         if self._dispatcher is not None:
             self._dispatcher.replace(callbacks)
         elif any(callback is not None for callback in callbacks.values()):
-            self._dispatcher = _Dispatcher(callbacks)
-            self._dispatcher.start(self._events(), f"fal-realtime-callbacks {self.app}")
+            self._dispatcher = Dispatcher(callbacks)
+            call_back(self._events(), self._dispatcher)
 
     def close(self) -> None:
         """Close with code 1000 and wait until it is done: at most `close_timeout` seconds."""
@@ -322,73 +319,3 @@ class SyncRealtimeClient(BaseClient[SyncRealtimeConnection]):
             if is_async(getattr(options, name)):
                 message = f"{name} is a coroutine function, which SyncRealtimeClient cannot await: use RealtimeClient"
                 raise TypeError(message)
-
-
-_FINISHING: set[_Dispatcher] = set()
-"""Those of connections that are being closed, until all is delivered."""
-
-
-class _Dispatcher:
-    """Calls the callbacks of one connection, in the order of its events.
-
-    Its thread keeps alive neither the connection nor the callbacks, which often refer to the connection.
-    """
-
-    def __init__(self, callbacks: dict[str, Callable[..., object] | None]) -> None:
-        self.replace(callbacks)
-        self._is_over = False
-
-    def replace(self, callbacks: dict[str, Callable[..., object] | None]) -> None:
-        with_reason = takes_reason(callbacks["on_state_change"])
-        # Together, in one assignment: the thread takes all of them.
-        self._callbacks = callbacks, contextvars.copy_context(), with_reason
-
-    def start(self, events: Iterable[tuple[str, Any]], name: str) -> None:
-        # The decoder runs in the contextvars of the first `connect`, the callbacks in those of theirs.
-        start_thread(partial(contextvars.copy_context().run, _call_back, weakref.ref(self), events), name)
-
-    def finish(self) -> None:
-        """Deliver what is left although nobody may hold the connection any more: it is being closed."""
-        _FINISHING.add(self)
-        if self._is_over:  # all is delivered: the thread, which would have removed it, has ended
-            _FINISHING.discard(self)
-
-    def over(self) -> None:
-        self._is_over = True
-        _FINISHING.discard(self)
-
-    def deliver(self, kind: str, value: Any) -> None:
-        callbacks, context, with_reason = self._callbacks
-        callback = callbacks[f"on_{kind}"]
-        if callback is None:
-            return
-        arguments = (value,)
-        if kind == "state_change":
-            arguments = value if with_reason else value[:1]
-        try:
-            outcome = context.run(callback, *arguments)
-            if isinstance(outcome, CoroutineType):
-                outcome.close()
-                _refuse_coroutine(f"on_{kind}")
-        except Exception as error:  # noqa: BLE001 - reported with its traceback, and delivery goes on
-            args = (type(error), error, error.__traceback__, threading.current_thread())
-            threading.excepthook(threading.ExceptHookArgs(args))
-
-
-def _refuse_coroutine(name: str) -> NoReturn:
-    message = f"{name} returned a coroutine, which SyncRealtimeClient cannot await: use RealtimeClient"
-    raise TypeError(message)
-
-
-def _call_back(reference: weakref.ref[_Dispatcher], events: Iterable[tuple[str, Any]]) -> None:
-    try:
-        for kind, value in events:
-            dispatcher = reference()
-            if dispatcher is None:
-                return
-            dispatcher.deliver(kind, value)
-            # While it waits for the next event it holds on to nothing.
-            del dispatcher, value
-    finally:
-        if (dispatcher := reference()) is not None:
-            dispatcher.over()

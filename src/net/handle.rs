@@ -86,6 +86,17 @@ impl Connection {
         self.shared.lock().arm(interest, check, seen)
     }
 
+    /// `interest` is waited for from now on. Answers whether items or notices, as far as they are in `check`, are there
+    /// already, or the connection is closed; there will be a wake for what comes, whatever the answer.
+    pub fn listen(&self, interest: Interest, check: Interest) -> bool {
+        self.shared.lock().listen(interest, check)
+    }
+
+    /// The same, unless another thread, or this one, is just now with what it would look at.
+    pub fn try_listen(&self, interest: Interest, check: Interest) -> Option<bool> {
+        self.shared.try_lock().map(|mut inner| inner.listen(interest, check))
+    }
+
     /// Opens, if it is not open. `eager`: somebody waits for it.
     pub fn open(self: &Arc<Self>, eager: bool) -> Result<()> {
         let mut inner = self.shared.lock();

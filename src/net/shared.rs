@@ -74,6 +74,11 @@ impl Shared {
         Self { settings, inner, expects_answers: AtomicBool::new(false), reads_much: AtomicBool::new(false) }
     }
 
+    /// The lock, if nobody has it.
+    pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, Inner>> {
+        self.inner.try_lock()
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock()
     }
@@ -246,6 +251,15 @@ impl Inner {
         // From here on it is as if the wake had come: whoever armed takes what is there.
         self.notified = ready;
         ready
+    }
+
+    /// See `listen` of the handle.
+    pub(super) fn listen(&mut self, interest: Interest, check: Interest) -> bool {
+        self.interest = interest;
+        self.notified = false;
+        self.state == State::Closed
+            || (check.meets(Interest::ITEMS) && self.inbox.has_items())
+            || (check.meets(Interest::NOTICES) && self.inbox.has_notices())
     }
 
     /// Something of `kind` is there. The notification is to be sent after the lock is released.

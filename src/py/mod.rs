@@ -53,6 +53,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<client::Client>()?;
     module.add_class::<connection::Connection>()?;
     module.add_class::<sync::SyncConnection>()?;
+    module.add_class::<sync::CallbackQueue>()?;
+    module.add_class::<sync::Events>()?;
     module.add_function(wrap_pyfunction!(method::method, module)?)?;
     module.add_function(wrap_pyfunction!(interpreter_id, module)?)?;
     operation::install_am_send(module.py())?;

@@ -8,7 +8,7 @@ use pyo3::{exceptions::PyStopIteration, intern, prelude::*, types::PyDict};
 
 use super::{
     client::Client,
-    half::{Callbacks, Half},
+    half::{Callbacks, Half, takes_reason},
     operation::not_open_again,
     raise::{queue_full, raised, to_py},
     warning,
@@ -16,15 +16,21 @@ use super::{
 use crate::{
     core::{inbox::Item, message::Outgoing, outbox::Lane, session::State},
     error::{Error, ErrorKind},
-    net::handle::{Interest, Offered},
+    net::{
+        gate,
+        handle::{Interest, Offered},
+    },
 };
 
 mod bell;
+mod callbacks;
 mod events;
 mod shared;
+mod turns;
 
 use bell::Bell;
-use events::Events;
+pub(super) use callbacks::CallbackQueue;
+pub(super) use events::Events;
 use shared::{Deadline, Shared};
 
 /// A connection in blocking form; the public class derives from it.
@@ -111,11 +117,11 @@ impl SyncConnection {
             result: on_result,
             error: on_error,
             timings: on_timings,
-            with_reason: false, // its own thread knows
+            with_reason: takes_reason(py, on_state_change.as_ref())?,
             state_change: on_state_change,
-            context: None, // its own thread calls them, which runs in one
+            context: None, // whoever calls them knows it
         });
-        self.shared.bell.wake_all();
+        self.shared.listen_anew();
         Ok(())
     }
 
@@ -242,7 +248,7 @@ impl SyncConnection {
         Ok(())
     }
 
-    /// What the callbacks are called with. Does not keep the connection alive.
+    /// What the callbacks are called with, for a [`CallbackQueue`]. Does not keep the connection alive.
     fn _events(&self) -> Events {
         Events { shared: self.shared.clone() }
     }
@@ -299,10 +305,36 @@ impl Drop for SyncConnection {
             return;
         }
         let is_in_use = half.is_in_use();
+        let untold = half.net.untold_failure().filter(|_| !half.gives_reason());
         half.net.close();
-        if is_in_use {
-            let _ = Python::try_attach(|py| warning::abandoned(py, &half.app));
+        if is_in_use || untold.is_some() {
+            let _ = Python::try_attach(|py| {
+                if let Some(error) = untold {
+                    report_untold(py, &error);
+                }
+                if is_in_use {
+                    warning::abandoned(py, &half.app);
+                }
+            });
         }
+    }
+}
+
+/// A connection is dropped, and nobody was told of what ended it: `threading.excepthook` is, as of what a callback raised.
+fn report_untold(py: Python<'_>, error: &Error) {
+    if gate::enter().is_none() {
+        return; // The interpreter is leaving, and may be what ended it.
+    }
+    // A destructor may run while an exception is on its way.
+    let pending = PyErr::take(py);
+    let told = py
+        .import("fal_realtime._callbacks")
+        .and_then(|module| module.call_method1("tell_nobody", (to_py(py, error).into_value(py),)));
+    if let Err(failure) = told {
+        failure.write_unraisable(py, None);
+    }
+    if let Some(pending) = pending {
+        pending.restore(py);
     }
 }
 

@@ -10,6 +10,7 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
+use super::turns::Listener;
 use crate::{
     net::{
         handle::{Connection, Interest},
@@ -37,6 +38,8 @@ pub(super) struct Bell {
     signal: OnceLock<Option<Signal>>,
     /// A thread waits for the socket, or is about to.
     at_socket: AtomicBool,
+    /// Where there are callbacks.
+    listener: OnceLock<Listener>,
 }
 
 #[derive(Default)]
@@ -78,10 +81,23 @@ impl Notify for Bell {
         {
             signal.set();
         }
+        if let Some(listener) = self.listener.get() {
+            let waited_for = self.waiting.lock().interest();
+            listener.ring(waited_for);
+        }
     }
 }
 
 impl Bell {
+    /// From now on there are callbacks.
+    pub(super) fn listen_with(&self, listener: Listener) {
+        let _ = self.listener.set(listener);
+    }
+
+    pub(super) fn listener(&self) -> Option<&Listener> {
+        self.listener.get()
+    }
+
     /// Lets all who wait look again.
     pub(super) fn wake_all(&self) {
         self.note();

@@ -1,13 +1,13 @@
 //! What a blocking connection shares with the thread that calls its callbacks: waiting, and receiving.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use pyo3::{intern, prelude::*};
 
-use super::bell::Bell;
+use super::{bell::Bell, turns::Listener};
 use crate::{
     core::{inbox::Item, message::Received, session::State},
     error::{Error, ErrorKind},
@@ -21,7 +21,7 @@ use crate::{
 /// How often a wait looks for signals.
 const SIGNALS: Duration = Duration::from_millis(50);
 
-/// What a connection and the thread that calls its callbacks share.
+/// What a connection and the threads that call its callbacks share.
 pub(super) struct Shared {
     pub(super) half: Half,
     pub(super) bell: Arc<Bell>,
@@ -86,6 +86,7 @@ impl Shared {
                 let waiting = self.bell.waiting.lock();
                 (waiting.rings, waiting.interest())
             };
+            let everybody = everybody.and(self.listener_interest());
             // Whatever comes from here on rings the bell; what came before is found by the look that follows.
             self.half.net.arm(everybody, Interest::NONE, State::Idle);
             let found = look(py);
@@ -101,6 +102,34 @@ impl Shared {
             py.check_signals()?;
             raised(py, self.half.net.check_process())?;
         }
+    }
+
+    /// From now on there are callbacks.
+    pub(super) fn listen_with(&self, listener: Listener) {
+        self.bell.listen_with(listener);
+    }
+
+    /// What is for callbacks is waited for from now on. Answers whether something is there already. `takes_results`: there
+    /// is an `on_result`.
+    pub(super) fn listen(&self, takes_results: bool) -> bool {
+        if let Some(listener) = self.bell.listener() {
+            listener.takes_results.store(takes_results, Ordering::Release);
+        }
+        let callbacks = self.listener_interest();
+        let calls = self.bell.waiting.lock().interest();
+        self.half.net.listen(calls.and(callbacks), callbacks)
+    }
+
+    /// The callbacks are others now.
+    pub(super) fn listen_anew(&self) {
+        if let Some(listener) = self.bell.listener() {
+            listener.takes_results.store(self.half.has_on_result(), Ordering::Release);
+        }
+        self.bell.wake_all();
+    }
+
+    fn listener_interest(&self) -> Interest {
+        self.bell.listener().map_or(Interest::NONE, Listener::interest)
     }
 
     /// The object for a result; a decoder's coroutine is refused, since nothing here could await it.

@@ -1,0 +1,159 @@
+"""The threads that call the callbacks of blocking connections: one for all of them, and one that stands by.
+
+The native half says whose turn it is (see `_core.CallbackQueue`): a connection is with one thread at a time, so that its
+order is kept, and where a callback blocks, the other connections have another thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from types import CoroutineType
+from typing import Any, NoReturn
+
+from . import _core
+from ._functions import takes_reason
+from ._threads import start_thread
+
+_AT_ONCE = 64
+"""Events of a connection that are delivered before others have their turn."""
+
+_FINISHING: set[Dispatcher] = set()
+"""Those of connections that are being closed, until all is delivered."""
+
+
+class Dispatcher:
+    """Calls the callbacks of one connection, in the order of its events.
+
+    The threads keep alive neither it nor the connection nor the callbacks, which often refer to the connection.
+    """
+
+    def __init__(self, callbacks: dict[str, Callable[..., object] | None]) -> None:
+        # The decoder runs in the contextvars of the first `connect`, the callbacks in those of theirs.
+        self._decoding = contextvars.copy_context()
+        self.replace(callbacks)
+        self._is_over = False
+
+    def replace(self, callbacks: dict[str, Callable[..., object] | None]) -> None:
+        """Take other callbacks, from the next event on."""
+        with_reason = takes_reason(callbacks["on_state_change"])
+        # Together, in one assignment: a thread takes all of them.
+        self._callbacks = callbacks, contextvars.copy_context(), with_reason
+
+    def finish(self) -> None:
+        """Deliver what is left although nobody may hold the connection any more: it is being closed."""
+        _FINISHING.add(self)
+        if self._is_over:  # all is delivered: nobody will come to remove it
+            _FINISHING.discard(self)
+
+    def over(self) -> None:
+        """Everything is delivered."""
+        self._is_over = True
+        _FINISHING.discard(self)
+
+    def step(self, events: _core.CallbackEvents) -> str:
+        """Deliver the next event, if there is one; its kind."""
+        kind, value = self._decoding.run(events.poll)
+        if kind == "end":
+            self.over()
+        elif kind != "nothing":
+            self._deliver(kind, value)
+        return kind
+
+    def _deliver(self, kind: str, value: Any) -> None:
+        callbacks, context, with_reason = self._callbacks
+        callback = callbacks[f"on_{kind}"]
+        if callback is None:
+            if kind == "error":
+                tell_nobody(value)
+            return
+        arguments = (value,)
+        if kind == "state_change":
+            arguments = value if with_reason else value[:1]
+        try:
+            outcome = context.run(callback, *arguments)
+            if isinstance(outcome, CoroutineType):
+                outcome.close()
+                _refuse_coroutine(f"on_{kind}")
+        except BaseException as error:  # noqa: BLE001 - reported with its traceback, and delivery goes on
+            tell_nobody(error)
+
+
+def tell_nobody(error: BaseException) -> None:
+    """Report what no caller and no callback takes, as Python does with what ends a thread: `threading.excepthook`."""
+    args = (type(error), error, error.__traceback__, threading.current_thread())
+    threading.excepthook(threading.ExceptHookArgs(args))
+
+
+def _refuse_coroutine(name: str) -> NoReturn:
+    message = f"{name} returned a coroutine, which SyncRealtimeClient cannot await: use RealtimeClient"
+    raise TypeError(message)
+
+
+class _Threads:
+    """Started when the first connection has callbacks; they end with the last one."""
+
+    def __init__(self) -> None:
+        self._queue = _core.CallbackQueue()
+
+    def add(self, events: _core.CallbackEvents, dispatcher: Dispatcher) -> None:
+        if self._queue.add(events, weakref.ref(dispatcher)):
+            self._start()
+
+    def _start(self) -> None:
+        start_thread(self._run, "fal-realtime-callbacks")
+
+    def _run(self) -> None:
+        while (taken := self._queue.next()) is not None:
+            events, reference, number, is_alone = taken
+            if is_alone:
+                with contextlib.suppress(RuntimeError):  # there is none to be had: the next turn tries again
+                    self._start()
+            kind = "end"
+            try:
+                kind = _call_back(events, reference)
+            except BaseException as error:  # noqa: BLE001 - of one connection: the thread serves others
+                tell_nobody(error)
+            self._queue.done(number, has_more=kind not in ("nothing", "end"), is_over=kind == "end")
+            # While it waits it holds on to nothing.
+            del taken, events, reference
+
+
+def _call_back(events: _core.CallbackEvents, reference: weakref.ref[Dispatcher]) -> str:
+    kind = "end"
+    for _ in range(_AT_ONCE):
+        dispatcher = reference()
+        if dispatcher is None:
+            return "end"
+        kind = dispatcher.step(events)
+        if kind in ("nothing", "end"):
+            break
+    return kind
+
+
+_threads = _Threads()
+_lost: list[_Threads] = []
+"""Those of parent processes: they do not exist here, and what they held is not touched."""
+
+
+def call_back(events: _core.CallbackEvents, dispatcher: Dispatcher) -> None:
+    """Have the callbacks of a connection called.
+
+    Raises:
+        RuntimeError: The system gives no thread.
+    """
+    _threads.add(events, dispatcher)
+
+
+def _after_fork() -> None:
+    global _threads  # noqa: PLW0603 - one a process
+    _lost.append(_threads)
+    _threads = _Threads()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,88 @@
+//! `_core.CallbackQueue`: blocking connections, as the threads that call their callbacks take them.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use parking_lot::Mutex;
+use pyo3::prelude::*;
+
+use super::{
+    events::Events,
+    turns::{Left, Listener, Turns},
+};
+use crate::net::gate;
+
+/// The events of a connection, and a weak reference to whatever calls back.
+type Source = (Py<Events>, Py<PyAny>);
+
+/// The connections whose callbacks are to be called, for the threads that do so.
+#[pyclass(frozen, module = "fal_realtime._core")]
+pub(in crate::py) struct CallbackQueue {
+    turns: Arc<Turns>,
+    sources: Mutex<HashMap<u64, Source>>,
+}
+
+#[pymethods]
+impl CallbackQueue {
+    #[new]
+    fn new() -> Self {
+        Self { turns: Arc::default(), sources: Mutex::default() }
+    }
+
+    fn add(&self, events: Py<Events>, reference: Py<PyAny>) -> bool {
+        let shared = events.get().shared.clone();
+        let (number, needs_thread) = self.turns.add();
+        self.sources.lock().insert(number, (events, reference));
+        shared.listen_with(Listener {
+            turns: self.turns.clone(),
+            number,
+            net: Arc::downgrade(&shared.half.net),
+            takes_results: AtomicBool::new(shared.half.has_on_result()),
+        });
+        // What was there before is found by looking.
+        self.turns.push(number);
+        needs_thread
+    }
+
+    fn next(&self, py: Python<'_>) -> Option<(Py<Events>, Py<PyAny>, u64, bool)> {
+        loop {
+            let (turn, inside) = py.detach(|| {
+                let turn = self.turns.next();
+                let inside = gate::enter();
+                while inside.is_none() {
+                    // The interpreter is leaving, and cuts off daemon threads.
+                    std::thread::park();
+                }
+                (turn, inside)
+            });
+            drop(inside);
+            let turn = turn?;
+            let found = self
+                .sources
+                .lock()
+                .get(&turn.number)
+                .map(|(events, reference)| (events.clone_ref(py), reference.clone_ref(py)));
+            if let Some((events, reference)) = found {
+                return Some((events, reference, turn.number, turn.is_alone));
+            }
+            self.turns.done(turn.number, Left::End);
+        }
+    }
+
+    #[pyo3(signature = (number, *, has_more, is_over))]
+    fn done(&self, number: u64, has_more: bool, is_over: bool) {
+        if is_over {
+            let source = self.sources.lock().remove(&number);
+            // Outside of the lock: this may run Python code.
+            drop(source);
+        }
+        let left = match (is_over, has_more) {
+            (true, _) => Left::End,
+            (false, true) => Left::More,
+            (false, false) => Left::Nothing,
+        };
+        self.turns.done(number, left);
+    }
+}

@@ -1,0 +1,197 @@
+//! Which blocking connections have something for their callbacks, and whose turn it is: for the threads that call these.
+//!
+//! A connection is with one thread at a time, which keeps its order. One thread does all there is to do, and another stands
+//! by: only when nothing has moved for a while, because a callback takes its time, does that one step in, and a third is
+//! started to stand by. So a callback that blocks holds up its own connection alone.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::net::handle::{Connection, Interest};
+
+#[cfg(test)]
+mod tests;
+
+/// How long a callback may take before another thread steps in for the other connections.
+const STUCK: Duration = Duration::from_millis(50);
+/// Threads that wait: one to work, one to stand by.
+const MOST_WAITING: usize = 2;
+
+/// Where a connection stands with the threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Nothing is there.
+    Idle,
+    /// It waits for a thread.
+    Ready,
+    /// A thread has it.
+    Taken,
+    /// A thread has it, and something has come since.
+    TakenReady,
+}
+
+/// A connection that a thread is to look after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Turn {
+    pub(super) number: u64,
+    /// Nobody else stands by.
+    pub(super) is_alone: bool,
+}
+
+/// What a thread has found out about the connection that it had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Nothing more for now.
+    Nothing,
+    /// There is more.
+    More,
+    /// It has ended.
+    End,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    standings: HashMap<u64, Standing>,
+    ready: VecDeque<u64>,
+    waiting: usize,
+    busy: usize,
+    /// When a thread last took a connection, or one first had to wait.
+    moved: Option<Instant>,
+    next_number: u64,
+}
+
+/// The connections with callbacks.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    state: Mutex<State>,
+    condition: Condvar,
+}
+
+impl Turns {
+    /// Takes a connection on. Answers its number, and whether a thread is to be started for it.
+    pub(super) fn add(&self) -> (u64, bool) {
+        let mut state = self.state.lock();
+        let number = state.next_number;
+        state.next_number += 1;
+        state.standings.insert(number, Standing::Idle);
+        (number, state.waiting + state.busy == 0)
+    }
+
+    /// A connection has something.
+    pub(super) fn push(&self, number: u64) {
+        let mut state = self.state.lock();
+        match state.standings.get_mut(&number) {
+            Some(standing @ Standing::Idle) => *standing = Standing::Ready,
+            Some(standing @ Standing::Taken) => {
+                *standing = Standing::TakenReady;
+                return;
+            }
+            Some(Standing::Ready | Standing::TakenReady) | None => return,
+        }
+        self.put(&mut state, number);
+    }
+
+    fn put(&self, state: &mut State, number: u64) {
+        state.ready.push_back(number);
+        let is_first = state.ready.len() == 1;
+        if is_first {
+            state.moved = Some(Instant::now());
+        }
+        // Where others wait already, somebody watches over them.
+        if is_first || state.busy == 0 {
+            self.condition.notify_one();
+        }
+    }
+
+    /// Waits for a connection to look after; `None` when the thread is to end.
+    pub(super) fn next(&self) -> Option<Turn> {
+        let mut state = self.state.lock();
+        // Whoever has just worked goes on; who has waited leaves the turn to it.
+        let mut has_waited = false;
+        loop {
+            if state.standings.is_empty()
+                || (!has_waited && state.ready.is_empty() && state.waiting >= MOST_WAITING)
+            {
+                return None;
+            }
+            let Some(number) = state.ready.front().copied() else {
+                state.waiting += 1;
+                self.condition.wait(&mut state);
+                state.waiting -= 1;
+                has_waited = true;
+                continue;
+            };
+            let now = Instant::now();
+            let stuck_at = state.moved.map_or(now, |moved| moved + STUCK);
+            if has_waited && state.busy > 0 && now < stuck_at {
+                state.waiting += 1;
+                self.condition.wait_until(&mut state, stuck_at);
+                state.waiting -= 1;
+                continue;
+            }
+            state.ready.pop_front();
+            state.standings.insert(number, Standing::Taken);
+            state.busy += 1;
+            state.moved = Some(now);
+            if !state.ready.is_empty() {
+                // Somebody is to watch over those.
+                self.condition.notify_one();
+            }
+            return Some(Turn { number, is_alone: state.waiting == 0 });
+        }
+    }
+
+    /// A thread is through with a connection that it had.
+    pub(super) fn done(&self, number: u64, left: Left) {
+        let mut state = self.state.lock();
+        state.busy -= 1;
+        if left == Left::End {
+            state.standings.remove(&number);
+            if state.standings.is_empty() {
+                self.condition.notify_all();
+            }
+            return;
+        }
+        let Some(standing) = state.standings.get_mut(&number) else { return };
+        if left == Left::More || *standing == Standing::TakenReady {
+            *standing = Standing::Ready;
+            self.put(&mut state, number);
+        } else {
+            *standing = Standing::Idle;
+        }
+    }
+}
+
+/// How a connection asks for its turn.
+pub(super) struct Listener {
+    pub(super) turns: Arc<Turns>,
+    pub(super) number: u64,
+    pub(super) net: Weak<Connection>,
+    /// Results are for a callback.
+    pub(super) takes_results: AtomicBool,
+}
+
+impl Listener {
+    /// What it waits for.
+    pub(super) fn interest(&self) -> Interest {
+        let notices = Interest::NOTICES.and(Interest::STATE);
+        if self.takes_results.load(Ordering::Acquire) { notices.and(Interest::ITEMS) } else { notices }
+    }
+
+    /// Something has come, perhaps for the callbacks. `others`: what threads wait for in calls. May be called by whoever has
+    /// the boxes; then the turn shows whether there is something.
+    pub(super) fn ring(&self, others: Interest) {
+        let Some(net) = self.net.upgrade() else { return };
+        if net.try_listen(others.and(self.interest()), self.interest()).unwrap_or(true) {
+            self.turns.push(self.number);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+use std::{
+    collections::HashMap,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use super::{Left, Turn, Turns};
+
+/// Longer than anything here should take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A thread that gives what it takes, and goes on when told.
+fn work(turns: &Arc<Turns>, taken: &mpsc::Sender<(usize, Option<Turn>)>, name: usize) -> mpsc::Sender<Left> {
+    let (turns, taken) = (turns.clone(), taken.clone());
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        loop {
+            let turn = turns.next();
+            let _ = taken.send((name, turn));
+            let Some(turn) = turn else { return };
+            let Ok(left) = told.recv() else { return };
+            turns.done(turn.number, left);
+        }
+    });
+    tell
+}
+
+#[test]
+fn a_connection_is_with_one_thread_and_others_go_on_when_it_blocks() {
+    let turns = Arc::new(Turns::default());
+    let ((blocked, needs_thread), (other, _)) = (turns.add(), turns.add());
+    assert!(needs_thread);
+    let (sender, taken) = mpsc::channel();
+    let mut tell = HashMap::new();
+    tell.insert(0, work(&turns, &sender, 0));
+    turns.push(blocked);
+    let (first, turn) = taken.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((first, turn), (0, Some(Turn { number: blocked, is_alone: true })));
+    // One is started to stand by, since nobody did.
+    tell.insert(1, work(&turns, &sender, 1));
+    for _ in 0..3 {
+        turns.push(blocked);
+        turns.push(other);
+        let (name, turn) = taken.recv_timeout(PATIENCE).unwrap();
+        assert_eq!((name, turn.unwrap().number), (1, other), "the blocked one is with its thread");
+        tell[&name].send(Left::Nothing).unwrap();
+    }
+    tell[&first].send(Left::Nothing).unwrap();
+    let (name, turn) = taken.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(turn.unwrap().number, blocked, "what came meanwhile is not forgotten");
+    tell[&name].send(Left::End).unwrap();
+    turns.push(other);
+    let (name, turn) = taken.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(turn.unwrap().number, other);
+    tell[&name].send(Left::End).unwrap();
+    for _ in 0..2 {
+        assert_eq!(taken.recv_timeout(PATIENCE).unwrap().1, None, "threads end with the last connection");
+    }
+}
+
+#[test]
+fn what_has_more_goes_behind_what_waits() {
+    let turns = Turns::default();
+    let ((a, _), (b, _)) = (turns.add(), turns.add());
+    turns.push(a);
+    turns.push(b);
+    turns.push(a);
+    assert_eq!(turns.next().unwrap().number, a);
+    turns.done(a, Left::More);
+    assert_eq!(turns.next().unwrap().number, b);
+    turns.push(b);
+    turns.done(b, Left::Nothing);
+    assert_eq!(turns.next().unwrap().number, a);
+    turns.done(a, Left::End);
+    assert_eq!(turns.next().unwrap().number, b);
+    turns.done(b, Left::End);
+    assert_eq!(turns.next(), None);
+}

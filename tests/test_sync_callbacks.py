@@ -173,7 +173,9 @@ use(sys.argv[1])
 kept.close()
 sys.exit(os.waitstatus_to_exitcode(status))
 """
-    ran = subprocess.run([sys.executable, "-c", program, peer.url], capture_output=True, text=True, timeout=50, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-c", program, peer.url], capture_output=True, text=True, timeout=50, check=False
+    )
     assert (ran.returncode, ran.stderr) == (0, "")
 
 

@@ -1,7 +1,7 @@
 """The threads that call the callbacks of blocking connections: one for all of them, and one that stands by.
 
-The native half says whose turn it is (see `_core.CallbackQueue`): a connection is with one thread at a time, so that its
-order is kept, and where a callback blocks, the other connections have another thread.
+The native half says whose turn it is (see `_core.CallbackQueue`): a connection is with one thread at a time, so that
+its order is kept, and where a callback blocks, the other connections have another thread.
 """
 
 from __future__ import annotations
@@ -108,6 +108,7 @@ class _Threads:
         start_thread(self._run, "fal-realtime-callbacks")
 
     def _run(self) -> None:
+        self._queue.arrive()
         while (taken := self._queue.next()) is not None:
             events, reference, number, is_alone = taken
             if is_alone:

@@ -433,6 +433,9 @@ class CallbackQueue:
     def add(self, events: CallbackEvents, reference: object) -> bool:
         """Take on a connection, with what finds its callbacks. Whether a thread is to be started for it."""
 
+    def arrive(self) -> None:
+        """A thread that was to be started has."""
+
     def next(self) -> tuple[CallbackEvents, Any, int, bool] | None:
         """Wait for a connection whose turn it is; None: the thread is to end.
 

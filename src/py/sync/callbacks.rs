@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 
 use super::{
     events::Events,
-    turns::{Left, Listener, Turns},
+    turns::{Left, Listener, Step, Turn, Turns},
 };
 use crate::net::gate;
 
@@ -22,6 +22,26 @@ type Source = (Py<Events>, Py<PyAny>);
 pub(in crate::py) struct CallbackQueue {
     turns: Arc<Turns>,
     sources: Mutex<HashMap<u64, Source>>,
+}
+
+impl CallbackQueue {
+    /// Waits for a connection to look after.
+    fn next_turn(&self) -> Option<Turn> {
+        let mut has_sat = false;
+        loop {
+            match self.turns.next(has_sat)? {
+                Step::Take(turn) => return Some(turn),
+                Step::Sit(number) => {
+                    let found =
+                        self.sources.lock().get(&number).map(|(events, _)| events.get().shared.clone());
+                    if let Some(shared) = found {
+                        shared.sit(|| self.turns.sits());
+                    }
+                    has_sat = true;
+                }
+            }
+        }
+    }
 }
 
 #[pymethods]
@@ -46,10 +66,14 @@ impl CallbackQueue {
         needs_thread
     }
 
+    fn arrive(&self) {
+        self.turns.arrive();
+    }
+
     fn next(&self, py: Python<'_>) -> Option<(Py<Events>, Py<PyAny>, u64, bool)> {
         loop {
             let (turn, inside) = py.detach(|| {
-                let turn = self.turns.next();
+                let turn = self.next_turn();
                 let inside = gate::enter();
                 while inside.is_none() {
                     // The interpreter is leaving, and cuts off daemon threads.

@@ -18,6 +18,8 @@ use crate::{
     },
 };
 
+/// How often whoever waits for a socket tries to be the one that moves its bytes.
+const SITTING: Duration = Duration::from_millis(200);
 /// How often a wait looks for signals.
 const SIGNALS: Duration = Duration::from_millis(50);
 
@@ -118,6 +120,18 @@ impl Shared {
         let callbacks = self.listener_interest();
         let calls = self.bell.waiting.lock().interest();
         self.half.net.listen(calls.and(callbacks), callbacks)
+    }
+
+    /// Waits for the socket and moves its bytes, as long as `goes_on` says so; for a thread without the GIL.
+    pub(super) fn sit(&self, goes_on: impl Fn() -> bool) {
+        loop {
+            // What comes from here on rings; what came before is found by asking.
+            let rings = self.bell.waiting.lock().rings;
+            if !goes_on() {
+                return;
+            }
+            self.bell.wait(&self.half.net, rings, Instant::now() + SITTING);
+        }
     }
 
     /// The callbacks are others now.

@@ -3,6 +3,9 @@
 //! A connection is with one thread at a time, which keeps its order. One thread does all there is to do, and another stands
 //! by: only when nothing has moved for a while, because a callback takes its time, does that one step in, and a third is
 //! started to stand by. So a callback that blocks holds up its own connection alone.
+//!
+//! Where there is only one connection, the thread that has called its callbacks waits for its socket next, as a blocking call
+//! does, and moves the bytes itself.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -22,6 +25,8 @@ mod tests;
 
 /// How long a callback may take before another thread steps in for the other connections.
 const STUCK: Duration = Duration::from_millis(50);
+/// A thread that was asked for and has not come in this time has probably not been started.
+const STARTING: Duration = Duration::from_secs(1);
 /// Threads that wait: one to work, one to stand by.
 const MOST_WAITING: usize = 2;
 
@@ -46,6 +51,15 @@ pub(super) struct Turn {
     pub(super) is_alone: bool,
 }
 
+/// What a thread is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Call the callbacks of a connection.
+    Take(Turn),
+    /// Wait for the socket of the only connection, as long as [`Turns::sits`] says so, and ask again.
+    Sit(u64),
+}
+
 /// What a thread has found out about the connection that it had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Left {
@@ -63,9 +77,32 @@ struct State {
     ready: VecDeque<u64>,
     waiting: usize,
     busy: usize,
+    /// The connection whose socket a thread waits for.
+    sat_at: Option<u64>,
+    /// When a thread was last asked for that has not come yet.
+    starting: Option<Instant>,
     /// When a thread last took a connection, or one first had to wait.
     moved: Option<Instant>,
     next_number: u64,
+}
+
+impl State {
+    /// Whether to start a thread: one that was asked for just now is on its way, if the system gave it.
+    fn asks_for_thread(&mut self) -> bool {
+        let now = Instant::now();
+        let is_on_its_way = self.starting.is_some_and(|at| now < at + STARTING);
+        if !is_on_its_way {
+            self.starting = Some(now);
+        }
+        !is_on_its_way
+    }
+
+    /// The only connection, if nothing is there for it and nobody waits for its socket.
+    fn only_idle(&self) -> Option<u64> {
+        let (number, standing) = self.standings.iter().next()?;
+        let is_free = self.standings.len() == 1 && *standing == Standing::Idle && self.sat_at.is_none();
+        is_free.then_some(*number)
+    }
 }
 
 /// The connections with callbacks.
@@ -82,7 +119,13 @@ impl Turns {
         let number = state.next_number;
         state.next_number += 1;
         state.standings.insert(number, Standing::Idle);
-        (number, state.waiting + state.busy == 0)
+        let threads = state.waiting + state.busy + usize::from(state.sat_at.is_some());
+        (number, threads == 0 && state.asks_for_thread())
+    }
+
+    /// A thread that was asked for has come.
+    pub(super) fn arrive(&self) {
+        self.state.lock().starting = None;
     }
 
     /// A connection has something.
@@ -105,15 +148,24 @@ impl Turns {
         if is_first {
             state.moved = Some(Instant::now());
         }
-        // Where others wait already, somebody watches over them.
-        if is_first || state.busy == 0 {
+        // Whoever waits for its socket has been woken by what came. Where others wait already, somebody watches over them.
+        if state.sat_at != Some(number) && (is_first || state.busy == 0) {
             self.condition.notify_one();
         }
     }
 
-    /// Waits for a connection to look after; `None` when the thread is to end.
-    pub(super) fn next(&self) -> Option<Turn> {
+    /// Whether the thread that waits for the socket of the only connection is to go on with that.
+    pub(super) fn sits(&self) -> bool {
+        let state = self.state.lock();
+        state.ready.is_empty() && !state.standings.is_empty()
+    }
+
+    /// Waits for something to do; `None` when the thread is to end. `has_sat`: it has waited for a socket, as it was told.
+    pub(super) fn next(&self, has_sat: bool) -> Option<Step> {
         let mut state = self.state.lock();
+        if has_sat {
+            state.sat_at = None;
+        }
         // Whoever has just worked goes on; who has waited leaves the turn to it.
         let mut has_waited = false;
         loop {
@@ -123,6 +175,10 @@ impl Turns {
                 return None;
             }
             let Some(number) = state.ready.front().copied() else {
+                if !has_waited && let Some(only) = state.only_idle() {
+                    state.sat_at = Some(only);
+                    return Some(Step::Sit(only));
+                }
                 state.waiting += 1;
                 self.condition.wait(&mut state);
                 state.waiting -= 1;
@@ -145,7 +201,8 @@ impl Turns {
                 // Somebody is to watch over those.
                 self.condition.notify_one();
             }
-            return Some(Turn { number, is_alone: state.waiting == 0 });
+            let is_alone = state.waiting == 0 && state.asks_for_thread();
+            return Some(Step::Take(Turn { number, is_alone }));
         }
     }
 

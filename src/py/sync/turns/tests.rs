@@ -5,18 +5,35 @@ use std::{
     time::Duration,
 };
 
-use super::{Left, Turn, Turns};
+use super::{Left, Step, Turn, Turns};
 
 /// Longer than anything here should take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The next turn, for a thread that has no socket to wait for.
+fn next(turns: &Turns) -> Option<Turn> {
+    let mut has_sat = false;
+    loop {
+        match turns.next(has_sat)? {
+            Step::Take(turn) => return Some(turn),
+            Step::Sit(_) => {
+                while turns.sits() {
+                    thread::yield_now();
+                }
+                has_sat = true;
+            }
+        }
+    }
+}
 
 /// A thread that gives what it takes, and goes on when told.
 fn work(turns: &Arc<Turns>, taken: &mpsc::Sender<(usize, Option<Turn>)>, name: usize) -> mpsc::Sender<Left> {
     let (turns, taken) = (turns.clone(), taken.clone());
     let (tell, told) = mpsc::channel();
     thread::spawn(move || {
+        turns.arrive();
         loop {
-            let turn = turns.next();
+            let turn = next(&turns);
             let _ = taken.send((name, turn));
             let Some(turn) = turn else { return };
             let Ok(left) = told.recv() else { return };
@@ -66,14 +83,34 @@ fn what_has_more_goes_behind_what_waits() {
     turns.push(a);
     turns.push(b);
     turns.push(a);
-    assert_eq!(turns.next().unwrap().number, a);
+    assert_eq!(next(&turns).unwrap().number, a);
     turns.done(a, Left::More);
-    assert_eq!(turns.next().unwrap().number, b);
+    assert_eq!(next(&turns).unwrap().number, b);
     turns.push(b);
     turns.done(b, Left::Nothing);
-    assert_eq!(turns.next().unwrap().number, a);
+    assert_eq!(next(&turns).unwrap().number, a);
     turns.done(a, Left::End);
-    assert_eq!(turns.next().unwrap().number, b);
+    assert_eq!(next(&turns).unwrap().number, b);
     turns.done(b, Left::End);
-    assert_eq!(turns.next(), None);
+    assert_eq!(next(&turns), None);
+}
+
+#[test]
+fn the_thread_of_the_only_connection_waits_for_its_socket() {
+    let turns = Turns::default();
+    let (only, _) = turns.add();
+    turns.push(only);
+    assert_eq!(next(&turns).unwrap().number, only);
+    turns.done(only, Left::Nothing);
+    assert_eq!(turns.next(false), Some(Step::Sit(only)));
+    assert!(turns.sits());
+    turns.push(only);
+    assert!(!turns.sits());
+    assert!(matches!(turns.next(true), Some(Step::Take(turn)) if turn.number == only));
+    // With a second one there is no socket to prefer.
+    let (other, needs_thread) = turns.add();
+    assert!(!needs_thread);
+    turns.push(other);
+    turns.done(only, Left::Nothing);
+    assert!(matches!(turns.next(false), Some(Step::Take(turn)) if turn.number == other));
 }

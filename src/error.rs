@@ -166,6 +166,12 @@ impl Error {
         Self::new(ErrorKind::Handshake { status: None }, message)
     }
 
+    /// A `ConnectionLostError`, to a request of `on_open`.
+    pub fn not_written_in_opening() -> Self {
+        let kind = ErrorKind::Lost { code: 1006, reason: String::new(), unanswered: 0 };
+        Self::new(kind, "the session ended before this request of its on_open was written").transient()
+    }
+
     /// A `ConnectionClosedError`.
     pub fn closed(code: u16, reason: impl Into<String>) -> Self {
         let reason = reason.into();

@@ -73,6 +73,7 @@ ACCEPTED = {
     "max_message_size": [None, 1, 64 * 1024 * 1024],
     "headers": [None, {}, {"traceparent": "00-1-1-01", "X-Fal-Runner-Hint": "a"}],
     "query": [None, {}, {"region": "eu west"}],
+    "on_open": [None, function, coroutine_function],
     "before_attempt": [None, function, coroutine_function],
     "subprotocols": [(), ["graphql-ws"], ("v2.api", "v1.api")],
 }
@@ -122,6 +123,7 @@ REFUSED = {
     ],
     "encode_message": NOT_CALLABLE,
     "decode_message": NOT_CALLABLE,
+    "on_open": NOT_CALLABLE,
     "before_attempt": NOT_CALLABLE,
     "token_provider": [("the token itself", TypeError, "must be callable or None, not str")],
     "token_expiration_seconds": NOT_POSITIVE,

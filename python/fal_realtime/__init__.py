@@ -82,7 +82,7 @@ def _imported_by_native_code() -> None:
     """Never called: a frozen application holds the modules that it sees imported, wherever that is."""
     import logging  # noqa: F401
 
-    from . import _calls, _delivery, _functions, _provider  # noqa: F401
+    from . import _calls, _delivery, _functions, _opening, _provider  # noqa: F401
 
 
 def __getattr__(name: str) -> str:

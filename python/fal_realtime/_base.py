@@ -20,6 +20,7 @@ from ._types import (
     ErrorCallback,
     MessageDecoder,
     MessageEncoder,
+    OpenHook,
     ResultCallback,
     Side,
     StateCallback,
@@ -152,6 +153,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
         on_state_change: StateCallback | None = None,
         on_timings: TimingsCallback | None = None,
         before_attempt: AttemptHook | None = None,
+        on_open: OpenHook | None = None,
     ) -> ConnectionT:
         """Make a connection to an app. Nothing is opened yet: that happens on the first send, or where it is entered.
 
@@ -208,6 +210,12 @@ class BaseClient(ABC, Generic[ConnectionT]):
                 headers, the query or the token of this attempt, or stop. Sync (in a thread of its own) or async (on the
                 loop), within `open_timeout`; what it raises fails the attempt. Stays that of the first `connect` with
                 a `connection_key`.
+            on_open: Called with the connection each time a socket has opened: what it sends (`send_nowait`, `send`,
+                `request`, none of it throttled) goes out before all that waits, and in this session alone. Then the
+                state becomes `active`. Sync or async, on the loop (with `SyncRealtimeClient` in a thread of its own),
+                beside the other callbacks, within `open_timeout`: an opening whose `on_open` does not end by then has
+                failed. What it raises is reported, and the opening goes on. It must not wait for `drain` or `open`,
+                which wait for it. Stays that of the first `connect` with a `connection_key`.
 
         Raises:
             ValueError: An option has a value that is not accepted, or a reused connection has another one.
@@ -245,6 +253,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
             headers=headers,
             query=query,
             before_attempt=before_attempt,
+            on_open=on_open,
             subprotocols=subprotocols,
             raw=raw,
         )
@@ -279,6 +288,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
         headers: Mapping[str, str] | None = None,
         subprotocols: Sequence[str] = (),
         before_attempt: AttemptHook | None = None,
+        on_open: OpenHook | None = None,
     ) -> ConnectionT:
         """Make a connection to any WebSocket server, on which messages pass as they are.
 
@@ -304,6 +314,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
             headers: Headers of your own in the opening handshake, `Authorization` among them.
             subprotocols: Offered in it (`Sec-WebSocket-Protocol`), the best first; see `connection.subprotocol`.
             before_attempt: As for `connect`; there is no token to change, and the query is added to that of the `url`.
+            on_open: As for `connect`.
 
         Raises:
             ValueError: The URL or an option has a value that is not accepted.
@@ -328,6 +339,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
             max_message_size=max_message_size,
             headers=headers,
             before_attempt=before_attempt,
+            on_open=on_open,
             subprotocols=subprotocols,
         )
         self._check(options)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._connection import RealtimeConnection
 from ._exceptions import EncodeError
+from ._opening import CURRENT
 from ._types import ErrorCallback
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class AsyncEncodedConnection(RealtimeConnection):
     _encode: AsyncEncoder
     _on_error: ErrorCallback | None
     _turns: _Turns
+    _turns_of_opening: _Turns
     _tasks: set[asyncio.Task[None]]
     _running_callbacks: set[asyncio.Task[None]]
     _context: Context
@@ -39,6 +41,7 @@ class AsyncEncodedConnection(RealtimeConnection):
         connection._encode = encode
         connection._on_error = arguments["on_error"]
         connection._turns = _Turns()
+        connection._turns_of_opening = _Turns()
         connection._tasks = set()
         connection._running_callbacks = set()
         connection._context = copy_context()  # callbacks run in the contextvars of `connect`
@@ -55,7 +58,7 @@ class AsyncEncodedConnection(RealtimeConnection):
 
         Unlike elsewhere this needs the running loop, since the encoder runs on it.
         """
-        turn = self._turns.take()
+        turn = self._turn()
         task = asyncio.ensure_future(self._encode_then(turn, input, self._send_encoded_nowait))
         self._tasks.add(task)
         # Not inside the coroutine: a task that is cancelled before it began never runs its `finally`.
@@ -64,7 +67,7 @@ class AsyncEncodedConnection(RealtimeConnection):
 
     async def send(self, input: Any) -> None:
         """Encode, then wait for room like everywhere."""
-        with self._turns.take() as turn:
+        with self._turn() as turn:
             payload = await self._encoded(turn, input)
             await self._send_encoded(payload)
 
@@ -81,7 +84,7 @@ class AsyncEncodedConnection(RealtimeConnection):
             explanation = f"input.request_id: it must be a str, not an object of type '{type(request_id).__name__}'"
             raise EncodeError(explanation)
         message = {**input, "request_id": request_id}
-        with self._turns.take() as turn:
+        with self._turn() as turn:
             answer = self._request_encoded(await self._encoded(turn, message), request_id, timeout)
         return await answer
 
@@ -93,6 +96,16 @@ class AsyncEncodedConnection(RealtimeConnection):
 
     def _callbacks_under_way(self) -> set[asyncio.Task[Any]]:
         return super()._callbacks_under_way() | self._running_callbacks
+
+    def _turn(self) -> _Turn:
+        # Others may wait for room, and with that for `on_open`, which must not wait for them.
+        turns = self._turns if CURRENT.get(None) is None else self._turns_of_opening
+        return turns.take()
+
+    async def _encoded_so_far(self) -> None:
+        turn = self._turn()
+        await turn.come()
+        turn.release()
 
     async def _encoded(self, turn: _Turn, message: Any) -> bytes | str:
         await turn.come()

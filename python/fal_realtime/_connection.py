@@ -221,6 +221,9 @@ class RealtimeConnection(_core.Connection):
         # A callback may take a moment to end, but not for ever.
         await asyncio.wait(running, timeout=1)
 
+    async def _encoded_so_far(self) -> None:
+        """Wait until what was sent so far is encoded, where that is asynchronous."""
+
     async def _open_or_close(self) -> Self:
         try:
             await self.open()

@@ -99,6 +99,7 @@ class Connection:
         on_error: Callable[[Any], object] | None,
         on_timings: Callable[[Any], object] | None,
         on_state_change: Callable[..., object] | None,
+        on_open: Callable[[Any], object] | None,
         before_attempt: Callable[[Attempt], object] | None,
     ) -> Self:
         """Check the app id and the path, or the `url` of a raw connection; nothing is opened, no event loop needed.
@@ -306,6 +307,7 @@ class SyncConnection:
         on_error: Callable[[Any], object] | None,
         on_timings: Callable[[Any], object] | None,
         on_state_change: Callable[..., object] | None,
+        on_open: Callable[[Any], object] | None,
         before_attempt: Callable[[Attempt], object] | None,
     ) -> Self:
         """Check the app id and the path, or the `url` of a raw connection; nothing is opened.

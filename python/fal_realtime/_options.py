@@ -22,6 +22,7 @@ from ._types import (
     ErrorCallback,
     MessageDecoder,
     MessageEncoder,
+    OpenHook,
     ResultCallback,
     StateCallback,
     TimingsCallback,
@@ -95,6 +96,7 @@ class ConnectOptions(Callbacks):
     query: Mapping[str, str] | None = field(default=None, repr=False)  # likewise
     subprotocols: Sequence[str] = field(default=(), repr=False)  # likewise
     before_attempt: AttemptHook | None = None
+    on_open: OpenHook | None = None
     raw: bool = False
     _any_server: ClassVar[bool] = False
 
@@ -104,7 +106,7 @@ class ConnectOptions(Callbacks):
         check.text_or_none("path", self.path, may_be_empty=True)
         for name in ("client_only", "use_jwt", "streaming", "raw"):
             check.boolean(name, getattr(self, name))
-        for name in ("encode_message", "decode_message", "token_provider", "before_attempt"):
+        for name in ("encode_message", "decode_message", "token_provider", "before_attempt", "on_open"):
             check.callable_or_none(name, getattr(self, name))
         if isinstance(self.throttle_interval, timedelta):
             # In one unit, so that equal intervals are equal options.
@@ -170,6 +172,7 @@ class ConnectOptions(Callbacks):
             "query": list((self.query or {}).items()),
             "subprotocols": list(self.subprotocols),
             "before_attempt": self.before_attempt,
+            "on_open": self.on_open,
         }
 
     def _busy_seconds(self) -> float | None:

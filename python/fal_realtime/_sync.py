@@ -32,6 +32,7 @@ _PLAIN_ONLY = (
     "decode_message",
     "token_provider",
     "before_attempt",
+    "on_open",
 )
 
 

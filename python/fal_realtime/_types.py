@@ -41,6 +41,9 @@ TokenProvider: TypeAlias = Callable[[str], "str | Awaitable[str]"]
 AttemptHook: TypeAlias = Callable[["Attempt"], object]
 """Takes an attempt to open that is about to be made, and may change or stop it; sync or async."""
 
+OpenHook: TypeAlias = Callable[[Any], object]
+"""Takes a connection that has just opened, and may send before all others; sync or async."""
+
 CredentialsSource: TypeAlias = Callable[[], "str | None"]
 """Gives the key, asked for at each `connect`."""
 

@@ -17,9 +17,11 @@ use super::{
     throttle::{Offer, Throttle},
 };
 
+mod opening;
 mod record;
 mod sessions;
 
+use opening::Opening;
 use record::Record;
 
 /// Messages that the outgoing ring holds when the caller did not ask for freshness.
@@ -34,6 +36,8 @@ pub enum Lane {
     Throttled,
     /// Straight to the ring, behind what the throttle holds: that is older, and goes now.
     Direct,
+    /// In the opening of this session: before all others, while it lasts; then like [`Lane::Direct`].
+    Opening(u64),
 }
 
 /// What became of an offered message.
@@ -50,6 +54,7 @@ pub enum Accepted {
 pub struct Outbox {
     throttle: Throttle<Outgoing>,
     ring: Ring<Outgoing>,
+    opening: Opening,
     /// The ring makes room by dropping the oldest.
     fresh: bool,
     in_flight: usize,
@@ -77,6 +82,7 @@ impl Outbox {
         Self {
             throttle: Throttle::new(throttle),
             ring,
+            opening: Opening::default(),
             fresh: max_buffering.is_some(),
             in_flight: 0,
             cork: Cork::default(),
@@ -111,7 +117,12 @@ impl Outbox {
     /// Takes a message, or gives it back when there is no room.
     pub fn accept(&mut self, now: Instant, message: Outgoing, lane: Lane) -> Result<Accepted, Outgoing> {
         let mut displaced = Vec::new();
-        if lane == Lane::Direct
+        if let Lane::Opening(session) = lane
+            && self.opening.is_of(session)
+        {
+            return self.accept_in_opening(message).map(|()| Accepted::Queued(displaced));
+        }
+        if lane != Lane::Throttled
             && let Some(held) = self.throttle.peek()
         {
             let weight = held.weight();
@@ -128,7 +139,7 @@ impl Outbox {
         self.refused = 0;
         self.accepted += 1;
         self.record.grow_old(now);
-        if lane == Lane::Direct {
+        if lane != Lane::Throttled {
             displaced.extend(self.queue(message));
             return Ok(Accepted::Queued(displaced));
         }
@@ -221,6 +232,14 @@ impl Outbox {
 
     /// The next message to write; it is in flight until its fate is told.
     pub fn take(&mut self) -> Option<Outgoing> {
+        if let Some(message) = self.opening.pop() {
+            self.in_flight += 1;
+            self.record.took_in_opening(&message);
+            return Some(message);
+        }
+        if self.opening.is_under_way() {
+            return None;
+        }
         let message = self.ring.pop()?;
         self.in_flight += 1;
         self.record.took(&message);
@@ -231,7 +250,8 @@ impl Outbox {
     /// on how many messages there are. False, and nothing is taken, if they have more than `most` bytes of payload, or
     /// if each of them has to be looked at.
     pub fn take_all(&mut self, most: usize, to: &mut VecDeque<Outgoing>) -> bool {
-        if self.ring.is_empty() || self.ring.weight() > most || self.record.copies() {
+        let comes_later = self.opening.is_under_way() || self.opening.len() > 0;
+        if comes_later || self.ring.is_empty() || self.ring.weight() > most || self.record.copies() {
             return false;
         }
         self.in_flight += self.ring.len();
@@ -242,17 +262,18 @@ impl Outbox {
 
     /// How many messages [`Outbox::take`] has.
     pub fn queued(&self) -> usize {
-        self.ring.len()
+        self.opening.len() + if self.opening.is_under_way() { 0 } else { self.ring.len() }
     }
 
     /// Whether [`Outbox::take`] has something.
     pub fn is_queued(&self) -> bool {
-        !self.ring.is_empty()
+        self.queued() > 0
     }
 
     /// The payload size of the next message to write.
     pub fn next_weight(&self) -> Option<usize> {
-        self.ring.front().map(Weigh::weight)
+        let next = if self.opening.is_under_way() { None } else { self.ring.front() };
+        self.opening.front().or(next).map(Weigh::weight)
     }
 
     /// `count` messages in flight, together `bytes` of payload, have been handed to the socket.
@@ -262,13 +283,20 @@ impl Outbox {
         self.bytes += bytes as u64;
     }
 
-    /// Puts untouched messages in flight back in front of the ring, in their order.
-    pub fn give_back(&mut self, messages: impl DoubleEndedIterator<Item = Outgoing>) {
+    /// Puts untouched messages in flight back in front of the ring, in their order. Those that were sent in the opening of
+    /// the session fail: they are for no other. Returns the requests among these.
+    pub fn give_back(&mut self, messages: impl DoubleEndedIterator<Item = Outgoing>) -> Vec<RequestKey> {
+        let mut failed = Vec::new();
         for message in messages.rev() {
             self.in_flight -= 1;
-            self.record.came_back(&message);
-            self.ring.push_front(message);
+            if self.record.came_back(&message) {
+                self.failed += 1;
+                failed.extend(message.request);
+            } else {
+                self.ring.push_front(message);
+            }
         }
+        failed
     }
 
     /// `count` messages in flight are lost: their write had begun, so they are not sent again.
@@ -292,14 +320,16 @@ impl Outbox {
     /// Throws away everything that is not in flight. Returns the requests among it.
     pub fn fail_all(&mut self) -> Vec<RequestKey> {
         self.cancel_throttled();
+        let mut requests = self.fail_opening();
         self.failed += self.ring.len() as u64;
         self.record.second_left = 0;
-        self.ring.drain().filter_map(|message| message.request).collect()
+        requests.extend(self.ring.drain().filter_map(|message| message.request));
+        requests
     }
 
     /// Messages whose fate is open.
     pub fn pending(&self) -> usize {
-        usize::from(self.throttle.held()) + self.ring.len() + self.in_flight
+        usize::from(self.throttle.held()) + self.opening.len() + self.ring.len() + self.in_flight
     }
 
     /// Whether a message was taken whose fate has not been told.

@@ -12,6 +12,7 @@ use super::backoff::Backoff;
 use crate::error::{Error, ErrorKind};
 
 mod ending;
+mod greeting;
 mod unused;
 mod vocabulary;
 
@@ -43,6 +44,8 @@ pub struct Session {
     over: bool,
     /// This socket's session is ended by us, since it is not used.
     is_given_up: bool,
+    /// The newest socket is open, and the caller sends what is to go before all others.
+    is_greeting: bool,
     used: Use,
     /// Why the newest attempt or session failed.
     last: Option<Error>,
@@ -67,6 +70,7 @@ impl Session {
             stale: false,
             over: false,
             is_given_up: false,
+            is_greeting: false,
             used: Use::default(),
             last: None,
         }
@@ -92,8 +96,17 @@ impl Session {
         self.is_given_up
     }
 
-    fn is_open(&self) -> bool {
-        self.state == State::Active
+    fn is_dialling(&self, socket: u64) -> bool {
+        socket == self.socket && !self.is_greeting
+    }
+
+    fn greets(&self, socket: u64) -> bool {
+        socket == self.socket && self.is_greeting
+    }
+
+    /// This socket is open.
+    fn is_open(&self, socket: u64) -> bool {
+        socket == self.socket && (self.state == State::Active || self.is_greeting())
     }
 
     /// The session is over, as the server has said or we have decided, and its socket is still open.
@@ -124,19 +137,15 @@ impl Session {
             (Authenticating | Connecting, Input::Stopped(error)) => self.finish(error),
             (Authenticating, Input::TokenFailed(error)) => self.retry(now, jitter, error),
 
-            (Connecting, Input::Opened { socket }) if socket == self.socket => {
-                self.state = Active;
-                self.established = true;
-                self.eager = false;
-                self.over = false;
-                self.is_given_up = false;
-                self.used.begin(now);
-                self.opened_at = Some(now);
-                self.last = None;
-                self.backoff.opened();
-                Vec::new()
+            (Connecting, Input::Opened { socket }) if self.is_dialling(socket) => self.opened(now),
+            (Connecting, Input::Greeted { socket }) if self.greets(socket) => self.activate(now),
+            (Connecting, Input::GreetFailed { socket, error, traffic }) if self.greets(socket) => {
+                self.greet_failed(now, jitter, error, traffic)
             }
-            (Connecting, Input::OpenFailed { socket, error }) if socket == self.socket => {
+            (Connecting, Input::Lost { socket, loss, unsent, traffic }) if self.greets(socket) => {
+                self.lost_in_greeting(now, jitter, loss, unsent, traffic)
+            }
+            (Connecting, Input::OpenFailed { socket, error }) if self.is_dialling(socket) => {
                 if is_refusal(&error) {
                     self.refuse(now, jitter, error)
                 } else {
@@ -144,7 +153,7 @@ impl Session {
                 }
             }
 
-            (Active, Input::SessionOver { socket }) if socket == self.socket => {
+            (Active | Connecting, Input::SessionOver { socket }) if self.is_open(socket) => {
                 self.over = true;
                 vec![Action::StopWriting]
             }
@@ -152,7 +161,8 @@ impl Session {
                 self.looked(now, moved, is_used)
             }
             (Active, Input::Unused { socket }) if socket == self.socket => self.unused(),
-            (Active, Input::Unauthorized { socket, traffic }) if socket == self.socket => {
+            (Active | Connecting, Input::Unauthorized { socket, traffic }) if self.is_open(socket) => {
+                self.is_greeting = false;
                 let mut actions = vec![Action::Abandon];
                 actions.extend(self.refused_session(now, jitter, refused_in_band(), traffic));
                 actions
@@ -211,6 +221,7 @@ impl Session {
 
     fn dial(&mut self) -> Vec<Action> {
         self.state = State::Connecting;
+        self.is_greeting = false;
         self.socket += 1;
         vec![Action::Dial { socket: self.socket }]
     }

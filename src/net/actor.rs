@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use tokio::time::timeout_at;
 
 use super::{
@@ -36,8 +37,12 @@ use crate::{
 mod attempting;
 mod driving;
 mod ending;
+mod greeting;
 
-use self::driving::{Driving, Heard};
+use self::{
+    driving::{Driving, Heard},
+    greeting::Greeting,
+};
 
 /// What the actor does until the next input.
 enum Work {
@@ -49,6 +54,7 @@ enum Work {
     Dial {
         socket: u64,
     },
+    Greet,
     Drive,
     Sleep(Duration),
 }
@@ -68,6 +74,8 @@ struct Actor {
     changes: Option<Arc<Changes>>,
     driving: Driving,
     opened: Option<Opened>,
+    /// What the caller does before messages flow. Behind a lock that nobody waits for, so that it may be shared.
+    greeting: Mutex<Option<Greeting>>,
     /// When the opening under way, token and all, must be over.
     open_by: Option<Instant>,
     /// A socket was open once.
@@ -94,6 +102,7 @@ pub(super) fn run(connection: Arc<Connection>, io: Io) -> impl Future<Output = (
         changes: None,
         driving: Driving::default(),
         opened: None,
+        greeting: Mutex::new(None),
         open_by: None,
         established: false,
         ended: None,
@@ -138,6 +147,7 @@ impl Actor {
                 None => Input::Close,
                 Some(()) => Input::Elapsed,
             },
+            Work::Greet => self.greet().await?,
             Work::Drive => self.drive().await?,
         })
     }
@@ -253,9 +263,11 @@ impl Actor {
 
     fn step(&mut self, input: Input) {
         let before = self.session.state();
+        let was_greeting = self.session.is_greeting();
         let actions = self.session.handle(Instant::now(), fastrand::f64(), input);
         self.work = match self.session.state() {
             State::Active | State::Closing => Work::Drive,
+            State::Connecting if self.session.is_greeting() => Work::Greet,
             _ => Work::Rest,
         };
         let mut led_to_it = self.tell_loss();
@@ -270,6 +282,10 @@ impl Actor {
                     self.connection.shared.lock().last_error = Some(reason.clone());
                     led_to_it = Some(reason);
                     self.work = Work::Sleep(delay);
+                }
+                Action::Greet { socket } => {
+                    self.begin_greeting(socket);
+                    self.start_opened();
                 }
                 Action::Abandon => {
                     self.opened = None;
@@ -299,6 +315,9 @@ impl Actor {
                 }
             }
         }
+        if was_greeting && !self.session.is_greeting() {
+            self.end_greeting();
+        }
         let state = self.session.state();
         // The first opening has one limit for all of its attempts, each later attempt has its own.
         let goes_on = matches!(state, State::Authenticating | State::Connecting)
@@ -309,10 +328,8 @@ impl Actor {
         if state == before || state == State::Closed {
             return;
         }
-        if state == State::Active
-            && let Some(opened) = self.opened.take()
-        {
-            self.start(opened);
+        if state == State::Active {
+            self.start_opened();
         }
         if state == State::Idle {
             // Nobody needs the token while nothing is open: no refresh.
@@ -329,8 +346,9 @@ impl Actor {
         });
     }
 
-    fn start(&mut self, opened: Opened) {
-        let Opened { stream, leftover, subprotocol } = opened;
+    /// Starts the link of the socket that is open, if that has not been done.
+    fn start_opened(&mut self) {
+        let Some(Opened { stream, leftover, subprotocol }) = self.opened.take() else { return };
         let mut inner = self.connection.shared.lock();
         inner.told.token = self.current_token();
         if let Some(own) = self.changes.as_ref().and_then(|changes| changes.headers.as_ref()) {

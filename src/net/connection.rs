@@ -1,7 +1,7 @@
 //! A connection: its boxes, its link, and who drives that. What callers do with it is in [`handle`](super::handle), what
 //! its driver task does in [`actor`](super::actor).
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, atomic::Ordering};
 
 use parking_lot::Mutex;
 
@@ -52,6 +52,11 @@ impl Connection {
     /// The poller that watches the sockets of its event loop. To be said before it opens.
     pub fn set_poller(&self, poller: Arc<Poller>) {
         let _ = self.poller.set(poller);
+    }
+
+    /// Whether a session is being opened in which the caller's hook sends before all others.
+    pub fn is_greeting(&self) -> bool {
+        self.shared.is_greeting.load(Ordering::Relaxed)
     }
 
     /// What the caller wants to be asked. To be said before it opens.

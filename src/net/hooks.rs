@@ -44,4 +44,8 @@ impl fmt::Debug for Changes {
 pub trait Hooks: Send + Sync {
     /// Asks before an attempt is made; `None`: there is nobody to ask. Dropping the future cancels the hook.
     fn before_attempt(&self, attempt: Attempt) -> Option<Asked<Changes>>;
+
+    /// Lets the caller send on a socket that has just opened, before all others; `None`: he has nothing to send. Fails
+    /// only where the hook could not be called.
+    fn on_open(&self, socket: u64) -> Option<Asked<()>>;
 }

@@ -66,12 +66,20 @@ pub(super) struct Shared {
     pub(super) expects_answers: AtomicBool,
     /// So much will probably be read at once that it is better done without the GIL. The link says so.
     pub(super) reads_much: AtomicBool,
+    /// A session is being opened in which the caller's hook sends before all others.
+    pub(super) is_greeting: AtomicBool,
 }
 
 impl Shared {
     pub(super) fn new(settings: Settings) -> Self {
         let inner = Mutex::new(Inner::new(&settings));
-        Self { settings, inner, expects_answers: AtomicBool::new(false), reads_much: AtomicBool::new(false) }
+        Self {
+            settings,
+            inner,
+            expects_answers: AtomicBool::new(false),
+            reads_much: AtomicBool::new(false),
+            is_greeting: AtomicBool::new(false),
+        }
     }
 
     /// The lock, if nobody has it.

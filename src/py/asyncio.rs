@@ -270,10 +270,10 @@ impl Connection {
     fn offer_now(slf: &Bound<'_, Self>, message: Outgoing) -> PyResult<()> {
         let (this, py) = (slf.get(), slf.py());
         Self::bind(slf, false)?;
-        // Those who wait for room come first.
-        let crowded = !this.waiting.lock().senders.is_free();
-        let offered =
-            if crowded { Offered::Full(message) } else { Self::offer(slf, message, Lane::Throttled)? };
+        let lane = this.half.lane(py, Lane::Throttled)?;
+        // Those who wait for room come first, but to what is sent in an opening.
+        let crowded = lane == Lane::Throttled && !this.waiting.lock().senders.is_free();
+        let offered = if crowded { Offered::Full(message) } else { Self::offer(slf, message, lane)? };
         match offered {
             Offered::Accepted => Ok(()),
             Offered::Full(_) => Err(to_py(py, &queue_full())),

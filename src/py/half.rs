@@ -12,6 +12,7 @@ use super::{
     client::Client,
     codec::decode,
     hooks::Hooks,
+    opening,
     options::Options,
     raise::{raised, to_py},
     token_source::Provider,
@@ -111,7 +112,7 @@ impl Half {
         };
         let net = Connection::new(settings);
         if let Some(hooks) = &hooks {
-            net.set_hooks(Hooks::for_net(hooks.bind(py))?);
+            net.set_hooks(Hooks::for_net(hooks.bind(py), &net)?);
         }
         let half = Self {
             net,
@@ -187,6 +188,14 @@ impl Half {
     /// Messages pass as they are.
     fn is_raw(&self) -> bool {
         self.net.settings().dialect == Dialect::Raw
+    }
+
+    /// The lane of what is sent now: `usual`, or that of the opening which it is sent in.
+    pub(super) fn lane(&self, py: Python<'_>, usual: Lane) -> PyResult<Lane> {
+        if !self.net.is_greeting() {
+            return Ok(usual);
+        }
+        opening::lane(py, &self.net).map(|lane| lane.unwrap_or(usual))
     }
 
     // --- decoding ---

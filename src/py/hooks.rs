@@ -1,12 +1,13 @@
 //! The caller's hooks of an opening, as the network half asks them.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use http::{HeaderName, HeaderValue};
 use pyo3::{prelude::*, types::PyDict};
 
 use super::{
     calling::{self, Call, Function},
+    opening::Opening,
     options::{Options, own_headers},
     raise::error_or_none,
     wake::weak_reference,
@@ -14,7 +15,10 @@ use super::{
 use crate::{
     core::token::Token,
     error::{Error, ErrorKind, Result},
-    net::hooks::{Asked, Attempt, Changes},
+    net::{
+        handle::Connection,
+        hooks::{Asked, Attempt, Changes},
+    },
 };
 
 /// The hooks of a connection. Its owner is the connection, where the garbage collector sees it: what it calls often refers
@@ -22,6 +26,7 @@ use crate::{
 #[pyclass(frozen, weakref, module = "fal_realtime._core")]
 pub(super) struct Hooks {
     before_attempt: Option<Hook>,
+    on_open: Option<Py<PyAny>>,
     /// The contextvars of `connect`.
     context: Py<PyAny>,
     /// The headers and parameters of the caller's own.
@@ -53,16 +58,24 @@ impl Hook {
 impl Hooks {
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> std::result::Result<(), pyo3::PyTraverseError> {
         visit.call(&self.context)?;
-        self.before_attempt.as_ref().map_or(Ok(()), |hook| visit.call(&hook.function))
+        for function in self.before_attempt.iter().map(|hook| &hook.function).chain(&self.on_open) {
+            visit.call(function)?;
+        }
+        Ok(())
     }
 }
 
 impl Hooks {
     /// Those of `options`, if there are any; in the contextvars that are current.
     pub(super) fn of(py: Python<'_>, options: &Options) -> PyResult<Option<Py<Self>>> {
-        let Some(before_attempt) = &options.before_attempt else { return Ok(None) };
+        let (before_attempt, on_open) = (&options.before_attempt, &options.on_open);
+        if before_attempt.is_none() && on_open.is_none() {
+            return Ok(None);
+        }
+        let hook = |function: &Py<PyAny>| Hook::new(py, function.clone_ref(py));
         let hooks = Self {
-            before_attempt: Some(Hook::new(py, before_attempt.clone_ref(py))?),
+            before_attempt: before_attempt.as_ref().map(hook).transpose()?,
+            on_open: on_open.as_ref().map(|function| function.clone_ref(py)),
             context: py.import("contextvars")?.getattr("copy_context")?.call0()?.unbind(),
             headers: options.headers.clone(),
             query: options.query.clone(),
@@ -75,10 +88,17 @@ impl Hooks {
     }
 
     /// For the network half.
-    pub(super) fn for_net(slf: &Bound<'_, Self>) -> PyResult<Arc<dyn crate::net::hooks::Hooks>> {
+    pub(super) fn for_net(
+        slf: &Bound<'_, Self>,
+        net: &Arc<Connection>,
+    ) -> PyResult<Arc<dyn crate::net::hooks::Hooks>> {
         let weak = weak_reference(slf.py())?.call1((slf,))?.unbind();
-        let asks_before_attempt = slf.get().before_attempt.is_some();
-        Ok(Arc::new(ForNet { hooks: Arc::new(weak), asks_before_attempt }))
+        Ok(Arc::new(ForNet {
+            hooks: Arc::new(weak),
+            net: Arc::downgrade(net),
+            asks_before_attempt: slf.get().before_attempt.is_some(),
+            calls_on_open: slf.get().on_open.is_some(),
+        }))
     }
 
     /// The connection that they are of.
@@ -120,6 +140,32 @@ impl Hooks {
     }
 }
 
+impl Hooks {
+    /// Calls `on_open` with the connection: on its loop, or in a thread of its own. What it raises is reported there.
+    fn call_on_open(&self, py: Python<'_>, opening: Opening) -> PyResult<Option<Call<()>>> {
+        let (Some(on_open), Some(connection)) = (&self.on_open, self.connection.get()) else {
+            return Ok(None);
+        };
+        let connection = connection.bind(py).call0()?;
+        if connection.is_none() {
+            return Ok(None);
+        }
+        let module = py.import("fal_realtime._opening")?;
+        let event_loop = self.event_loop.get().map(|_| self.event_loop(py)).transpose()?;
+        let way = if event_loop.is_some() { "on_loop" } else { "in_thread" };
+        let callable = module.getattr(way)?.call1((on_open, opening))?;
+        let called = Function {
+            callable: &callable,
+            argument: &connection,
+            check: &module.getattr("done")?,
+            context: self.context.bind(py),
+            event_loop: event_loop.as_ref(),
+        };
+        // One that was cancelled, or ends the process, has sent what it has sent.
+        Call::new(py, &called, |_| Ok(())).map(Some)
+    }
+}
+
 type Given = (Vec<(String, String)>, Vec<(String, String)>, Option<String>, Option<String>);
 
 /// What the hook has changed.
@@ -147,7 +193,9 @@ fn refused(message: impl Into<String>) -> Error {
 struct ForNet {
     /// A weak reference to [`Hooks`]. Cloning it needs the GIL.
     hooks: Arc<Py<PyAny>>,
+    net: Weak<Connection>,
     asks_before_attempt: bool,
+    calls_on_open: bool,
 }
 
 impl crate::net::hooks::Hooks for ForNet {
@@ -156,17 +204,32 @@ impl crate::net::hooks::Hooks for ForNet {
             return None;
         }
         let hooks = Arc::clone(&self.hooks);
-        Some(Box::pin(async move {
-            let starting = move || start(&hooks, |hooks, py| hooks.ask_before_attempt(py, &attempt));
-            match calling::start(starting).await {
-                Ok(Ok(call)) => call.outcome().await.unwrap_or_else(|| Err(abandoned())),
-                Ok(Err(error)) => Err(error),
-                Err(error) => {
-                    let message = format!("before_attempt could not be started: {error}");
-                    Err(refused(message).transient().with_source(error))
-                }
-            }
-        }))
+        Some(Box::pin(called("before_attempt", move || {
+            start(&hooks, |hooks, py| hooks.ask_before_attempt(py, &attempt))
+        })))
+    }
+
+    fn on_open(&self, socket: u64) -> Option<Asked<()>> {
+        if !self.calls_on_open {
+            return None;
+        }
+        let hooks = Arc::clone(&self.hooks);
+        let opening = Opening { net: self.net.clone(), session: socket };
+        Some(Box::pin(called("on_open", move || start(&hooks, |hooks, py| hooks.call_on_open(py, opening)))))
+    }
+}
+
+/// The outcome of a hook.
+async fn called<T: Send + 'static>(
+    name: &str,
+    starting: impl FnOnce() -> Result<Call<T>> + Send + 'static,
+) -> Result<T> {
+    match calling::start(starting).await {
+        Ok(Ok(call)) => call.outcome().await.unwrap_or_else(|| Err(abandoned())),
+        Ok(Err(error)) => Err(error),
+        Err(error) => {
+            Err(refused(format!("{name} could not be started: {error}")).transient().with_source(error))
+        }
     }
 }
 

@@ -24,6 +24,7 @@ mod line;
 #[cfg(feature = "local-server")]
 mod local_server;
 mod method;
+mod opening;
 mod operation;
 mod options;
 mod raise;

@@ -73,6 +73,7 @@ pub(super) struct Options {
     pub(super) on_error: Option<Py<PyAny>>,
     pub(super) on_timings: Option<Py<PyAny>>,
     pub(super) on_state_change: Option<Py<PyAny>>,
+    pub(super) on_open: Option<Py<PyAny>>,
     pub(super) before_attempt: Option<Py<PyAny>>,
 }
 
@@ -117,6 +118,7 @@ impl Options {
                 reconnect: self.reconnect.as_ref().map(policy).transpose()?,
                 finals: self.reconnect.as_ref().map(finals).unwrap_or_default(),
                 open_timeout,
+                greets: self.on_open.is_some(),
                 max_session: optional("max_session", self.max_session)?,
                 idle_close: optional("idle_close", self.idle_close)?,
                 raw: self.raw,

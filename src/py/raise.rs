@@ -160,6 +160,16 @@ pub(crate) fn no_running_loop() -> PyErr {
     )
 }
 
+/// The error for a message that there is no room for in an opening.
+pub(crate) fn opening_full() -> Error {
+    let message = format!(
+        "on_open has sent more than can wait to be written ({} messages or {} MiB)",
+        crate::core::outbox::MAX_QUEUED,
+        crate::core::outbox::MAX_QUEUED_BYTES >> 20
+    );
+    Error::new(ErrorKind::BufferFull, message)
+}
+
 /// The error for a message that there is no room for.
 pub(crate) fn queue_full() -> Error {
     Error::new(

@@ -10,7 +10,7 @@ use super::{
     client::Client,
     half::{Callbacks, Half, takes_reason},
     operation::not_open_again,
-    raise::{queue_full, raised, to_py},
+    raise::{opening_full, queue_full, raised, to_py},
     warning,
 };
 use crate::{
@@ -129,7 +129,7 @@ impl SyncConnection {
         let half = &self.shared.half;
         raised(py, half.net.check_process())?;
         let message = half.encode(py, input)?;
-        match raised(py, half.net.offer(message, Lane::Throttled))? {
+        match raised(py, half.net.offer(message, half.lane(py, Lane::Throttled)?))? {
             Offered::Accepted => Ok(()),
             Offered::Full(_) => Err(to_py(py, &queue_full())),
         }
@@ -273,6 +273,7 @@ impl SyncConnection {
         deadline: &Deadline,
     ) -> PyResult<bool> {
         let net = &self.shared.half.net;
+        let lane = self.shared.half.lane(py, lane)?;
         let accepted = self.shared.wait(py, Interest::ROOM.and(Interest::ANSWERS), deadline, |py| {
             let request = message.as_ref().and_then(|message| message.request);
             if request.is_some_and(|key| net.has_failed(key)) {
@@ -287,6 +288,7 @@ impl SyncConnection {
             };
             match raised(py, offered)? {
                 Offered::Accepted => Ok(Some(())),
+                Offered::Full(_) if matches!(lane, Lane::Opening(_)) => Err(to_py(py, &opening_full())),
                 Offered::Full(back) => {
                     *message = Some(back);
                     Ok(None)

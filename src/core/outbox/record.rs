@@ -24,7 +24,9 @@ pub(super) struct Record {
     answered: u64,
     /// How many of those after it carry a request: each of these has somebody of its own who is told.
     requests: u64,
-    /// So many of the first messages are sent for the second time.
+    /// So many of the first messages were sent in the opening, and are for this session alone.
+    in_opening: u64,
+    /// So many of the first messages behind those are sent for the second time.
     second: u64,
     /// So many messages in front of the queue were sent already, to a server that refused the session.
     pub(super) second_left: u64,
@@ -69,23 +71,35 @@ impl Record {
         }
     }
 
+    /// A message of the opening is taken. It is sent to no other session.
+    pub(super) fn took_in_opening(&mut self, message: &Outgoing) {
+        self.taken += 1;
+        self.in_opening += 1;
+        self.requests += u64::from(message.request.is_some());
+    }
+
     /// Messages are taken that are not copied.
     pub(super) fn took_many(&mut self, count: usize) {
         self.taken += count as u64;
     }
 
-    /// The message that was taken last has come back untouched.
-    pub(super) fn came_back(&mut self, message: &Outgoing) {
+    /// The message that was taken last has come back untouched. Answers whether it was sent in the opening.
+    pub(super) fn came_back(&mut self, message: &Outgoing) -> bool {
         self.taken = self.taken.saturating_sub(1);
         if message.request.is_some() {
             self.requests = self.requests.saturating_sub(1);
         }
-        if self.taken < self.second {
+        if self.taken < self.in_opening {
+            self.in_opening -= 1;
+            return true;
+        }
+        if self.taken < self.in_opening + self.second {
             self.second -= 1;
             self.second_left += 1;
         } else if let Some(copies) = &mut self.copies {
             copies.pop_back();
         }
+        false
     }
 
     /// A result came. What is in flight counts as taken before it: its answer may be here before whoever wrote it has

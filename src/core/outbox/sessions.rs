@@ -69,6 +69,9 @@ impl Outbox {
 
     /// Nobody waits for this request any more: its message, if it is still queued, is not sent.
     pub fn withdraw(&mut self, request: RequestKey) -> bool {
+        if self.withdraw_from_opening(request) {
+            return true;
+        }
         let Some(place) = self.ring.remove(|message| message.request == Some(request)) else { return false };
         if (place as u64) < self.record.second_left {
             self.record.second_left -= 1;

@@ -579,3 +579,118 @@ fn what_was_written_since_the_last_result_is_unanswered() {
     assert_eq!(stats(&outbox).unanswered, 3);
     assert_eq!(outbox.session_ended(1), 0, "once");
 }
+
+/// Session number one is being opened.
+fn opening(throttle: Duration, max_buffering: Option<u8>) -> Outbox {
+    let mut outbox = Outbox::new(throttle, max_buffering);
+    outbox.opens(1);
+    outbox.session_began(Instant::now());
+    outbox
+}
+
+fn accept(outbox: &mut Outbox, number: u64, lane: Lane) {
+    outbox.accept(Instant::now(), message(number, 8), lane).unwrap();
+}
+
+#[test]
+fn what_is_sent_in_an_opening_goes_before_what_waits_for_it() {
+    let mut outbox = Outbox::new(Duration::ZERO, Some(2));
+    accept(&mut outbox, 0, Lane::Direct);
+    outbox.opens(1);
+    outbox.session_began(Instant::now());
+    accept(&mut outbox, 1, Lane::Direct);
+    assert!(!outbox.is_queued() && outbox.next_weight().is_none() && outbox.take().is_none());
+    for number in 2..6 {
+        accept(&mut outbox, number, Lane::Opening(1));
+    }
+    assert_eq!(outbox.queued(), 4, "the newest two displace nothing in an opening");
+    assert_eq!(outbox.take().map(|message| id(&message)), Some(2));
+    assert!(!outbox.take_all(usize::MAX, &mut VecDeque::new()), "others would come before");
+    outbox.opened();
+    accept(&mut outbox, 6, Lane::Opening(1));
+    assert_eq!(
+        taken(&mut outbox),
+        [3, 4, 5, 1, 6],
+        "one who comes too late, or for another session, is last"
+    );
+    assert_eq!(stats(&outbox).dropped, 1);
+    assert_sum(&outbox);
+}
+
+#[test]
+fn an_opening_holds_as_much_as_the_queue_beside_it() {
+    let mut outbox = opening(Duration::ZERO, None);
+    for number in 0..MAX_QUEUED as u64 {
+        accept(&mut outbox, number, Lane::Direct);
+        accept(&mut outbox, number, Lane::Opening(1));
+    }
+    let now = Instant::now();
+    assert!(outbox.accept(now, message(0, 8), Lane::Opening(1)).is_err());
+    assert!(outbox.accept(now, message(0, 8), Lane::Direct).is_err());
+    assert!(!outbox.has_room_for_refused());
+    assert_eq!(taken(&mut outbox).len(), MAX_QUEUED);
+    accept(&mut outbox, 0, Lane::Opening(1));
+    assert_sum(&outbox);
+}
+
+#[test]
+fn what_an_opening_has_not_written_when_its_session_ends_fails_and_names_its_requests() {
+    let mut requests = Requests::default();
+    let keys: Vec<_> = (0..3).map(|number| requests.add(&number.to_string()).unwrap()).collect();
+    let mut outbox = opening(Duration::ZERO, None);
+    accept(&mut outbox, 9, Lane::Direct);
+    for (number, key) in keys.iter().enumerate() {
+        let request = Outgoing { request: Some(*key), ..message(number as u64, 8) };
+        outbox.accept(Instant::now(), request, Lane::Opening(1)).unwrap();
+    }
+    let (written, untouched) = (outbox.take().unwrap(), outbox.take().unwrap());
+    outbox.wrote(1, written.payload.len());
+    assert_eq!(outbox.give_back([untouched].into_iter()), [keys[1]]);
+    assert_eq!(outbox.fail_opening(), [keys[2]]);
+    assert_eq!(outbox.session_ended(1), 0, "the request that was written is told by itself");
+    let s = stats(&outbox);
+    assert_eq!((s.written, s.failed, s.pending), (1, 2, 1));
+    outbox.session_began(Instant::now());
+    assert_eq!(taken(&mut outbox), [9]);
+    assert_sum(&outbox);
+}
+
+#[test]
+fn what_an_opening_has_written_is_not_sent_again_and_what_came_behind_it_is() {
+    let mut outbox = opening(Duration::ZERO, None);
+    for session in 1..3 {
+        outbox.opens(session);
+        accept(&mut outbox, session, Lane::Opening(session));
+        if session == 1 {
+            accept(&mut outbox, 10, Lane::Direct);
+            accept(&mut outbox, 11, Lane::Direct);
+        }
+        outbox.opened();
+        let mut in_flight: Vec<_> = std::iter::from_fn(|| outbox.take()).collect();
+        assert_eq!(in_flight.iter().map(id).collect::<Vec<_>>(), [session, 10, 11]);
+        // The last one comes back untouched.
+        outbox.wrote(2, 16);
+        assert!(outbox.give_back(in_flight.drain(2..)).is_empty());
+        outbox.session_refused(0);
+        assert_eq!(outbox.fail_opening(), []);
+        // The greeting, and what was sent for the second time.
+        assert_eq!(outbox.session_ended(0), session);
+        assert_sum(&outbox);
+        outbox.session_began(Instant::now());
+    }
+    assert_eq!(taken(&mut outbox), [11]);
+}
+
+#[test]
+fn a_request_of_an_opening_can_be_withdrawn() {
+    let mut requests = Requests::default();
+    let key = requests.add("a").unwrap();
+    let mut outbox = opening(Duration::ZERO, None);
+    accept(&mut outbox, 0, Lane::Opening(1));
+    let request = Outgoing { request: Some(key), ..message(1, 8) };
+    outbox.accept(Instant::now(), request, Lane::Opening(1)).unwrap();
+    assert!(outbox.withdraw(key) && !outbox.withdraw(key));
+    assert_eq!(taken(&mut outbox), [0]);
+    assert_eq!(stats(&outbox).withdrawn, 1);
+    assert_sum(&outbox);
+}

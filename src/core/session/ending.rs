@@ -13,7 +13,7 @@ const SHORT_LIVED: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Takes stock of a session that has ended.
-    fn settle(&mut self, now: Instant, traffic: Traffic) {
+    pub(super) fn settle(&mut self, now: Instant, traffic: Traffic) {
         let lived_for = self.lived_for(now);
         let stable = lived_for >= self.backoff.policy().stable_after;
         if traffic.answered || stable || lived_for >= ACCEPTED_AFTER {
@@ -46,7 +46,7 @@ impl Session {
     }
 
     /// A session that ended in another way than it should have.
-    fn count_loss(&mut self, now: Instant, traffic: Traffic, last: &Error) -> Option<Error> {
+    pub(super) fn count_loss(&mut self, now: Instant, traffic: Traffic, last: &Error) -> Option<Error> {
         let stable = self.lived_for(now) >= self.backoff.policy().stable_after;
         self.count_fruit(!traffic.received && !stable, last)
     }

@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, Session};
+use super::{Action, Session, State};
 
 /// A quiet session is looked at so often within the time after which it is ended.
 const LOOKS: u32 = 4;
@@ -36,7 +36,7 @@ impl Use {
 impl Session {
     /// When [`Input::Looked`](super::Input::Looked) is to be given; `None` while it would say nothing.
     pub fn look_at(&self) -> Option<Instant> {
-        if !self.is_open() || self.over {
+        if self.state != State::Active || self.over {
             return None;
         }
         let too_old = self.config.max_session.filter(|_| !self.used.is_too_old);

@@ -115,6 +115,20 @@ pub enum Input {
         /// The socket's generation.
         socket: u64,
     },
+    /// [`Action::Greet`] has been done.
+    Greeted {
+        /// The socket's generation.
+        socket: u64,
+    },
+    /// [`Action::Greet`] could not be done, or not in time.
+    GreetFailed {
+        /// The socket's generation.
+        socket: u64,
+        /// Why.
+        error: Error,
+        /// What passed on it.
+        traffic: Traffic,
+    },
     /// The socket could not be opened.
     OpenFailed {
         /// The socket's generation.
@@ -178,6 +192,12 @@ pub enum Action {
         /// The new socket's generation.
         socket: u64,
     },
+    /// Let the caller send on this socket before all others. Answer with `Greeted` or `GreetFailed`, unless the socket is
+    /// gone before that.
+    Greet {
+        /// The socket's generation.
+        socket: u64,
+    },
     /// Give up the token request or the dialling that is under way, or drop the socket.
     Abandon,
     /// Write no further messages on this socket.
@@ -236,6 +256,8 @@ pub struct SessionConfig {
     pub finals: Finals,
     /// How long an opening that nobody waits for is tried, in all.
     pub open_timeout: Duration,
+    /// The caller wants to send before all others when a socket has opened.
+    pub greets: bool,
     /// A session that is older is ended as soon as nothing is under way.
     pub max_session: Option<Duration>,
     /// A session in which nothing has passed for so long is ended, if nothing is under way.

@@ -57,7 +57,8 @@ impl Connection {
                 waits = inner.state == State::Active && inner.outbox.corked_until().is_some();
             }
         }
-        let is_active = inner.state == State::Active;
+        // What is sent in an opening is written at once; all else that is sent meanwhile waits.
+        let is_active = inner.state == State::Active || inner.outbox.is_opening();
         let kick = if is_active { Ok(None) } else { self.wake_to_open(&mut inner, false) };
         let told = inner.inbox.requests.any_settled().then(|| inner.tell(Interest::ANSWERS)).flatten();
         drop(inner);

@@ -38,7 +38,11 @@ impl Inner {
             self.inbox.requests.set_sent(key, false);
         }
         self.outbox.wrote(leftover.written.messages, leftover.written.bytes);
-        self.outbox.give_back(leftover.untouched.into_iter());
+        let mut only_for_it = self.outbox.give_back(leftover.untouched.into_iter());
+        only_for_it.extend(self.outbox.fail_opening());
+        for key in only_for_it {
+            self.inbox.requests.fail(key, Error::not_written_in_opening());
+        }
         if refused {
             for key in self.outbox.session_refused(torn) {
                 self.inbox.requests.set_sent(key, false);
@@ -47,7 +51,8 @@ impl Inner {
             self.outbox.lost(torn);
         }
         self.left += self.outbox.session_ended(self.inbox.requests.open_and_sent());
-        if self.outbox.pending() == 0 { Interest::DRAINED } else { Interest::NONE }
+        let drained = if self.outbox.pending() == 0 { Interest::DRAINED } else { Interest::NONE };
+        if self.inbox.requests.any_settled() { drained.and(Interest::ANSWERS) } else { drained }
     }
 
     /// A session has ended like this, and the connection goes on: whoever waits for an answer is told, and somebody is

@@ -15,7 +15,7 @@ use crate::{
     net::handle::Offered,
     py::{
         connection::Connection,
-        raise::{raised, to_py},
+        raise::{opening_full, raised, to_py},
     },
 };
 
@@ -223,13 +223,17 @@ impl Operation {
         lane: Lane,
         called: bool,
     ) -> PyResult<bool> {
-        let native = connection.get();
-        if !called && !native.waiting.lock().senders.is_free() {
+        let (native, py) = (connection.get(), connection.py());
+        let lane = native.half.lane(py, lane)?;
+        let is_in_opening = matches!(lane, Lane::Opening(_));
+        if !called && !is_in_opening && !native.waiting.lock().senders.is_free() {
             return Ok(false);
         }
         let Some(offered) = message.take() else { return Ok(true) };
         let accepted = match Connection::offer(connection, offered, lane) {
             Ok(Offered::Accepted) => Ok(true),
+            // Whoever waits for room does so behind others, who wait for this opening.
+            Ok(Offered::Full(_)) if is_in_opening => return Err(to_py(py, &opening_full())),
             Ok(Offered::Full(back)) => {
                 *message = Some(back);
                 return Ok(false);

@@ -8,7 +8,10 @@ use super::{
     super::{Action, Input, Loss, Session, SessionConfig, State, Traffic},
     setup::{INPUTS, OPEN_TIMEOUT, find},
 };
-use crate::core::backoff::BackoffPolicy;
+use crate::{
+    core::backoff::BackoffPolicy,
+    error::{Error, ErrorKind},
+};
 
 /// What a session is given: an input, after so many milliseconds, with this traffic.
 type Step = (usize, u64, u8);
@@ -24,6 +27,17 @@ fn input((number, _, bits): Step, session: &Session) -> Input {
     let fitting: &[&str] = match session.state() {
         State::Idle => &["open lazy", "open eager"],
         State::Authenticating => &["token ready", "token ready", "token ready", "token transient"],
+        State::Connecting if session.is_greeting() => &[
+            "greeted",
+            "greeted",
+            "greet failed",
+            "unauthorized",
+            "over",
+            "lost 1000 unsent",
+            "lost 1008",
+            "lost 1011 unsent",
+            "lost broken",
+        ],
         State::Connecting => &["opened", "opened", "opened", "failed transient", "failed 401"],
         State::Active => &[
             "unauthorized",
@@ -47,7 +61,10 @@ fn input((number, _, bits): Step, session: &Session) -> Input {
         find(fitting[number % fitting.len()])
     };
     let mut input = (given.make)(session.socket());
-    if let Input::Lost { traffic: passed, .. } | Input::Unauthorized { traffic: passed, .. } = &mut input {
+    if let Input::Lost { traffic: passed, .. }
+    | Input::Unauthorized { traffic: passed, .. }
+    | Input::GreetFailed { traffic: passed, .. } = &mut input
+    {
         *passed = traffic(bits);
     }
     input
@@ -57,20 +74,23 @@ fn configs() -> impl Strategy<Value = SessionConfig> {
     let attempts = proptest::option::of(1..4_u32);
     let fruitless = proptest::option::of(1..6_u32);
     let limit = || proptest::option::of((0..3_000_u64).prop_map(Duration::from_millis));
-    (any::<[bool; 4]>(), attempts, fruitless, (limit(), limit())).prop_map(
-        |([use_token, streaming, reconnects, raw], max_attempts, max_fruitless, limits)| SessionConfig {
-            use_token,
-            streaming,
-            raw,
-            max_session: limits.0,
-            idle_close: limits.1,
-            open_timeout: OPEN_TIMEOUT,
-            reconnect: reconnects.then(|| BackoffPolicy {
-                max_attempts,
-                max_fruitless,
-                ..BackoffPolicy::default()
-            }),
-            ..SessionConfig::default()
+    (any::<[bool; 5]>(), attempts, fruitless, (limit(), limit())).prop_map(
+        |([use_token, streaming, reconnects, raw, greets], max_attempts, max_fruitless, limits)| {
+            SessionConfig {
+                use_token,
+                streaming,
+                raw,
+                greets,
+                max_session: limits.0,
+                idle_close: limits.1,
+                open_timeout: OPEN_TIMEOUT,
+                reconnect: reconnects.then(|| BackoffPolicy {
+                    max_attempts,
+                    max_fruitless,
+                    ..BackoffPolicy::default()
+                }),
+                ..SessionConfig::default()
+            }
         },
     )
 }
@@ -104,9 +124,9 @@ impl Run {
         if let (Input::Elapsed, Some(at)) = (&input, self.rings_at) {
             self.now = self.now.max(at);
         }
-        let before = self.session.state();
+        let was_open = self.is_open();
         let actions = self.session.handle(self.now, 1.0, input);
-        if before != State::Active && self.session.state() == State::Active {
+        if !was_open && self.is_open() {
             self.opened_at = self.now;
         }
         for action in &actions {
@@ -117,21 +137,30 @@ impl Run {
         actions
     }
 
+    fn is_open(&self) -> bool {
+        self.session.state() == State::Active || self.session.is_greeting()
+    }
+
     /// Whether this input ends the newest socket, how it does, and what passed on it.
     fn end<'a>(&self, input: &'a Input) -> Option<(Option<&'a Loss>, Traffic)> {
         let (socket, loss, traffic) = match input {
             Input::Lost { socket, loss, traffic, .. } => (socket, Some(loss), traffic),
             Input::Unauthorized { socket, traffic } => (socket, None, traffic),
+            Input::GreetFailed { socket, traffic, .. } if self.session.is_greeting() => {
+                (socket, None, traffic)
+            }
             _ => return None,
         };
-        (self.session.state() == State::Active && *socket == self.session.socket())
-            .then_some((loss, *traffic))
+        (self.is_open() && *socket == self.session.socket()).then_some((loss, *traffic))
     }
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // what `filter` and `find` pass
 fn asks(action: &&Action) -> bool {
-    matches!(action, Action::FetchToken { .. } | Action::Dial { .. } | Action::Wait { .. })
+    matches!(
+        action,
+        Action::FetchToken { .. } | Action::Dial { .. } | Action::Wait { .. } | Action::Greet { .. }
+    )
 }
 
 proptest! {
@@ -167,7 +196,12 @@ proptest! {
                 | (State::Waiting, Some(Action::Wait { .. }))
                 // The next message, the end of the socket, or nothing at all.
                 | (State::Idle | State::Active | State::Closing | State::Closed, None) => true,
-                (State::Connecting, Some(Action::Dial { socket })) => *socket == run.session.socket(),
+                (State::Connecting, Some(Action::Dial { socket })) => {
+                    *socket == run.session.socket() && !run.session.is_greeting()
+                }
+                (State::Connecting, Some(Action::Greet { socket })) => {
+                    *socket == run.session.socket() && run.session.is_greeting()
+                }
                 _ => false,
             };
             prop_assert!(leads_out, "{after:?} waits for {pending:?}");
@@ -217,7 +251,7 @@ proptest! {
             }
             // Every other failure to open leaves `refused` as it was.
             if was_refused && actions.iter().any(|action| matches!(action, Action::Wait { reason, .. }
-                if reason.kind == crate::error::ErrorKind::Authentication))
+                if reason.kind == ErrorKind::Authentication))
             {
                 refusals += 1;
                 prop_assert!(refusals <= 1, "a second fresh token");
@@ -259,11 +293,12 @@ proptest! {
             let actions = run.step(step);
             told += actions.iter().filter(|action| matches!(action, Action::Finish(_))).count();
         }
-        for _ in 0..4 {
+        for _ in 0..5 {
             let socket = run.session.socket();
             let actions = match run.session.state() {
                 State::Idle => run.give(Input::Open { eager: false }),
                 State::Authenticating => run.give(Input::TokenReady),
+                State::Connecting if run.session.is_greeting() => run.give(Input::Greeted { socket }),
                 State::Connecting => run.give(Input::Opened { socket }),
                 State::Waiting => run.give(Input::Elapsed),
                 State::Active | State::Closing | State::Closed => break,
@@ -282,7 +317,7 @@ proptest! {
     fn a_server_that_is_of_no_use_is_given_up(
         config in configs(),
         before in steps(),
-        ways in proptest::collection::vec((0..5_u8, 0..900_u64), 10),
+        ways in proptest::collection::vec((0..6_u8, 0..900_u64), 10),
     ) {
         let max_fruitless = config.reconnect.clone().unwrap_or_default().max_fruitless;
         prop_assume!(max_fruitless.is_some());
@@ -294,14 +329,20 @@ proptest! {
         let mut ways = ways.into_iter().cycle();
         while !matches!(run.session.state(), State::Closed | State::Closing) {
             let socket = run.session.socket();
+            let (way, lived) = ways.next().unwrap();
             let input = match run.session.state() {
                 State::Idle => Input::Open { eager: false },
                 State::Authenticating => Input::TokenReady,
+                State::Connecting if run.session.is_greeting() && way == 5 => {
+                    sessions += 1;
+                    let error = Error::new(ErrorKind::Timeout, "not greeted").transient();
+                    Input::GreetFailed { socket, error, traffic: Traffic::default() }
+                }
+                State::Connecting if run.session.is_greeting() => Input::Greeted { socket },
                 State::Connecting => Input::Opened { socket },
                 State::Waiting => Input::Elapsed,
                 _ => {
                     sessions += 1;
-                    let (way, lived) = ways.next().unwrap();
                     // The first one may have been open for a while.
                     run.now = if sessions == 1 { run.now } else { run.now + Duration::from_millis(lived) };
                     let close = |code, traffic| {

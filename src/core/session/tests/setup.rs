@@ -34,13 +34,15 @@ pub(super) struct Setup {
     pub(super) over: bool,
     /// The input comes after all limits of time.
     pub(super) late: bool,
+    /// The socket is open, and the caller sends first.
+    pub(super) greeting: bool,
 }
 
 impl Setup {
     /// Every combination that can be.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         State::ALL.into_iter().flat_map(|state| {
-            (0..1_u32 << 9).filter_map(move |bits| {
+            (0..1_u32 << 10).filter_map(move |bits| {
                 let bit = |n: u32| bits & (1 << n) != 0;
                 let setup = Self {
                     state,
@@ -53,6 +55,7 @@ impl Setup {
                     useful: bit(6),
                     over: bit(7),
                     late: bit(8),
+                    greeting: bit(9),
                 };
                 setup.is_possible().then_some(setup)
             })
@@ -66,6 +69,7 @@ impl Setup {
             && (!self.eager || opening)
             && (!self.useful || self.state == State::Active)
             && (!self.over || self.state == State::Active)
+            && (!self.greeting || self.state == State::Connecting)
             && (!self.first || opening || (self.state == State::Idle && !self.refused))
             && (self.token || self.state != State::Authenticating)
             && (self.reconnect || self.state != State::Waiting)
@@ -85,6 +89,7 @@ impl Setup {
                 "useful" => self.useful,
                 "over" => self.over,
                 "late" => self.late,
+                "greeting" => self.greeting,
                 _ => panic!("no such condition: {name}"),
             };
             is == wanted
@@ -108,6 +113,7 @@ impl Setup {
             streaming: self.streaming,
             reconnect: self.reconnect.then_some(policy),
             open_timeout: OPEN_TIMEOUT,
+            greets: self.greeting,
             ..SessionConfig::default()
         });
         let mut driver = Driver { session: &mut session, now: start };
@@ -133,6 +139,9 @@ impl Setup {
                 }
                 if self.state == State::Connecting {
                     driver.dialled();
+                }
+                if self.greeting {
+                    driver.give(&find("opened"));
                 }
             }
             State::Waiting if self.first => {
@@ -205,6 +214,9 @@ impl Driver<'_> {
     fn opened(&mut self) {
         let socket = self.session.socket();
         self.session.handle(self.now, 0.5, Input::Opened { socket });
+        if self.session.is_greeting() {
+            self.give(&find("greeted"));
+        }
         assert_eq!(self.session.state(), State::Active);
     }
 
@@ -274,6 +286,15 @@ pub(super) const INPUTS: &[Given] = &[
     Given { name: "token refused", make: |_| Input::TokenFailed(authentication()) },
     Given { name: "stopped", make: |_| Input::Stopped(handshake(None)) },
     Given { name: "opened", make: |socket| Input::Opened { socket } },
+    Given { name: "greeted", make: |socket| Input::Greeted { socket } },
+    Given {
+        name: "greet failed",
+        make: |socket| Input::GreetFailed {
+            socket,
+            error: handshake(None).transient(),
+            traffic: Traffic::default(),
+        },
+    },
     Given { name: "opened old", make: |socket| Input::Opened { socket: socket.wrapping_sub(1) } },
     OPEN_FAILED_TRANSIENT,
     Given {
@@ -325,6 +346,7 @@ pub(super) fn words(actions: &[Action]) -> String {
             Action::FetchToken { fresh: false } => "fetch".into(),
             Action::FetchToken { fresh: true } => "fetch fresh".into(),
             Action::Dial { .. } => "dial".into(),
+            Action::Greet { .. } => "greet".into(),
             Action::Abandon => "abandon".into(),
             Action::StopWriting => "stop writing".into(),
             Action::EndWhenUnused { later: false } => "end if unused".into(),

@@ -1,0 +1,52 @@
+"""Calls `on_open`, in contextvars that say so: what is sent in them goes before all else that waits for the opening."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any
+
+CURRENT: ContextVar[object] = ContextVar("fal_realtime_opening")
+"""The native half's mark of the opening that `on_open` is called for."""
+
+
+def on_loop(on_open: Callable[[Any], object], opening: object) -> Callable[[Any], Awaitable[None]]:
+    """What calls it on the event loop; what it raises goes to the loop's exception handler."""
+
+    async def call(connection: Any) -> None:
+        CURRENT.set(opening)
+        try:
+            returned = on_open(connection)
+            if inspect.isawaitable(returned):
+                await returned
+        except Exception as error:  # noqa: BLE001 - reported with its traceback, and the opening goes on
+            message = f"on_open of the connection to {connection.app} raised"
+            asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
+        await connection._encoded_so_far()  # noqa: SLF001 - the same connection's
+
+    return call
+
+
+def in_thread(on_open: Callable[[Any], object], opening: object) -> Callable[[Any], None]:
+    """What calls it in a thread; what it raises goes to `threading.excepthook`."""
+
+    def call(connection: Any) -> None:
+        CURRENT.set(opening)
+        try:
+            returned = on_open(connection)
+            if inspect.iscoroutine(returned):
+                returned.close()
+                message = "on_open returned a coroutine, which SyncRealtimeClient cannot await: use RealtimeClient"
+                raise TypeError(message)  # noqa: TRY301 - reported like all that it raises
+        except Exception as error:  # noqa: BLE001 - reported with its traceback, and the opening goes on
+            arguments = (type(error), error, error.__traceback__, threading.current_thread())
+            threading.excepthook(threading.ExceptHookArgs(arguments))
+
+    return call
+
+
+def done(returned: object) -> None:
+    """What it returned is nobody's business."""

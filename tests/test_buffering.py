@@ -193,7 +193,7 @@ async def test_the_outgoing_queue_holds_1024_messages_then_send_nowait_raises_an
 async def test_the_outgoing_queue_holds_64_mib():
     gate = Gate()
     with Peer(gate.then_echo) as peer:
-        connection = peer.client().connect(APP, throttle_interval=0)
+        connection = peer.client().connect(APP, throttle_interval=0, max_message_size=64 << 20)
         message = {"image": bytes(16 << 20)}
         for _ in range(3):
             connection.send_nowait(message)
@@ -303,6 +303,7 @@ async def test_a_request_for_which_there_is_no_room_raises_when_its_answer_is_be
         gate.wait()
 
     options = {"throttle_interval": 0, "use_jwt": False, "ping_interval": None, "close_timeout": 0.1}
+    options["max_message_size"] = 64 << 20
     with Peer(flood) as peer:
         client, in_thread = (peer.client(), on_loop) if kind == "async" else (peer.sync_client(), asyncio.to_thread)
         connection = client.connect(APP, **options)

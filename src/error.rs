@@ -76,6 +76,8 @@ pub struct Error {
     pub message: String,
     /// Whether the same operation may succeed later.
     pub transient: bool,
+    /// Whether it is certain that the message which it is about was not processed: it was not written.
+    pub unprocessed: bool,
     /// Boxed: few errors have one, and all are passed around.
     refusal: Option<Box<Refusal>>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
@@ -100,13 +102,27 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// A permanent error.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), transient: false, refusal: None, source: None }
+        Self {
+            kind,
+            message: message.into(),
+            transient: false,
+            unprocessed: false,
+            refusal: None,
+            source: None,
+        }
     }
 
     /// The same error, marked as one that may pass.
     #[must_use]
     pub fn transient(mut self) -> Self {
         self.transient = true;
+        self
+    }
+
+    /// The same error, about a message that was not written.
+    #[must_use]
+    pub fn unprocessed(mut self) -> Self {
+        self.unprocessed = true;
         self
     }
 

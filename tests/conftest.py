@@ -13,6 +13,7 @@ _ENVIRONMENT = (
     "FAL_KEY_ID",
     "FAL_KEY_SECRET",
     "FAL_RUN_HOST",
+    "FAL_WS_RUN_HOST",
     "FAL_REALTIME_SIDE",
     "HTTP_PROXY",
     "HTTPS_PROXY",

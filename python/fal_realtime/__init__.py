@@ -12,7 +12,7 @@ from . import _native as _native
 from ._attempt import Attempt
 from ._client import RealtimeClient, create_realtime_client
 from ._connection import NoopConnection, RealtimeConnection
-from ._core import ExtType
+from ._core import EncodedResult, ExtType
 from ._exceptions import (
     ApiError,
     AuthenticationError,
@@ -49,6 +49,7 @@ __all__ = [
     "ConnectionState",
     "DecodeError",
     "EncodeError",
+    "EncodedResult",
     "ExtType",
     "FalRealtimeError",
     "ForkedProcessError",
@@ -82,7 +83,7 @@ def _imported_by_native_code() -> None:
     """Never called: a frozen application holds the modules that it sees imported, wherever that is."""
     import logging  # noqa: F401
 
-    from . import _calls, _delivery, _functions, _opening, _provider  # noqa: F401
+    from . import _calls, _delivery, _functions, _opening, _provider, _retrying  # noqa: F401
 
 
 def __getattr__(name: str) -> str:

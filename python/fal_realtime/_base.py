@@ -33,6 +33,28 @@ from ._version import version
 if TYPE_CHECKING:
     from ._credentials import Credentials
     from ._options import ConnectOptions
+    from typing_extensions import Self, Unpack
+
+    from ._client_options import ClientKeywords
+
+
+class _SharedTokens:
+    """The native client whose tokens all clients use that were made of one another."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._first: tuple[Credentials, _core.Client] | None = None
+
+    def client_of(self, credentials: Credentials, arguments: dict[str, Any]) -> _core.Client:
+        """A native client; with the tokens of the first one, if that has the same credentials."""
+        with self._lock:
+            first = self._first
+            if first is not None and first[0] == credentials:
+                return _core.Client(tokens_of=first[1], **arguments)
+            client = _core.Client(**arguments)
+            # A key that changes, of a callable: whoever comes now has the newer one.
+            self._first = credentials, client
+            return client
 
 
 class BaseClient(ABC, Generic[ConnectionT]):
@@ -113,10 +135,29 @@ class BaseClient(ABC, Generic[ConnectionT]):
         self._base_url = self._options.resolved_base_url()
         self._user_agent = f"fal-realtime/{version()} (python)"
         self._native: tuple[Credentials, _core.Client] | None = None
+        self._tokens = _SharedTokens()
         self._reusable: ConnectionCache[ConnectionT] = ConnectionCache()
         self._lock = threading.Lock()
         self._connections: weakref.WeakSet[ConnectionT] = weakref.WeakSet()
         self._is_closed = False
+
+    def with_options(self, **options: Unpack[ClientKeywords]) -> Self:
+        """Make a client with the same options but for those given, which are those of the class.
+
+        It has connections and an end of its own: closing one closes nothing of the other. They share their tokens
+        unless the credentials, an address, a proxy or what TLS trusts is another one.
+
+        Raises:
+            ValueError: An option has a value that is not accepted.
+            TypeError: An option is of the wrong type, or there is none of that name.
+        """
+        from ._handler import options_from
+
+        keywords = self._options.keywords()
+        client = type(self)(**{**keywords, **options_from(options, keywords, "with_options")})
+        if client._options.shares_tokens_with(self._options):  # noqa: SLF001 - its own class
+            client._tokens = self._tokens  # noqa: SLF001 - likewise
+        return client
 
     def connect(
         self,
@@ -132,6 +173,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
         path: str | None = None,
         encode_message: MessageEncoder | None = None,
         decode_message: MessageDecoder | None = None,
+        decode: bool = True,
         token_provider: TokenProvider | None = None,
         token_expiration_seconds: float | None = None,
         token_body: Mapping[str, Any] | None = None,
@@ -175,6 +217,8 @@ class BaseClient(ABC, Generic[ConnectionT]):
             path: The path after the app id. Default: `/realtime`.
             encode_message: Gives the message for an input, `bytes` (binary) or `str` (text). Default: msgpack.
             decode_message: Gives the result for a message. Default: msgpack for binary, JSON for text.
+            decode: False gives each result as an `EncodedResult`, undecoded, with its `request_id`: for gateways that
+                pass it on (`await connection.send(result.payload)`). `request` matches as ever; errors are errors.
             token_provider: Takes `owner/alias/path`, gives a token. Default: a request to fal with the credentials.
             token_expiration_seconds: The life of a token, which is renewed at 90 % of it. Default: 120 without
                 `token_provider`, no renewal with one.
@@ -236,6 +280,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
             path=path,
             encode_message=encode_message,
             decode_message=decode_message,
+            decode=decode,
             token_provider=token_provider,
             token_expiration_seconds=token_expiration_seconds,
             token_body=token_body,
@@ -382,7 +427,7 @@ class BaseClient(ABC, Generic[ConnectionT]):
         with self._lock:
             if self._native is None or self._native[0] != credentials:
                 arguments = {**self._options.as_native(self._user_agent), "base_url": self._base_url}
-                self._native = credentials, _core.Client(**credentials.as_native(), **arguments)
+                self._native = credentials, self._tokens.client_of(credentials, {**credentials.as_native(), **arguments})
             return self._native[1]
 
     def _token_arguments(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 from . import _checks as check
 from ._credentials import Credentials, found, from_key
@@ -15,6 +15,31 @@ from ._types import CredentialsSource, Side, TokenApi
 PROCESS_SETTINGS = (("FAL_REALTIME_IO_THREADS", 1, 64), ("FAL_REALTIME_SPIN_US", 0, 10_000))
 """The variables that the native half reads, with their bounds."""
 
+if TYPE_CHECKING:
+    from typing_extensions import TypedDict
+
+    class ClientKeywords(TypedDict, total=False):
+        """The options of a client by their names; they are described at `RealtimeClient`."""
+
+        credentials: str | CredentialsSource | None
+        base_url: str | None
+        rest_url: str
+        token_path: str | None
+        token_api: TokenApi
+        proxy: str | None
+        trust_env: bool
+        proxy_url: str | None
+        ssl: Trust | None
+        extra_ca: PathOrPaths | None
+        client_cert: ClientCert | None
+        user_agent: str | None
+        side: Side | None
+        allow_cleartext: bool
+
+
+_NOT_OF_TOKENS = ("user_agent", "side", "allow_cleartext")
+"""What clients may differ in that share their tokens: neither whose they are, nor where they come from or go to."""
+
 _DEFAULT_RUN_HOST = "fal.run"
 
 _TOKEN_APIS: dict[TokenApi, tuple[str, str | None]] = {
@@ -24,7 +49,7 @@ _TOKEN_APIS: dict[TokenApi, tuple[str, str | None]] = {
 """Path and body of each."""
 
 
-def _revealed(value: str | Hidden | None) -> str | None:
+def _revealed(value: Any) -> Any:
     return value.reveal() if isinstance(value, Hidden) else value
 
 
@@ -108,6 +133,23 @@ class ClientOptions:
             return from_key(check.key("credentials", self.credentials))
         key = self.credentials()
         return from_key(None if key is None else check.key("what the credentials callable returns", key))
+
+    def keywords(self) -> dict[str, Any]:
+        """The arguments that make an equal client."""
+        given = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        for name in ("credentials", "proxy", "proxy_url"):
+            given[name] = _revealed(given[name])
+        if isinstance(given["client_cert"], tuple):
+            given["client_cert"] = tuple(_revealed(each) for each in given["client_cert"])
+        return given
+
+    def shares_tokens_with(self, other: ClientOptions) -> bool:
+        """Whether the tokens of the one are good for the other."""
+        mine, others = (
+            {entry.name: getattr(options, entry.name) for entry in fields(self) if entry.name not in _NOT_OF_TOKENS}
+            for options in (self, other)
+        )
+        return mine == others and self.resolved_base_url() == other.resolved_base_url()
 
     def check_key_in_handshake(self) -> None:
         """The key itself may go to `base_url`, as with `use_jwt=False`."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ._connection import RealtimeConnection
 from ._exceptions import EncodeError
 from ._opening import CURRENT
+from ._retrying import request as request_again
 from ._types import ErrorCallback
 
 if TYPE_CHECKING:
@@ -71,8 +72,12 @@ class AsyncEncodedConnection(RealtimeConnection):
             payload = await self._encoded(turn, input)
             await self._send_encoded(payload)
 
-    async def request(self, input: Any, *, timeout: float | None = None) -> Any:
+    async def request(
+        self, input: Any, *, timeout: float | None = None, retries: int = 0, idempotent: bool = False
+    ) -> Any:
         """Encode, then send and wait for the answer like everywhere; the timeout begins after the encoding."""
+        if retries:
+            return await request_again(self, input, timeout, retries, idempotent)
         if not isinstance(input, Mapping):
             kind = type(input).__name__
             explanation = f"request needs a mapping, to put a request_id into it, not an object of type '{kind}'"
@@ -93,6 +98,12 @@ class AsyncEncodedConnection(RealtimeConnection):
         while self._tasks:
             await asyncio.wait(self._tasks)
         await super().drain()
+
+    async def finish(self, timeout: float | None = None) -> None:
+        """As everywhere; what is being encoded was accepted. The timeout begins after the encoding."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        await super().finish(timeout)
 
     def _callbacks_under_way(self) -> set[asyncio.Task[Any]]:
         return super()._callbacks_under_way() | self._running_callbacks

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _core
 from ._exceptions import ConnectionClosedError, FalRealtimeError, ForkedProcessError
+from ._finishing import Finish, check_close
 from ._native import native
 from ._types import Stats
 
@@ -85,11 +86,18 @@ class RealtimeConnection(_core.Connection):
         """
 
     @native(_core.Connection)
-    async def request(self, input: Any, *, timeout: float | None = None) -> Any:
+    async def request(
+        self, input: Any, *, timeout: float | None = None, retries: int = 0, idempotent: bool = False
+    ) -> Any:
         """Send an input past the throttle and give its result, matched by `request_id`.
 
         The `request_id` is added unless the input has one; the app must copy it into its result. Nobody else gets this
         result. `timeout` is in seconds; None waits until the connection closes.
+
+        With `retries` it is sent again, at most so often and within the same `timeout`, after an error that passes:
+        where no app can have seen the input (`error.unprocessed`: it was displaced in the queue, or too many results
+        were unread); with `idempotent=True`, which says that an app may get it twice, also where one can have
+        (`error.retryable`: its session was lost). Not once the connection is closed, which is final.
 
         Raises:
             RequestTimeoutError: No answer came in time.
@@ -101,10 +109,26 @@ class RealtimeConnection(_core.Connection):
         """
 
     @native(_core.Connection)
-    async def recv(self) -> Any:
-        """Give the next result. Cancelling it loses nothing.
+    async def recv(self, *, timeout: float | None = None) -> Any:
+        """Give the next result, within `timeout` seconds. Neither the timeout nor cancelling it loses anything.
 
         Raises:
+            RequestTimeoutError: None came in time.
+            RealtimeError: The server reported an error.
+            DecodeError: The message cannot be decoded.
+            ConnectionClosedError: The connection is closed and all results are taken.
+            RuntimeError: Results go to `on_result`.
+        """
+
+    @native(_core.Connection)
+    async def latest(self, *, timeout: float | None = None) -> Any:
+        """Give the newest result, for when only that matters; wait for one if there is none.
+
+        Older ones are dropped, and counted in `received_dropped`. An error, or the end of a stream, that came before it
+        is raised first, as by `recv`.
+
+        Raises:
+            RequestTimeoutError: None came within `timeout` seconds.
             RealtimeError: The server reported an error.
             DecodeError: The message cannot be decoded.
             ConnectionClosedError: The connection is closed and all results are taken.
@@ -168,12 +192,53 @@ class RealtimeConnection(_core.Connection):
             self._release()
             await asyncio.wait_for(self.drain(), self._close_timeout)
 
-    def close(self) -> Awaitable[None]:  # type: ignore[override] # the native half gives nothing
-        """Begin to close with code 1000, from any state; what is not written fails. Calling it again does nothing.
+    async def finish(self, timeout: float | None = None) -> None:
+        """Accept no more inputs, wait until all that were accepted are written and answered, and close.
+
+        What `in_flight` counts is waited for, a result for each input: an app that answers one with nothing, or drops
+        it, lets this wait until the session ends, which fal's apps do by themselves when nothing comes. With
+        `streaming` the answers end with the stream.
+        Results go where they always go: take them meanwhile or afterwards; while 64 MiB wait for you, none is read.
+
+        Args:
+            timeout: Seconds, after which it closes all the same; None: none. Cancelling it leaves the connection open,
+                and without more inputs.
+
+        Raises:
+            RequestTimeoutError: It took longer; says how many inputs had no answer.
+            ConnectionLostError: A session was lost meanwhile, before `unanswered` inputs had their answer.
+            ConnectionClosedError: Some were not written: the connection was closed meanwhile.
+        """
+        import asyncio
+
+        finish = Finish(self, timeout)
+        self._begin_finish()
+        try:
+            await asyncio.wait_for(self._finished(), finish.timeout)
+        except asyncio.TimeoutError:
+            error = finish.timed_out()
+            await self.aclose()
+            raise error from None
+        try:
+            await self.drain()
+            finish.check()
+        finally:
+            await self.aclose()
+
+    def close(self, code: int = 1000, reason: str = "") -> Awaitable[None]:  # type: ignore[override]
+        """Begin to close, from any state; what is not written fails. Calling it again does nothing.
 
         Gives something that may be awaited, and then does what `aclose` does.
+
+        Args:
+            code: What the server is told (RFC 6455, section 7.4): 1000 (done), 1001 (going away), or 3000 to 4999.
+            reason: In words, at most 123 bytes of UTF-8.
+
+        Raises:
+            ValueError: The code or the reason is not accepted.
         """
-        super().close()
+        check_close(code, reason)
+        super().close(code, reason)
         forget, self._forget = self._forget, None
         if forget is not None:
             forget()
@@ -258,13 +323,23 @@ class NoopConnection(RealtimeConnection):
     async def send(self, input: Any) -> None:
         """Do nothing."""
 
-    async def request(self, input: Any, *, timeout: float | None = None) -> NoReturn:
+    async def request(
+        self, input: Any, *, timeout: float | None = None, retries: int = 0, idempotent: bool = False
+    ) -> NoReturn:
         """Raise `ConnectionClosedError`: no answer can come."""
         raise nothing_comes()
 
-    async def recv(self) -> NoReturn:
+    async def recv(self, *, timeout: float | None = None) -> NoReturn:
         """Raise `ConnectionClosedError`: nothing can come."""
         raise nothing_comes()
+
+    async def latest(self, *, timeout: float | None = None) -> NoReturn:
+        """Raise `ConnectionClosedError`: nothing can come."""
+        raise nothing_comes()
+
+    async def finish(self, timeout: float | None = None) -> None:
+        """Close: nothing is under way."""
+        await self.aclose()
 
     async def __anext__(self) -> NoReturn:
         """End the iteration."""

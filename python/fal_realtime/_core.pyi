@@ -14,6 +14,7 @@ __all__ = [
     "CallbackQueue",
     "Client",
     "Connection",
+    "EncodedResult",
     "ExtType",
     "LocalServer",
     "SyncConnection",
@@ -45,6 +46,7 @@ class Client:
         proxy_url: str | None,
         tls: Mapping[str, Any],
         user_agent: str,
+        tokens_of: Client | None = None,
     ) -> Self:
         """Check the addresses; nothing is opened.
 
@@ -59,6 +61,22 @@ class Client:
 
     def mint_token_blocking(self, app: str, path: str | None, expiration: float, body: str | None) -> tuple[str, str]:
         """The same in blocking form."""
+
+@final
+class EncodedResult:
+    """A result as it came, where `connect` was told `decode=False`: for gateways that pass it on."""
+
+    @property
+    def payload(self) -> bytes | str:
+        """The message: `bytes` if it was a binary one, `str` if it was text."""
+
+    @property
+    def request_id(self) -> str | None:
+        """The `request_id` that it holds, or None."""
+
+    @property
+    def kind(self) -> Literal["binary", "text"]:
+        """What kind of message it was."""
 
 @disjoint_base
 class Connection:
@@ -92,6 +110,7 @@ class Connection:
         token_body: str | None,
         encode_message: Callable[[Any], Any] | None,
         decode_message: Callable[[Any], Any] | None,
+        decode: bool,
         headers: list[tuple[str, str]],
         subprotocols: list[str],
         query: list[tuple[str, str]],
@@ -139,6 +158,15 @@ class Connection:
         A ping is sent after `ping_interval` seconds in which nothing came.
         """
 
+    @property
+    def in_flight(self) -> int:
+        """How many inputs of this session may have no answer yet, at most: an app need not answer each.
+
+        As many as were written more than results came, and at least the open requests; with `streaming` all inputs of
+        the stream. An app that answers an input with several results has more under way than this says, unless
+        `streaming` was said. What is not written yet is `pending` in `stats()`.
+        """
+
     def stats(self) -> Stats:
         """What was counted so far, all taken at one instant."""
 
@@ -183,7 +211,9 @@ class Connection:
             ForkedProcessError: It belongs to the parent process.
         """
 
-    def request(self, input: Any, *, timeout: float | None = None) -> Coroutine[Any, Any, Any]:
+    def request(
+        self, input: Any, *, timeout: float | None = None, retries: int = 0, idempotent: bool = False
+    ) -> Coroutine[Any, Any, Any]:
         """Send an input past the throttle and give its result, matched by `request_id`.
 
         The `request_id` is added unless the input has one; the app must copy it into its result. Nobody else gets this
@@ -198,8 +228,8 @@ class Connection:
             ValueError: Another request with this `request_id` is pending.
         """
 
-    def recv(self) -> Coroutine[Any, Any, Any]:
-        """Give the next result. Cancelling it loses nothing.
+    def recv(self, *, timeout: float | None = None) -> Coroutine[Any, Any, Any]:
+        """Give the next result, within `timeout` seconds. Neither the timeout nor cancelling it loses anything.
 
         Raises:
             RealtimeError: The server reported an error.
@@ -207,6 +237,9 @@ class Connection:
             ConnectionClosedError: The connection is closed and all results are taken.
             RuntimeError: Results go to `on_result`.
         """
+
+    def latest(self, *, timeout: float | None = None) -> Coroutine[Any, Any, Any]:
+        """Give the newest result, and drop older ones."""
 
     def __aiter__(self) -> Self:
         """Iterate over the results, until the connection or (with `streaming`) the stream ends normally."""
@@ -232,8 +265,14 @@ class Connection:
             ConnectionClosedError: The connection was closed before that.
         """
 
-    def close(self) -> None:
-        """Begin to close with code 1000, from any state; what is not written fails. Calling it again does nothing."""
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Begin to close, from any state; what is not written fails. Calling it again does nothing."""
+
+    def _begin_finish(self) -> None:
+        """Accept nothing more."""
+
+    def _finished(self) -> Coroutine[Any, Any, None]:
+        """Wait until everything accepted is written, and answered or given up."""
 
     @property
     def _running_callback(self) -> asyncio.Task[Any] | None:
@@ -300,6 +339,7 @@ class SyncConnection:
         token_body: str | None,
         encode_message: Callable[[Any], Any] | None,
         decode_message: Callable[[Any], Any] | None,
+        decode: bool,
         headers: list[tuple[str, str]],
         subprotocols: list[str],
         query: list[tuple[str, str]],
@@ -347,6 +387,15 @@ class SyncConnection:
         A ping is sent after `ping_interval` seconds in which nothing came.
         """
 
+    @property
+    def in_flight(self) -> int:
+        """How many inputs of this session may have no answer yet, at most: an app need not answer each.
+
+        As many as were written more than results came, and at least the open requests; with `streaming` all inputs of
+        the stream. An app that answers an input with several results has more under way than this says, unless
+        `streaming` was said. What is not written yet is `pending` in `stats()`.
+        """
+
     def stats(self) -> Stats:
         """What was counted so far, all taken at one instant."""
 
@@ -376,7 +425,7 @@ class SyncConnection:
             ConnectionClosedError: The connection is closed.
         """
 
-    def request(self, input: Any, timeout: float | None = None) -> Any:
+    def request(self, input: Any, timeout: float | None = None, *, retries: int = 0, idempotent: bool = False) -> Any:
         """Send an input past the throttle and give its result; see `Connection.request`."""
 
     def recv(self, timeout: float | None = None) -> Any:
@@ -389,6 +438,9 @@ class SyncConnection:
             ConnectionClosedError: The connection is closed and all results are taken.
             RuntimeError: Results go to `on_result`.
         """
+
+    def latest(self, timeout: float | None = None) -> Any:
+        """Give the newest result, and drop older ones."""
 
     def __iter__(self) -> Self:
         """Iterate over the results, until the connection or (with `streaming`) the stream ends normally."""
@@ -407,7 +459,10 @@ class SyncConnection:
             ConnectionClosedError: The connection was closed before that.
         """
 
-    def close(self) -> None:
+    def _finish(self, timeout: float | None) -> bool:
+        """Accept nothing more; whether everything accepted was written, and answered or given up, in time."""
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
         """Close with code 1000 and wait until it is done: at most `close_timeout` seconds."""
 
     def _release(self) -> None:

@@ -19,6 +19,8 @@ class FalRealtimeError(Exception):
         """What happened, in words."""
         self.retryable = False
         """Whether the same call may succeed later, on this connection or, where that is closed, on another one."""
+        self.unprocessed = False
+        """True: the input that it is about was not written, so that no app has seen it. False: that is not known."""
         self.retry_after: float | None = None
         """Seconds for which the server wants to be left alone (`Retry-After`), or None."""
 

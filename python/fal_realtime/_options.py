@@ -78,6 +78,7 @@ class ConnectOptions(Callbacks):
     path: str | None = None
     encode_message: MessageEncoder | None = None
     decode_message: MessageDecoder | None = None
+    decode: bool = True
     token_provider: TokenProvider | None = field(default=None, repr=False)
     token_expiration_seconds: float | None = None
     token_body: Mapping[str, Any] | None = field(default=None, repr=False)
@@ -104,7 +105,7 @@ class ConnectOptions(Callbacks):
         super().__post_init__()
         check.text_or_none("connection_key", self.connection_key)
         check.text_or_none("path", self.path, may_be_empty=True)
-        for name in ("client_only", "use_jwt", "streaming", "raw"):
+        for name in ("client_only", "use_jwt", "streaming", "decode", "raw"):
             check.boolean(name, getattr(self, name))
         for name in ("encode_message", "decode_message", "token_provider", "before_attempt", "on_open"):
             check.callable_or_none(name, getattr(self, name))
@@ -168,6 +169,7 @@ class ConnectOptions(Callbacks):
             "token_body": self._token_body_json(),
             "encode_message": self.encode_message,
             "decode_message": self.decode_message,
+            "decode": self.decode,
             "headers": list((self.headers or {}).items()),
             "query": list((self.query or {}).items()),
             "subprotocols": list(self.subprotocols),
@@ -223,6 +225,10 @@ class ConnectOptions(Callbacks):
                 if getattr(self, name) is not None and getattr(self, name) is not False:
                     message = f"{name} has no use with {why}: leave out one of them"
                     raise ValueError(message)
+        if not self.decode and (self.raw or self.decode_message is not None):
+            why = raw if self.raw else "decode_message, which would decode them"
+            message = f"decode=False has no use with {why}: leave out one of them"
+            raise ValueError(message)
 
     def _check_token_source(self) -> None:
         if not self.use_jwt and self.token_provider is not None:

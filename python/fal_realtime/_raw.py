@@ -39,14 +39,21 @@ class RawConnection(RealtimeConnection):
         """
 
     @native(_core.Connection)
-    async def recv(self) -> bytes | str:  # type: ignore[empty-body] # the native method is in its place
-        """Give the next message. Cancelling it loses nothing.
+    async def recv(self, *, timeout: float | None = None) -> bytes | str:  # type: ignore[empty-body] # the native method
+        """Give the next message, within `timeout` seconds. Neither the timeout nor cancelling it loses anything.
 
         Raises:
+            RequestTimeoutError: None came in time.
             ConnectionClosedError: The connection is closed and all messages are taken.
             RuntimeError: Messages go to `on_result`.
         """
 
-    async def request(self, input: object, *, timeout: float | None = None) -> NoReturn:
+    @native(_core.Connection)
+    async def latest(self, *, timeout: float | None = None) -> bytes | str:  # type: ignore[empty-body] # the native method
+        """Give the newest message and drop older ones, see `RealtimeConnection.latest`."""
+
+    async def request(
+        self, input: object, *, timeout: float | None = None, retries: int = 0, idempotent: bool = False
+    ) -> NoReturn:
         """Raise `RuntimeError`: which message answers which is not known here."""
         raise RuntimeError(NO_REQUEST)

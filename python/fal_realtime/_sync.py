@@ -12,6 +12,7 @@ from ._base import BaseClient
 from ._callbacks import Dispatcher, call_back
 from ._connection import describe_state, nothing_comes
 from ._exceptions import FalRealtimeError
+from ._finishing import Finish, check_close
 from ._functions import is_async
 from ._native import native
 from ._raw import NO_REQUEST
@@ -85,11 +86,16 @@ class SyncRealtimeConnection(_core.SyncConnection):
         """
 
     @native(_core.SyncConnection)
-    def request(self, input: Any, timeout: float | None = None) -> Any:
+    def request(self, input: Any, timeout: float | None = None, *, retries: int = 0, idempotent: bool = False) -> Any:
         """Send an input past the throttle and give its result, matched by `request_id`.
 
         The `request_id` is added unless the input has one; the app must copy it into its result. Nobody else gets this
         result. `timeout` is in seconds; None waits until the connection closes.
+
+        With `retries` it is sent again, at most so often and within the same `timeout`, after an error that passes:
+        where no app can have seen the input (`error.unprocessed`: it was displaced in the queue, or too many results
+        were unread); with `idempotent=True`, which says that an app may get it twice, also where one can have
+        (`error.retryable`: its session was lost). Not once the connection is closed, which is final.
 
         Raises:
             RequestTimeoutError: No answer came in time.
@@ -103,6 +109,21 @@ class SyncRealtimeConnection(_core.SyncConnection):
     @native(_core.SyncConnection)
     def recv(self, timeout: float | None = None) -> Any:
         """Give the next result.
+
+        Raises:
+            RequestTimeoutError: None came within `timeout` seconds.
+            RealtimeError: The server reported an error.
+            DecodeError: The message cannot be decoded.
+            ConnectionClosedError: The connection is closed and all results are taken.
+            RuntimeError: Results go to `on_result`.
+        """
+
+    @native(_core.SyncConnection)
+    def latest(self, timeout: float | None = None) -> Any:
+        """Give the newest result, for when only that matters; wait for one if there is none.
+
+        Older ones are dropped, and counted in `received_dropped`. An error, or the end of a stream, that came before it
+        is raised first, as by `recv`.
 
         Raises:
             RequestTimeoutError: None came within `timeout` seconds.
@@ -147,14 +168,50 @@ class SyncRealtimeConnection(_core.SyncConnection):
             self._dispatcher = Dispatcher(callbacks)
             call_back(self._events(), self._dispatcher)
 
-    def close(self) -> None:
-        """Close with code 1000 and wait until it is done: at most `close_timeout` seconds."""
+    def finish(self, timeout: float | None = None) -> None:
+        """Accept no more inputs, wait until all that were accepted are written and answered, and close.
+
+        What `in_flight` counts is waited for, a result for each input: an app that answers one with nothing, or drops
+        it, lets this wait until the session ends, which fal's apps do by themselves when nothing comes. With
+        `streaming` the answers end with the stream.
+        Results go where they always go: take them meanwhile or afterwards; while 64 MiB wait for you, none is read.
+
+        Args:
+            timeout: Seconds, after which it closes all the same; None: none.
+
+        Raises:
+            RequestTimeoutError: It took longer; says how many inputs had no answer.
+            ConnectionLostError: A session was lost meanwhile, before `unanswered` inputs had their answer.
+            ConnectionClosedError: Some were not written: the connection was closed meanwhile.
+        """
+        finish = Finish(self, timeout)
+        if not self._finish(finish.timeout):
+            error = finish.timed_out()
+            self.close()
+            raise error
+        try:
+            self.drain()
+            finish.check()
+        finally:
+            self.close()
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close and wait until it is done: at most `close_timeout` seconds.
+
+        Args:
+            code: What the server is told (RFC 6455, section 7.4): 1000 (done), 1001 (going away), or 3000 to 4999.
+            reason: In words, at most 123 bytes of UTF-8.
+
+        Raises:
+            ValueError: The code or the reason is not accepted.
+        """
+        check_close(code, reason)
         forget, self._forget = self._forget, None
         if forget is not None:
             forget()
         if self._dispatcher is not None:
             self._dispatcher.finish()
-        super().close()
+        super().close(code, reason)
 
     def _is_stranded(self) -> bool:
         return False
@@ -226,7 +283,13 @@ class SyncRawConnection(SyncRealtimeConnection):
             RuntimeError: Messages go to `on_result`.
         """
 
-    def request(self, input: object, timeout: float | None = None) -> NoReturn:
+    @native(_core.SyncConnection)
+    def latest(self, timeout: float | None = None) -> bytes | str:  # type: ignore[empty-body] # the native method
+        """Give the newest message and drop older ones, see `SyncRealtimeConnection.latest`."""
+
+    def request(
+        self, input: object, timeout: float | None = None, *, retries: int = 0, idempotent: bool = False
+    ) -> NoReturn:
         """Raise `RuntimeError`: which message answers which is not known here."""
         raise RuntimeError(NO_REQUEST)
 
@@ -240,9 +303,19 @@ class SyncNoopConnection(SyncRealtimeConnection):
     def send(self, input: Any, timeout: float | None = None) -> None:
         """Do nothing."""
 
-    def request(self, input: Any, timeout: float | None = None) -> NoReturn:
+    def request(
+        self, input: Any, timeout: float | None = None, *, retries: int = 0, idempotent: bool = False
+    ) -> NoReturn:
         """Raise `ConnectionClosedError`: no answer can come."""
         raise nothing_comes()
+
+    def latest(self, timeout: float | None = None) -> NoReturn:
+        """Raise `ConnectionClosedError`: nothing can come."""
+        raise nothing_comes()
+
+    def finish(self, timeout: float | None = None) -> None:
+        """Close: nothing is under way."""
+        self.close()
 
     def recv(self, timeout: float | None = None) -> NoReturn:
         """Raise `ConnectionClosedError`: nothing can come."""

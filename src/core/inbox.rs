@@ -231,6 +231,21 @@ impl Inbox {
         Some(item)
     }
 
+    /// The newest result; older ones are dropped. An error or end that came before it is given first, and the results
+    /// behind it stay.
+    pub fn pop_newest(&mut self) -> Option<Numbered<Item>> {
+        self.receiving = true;
+        let is_result = |item: &Numbered<Item>| matches!(item.what, Item::Result(_));
+        let mut results = self.ring.iter().filter(|item| is_result(item)).count();
+        while results > 1 && self.ring.front().is_some_and(is_result) {
+            results -= 1;
+            self.ring.pop();
+            self.dropped += 1;
+            self.pending -= 1;
+        }
+        self.pop()
+    }
+
     /// A result that [`Inbox::pop`] gave is not delivered yet: its taker works on it.
     pub fn hold(&mut self) {
         self.pending += 1;

@@ -170,13 +170,16 @@ impl Requests {
     }
 
     /// Gives a request its answer; it no longer waits.
-    pub fn settle(&mut self, key: RequestKey, answer: Answer) {
+    pub fn settle(&mut self, key: RequestKey, mut answer: Answer) {
         if let Some(request) = self.all.get_mut(&key)
             && request.answer.is_none()
         {
             self.by_id.remove(&request.id);
-            if answer.outcome.is_err() && request.sent {
-                self.ended.add(&request.id);
+            if let Err(error) = &mut answer.outcome {
+                error.unprocessed = !request.sent;
+                if request.sent {
+                    self.ended.add(&request.id);
+                }
             }
             request.answer = Some(answer);
             self.settled.push(key);

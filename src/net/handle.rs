@@ -47,6 +47,8 @@ pub struct Look {
     pub has_room: bool,
     /// Nothing is pending on the way out.
     pub is_drained: bool,
+    /// Nothing more is accepted, and nothing is pending or without an answer.
+    pub is_finished: bool,
     /// The requests that were settled since the last look.
     pub settled: Vec<RequestKey>,
 }
@@ -140,8 +142,9 @@ impl Connection {
         if inner.state == State::Closed || inner.commands.close {
             return Err(inner.closed_error());
         }
+        inner.check_not_finishing()?;
         if inner.inbox.is_full() {
-            return Err(unread_before());
+            return Err(unread_before().unprocessed());
         }
         let added = inner.inbox.requests.add(id);
         self.shared.expects_answers.store(true, Ordering::Release);
@@ -179,6 +182,7 @@ impl Connection {
             has_items: inner.inbox.has_items(),
             has_room: inner.state == State::Closed || inner.outbox.has_room_for_refused(),
             is_drained: inner.outbox.pending() == 0,
+            is_finished: inner.commands.finish && inner.is_finished(),
             settled: if inner.inbox.requests.any_settled() {
                 inner.inbox.requests.take_settled()
             } else {
@@ -203,6 +207,11 @@ impl Connection {
         };
         inner.inbox.forget_request(key);
         tell(inner, kind);
+    }
+
+    /// The newest result; older ones are dropped. An error or end that came before it comes first.
+    pub fn pop_newest(&self) -> Option<Numbered<Item>> {
+        self.taking(Inbox::pop_newest)
     }
 
     /// The oldest result, error or end.
@@ -254,13 +263,20 @@ impl Connection {
         taken
     }
 
-    /// Closes: sends what is queued and a close frame if the socket is open, gives up everything else. Idempotent.
+    /// Closes with code 1000, see [`Connection::close_with`].
     pub fn close(&self) {
+        self.close_with(1000, "");
+    }
+
+    /// Closes: sends what is queued and a close frame if the socket is open, gives up everything else. Idempotent: the
+    /// first code counts.
+    pub fn close_with(&self, code: u16, reason: &str) {
         let mut inner = self.shared.lock();
         if inner.state == State::Closed || inner.commands.close {
             return;
         }
         inner.commands.close = true;
+        inner.close_frame = (code, reason.into());
         inner.outbox.uncork();
         inner.outbox.cancel_throttled();
         let kind = if inner.state == State::Active {
@@ -276,6 +292,24 @@ impl Connection {
         if let Some(actor) = unpark {
             actor.wake();
         }
+    }
+
+    /// Accepts nothing more. What the throttle holds need not wait for its time.
+    pub fn finish(&self) {
+        self.shared.lock().commands.finish = true;
+        self.release_throttled();
+    }
+
+    /// Whether everything accepted is written, and what was written is answered or will not be; see
+    /// [`Connection::in_flight`].
+    pub fn is_finished(&self) -> bool {
+        self.shared.lock().is_finished()
+    }
+
+    /// How many messages of this session may have no answer yet: as many as have been written more than results have come,
+    /// and at least its open requests; of a stream, all.
+    pub fn in_flight(&self) -> u64 {
+        self.shared.lock().in_flight()
     }
 
     /// Where it stands.

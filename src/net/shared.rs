@@ -20,7 +20,7 @@ use crate::{
         outbox::Outbox,
         session::{State, Traffic},
     },
-    error::Error,
+    error::{Error, ErrorKind, Result},
 };
 
 mod losing;
@@ -45,6 +45,8 @@ impl Interest {
     pub const DRAINED: Self = Self(16);
     /// A change of state.
     pub const STATE: Self = Self(32);
+    /// Nothing pending, and nothing without an answer, on a connection that accepts nothing more.
+    pub const FINISHED: Self = Self(64);
 
     /// Both.
     #[must_use]
@@ -127,12 +129,16 @@ pub(super) struct Inner {
     pub(super) last_error: Option<Error>,
     /// How the newest session that is over was closed.
     pub(super) last_close: Option<(u16, String)>,
+    /// The code and the reason of our close frame.
+    pub(super) close_frame: (u16, Box<str>),
     /// The subprotocol of the newest session.
     pub(super) subprotocol: Option<String>,
     /// How long the newest pong took.
     pub(super) latency: Option<Duration>,
     /// Results that had come when the session began.
     received_before: u64,
+    /// A session is a stream.
+    streaming: bool,
     pub(super) commands: Commands,
     /// The actor sleeps and is to be woken with this.
     pub(super) parked: Option<Waker>,
@@ -159,6 +165,8 @@ impl Unpark {
 pub(super) struct Commands {
     pub(super) open: Option<bool>,
     pub(super) close: bool,
+    /// Nothing more is accepted: what was accepted is to be written and answered.
+    pub(super) finish: bool,
 }
 
 /// Which callbacks there are: what nobody asked for is not kept.
@@ -189,11 +197,13 @@ impl Inner {
             stream_ended: false,
             last_error: None,
             last_close: None,
+            close_frame: (1000, Box::default()),
             subprotocol: None,
             latency: None,
             left: 0,
             end_is_told: false,
             received_before: 0,
+            streaming: settings.session.streaming,
             commands: Commands::default(),
             parked: None,
             routes: Routes::default(),
@@ -228,6 +238,31 @@ impl Inner {
         !self.outbox.is_writing() && self.outbox.under_way(self.inbox.requests.open_and_sent()) == 0
     }
 
+    /// How many messages of this session may have no answer yet: one result is the answer to one message. Of a stream that
+    /// is open nobody knows which of its messages are done with.
+    pub(in crate::net) fn in_flight(&self) -> u64 {
+        let took = self.outbox.session_took();
+        if self.streaming || took == 0 {
+            return took;
+        }
+        let came = self.inbox.received() - self.received_before;
+        took.saturating_sub(came).max(self.inbox.requests.open_and_sent() as u64)
+    }
+
+    /// Whether everything accepted is written, and what was written is answered or will not be.
+    pub(in crate::net) fn is_finished(&self) -> bool {
+        self.state == State::Closed || (self.outbox.pending() == 0 && self.in_flight() == 0)
+    }
+
+    /// Nothing is accepted, though the connection is not closed.
+    pub(super) fn check_not_finishing(&self) -> Result<()> {
+        if !self.commands.finish {
+            return Ok(());
+        }
+        let why = "the connection takes no more inputs: finish() was called";
+        Err(Error::new(ErrorKind::Closed { code: 1000, reason: String::new() }, why))
+    }
+
     /// Grows with each message in either direction.
     pub(in crate::net) fn moved(&self) -> u64 {
         self.outbox.accepted() + self.inbox.received()
@@ -255,6 +290,7 @@ impl Inner {
             || there(Interest::ANSWERS, self.inbox.requests.any_settled())
             || there(Interest::ROOM, over || self.outbox.has_room_for_refused())
             || there(Interest::DRAINED, over || self.outbox.pending() == 0)
+            || (check.meets(Interest::FINISHED) && self.is_finished())
             || there(Interest::STATE, self.state != seen);
         // From here on it is as if the wake had come: whoever armed takes what is there.
         self.notified = ready;
@@ -272,12 +308,17 @@ impl Inner {
 
     /// Something of `kind` is there. The notification is to be sent after the lock is released.
     pub(super) fn tell(&mut self, kind: Interest) -> Option<Arc<dyn Notify>> {
-        if self.notified || !self.interest.meets(kind) {
+        if self.notified || !(self.interest.meets(kind) || self.finishes()) {
             return None;
         }
         let notify = self.notify.clone()?;
         self.notified = true;
         Some(notify)
+    }
+
+    /// Somebody waits for the end of what is under way, and that is it. What brings it about is of many kinds.
+    fn finishes(&self) -> bool {
+        self.interest.meets(Interest::FINISHED) && self.is_finished()
     }
 
     pub(super) fn push_error(&mut self, error: Error) -> Interest {

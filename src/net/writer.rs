@@ -85,7 +85,7 @@ pub(super) struct Writer {
     pulled: VecDeque<Outgoing>,
     pulled_bytes: usize,
     /// A close frame is to follow everything else.
-    closing: bool,
+    closing: Option<(u16, Box<str>)>,
     /// Messages that are not to be written on this socket any more.
     aside: Vec<Outgoing>,
     /// The answer to the newest ping, for which there is no room yet.
@@ -128,7 +128,7 @@ impl Writer {
         self.at < self.staging.len()
             || self.large.is_some()
             || self.pong.is_some()
-            || self.closing
+            || self.closing.is_some()
             || self.unflushed
     }
 
@@ -147,9 +147,9 @@ impl Writer {
         self.pulled_bytes = 0;
     }
 
-    /// Sends a close frame with code 1000 behind everything else.
-    pub(super) fn close(&mut self) {
-        self.closing = true;
+    /// Sends a close frame behind everything else.
+    pub(super) fn close(&mut self, code: u16, reason: Box<str>) {
+        self.closing = Some((code, reason));
     }
 
     /// Puts messages aside whose write has not begun: a peer that has closed would not read them, and they can still
@@ -254,8 +254,8 @@ impl Writer {
                 self.stage_large(written);
             } else if let Some(payload) = self.pong.take() {
                 self.push_control(Control::Pong, &payload);
-            } else if std::mem::take(&mut self.closing) {
-                self.push_control(Control::Close, &close_payload(1000, ""));
+            } else if let Some((code, reason)) = self.closing.take() {
+                self.push_control(Control::Close, &close_payload(code, &reason));
             } else if self.unflushed {
                 match stream.flush() {
                     Err(error) if error.kind() == ErrorKind::Interrupted => continue,

@@ -15,7 +15,7 @@ use super::{
     connection::Connection,
     delivery,
     half::{Callbacks, Half, takes_reason},
-    operation::{Kind, Operation},
+    operation::{Kind, Operation, Wanted},
     raise::{queue_full, raised, to_py},
     warning,
 };
@@ -77,6 +77,13 @@ impl Connection {
         self.half.net.latency().map(|latency| latency.as_secs_f64())
     }
 
+    /// How many messages of this session may have no answer yet.
+    #[getter]
+    fn in_flight(&self, py: Python<'_>) -> PyResult<u64> {
+        raised(py, self.half.net.check_process())?;
+        Ok(self.half.net.in_flight())
+    }
+
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.half.stats(py)
     }
@@ -118,19 +125,33 @@ impl Connection {
         Self::operation(slf, "send", message.map(|message| Kind::Send(Some(message))))
     }
 
-    #[pyo3(signature = (input, *, timeout = None))]
+    #[pyo3(signature = (input, *, timeout = None, retries = 0, idempotent = false))]
     fn request<'py>(
         slf: &Bound<'py, Self>,
         input: &Bound<'py, PyAny>,
         timeout: Option<f64>,
-    ) -> PyResult<Bound<'py, Operation>> {
+        retries: i64,
+        idempotent: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if retries != 0 {
+            let again = slf.py().import("fal_realtime._retrying")?.getattr("request")?;
+            return again.call1((slf, input, timeout, retries, idempotent));
+        }
         let message = slf.get().half.encode_request(slf.py(), input);
-        Self::operation(slf, "request", message.and_then(|(message, id)| Kind::request(message, id, timeout)))
+        let kind = message.and_then(|(message, id)| Kind::request(message, id, timeout));
+        Self::operation(slf, "request", kind).map(Bound::into_any)
     }
 
-    fn recv<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
+    #[pyo3(signature = (*, timeout = None))]
+    fn recv<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, Operation>> {
         let receivable = slf.get().half.check_receivable();
-        Self::operation(slf, "recv", receivable.map(|()| Kind::Receive { iterate: false }))
+        Self::operation(slf, "recv", receivable.and_then(|()| Kind::receive(Wanted::Next, timeout)))
+    }
+
+    #[pyo3(signature = (*, timeout = None))]
+    fn latest<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, Operation>> {
+        let receivable = slf.get().half.check_receivable();
+        Self::operation(slf, "latest", receivable.and_then(|()| Kind::receive(Wanted::Newest, timeout)))
     }
 
     fn __aiter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
@@ -140,7 +161,7 @@ impl Connection {
 
     fn __anext__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
         let receivable = slf.get().half.check_receivable();
-        Self::operation(slf, "__anext__", receivable.map(|()| Kind::Receive { iterate: true }))
+        Self::operation(slf, "__anext__", receivable.and_then(|()| Kind::receive(Wanted::Iterated, None)))
     }
 
     fn open<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
@@ -163,9 +184,22 @@ impl Connection {
         }
     }
 
-    fn close(&self, py: Python<'_>) -> PyResult<()> {
+    /// Accepts nothing more.
+    fn _begin_finish(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::bind(slf, true)?;
+        slf.get().half.net.finish();
+        Ok(())
+    }
+
+    /// Waits until everything accepted is written, and answered or given up.
+    fn _finished<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
+        Operation::new(slf, Kind::Finish)
+    }
+
+    #[pyo3(signature = (code = 1000, reason = ""))]
+    fn close(&self, py: Python<'_>, code: u16, reason: &str) -> PyResult<()> {
         raised(py, self.half.net.check_process())?;
-        self.half.net.close();
+        self.half.net.close_with(code, reason);
         Ok(())
     }
 

@@ -74,7 +74,7 @@ pub(super) struct Client {
     proxy_url: Option<String>,
     user_agent: String,
     transport: Arc<TransportConfig>,
-    tokens: TokenStore,
+    tokens: Arc<TokenStore>,
     /// Function -> [`Provider`], held weakly.
     providers: Py<PyAny>,
 }
@@ -82,7 +82,7 @@ pub(super) struct Client {
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (*, credentials, bearer, why_no_credentials, base_url, token_url, proxy, trust_env, proxy_url, tls, user_agent))]
+    #[pyo3(signature = (*, credentials, bearer, why_no_credentials, base_url, token_url, proxy, trust_env, proxy_url, tls, user_agent, tokens_of = None))]
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)] // keyword-only, called by the facade
     fn new(
         py: Python<'_>,
@@ -96,8 +96,14 @@ impl Client {
         proxy_url: Option<String>,
         tls: TlsArguments,
         user_agent: String,
+        tokens_of: Option<PyRef<'_, Self>>,
     ) -> PyResult<Self> {
-        let providers = py.import("weakref")?.getattr("WeakValueDictionary")?.call0()?.unbind();
+        let (tokens, providers) = if let Some(other) = tokens_of {
+            (other.tokens.clone(), other.providers.clone_ref(py))
+        } else {
+            let providers = py.import("weakref")?.getattr("WeakValueDictionary")?.call0()?.unbind();
+            (Arc::new(TokenStore::new()), providers)
+        };
         let made = || -> Result<Self> {
             let proxy = match proxy {
                 Some(url) => ProxyConfig::explicit(url)?,
@@ -116,7 +122,7 @@ impl Client {
                 proxy_url: proxy_url.map(|url| validate_url("proxy_url", &url)).transpose()?,
                 user_agent,
                 transport: Arc::new(TransportConfig { tls, proxy }),
-                tokens: TokenStore::new(),
+                tokens,
                 providers,
             })
         };

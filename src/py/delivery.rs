@@ -78,6 +78,7 @@ fn wake_waiters(connection: &Bound<'_, Connection>) -> PyResult<()> {
             openers,
             closers,
             drainers,
+            finishers,
             decoding,
             seen,
             seen_openings,
@@ -96,6 +97,9 @@ fn wake_waiters(connection: &Bound<'_, Connection>) -> PyResult<()> {
         }
         if look.is_drained || over {
             woken.extend(drainers.call());
+        }
+        if look.is_finished || over {
+            woken.extend(finishers.call());
         }
         if over {
             woken.extend(closers.call());

@@ -11,6 +11,7 @@ use pyo3::{exceptions::PyRuntimeError, intern, prelude::*, types::PyDict};
 use super::{
     client::Client,
     codec::decode,
+    encoded_result::EncodedResult,
     hooks::Hooks,
     opening,
     options::Options,
@@ -86,6 +87,8 @@ pub(super) struct Half {
     pub(super) send_lane: Lane,
     encoder: Option<Py<PyAny>>,
     decoder: Option<Py<PyAny>>,
+    /// Results are decoded; else they are handed on as they came.
+    decodes: bool,
     callbacks: Mutex<Callbacks>,
     /// How often they were replaced.
     replacements: AtomicU64,
@@ -122,6 +125,7 @@ impl Half {
             send_lane: if options.throttle_send { Lane::Throttled } else { Lane::Direct },
             encoder: options.encode_message,
             decoder: options.decode_message,
+            decodes: options.decode,
             callbacks: Mutex::default(),
             replacements: AtomicU64::new(0),
             next_request: AtomicU64::new(0),
@@ -205,6 +209,7 @@ impl Half {
         let Some(decoder) = &self.decoder else {
             let decoded = match received.kind {
                 _ if self.is_raw() => as_it_is(py, received)?.unbind(),
+                _ if !self.decodes => EncodedResult::of(py, received)?,
                 Kind::Binary => decode::decode(py, &received.payload)?,
                 Kind::Text => decode::decode_json(py, text_of(received)?)?,
             };

@@ -15,6 +15,7 @@ mod codec;
 mod connection;
 mod decoding;
 mod delivery;
+mod encoded_result;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod half;
@@ -52,6 +53,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     #[cfg(feature = "local-server")]
     local_server::register(module)?;
     module.add_class::<client::Client>()?;
+    module.add_class::<encoded_result::EncodedResult>()?;
     module.add_class::<connection::Connection>()?;
     module.add_class::<sync::SyncConnection>()?;
     module.add_class::<sync::CallbackQueue>()?;

@@ -19,7 +19,7 @@ mod looking;
 mod waiting;
 
 pub(super) use am_send::install as install_am_send;
-pub(super) use looking::not_open_again;
+pub(super) use looking::{not_open_again, nothing_came};
 pub(super) use waiting::wake;
 
 /// What is wanted.
@@ -28,7 +28,8 @@ pub(super) enum Kind {
     /// Boxed, so that operations of the other kinds are small.
     Request(Box<Request>),
     Receive {
-        iterate: bool,
+        what: Wanted,
+        timeout: Option<f64>,
     },
     /// With how often the connection had been open when it was asked to open.
     Open {
@@ -38,9 +39,22 @@ pub(super) enum Kind {
     Drain {
         told_before: Option<u64>,
     },
+    /// Nothing under way any more.
+    Finish,
     Closed,
     /// What went wrong at the call. It is raised where the call is awaited, as by any coroutine.
     Failed(Box<Failed>),
+}
+
+/// Which result is wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// The oldest.
+    Next,
+    /// The oldest, by an iteration.
+    Iterated,
+    /// The newest; older ones are dropped.
+    Newest,
 }
 
 /// An operation that failed before it began, by the name of its method.
@@ -79,19 +93,24 @@ impl Kind {
         match self {
             Self::Send(_) => "send",
             Self::Request(_) => "request",
-            Self::Receive { iterate: false } => "recv",
-            Self::Receive { iterate: true } => "__anext__",
+            Self::Receive { what: Wanted::Next, .. } => "recv",
+            Self::Receive { what: Wanted::Iterated, .. } => "__anext__",
+            Self::Receive { what: Wanted::Newest, .. } => "latest",
             Self::Open { .. } => "open",
             Self::Drain { .. } => "drain",
+            Self::Finish => "_finished",
             Self::Closed => "wait_closed",
             Self::Failed(failed) => failed.name,
         }
     }
 
+    pub(super) fn receive(what: Wanted, timeout: Option<f64>) -> PyResult<Self> {
+        check_timeout(timeout)?;
+        Ok(Self::Receive { what, timeout })
+    }
+
     pub(super) fn request(message: Outgoing, id: String, timeout: Option<f64>) -> PyResult<Self> {
-        if timeout.is_some_and(|timeout| timeout.is_nan() || timeout < 0.0) {
-            return Err(PyValueError::new_err("timeout must be a number of seconds of at least 0, or None"));
-        }
+        check_timeout(timeout)?;
         Ok(Self::Request(Box::new(Request {
             message: Some(message),
             id,
@@ -101,6 +120,13 @@ impl Kind {
             decoding: None,
         })))
     }
+}
+
+fn check_timeout(timeout: Option<f64>) -> PyResult<()> {
+    if timeout.is_some_and(|timeout| timeout.is_nan() || timeout < 0.0) {
+        return Err(PyValueError::new_err("timeout must be a number of seconds of at least 0, or None"));
+    }
+    Ok(())
 }
 
 /// A native coroutine.
@@ -113,7 +139,7 @@ pub(super) struct Operation {
 struct Inner {
     kind: Kind,
     stage: Stage,
-    /// Of a request with a timeout, and of an opening after the first.
+    /// Of a request or a receiver with a timeout, and of an opening after the first.
     timer: Option<Py<PyAny>>,
     expired: bool,
 }
@@ -183,7 +209,7 @@ impl Operation {
         self.cancel(py);
     }
 
-    /// The timeout of a request or an opening. Called by the loop.
+    /// The timeout of a request, a receiver or an opening. Called by the loop.
     fn _expire(&self, py: Python<'_>) -> PyResult<()> {
         self.inner.lock().expired = true;
         self.look_again(py)

@@ -63,6 +63,8 @@ pub(super) struct Options {
     pub(super) token_body: Option<String>,
     pub(super) encode_message: Option<Py<PyAny>>,
     pub(super) decode_message: Option<Py<PyAny>>,
+    /// Results are decoded.
+    pub(super) decode: bool,
     /// The caller's own, in the handshake.
     pub(super) headers: Vec<(String, String)>,
     /// Offered in the handshake, the best first.

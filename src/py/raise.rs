@@ -117,6 +117,7 @@ fn try_to_py(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
         ErrorKind::Forked => classes.forked.bind(py).call1((message,))?,
     };
     value.setattr(intern!(py, "retryable"), error.transient)?;
+    value.setattr(intern!(py, "unprocessed"), error.unprocessed)?;
     if let Some(refusal) = error.refusal() {
         add_refusal(&value, refusal)?;
     }

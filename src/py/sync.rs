@@ -9,7 +9,7 @@ use pyo3::{exceptions::PyStopIteration, intern, prelude::*, types::PyDict};
 use super::{
     client::Client,
     half::{Callbacks, Half, takes_reason},
-    operation::not_open_again,
+    operation::{not_open_again, nothing_came},
     raise::{opening_full, queue_full, raised, to_py},
     warning,
 };
@@ -94,6 +94,13 @@ impl SyncConnection {
         self.shared.half.net.latency().map(|latency| latency.as_secs_f64())
     }
 
+    /// How many messages of this session may have no answer yet.
+    #[getter]
+    fn in_flight(&self, py: Python<'_>) -> PyResult<u64> {
+        raised(py, self.shared.half.net.check_process())?;
+        Ok(self.shared.half.net.in_flight())
+    }
+
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.shared.half.stats(py)
     }
@@ -147,45 +154,29 @@ impl SyncConnection {
         Err(too_late(py, "there was no room in the outgoing queue", timeout))
     }
 
-    #[pyo3(signature = (input, timeout = None))]
-    fn request(&self, py: Python<'_>, input: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
-        let half = &self.shared.half;
-        raised(py, half.net.check_process())?;
-        let deadline = Deadline::after(py, timeout)?;
-        let (mut message, id) = half.encode_request(py, input)?;
-        let unmarked_before = half.net.unmarked();
-        let key = raised(py, half.net.add_request(&id))?;
-        message.request = Some(key);
-        let mut message = Some(message);
-        let answered = self.offer(py, &mut message, Lane::Direct, &deadline).and_then(|accepted| {
-            let answer =
-                || self.shared.wait(py, Interest::ANSWERS, &deadline, |_| Ok(half.net.take_answer(key)));
-            if accepted { answer() } else { Ok(None) }
-        });
-        // After an answer this does nothing.
-        half.net.forget_request(key);
-        match answered? {
-            None => {
-                let unmarked = half.net.unmarked().saturating_sub(unmarked_before);
-                Err(to_py(py, &half.request_timeout(timeout.unwrap_or_default(), unmarked)))
-            }
-            Some(Err(error)) => Err(to_py(py, &error)),
-            Some(Ok(item)) => match &item.what {
-                Item::Result(received) => self.shared.decode(py, received),
-                Item::Error(error) | Item::End(error) => Err(to_py(py, error)),
-            },
+    #[pyo3(signature = (input, timeout = None, *, retries = 0, idempotent = false))]
+    fn request(
+        slf: &Bound<'_, Self>,
+        input: &Bound<'_, PyAny>,
+        timeout: Option<f64>,
+        retries: i64,
+        idempotent: bool,
+    ) -> PyResult<Py<PyAny>> {
+        if retries != 0 {
+            let again = slf.py().import("fal_realtime._retrying")?.getattr("request_blocking")?;
+            return again.call1((slf, input, timeout, retries, idempotent)).map(Bound::unbind);
         }
+        slf.get().request_once(slf.py(), input, timeout)
     }
 
     #[pyo3(signature = (timeout = None))]
     fn recv(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
-        let shared = &self.shared;
-        shared.half.check_receivable()?;
-        raised(py, shared.half.net.check_process())?;
-        let deadline = Deadline::after(py, timeout)?;
-        let received =
-            shared.wait(py, Interest::ITEMS.and(Interest::STATE), &deadline, |py| shared.receive(py))?;
-        received.ok_or_else(|| too_late(py, "no result came", timeout))
+        self.receive(py, timeout, false)
+    }
+
+    #[pyo3(signature = (timeout = None))]
+    fn latest(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        self.receive(py, timeout, true)
     }
 
     fn __iter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
@@ -230,10 +221,24 @@ impl SyncConnection {
         drained.ok_or_else(|| too_late(py, "not everything was written", timeout))
     }
 
-    fn close(&self, py: Python<'_>) -> PyResult<()> {
+    /// Accepts nothing more, and waits until everything accepted is written, and answered or given up. False when the time
+    /// is over.
+    #[pyo3(signature = (timeout))]
+    fn _finish(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let net = &self.shared.half.net;
         raised(py, net.check_process())?;
-        net.close();
+        let deadline = Deadline::after(py, timeout)?;
+        net.finish();
+        let finished =
+            self.shared.wait(py, Interest::FINISHED, &deadline, |_| Ok(net.is_finished().then_some(())))?;
+        Ok(finished.is_some())
+    }
+
+    #[pyo3(signature = (code = 1000, reason = ""))]
+    fn close(&self, py: Python<'_>, code: u16, reason: &str) -> PyResult<()> {
+        let net = &self.shared.half.net;
+        raised(py, net.check_process())?;
+        net.close_with(code, reason);
         self.shared.wait(py, Interest::STATE, &Deadline::NEVER, |_| {
             Ok((net.state() == State::Closed).then_some(()))
         })?;
@@ -263,6 +268,50 @@ impl SyncConnection {
 }
 
 impl SyncConnection {
+    fn request_once(
+        &self,
+        py: Python<'_>,
+        input: &Bound<'_, PyAny>,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<PyAny>> {
+        let half = &self.shared.half;
+        raised(py, half.net.check_process())?;
+        let deadline = Deadline::after(py, timeout)?;
+        let (mut message, id) = half.encode_request(py, input)?;
+        let unmarked_before = half.net.unmarked();
+        let key = raised(py, half.net.add_request(&id))?;
+        message.request = Some(key);
+        let mut message = Some(message);
+        let answered = self.offer(py, &mut message, Lane::Direct, &deadline).and_then(|accepted| {
+            let answer =
+                || self.shared.wait(py, Interest::ANSWERS, &deadline, |_| Ok(half.net.take_answer(key)));
+            if accepted { answer() } else { Ok(None) }
+        });
+        // After an answer this does nothing.
+        half.net.forget_request(key);
+        match answered? {
+            None => {
+                let unmarked = half.net.unmarked().saturating_sub(unmarked_before);
+                Err(to_py(py, &half.request_timeout(timeout.unwrap_or_default(), unmarked)))
+            }
+            Some(Err(error)) => Err(to_py(py, &error)),
+            Some(Ok(item)) => match &item.what {
+                Item::Result(received) => self.shared.decode(py, received),
+                Item::Error(error) | Item::End(error) => Err(to_py(py, error)),
+            },
+        }
+    }
+
+    fn receive(&self, py: Python<'_>, timeout: Option<f64>, newest: bool) -> PyResult<Py<PyAny>> {
+        let shared = &self.shared;
+        shared.half.check_receivable()?;
+        raised(py, shared.half.net.check_process())?;
+        let deadline = Deadline::after(py, timeout)?;
+        let interest = Interest::ITEMS.and(Interest::STATE);
+        let received = shared.wait(py, interest, &deadline, |py| shared.receive(py, newest))?;
+        received.ok_or_else(|| to_py(py, &nothing_came(timeout.unwrap_or_default())))
+    }
+
     /// Waits for room and offers the message; false when the time is over. When the request that it is fails before
     /// there is room, it is as good as sent: its answer says so.
     fn offer(

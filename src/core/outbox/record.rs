@@ -147,6 +147,11 @@ impl Record {
         others + self.requests.max(open_requests)
     }
 
+    /// How many messages were taken.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
+    }
+
     /// The session has ended. Answers how many messages that were nobody's request were written since the last result.
     pub(super) fn end(&mut self, written: u64) -> u64 {
         self.is_open = false;

@@ -37,6 +37,11 @@ impl Outbox {
         self.record.under_way(open_requests as u64)
     }
 
+    /// How many messages were taken for this session, while its socket is open; else none.
+    pub fn session_took(&self) -> u64 {
+        if self.record.is_open { self.record.taken() } else { 0 }
+    }
+
     /// The server refused the session before it said anything else: what was written to it is pending again, in its
     /// order, in front of all others. `torn` messages in flight were written in part. Returns the requests among those
     /// that are pending again.

@@ -17,7 +17,7 @@ use crate::{
 fn stream_ended() -> Error {
     let why = "the stream ended before this input, which was not sent: take what it gave with recv() or iteration, up to \
                its end; the next input then begins another one";
-    Error::new(ErrorKind::StreamEnded, why)
+    Error::new(ErrorKind::StreamEnded, why).unprocessed()
 }
 
 impl Connection {
@@ -38,6 +38,7 @@ impl Connection {
         if inner.state == State::Closed || inner.commands.close {
             return Err(inner.closed_error());
         }
+        inner.check_not_finishing()?;
         if inner.stream_ended && inner.inbox.has_end() {
             return Err(stream_ended());
         }

@@ -87,10 +87,12 @@ impl Link {
             let corked_until = corked_until.filter(|_| is_corked);
             exchanged.deadline = [inner.outbox.deadline(), corked_until].into_iter().flatten().min();
         }
+        let close_frame =
+            (matches!(self.ending, Ending::AwaitingPeer) && !was_awaiting).then(|| inner.close_frame.clone());
         tell(inner, kind);
         self.writer.frame();
-        if matches!(self.ending, Ending::AwaitingPeer) && !was_awaiting {
-            self.writer.close();
+        if let Some((code, reason)) = close_frame {
+            self.writer.close(code, reason);
         }
         exchanged
     }

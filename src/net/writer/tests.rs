@@ -124,7 +124,7 @@ fn a_control_frame_goes_before_a_large_message_or_behind_it_but_never_into_it() 
 #[test]
 fn the_close_frame_is_the_last() {
     let (mut writer, mut pipe) = (writer_with(&[10, 20]), Pipe { room: 0, bytes: Vec::new() });
-    writer.close();
+    writer.close(1000, Box::default());
     writer.push_control(Control::Pong, b"");
     assert!(write(&mut writer, &mut pipe, usize::MAX).0);
     assert_eq!(read(&pipe), [0, 1, b'O', b'C']);

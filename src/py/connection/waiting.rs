@@ -23,6 +23,7 @@ pub(in crate::py) struct Waiting {
     pub(in crate::py) openers: Crowd,
     pub(in crate::py) closers: Crowd,
     pub(in crate::py) drainers: Crowd,
+    pub(in crate::py) finishers: Crowd,
     /// The result in an asynchronous decoder; the next one is received after it.
     pub(in crate::py) decoding: Option<Decoding>,
     /// The asynchronous callback that is running; delivery goes on after it.
@@ -46,6 +47,7 @@ impl Waiting {
             openers: Crowd::new(),
             closers: Crowd::new(),
             drainers: Crowd::new(),
+            finishers: Crowd::new(),
             decoding: None,
             running: None,
             calling: false,
@@ -58,6 +60,7 @@ impl Waiting {
     pub(super) fn visit(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         let lines = self.receivers.iter().chain(self.senders.iter());
         let crowds = self.openers.iter().chain(self.closers.iter()).chain(self.drainers.iter());
+        let crowds = crowds.chain(self.finishers.iter());
         let others = self.requests.values().chain(&self.running);
         for future in lines.chain(crowds).chain(others) {
             visit.call(future)?;
@@ -121,6 +124,7 @@ impl Connection {
             (!waiting.requests.is_empty(), Interest::ANSWERS),
             (waiting.senders.is_waiting(), Interest::ROOM),
             (!waiting.drainers.is_empty(), Interest::DRAINED),
+            (!waiting.finishers.is_empty(), Interest::FINISHED),
             // The end of the connection is nothing in the ring, and may come while a receiver begins to wait.
             (receiving, Interest::STATE),
             (!waiting.openers.is_empty() || !waiting.closers.is_empty(), Interest::STATE),

@@ -8,7 +8,7 @@ use pyo3::{
     prelude::*,
 };
 
-use super::{Kind, Operation, Request, Step, awaited_already, waiting::Place};
+use super::{Kind, Operation, Request, Step, Wanted, awaited_already, waiting::Place};
 use crate::{
     core::{inbox::Item, message::Outgoing, outbox::Lane, session::State},
     error::{Error, ErrorKind},
@@ -49,7 +49,7 @@ impl Operation {
     fn take_kind(&self) -> Kind {
         let kind = &mut self.inner.lock().kind;
         match kind {
-            Kind::Receive { iterate } => Kind::Receive { iterate: *iterate },
+            Kind::Receive { what, timeout } => Kind::Receive { what: *what, timeout: *timeout },
             kind => std::mem::replace(kind, Kind::Closed),
         }
     }
@@ -90,7 +90,14 @@ impl Operation {
         let native = connection.get();
         let net = &native.half.net;
         match kind {
-            Kind::Receive { iterate } => Self::look_for_result(connection, *iterate, called),
+            Kind::Receive { what, timeout: None } => Self::look_for_result(connection, *what, called),
+            Kind::Receive { what, timeout: Some(timeout) } => {
+                let looked = Self::look_for_result(connection, *what, called)?;
+                if matches!(looked, Looked::Wait(_)) {
+                    Self::expire_receiver(slf, connection, *timeout)?;
+                }
+                Ok(looked)
+            }
             Kind::Send(message) => {
                 Connection::bind(connection, false)?;
                 let accepted = Self::offer(connection, message, native.half.send_lane, called)?;
@@ -164,6 +171,12 @@ impl Operation {
                     Some(outcome) => raised(py, outcome).map(|()| Looked::Found(py.None())),
                 }
             }
+            Kind::Finish => {
+                if net.is_finished() {
+                    return Ok(Looked::Found(py.None()));
+                }
+                Ok(Looked::Wait(Place::Finishers))
+            }
             Kind::Failed(failed) => Err(failed.error.take().unwrap_or_else(awaited_already)),
             Kind::Closed => match net.state() {
                 State::Closed => Ok(Looked::Found(py.None())),
@@ -172,12 +185,32 @@ impl Operation {
         }
     }
 
-    fn look_for_result(connection: &Bound<'_, Connection>, iterate: bool, called: bool) -> PyResult<Looked> {
+    /// A receiver with a timeout has found nothing: the error, if its time is over.
+    fn expire_receiver(
+        slf: &Bound<'_, Self>,
+        connection: &Bound<'_, Connection>,
+        timeout: f64,
+    ) -> PyResult<()> {
+        let (has_timer, is_over) = {
+            let inner = slf.get().inner.lock();
+            (inner.timer.is_some(), inner.expired)
+        };
+        if is_over {
+            return Err(to_py(slf.py(), &nothing_came(timeout)));
+        }
+        if has_timer {
+            return Ok(());
+        }
+        Connection::bind(connection, true)?;
+        Self::start_timer(slf, connection, Some(timeout))
+    }
+
+    fn look_for_result(connection: &Bound<'_, Connection>, what: Wanted, called: bool) -> PyResult<Looked> {
         let native = connection.get();
         if !called && !native.waiting.lock().receivers.is_free() {
             return Ok(Looked::Wait(Place::Receivers));
         }
-        let looked = Self::take_result(connection, iterate, called)?;
+        let looked = Self::take_result(connection, what, called)?;
         if called && matches!(looked, Looked::Found(_)) {
             native.hand_on(|waiting| &mut waiting.receivers);
         }
@@ -185,7 +218,7 @@ impl Operation {
     }
 
     /// Takes the result that an earlier receiver had decoded, or else the next one.
-    fn take_result(connection: &Bound<'_, Connection>, iterate: bool, called: bool) -> PyResult<Looked> {
+    fn take_result(connection: &Bound<'_, Connection>, what: Wanted, called: bool) -> PyResult<Looked> {
         let (native, py) = (connection.get(), connection.py());
         loop {
             match native.poll_decoded(py) {
@@ -195,10 +228,11 @@ impl Operation {
                 Poll::Ready(Some(outcome)) => return outcome.map(Looked::Found),
                 Poll::Ready(None) => {}
             }
-            let Some(item) = native.half.net.pop() else {
+            let net = &native.half.net;
+            let Some(item) = (if what == Wanted::Newest { net.pop_newest() } else { net.pop() }) else {
                 return match native.half.net.end() {
                     None => Ok(Looked::Wait(Place::Receivers)),
-                    Some(error) => Err(ended(py, &error, iterate)),
+                    Some(error) => Err(ended(py, &error, what)),
                 };
             };
             let (object, is_async) = match &item.what {
@@ -207,7 +241,7 @@ impl Operation {
                     native.half.net.has_raised(error);
                     return Err(to_py(py, error));
                 }
-                Item::End(error) => return Err(ended(py, error, iterate)),
+                Item::End(error) => return Err(ended(py, error, what)),
             };
             if !is_async {
                 return Ok(Looked::Found(object));
@@ -262,11 +296,16 @@ impl Operation {
 }
 
 /// The error of a receiver at the end; a normal end ends an iteration without one.
-fn ended(py: Python<'_>, error: &Error, iterate: bool) -> PyErr {
-    if iterate && matches!(error.kind, ErrorKind::Closed { code: 1000, .. }) {
+fn ended(py: Python<'_>, error: &Error, what: Wanted) -> PyErr {
+    if what == Wanted::Iterated && matches!(error.kind, ErrorKind::Closed { code: 1000, .. }) {
         return PyStopAsyncIteration::new_err(());
     }
     to_py(py, error)
+}
+
+/// The error of a receiver whose time is over.
+pub(in crate::py) fn nothing_came(seconds: f64) -> Error {
+    Error::new(ErrorKind::Timeout, format!("no result came within {seconds} s")).transient()
 }
 
 pub(in crate::py) fn not_open_again(seconds: f64) -> Error {

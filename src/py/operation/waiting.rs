@@ -20,6 +20,7 @@ pub(super) enum Place {
     Openers,
     Closers,
     Drainers,
+    Finishers,
 }
 
 impl Operation {
@@ -49,6 +50,7 @@ impl Operation {
                 Place::Openers => waiting.openers.join(waits),
                 Place::Closers => waiting.closers.join(waits),
                 Place::Drainers => waiting.drainers.join(waits),
+                Place::Finishers => waiting.finishers.join(waits),
             };
             if returning {
                 match place {
@@ -94,6 +96,7 @@ impl Operation {
             Kind::Send(_) | Kind::Request(_) => Place::Senders,
             Kind::Open { .. } => Place::Openers,
             Kind::Drain { .. } => Place::Drainers,
+            Kind::Finish => Place::Finishers,
             Kind::Closed | Kind::Failed(_) => Place::Closers,
         }
     }
@@ -129,6 +132,7 @@ impl Operation {
             Place::Openers => waiting.openers.leave(ticket),
             Place::Closers => waiting.closers.leave(ticket),
             Place::Drainers => waiting.drainers.leave(ticket),
+            Place::Finishers => waiting.finishers.leave(ticket),
         }
         false
     }

@@ -20,13 +20,14 @@ use crate::{
 };
 
 /// The kinds of thing that threads wait for.
-const KINDS: [Interest; 6] = [
+const KINDS: [Interest; 7] = [
     Interest::ITEMS,
     Interest::NOTICES,
     Interest::ANSWERS,
     Interest::ROOM,
     Interest::DRAINED,
     Interest::STATE,
+    Interest::FINISHED,
 ];
 
 /// Where the threads of a connection wait.

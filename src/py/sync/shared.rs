@@ -158,9 +158,11 @@ impl Shared {
         Err(to_py(py, &Error::new(ErrorKind::Decode, why)))
     }
 
-    pub(super) fn receive(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let Some(item) = self.half.net.pop() else {
-            return self.half.net.end().map_or(Ok(None), |error| Err(to_py(py, &error)));
+    /// The oldest result, or the newest; with that, older ones are dropped.
+    pub(super) fn receive(&self, py: Python<'_>, newest: bool) -> PyResult<Option<Py<PyAny>>> {
+        let net = &self.half.net;
+        let Some(item) = (if newest { net.pop_newest() } else { net.pop() }) else {
+            return net.end().map_or(Ok(None), |error| Err(to_py(py, &error)));
         };
         match &item.what {
             Item::Result(received) => self.decode(py, received).map(Some),

@@ -1,0 +1,59 @@
+"""The end of a connection by `finish`, and the close codes that a caller may give."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import _checks as check
+from ._exceptions import ConnectionLostError, RequestTimeoutError
+
+if TYPE_CHECKING:
+    from . import _core
+    from ._types import Stats
+
+_OWN_CODES = range(3000, 5000)
+"""Close codes for libraries, frameworks and applications (RFC 6455, section 7.4.2)."""
+
+_LONGEST_REASON = 123
+"""Bytes of UTF-8: a control frame holds 125, two of which are the code (RFC 6455, section 5.5)."""
+
+
+def check_close(code: int, reason: str) -> None:
+    """Refuse what a caller may not say in a close frame."""
+    check.integer("code", code, at_least=0)
+    if code not in (1000, 1001) and code not in _OWN_CODES:
+        message = (
+            f"code must be 1000 (done), 1001 (going away) or from 3000 to 4999 (of your own), not {code}: the others "
+            "say what the protocol itself found (RFC 6455, section 7.4)"
+        )
+        raise ValueError(message)
+    size = len(check.text("reason", reason, may_be_empty=True).encode())
+    if size > _LONGEST_REASON:
+        message = f"reason must have at most {_LONGEST_REASON} bytes in UTF-8, not {size}"
+        raise ValueError(message)
+
+
+class Finish:
+    """What `finish` says when it is over: how many inputs had no answer."""
+
+    def __init__(self, connection: _core.Connection | _core.SyncConnection, timeout: float | None) -> None:
+        self.timeout = None if timeout is None else check.not_negative("timeout", timeout)
+        self._connection = connection
+        self._before = connection.stats()
+
+    def timed_out(self) -> RequestTimeoutError:
+        """The error when the time is over, to be made before the connection is closed."""
+        written, waiting = self._connection.in_flight, self._connection.stats()["pending"]
+        message = (
+            f"after {self.timeout} s at most {written} inputs had no answer, and {waiting} were not written; the "
+            "connection was closed"
+        )
+        return RequestTimeoutError(message)
+
+    def check(self) -> None:
+        """Raise if sessions ended with inputs that had no answer."""
+        now: Stats = self._connection.stats()
+        if (lost := now["unanswered"] - self._before["unanswered"]) > 0:
+            code, reason = self._connection.close_code or 1006, self._connection.close_reason or ""
+            message = f"a session ended before at most {lost} inputs had their answer; the connection was closed"
+            raise ConnectionLostError(message, code, reason, lost)

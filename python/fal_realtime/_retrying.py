@@ -1,0 +1,89 @@
+"""`request(…, retries=n)`: sends an input again, where that cannot make an app work twice."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from . import _checks as check
+from ._exceptions import FalRealtimeError, RequestTimeoutError
+
+if TYPE_CHECKING:
+    from ._connection import RealtimeConnection
+    from ._sync import SyncRealtimeConnection
+
+_FIRST_PAUSE = 0.1
+"""Seconds: the upper bound of the first pause, which doubles from one to the next, with full jitter."""
+
+_LONGEST_PAUSE = 5.0
+"""Seconds."""
+
+
+class _Attempts:
+    """How often a request may still be sent, and until when."""
+
+    def __init__(self, timeout: float | None, retries: int, *, idempotent: bool) -> None:
+        check.integer("retries", retries, at_least=0)
+        self._left = retries
+        self._idempotent = idempotent
+        self._pause = _FIRST_PAUSE
+        self._timeout = None if timeout is None else check.not_negative("timeout", timeout)
+        self._end = None if self._timeout is None else time.monotonic() + self._timeout
+
+    def time_left(self) -> float | None:
+        """Seconds for the next attempt."""
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+    def pause_after(self, error: FalRealtimeError, state: str) -> float:
+        """Seconds to wait before the next attempt; raises the error where there is to be none."""
+        may_repeat = error.unprocessed or (self._idempotent and error.retryable)
+        # The time is that of all attempts together; and `closed` is final.
+        if (
+            self._left == 0
+            or not may_repeat
+            or isinstance(error, RequestTimeoutError)
+            or state in ("closing", "closed")
+        ):
+            raise error
+        self._left -= 1
+        pause = error.retry_after
+        if pause is None:
+            import random
+
+            pause = random.uniform(0, self._pause)  # noqa: S311 - it spreads load, and hides nothing
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        left = self.time_left()
+        if left is not None and left <= pause:
+            message = f"the request was not answered within {self._timeout} s; the last attempt failed: {error}"
+            timeout = RequestTimeoutError(message)
+            timeout.unprocessed = error.unprocessed
+            raise timeout from error
+        return pause
+
+
+async def request(
+    connection: RealtimeConnection, message: Any, timeout: float | None, retries: int, idempotent: bool
+) -> Any:
+    """Do what `RealtimeConnection.request` does with `retries`."""
+    import asyncio
+
+    attempts = _Attempts(timeout, retries, idempotent=idempotent)
+    while True:
+        try:
+            return await connection.request(message, timeout=attempts.time_left())
+        except FalRealtimeError as error:
+            pause = attempts.pause_after(error, connection.state)
+        await asyncio.sleep(pause)
+
+
+def request_blocking(
+    connection: SyncRealtimeConnection, message: Any, timeout: float | None, retries: int, idempotent: bool
+) -> Any:
+    """Do what `SyncRealtimeConnection.request` does with `retries`."""
+    attempts = _Attempts(timeout, retries, idempotent=idempotent)
+    while True:
+        try:
+            return connection.request(message, timeout=attempts.time_left())
+        except FalRealtimeError as error:
+            pause = attempts.pause_after(error, connection.state)
+        time.sleep(pause)

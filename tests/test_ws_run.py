@@ -1,0 +1,243 @@
+"""`ws_run`: ordinary endpoints over one WebSocket, against a double that the client of `fal` is tried on, too."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from websockets.sync.server import serve
+
+from fal_realtime import (
+    ApiError,
+    ConnectionClosedError,
+    DecodeError,
+    EncodeError,
+    HandshakeError,
+    RealtimeClient,
+    RequestTimeoutError,
+    SyncRealtimeClient,
+    ValidationError,
+    ws_run,
+)
+
+KEY = "key-id:key-secret"
+
+
+class Double:
+    """Answers each payload as fal's page says: start, the body in chunks, end; the payload says with what."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str | None]] = []
+        """Path and `Authorization` of each handshake."""
+        self.payloads: list[Any] = []
+        self.go = threading.Event()
+        self.url = ""
+
+    def __call__(self, websocket: Any) -> None:
+        self.seen.append((websocket.request.path, websocket.request.headers.get("Authorization")))
+        for number, message in enumerate(websocket):
+            assert isinstance(message, str)
+            payload = json.loads(message)
+            self.payloads.append(payload)
+            request_id, status = f"request-{number}", payload.get("status", 200)
+            if payload.get("is") == "no start":
+                websocket.send('{"detail": "no such app"}')
+                continue
+            headers = {"Content-Type": payload.get("type", "application/json")}
+            start = {"type": "start", "request_id": request_id, "status": status, "headers": headers}
+            websocket.send(json.dumps(start))
+            for index, chunk in enumerate(payload.get("chunks", [])):
+                if index == payload.get("waits_at"):
+                    self.go.wait(10)
+                websocket.send(bytes.fromhex(chunk["hex"]) if isinstance(chunk, dict) else chunk)
+            if payload.get("is") == "closed":
+                return
+            end = {"type": "end", "request_id": request_id, "status": status, "time_to_first_byte_seconds": 0.1}
+            websocket.send(json.dumps(end))
+
+
+@contextmanager
+def double():
+    answers = Double()
+    with serve(answers, "127.0.0.1", 0) as listening:
+        answers.url = f"ws://127.0.0.1:{listening.socket.getsockname()[1]}"
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        try:
+            yield answers
+        finally:
+            answers.go.set()
+            listening.shutdown()
+            thread.join()
+
+
+def endpoint(answers: Double, app: str = "fal-ai/any-llm", path: str = "") -> ws_run.Endpoint:
+    return ws_run.connect(RealtimeClient(KEY), app, path=path, base_url=answers.url)
+
+
+AUDIO = [{"hex": bytes([n]).hex() * 1000} for n in range(5)]
+EVENTS = ["data: one\n\n", "data: two\n\n"]
+
+
+async def test_a_payload_goes_up_as_json_and_its_response_comes_down_whole():
+    with double() as answers:
+        async with endpoint(answers) as app:
+            response = await app.run({"prompt": "hi", "chunks": ['{"output": "grüße"}']}, timeout=10)
+            assert (response.status, response.request_id) == (200, "request-0")
+            assert response.headers == {"Content-Type": "application/json"}
+            assert response.json() == {"output": "grüße"}
+            # The same socket takes the next one.
+            response = await app.run({"chunks": AUDIO}, timeout=10)
+            assert (response.request_id, response.body) == ("request-1", b"".join(bytes([n]) * 1000 for n in range(5)))
+        assert answers.seen == [("/fal-ai/any-llm", f"Key {KEY}")]
+
+
+async def test_a_path_goes_behind_the_app():
+    with double() as answers:
+        async with endpoint(answers, path="/stream") as app:
+            await app.run({}, timeout=10)
+        assert answers.seen[0][0] == "/fal-ai/any-llm/stream"
+
+
+async def test_a_stream_gives_each_chunk_as_it_comes():
+    with double() as answers:
+        async with endpoint(answers) as app:
+            chunks = []
+            async for chunk in app.stream({"chunks": EVENTS, "waits_at": 1}, timeout=10):
+                chunks.append(chunk)
+                answers.go.set()
+            assert chunks == EVENTS
+
+
+async def test_an_apps_own_json_that_looks_like_an_end_is_a_chunk():
+    like_end = '{"type": "end", "request_id": "another", "n": 1}'
+    with double() as answers:
+        async with endpoint(answers) as app:
+            assert (await app.run({"chunks": [like_end, '{"type": "delta"}']}, timeout=10)).chunks == [
+                like_end,
+                '{"type": "delta"}',
+            ]
+
+
+async def test_leaving_a_stream_early_mixes_nothing_into_the_next_response():
+    with double() as answers:
+        async with endpoint(answers) as app:
+            stream = app.stream({"chunks": AUDIO})
+            async for chunk in stream:
+                assert chunk == bytes(1000)
+                break
+            await stream.aclose()
+            assert (await app.run({"chunks": ['"second"']}, timeout=10)).json() == "second"
+
+
+async def test_payloads_of_several_tasks_are_answered_one_after_the_other():
+    with double() as answers:
+        async with endpoint(answers) as app:
+            responses = await asyncio.gather(*(app.run({"chunks": [f'"{n}"']}, timeout=10) for n in range(20)))
+            assert [response.json() for response in responses] == [str(n) for n in range(20)]
+
+
+async def test_a_timeout_gives_up_and_what_still_comes_is_skipped():
+    with double() as answers:
+        async with endpoint(answers) as app:
+            with pytest.raises(RequestTimeoutError, match=r"not complete within 0\.05 s"):
+                await app.run({"chunks": ["late"], "waits_at": 0}, timeout=0.05)
+            answers.go.set()
+            assert (await app.run({"chunks": ['"next"']}, timeout=10)).json() == "next"
+
+
+@pytest.mark.parametrize(("status", "error"), [(422, ValidationError), (404, ApiError), (500, ApiError)])
+async def test_an_error_status_is_raised_with_what_the_app_said(status, error):
+    detail = '{"detail": [{"loc": ["body", "prompt"], "msg": "field required", "type": "missing"}]}'
+    with double() as answers:
+        async with endpoint(answers) as app:
+            with pytest.raises(error) as raised:
+                await app.run({"status": status, "chunks": [detail]}, timeout=10)
+            assert (raised.value.status, raised.value.request_id) == (status, "request-0")
+            assert raised.value.body == json.loads(detail)
+            assert raised.value.headers == {"content-type": "application/json"}
+            with pytest.raises(error):
+                await anext(app.stream({"status": status, "chunks": ["the body of an error is no chunk"]}))
+            assert (await app.run({"chunks": ["1"]}, timeout=10)).json() == 1
+
+
+async def test_a_server_that_closes_in_the_middle_is_no_end():
+    with double() as answers:
+        async with endpoint(answers) as app:
+            with pytest.raises(ConnectionClosedError):
+                await app.run({"is": "closed", "chunks": ["half"]}, timeout=10)
+
+
+async def test_what_does_not_begin_with_a_start_is_an_error():
+    with double() as answers:
+        async with endpoint(answers) as app:
+            with pytest.raises(DecodeError, match="does not begin with its start"):
+                await app.run({"is": "no start"}, timeout=10)
+
+
+async def test_a_payload_that_is_no_json_is_refused_and_nothing_is_sent():
+    with double() as answers:
+        async with endpoint(answers) as app:
+            for payload in ({"n": float("nan")}, {"x": object()}):
+                with pytest.raises(EncodeError, match="cannot be written as JSON"):
+                    await app.run(payload)
+            assert (await app.run({"chunks": ["1"]}, timeout=10)).json() == 1
+        assert answers.payloads == [{"chunks": ["1"]}]
+
+
+def test_the_blocking_client_speaks_it_too():
+    with double() as answers, ws_run.connect(SyncRealtimeClient(KEY), "fal-ai/any-llm", base_url=answers.url) as app:
+        assert app.run({"chunks": ['{"a": 1}']}, timeout=10).json() == {"a": 1}
+        assert list(app.stream({"chunks": EVENTS}, timeout=10)) == EVENTS
+        for chunk in app.stream({"chunks": AUDIO}):
+            assert chunk == bytes(1000)
+            break
+        with pytest.raises(ValidationError):
+            app.run({"status": 422, "chunks": ["{}"]}, timeout=10)
+        with pytest.raises(RequestTimeoutError):
+            app.run({"chunks": ["late"], "waits_at": 0}, timeout=0.05)
+        answers.go.set()
+        assert app.run({"chunks": ["2"]}, timeout=10).json() == 2
+
+
+def test_the_address_is_that_of_the_client_with_ws_before_the_host():
+    asked = []
+
+    def refuse() -> None:
+        sock, _ = listener.accept()
+        with sock:
+            asked.append(sock.recv(4096).partition(b"\r\n")[0])
+            sock.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        proxy = threading.Thread(target=refuse)
+        proxy.start()
+        client = SyncRealtimeClient(
+            KEY, base_url="wss://fal.run", proxy=f"http://127.0.0.1:{listener.getsockname()[1]}"
+        )
+        with pytest.raises(HandshakeError), ws_run.connect(client, "fal-ai/any-llm"):
+            pass
+        proxy.join(10)
+    assert asked == [b"CONNECT ws.fal.run:443 HTTP/1.1"]
+
+
+def test_the_fal_package_understands_the_double_as_we_do(monkeypatch):
+    """The double is no invention of ours: fal's own client of this exchange reads the same from it."""
+    apps = pytest.importorskip("fal.apps")
+    with double() as answers:
+        monkeypatch.setenv("FAL_KEY", KEY)
+        monkeypatch.setattr(apps, "_WS_URL_FORMAT", answers.url + "/{app_id}")
+        with apps.ws("fal-ai/any-llm", path="stream") as app:
+            assert app.run({"chunks": ['{"a": 1}']}) == b'{"a": 1}'
+            app.send({"chunks": EVENTS})
+            assert list(app.stream()) == EVENTS
+        client = SyncRealtimeClient(KEY)
+        with ws_run.connect(client, "fal-ai/any-llm", path="stream", base_url=answers.url) as app:
+            assert app.run({"chunks": ['{"a": 1}']}, timeout=10).body == b'{"a": 1}'
+            assert list(app.stream({"chunks": EVENTS})) == EVENTS
+        assert answers.seen[0] == answers.seen[1]

@@ -31,11 +31,11 @@ from ._types import (
 from ._version import version
 
 if TYPE_CHECKING:
-    from ._credentials import Credentials
-    from ._options import ConnectOptions
     from typing_extensions import Self, Unpack
 
     from ._client_options import ClientKeywords
+    from ._credentials import Credentials
+    from ._options import ConnectOptions
 
 
 class _SharedTokens:
@@ -427,7 +427,10 @@ class BaseClient(ABC, Generic[ConnectionT]):
         with self._lock:
             if self._native is None or self._native[0] != credentials:
                 arguments = {**self._options.as_native(self._user_agent), "base_url": self._base_url}
-                self._native = credentials, self._tokens.client_of(credentials, {**credentials.as_native(), **arguments})
+                self._native = (
+                    credentials,
+                    self._tokens.client_of(credentials, {**credentials.as_native(), **arguments}),
+                )
             return self._native[1]
 
     def _token_arguments(

@@ -55,7 +55,8 @@ def test_everything_public_has_a_docstring_at_run_time(public):
 
 def test_signatures_and_type_hints_are_those_of_the_documentation():
     assert str(inspect.signature(RealtimeConnection.request)) == (
-        "(self, input: 'Any', *, timeout: 'float | None' = None, retries: 'int' = 0, idempotent: 'bool' = False) -> 'Any'"
+        "(self, input: 'Any', *, timeout: 'float | None' = None, retries: 'int' = 0, "
+        "idempotent: 'bool' = False) -> 'Any'"
     )
     connection = SyncRealtimeClient("id:secret").connect("local/echo")
     assert list(inspect.signature(connection.recv).parameters) == ["timeout"]

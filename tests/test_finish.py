@@ -279,3 +279,25 @@ def test_a_blocking_finish_tells_its_timeout_too():
         with pytest.raises(RequestTimeoutError, match=r"after 0\.05 s at most 1 inputs"):
             connection.finish(0.05)
         assert connection.state == "closed"
+
+
+async def test_what_an_opening_says_is_sent_though_nothing_else_is_accepted():
+    refuse = threading.Event()
+
+    def refused(session: Session) -> None:
+        refuse.wait(10)
+        session.refuse(503)
+
+    async def greet(connection) -> None:
+        assert (await connection.request({"name": "opening"}, timeout=10))["name"] == "opening"
+
+    with Peer(refused, Session.echo) as peer:
+        client = peer.client()
+        connection = client.connect(APP, on_open=greet, reconnect=ReconnectPolicy(initial_delay=0.01))
+        await connection.send({"name": "input"})
+        finishing = asyncio.create_task(connection.finish(10))
+        await asyncio.sleep(0)
+        refuse.set()
+        await result_of(finishing)
+        assert [message["name"] for message in peer.inputs] == ["opening", "input"]
+        assert await result_of(connection.recv()) == {"name": "input"}

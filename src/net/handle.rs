@@ -142,7 +142,10 @@ impl Connection {
         if inner.state == State::Closed || inner.commands.close {
             return Err(inner.closed_error());
         }
-        inner.check_not_finishing()?;
+        // Else its message is refused, unless it belongs to the opening.
+        if !inner.outbox.is_opening() {
+            inner.check_not_finishing()?;
+        }
         if inner.inbox.is_full() {
             return Err(unread_before().unprocessed());
         }

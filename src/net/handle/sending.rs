@@ -38,7 +38,10 @@ impl Connection {
         if inner.state == State::Closed || inner.commands.close {
             return Err(inner.closed_error());
         }
-        inner.check_not_finishing()?;
+        // Without what its opening says a session may be of no use to what is still to be sent.
+        if !(matches!(lane, Lane::Opening(_)) && inner.outbox.is_opening()) {
+            inner.check_not_finishing()?;
+        }
         if inner.stream_ended && inner.inbox.has_end() {
             return Err(stream_ended());
         }

@@ -8,12 +8,14 @@ import json
 import shutil
 import subprocess
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import fal_client
 import fal_client.client
+from websockets.exceptions import ConnectionClosed
 
 from fal_realtime import msgpack
 
@@ -87,7 +89,8 @@ async def play_with_fal_client(base_url: str, scene: Scene) -> Transcript:
                 if isinstance(message, Pause):
                     await asyncio.sleep(message)
                 else:
-                    await connection.send(message)
+                    with suppress(ConnectionClosed):  # what came before that is still to be taken
+                        await connection.send(message)
             while True:
                 try:
                     result = await asyncio.wait_for(connection.recv(), PATIENCE)

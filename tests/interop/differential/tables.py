@@ -299,13 +299,28 @@ def beside(transcript: Transcript, other: Transcript) -> str:
     return " / ".join([line for line in transcript if line not in other] or transcript)
 
 
-def usual_answers(outcomes: list[Outcome]) -> dict[str, Transcript]:
-    """What fal answers under uvicorn, in the raw mode, to what it always answers alike."""
-    return {
-        outcome.scene.name: next(iter(outcome.real))
+async def usual_answers(real: str, wanted: list[Scene], outcomes: list[Outcome]) -> dict[str, Transcript]:
+    """What fal answers under uvicorn, in the raw mode: twice, or else most often.
+
+    On a busy machine an input may have been late for both servers.
+    """
+    answers = {
+        outcome.scene.name: collections.Counter([next(iter(outcome.real))])
         for outcome in outcomes
         if outcome.player == "connect_raw" and not outcome.scene.varies
     }
+    limit = asyncio.Semaphore(8)
+
+    async def again(scene: Scene) -> None:
+        async with limit:
+            answers[scene.name][await play_frames(real, scene)] += 1
+
+    await asyncio.gather(*map(again, wanted))
+    for scene in wanted:
+        for _ in range(REPLAYS):
+            if answers[scene.name].most_common(1)[0][1] < 2:
+                await again(scene)
+    return {name: counts.most_common(1)[0][0] for name, counts in answers.items()}
 
 
 def servers_table(steady: list[Scene], usual: dict[str, Transcript]) -> str:
@@ -375,8 +390,9 @@ def main() -> None:
         outcomes = asyncio.run(compare(real, local, every, options.runs))
         through = asyncio.run(through_others(real, local, every))
         sent, javascript = asyncio.run(values_of_others(real))
-    usual = usual_answers(outcomes)
-    servers = servers_table([scene for scene in every if not scene.varies], usual)
+        steady = [scene for scene in every if not scene.varies]
+        usual = asyncio.run(usual_answers(real, steady, outcomes))
+    servers = servers_table(steady, usual)
     (options.output / "fal-parity.md").write_text(parity(outcomes, options.runs, through))
     (options.output / "values.md").write_text(values_page(usual, sent, javascript, servers))
 

@@ -28,10 +28,12 @@ find_python() {
     fail "needs Python 3.10 or newer with the venv module (on Debian: apt install python3-venv); set PYTHON to name one"
 }
 
-# Every CPython from 3.10 on that is here, one of each version: on PATH, and where pyenv has them.
+# Every CPython from 3.10 on that is here, one of each version: on PATH, and where pyenv has them. By names that say the
+# version, which maturin wants where it builds for another target.
 find_pythons() {
     local candidate kind seen=' '
-    for candidate in python3.{10..15}{,t} "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.*/bin/python3 python3; do
+    for candidate in python3.{10..15}{,t} "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.*/bin/python3.{10..15}{,t} \
+        "$PWD"/.pythons/root/usr/bin/python3.{10..15}{,t} python3; do
         command -v "$candidate" >/dev/null 2>&1 || continue
         kind=$("$candidate" -c 'import sys, venv, ensurepip
 if sys.implementation.name == "cpython" and sys.version_info >= (3, 10):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import struct
+import threading
 import time
 from typing import Any
 
 import msgpack
 import pytest
 from hostile import MEBI, after_opening, see
-from scripted import Raw, frame
+from scripted import Raw, ScriptedServer, frame
+
+from fal_realtime import ConnectionClosedError, SyncRealtimeClient
 
 
 @pytest.mark.parametrize(
@@ -55,6 +59,23 @@ def test_a_frame_that_breaks_the_rules_ends_the_connection(data: bytes, error: s
     assert seen["seconds"] < 5
     assert seen["grown"] < 32 * MEBI
     figure(f"{seen['error']}: {seen['message']}")
+
+
+def test_what_a_blocking_call_has_raised_is_not_reported_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    reported: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", reported.append)
+    with ScriptedServer(after_opening(b"\x83\x05hello")) as server:
+        client = SyncRealtimeClient("key-id:key-secret", base_url=server.url, trust_env=False)
+        connection = client.connect("local/app", use_jwt=False, reconnect=None)
+        connection.open()
+        with pytest.raises(ConnectionClosedError, match="opcode"):
+            connection.recv(timeout=10)
+        with pytest.raises(ConnectionClosedError):
+            connection.open()
+        connection.close()
+        del connection
+        gc.collect()
+    assert reported == []
 
 
 def test_a_declared_length_costs_nothing(figure: Any) -> None:

@@ -166,7 +166,10 @@ impl Shared {
         };
         match &item.what {
             Item::Result(received) => self.decode(py, received).map(Some),
-            Item::Error(error) | Item::End(error) => Err(to_py(py, error)),
+            Item::Error(error) | Item::End(error) => {
+                self.half.net.has_raised(error);
+                Err(to_py(py, error))
+            }
         }
     }
 }

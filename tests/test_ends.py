@@ -171,7 +171,7 @@ def test_a_blocking_connection_that_was_closed_keeps_no_callback(peer, close):
     for _ in range(5):
         callback = Callback()
         callbacks.append(weakref.ref(callback))
-        connection = peer.connect_sync(on_result=callback, reconnect=None)
+        connection = peer.connect_sync(on_result=callback, on_error=callback, reconnect=None)
         connection.open()
         if close is close_late:
             peer.abort()

@@ -551,3 +551,27 @@ fn of_too_many_notices_the_oldest_goes() {
     let rest = std::iter::from_fn(|| inbox.pop_notice()).count();
     assert_eq!(rest, MAX_NOTICES - 1);
 }
+
+#[test]
+fn the_newest_result_is_given_behind_errors_and_ends_and_older_ones_are_dropped() {
+    let mut inbox = Inbox::new(None);
+    for id in 0..3 {
+        inbox.push_result(result(id), None);
+    }
+    inbox.push_error(error());
+    inbox.push_result(result(3), None);
+    inbox.push_end(error());
+    for id in 4..6 {
+        inbox.push_result(result(id), None);
+    }
+    assert!(matches!(inbox.pop_newest().unwrap().what, Item::Error(_)));
+    assert!(matches!(inbox.pop_newest().unwrap().what, Item::End(_)));
+    assert!(!inbox.has_end());
+    assert_eq!(id(&inbox.pop_newest().unwrap().what), Some(5));
+    assert!(inbox.pop_newest().is_none());
+    let stats = stats(&inbox);
+    assert_eq!(
+        (stats.received, stats.delivered, stats.received_dropped, stats.received_pending),
+        (6, 1, 5, 0)
+    );
+}

@@ -26,7 +26,13 @@ def read_slowly(raw: Raw) -> None:
 
 async def test_a_large_message_on_a_slow_line_is_not_taken_for_the_loss_of_the_peer(figure: Any) -> None:
     with ScriptedServer(read_slowly) as server:
-        connection = connect(server.url, ping_interval=INTERVAL, ping_timeout=TIMEOUT, close_timeout=0.2)
+        limits = {
+            "ping_interval": INTERVAL,
+            "ping_timeout": TIMEOUT,
+            "close_timeout": 0.2,
+            "max_message_size": 64 << 20,
+        }
+        connection = connect(server.url, **limits)
         started = time.monotonic()
         async with connection:
             # Nothing comes back while this is under way, and a ping cannot pass it.

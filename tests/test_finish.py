@@ -14,6 +14,7 @@ from fal_realtime import (
     ReconnectPolicy,
     RequestTimeoutError,
 )
+from fal_realtime.testing import LocalServer
 
 APP = "fal-ai/fast-lcm-diffusion"
 
@@ -301,3 +302,32 @@ async def test_what_an_opening_says_is_sent_though_nothing_else_is_accepted():
         await result_of(finishing)
         assert [message["name"] for message in peer.inputs] == ["opening", "input"]
         assert await result_of(connection.recv()) == {"name": "input"}
+
+
+class TestWhatIsTold:
+    async def test_a_loss_meanwhile_is_told_though_results_had_come(self) -> None:
+        with LocalServer() as server:
+            server.serve_builtin("local/echo", "echo")
+            connection = server.client().connect("local/echo", throttle_interval=0)
+            for n in range(10):
+                await connection.send({"n": n, "delay": 0.1})
+            await connection.recv()
+            finishing = asyncio.ensure_future(connection.finish(20))
+            await asyncio.sleep(0)
+            server.drop_connections()
+            with pytest.raises(ConnectionLostError, match="a session ended before at most"):
+                await finishing
+
+    async def test_a_connection_that_finishes_is_not_given_again(self) -> None:
+        with LocalServer() as server:
+            server.serve_builtin("local/echo", "echo")
+            client = server.client()
+            first = client.connect("local/echo", connection_key="key", throttle_interval=0)
+            await first.send({"n": 1, "delay": 0.2})
+            finishing = asyncio.ensure_future(first.finish(20))
+            await asyncio.sleep(0)
+            second = client.connect("local/echo", connection_key="key", throttle_interval=0)
+            assert second is not first
+            assert (await second.request({"n": 2}))["n"] == 2
+            await finishing
+            await second.aclose()

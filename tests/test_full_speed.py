@@ -90,7 +90,8 @@ async def test_the_throttle_lets_the_latest_go_in_time():
     got = []
 
     def take(session: Session) -> None:
-        while len(got) < 2:
+        # Whether the first of them goes at once depends on how long ago the throttle let one go.
+        while got[-1:] != [9]:
             got.append(session.recv()["n"])
 
     with Peer(Flood(take)) as peer:
@@ -99,8 +100,8 @@ async def test_the_throttle_lets_the_latest_go_in_time():
         await until_flooded(connection)
         for n in range(10):
             connection.send_nowait({"n": n})
-        await peer.until(lambda: len(got) == 2)
-        assert got[1] == 9
+        await peer.until(lambda: got[-1:] == [9])
+        assert len(got) <= 2
         await connection.aclose()
 
 

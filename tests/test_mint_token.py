@@ -115,6 +115,7 @@ class TestFailures:
             ({"app": 1}, TypeError, "must be a str"),
             ({"app": APP, "path": "/../x"}, ValueError, "path"),
             ({"app": APP, "expires_in": 0}, ValueError, "expires_in must be"),
+            ({"app": APP, "expires_in": 1e18}, ValueError, "expires_in must be at most 31622400 seconds"),
             ({"app": APP, "expires_in": "60"}, TypeError, "expires_in must be a number of seconds"),
         ],
     )

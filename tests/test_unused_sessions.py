@@ -122,3 +122,14 @@ async def test_iteration_goes_on_over_a_session_that_was_ended_unused():
 def test_a_stream_is_its_own_session(name):
     with pytest.raises(ValueError, match=f"{name} has no use with streaming=True"):
         RealtimeClient("key").connect(APP, streaming=True, **{name: 1})
+
+
+@pytest.mark.parametrize("option", [{"max_session": 0.3}, {"idle_close": 0.15}], ids=lambda option: next(iter(option)))
+async def test_results_of_inputs_that_were_sent_ahead_are_waited_for(option):
+    with LocalServer() as server:
+        server.serve_builtin("local/echo", "echo", buffering=20)
+        connection = server.client().connect("local/echo", throttle_interval=0, **option)
+        for n in range(6):
+            await connection.send({"n": n, "delay": 0.2})
+        assert [(await result_of(connection.recv()))["n"] for _ in range(6)] == list(range(6))
+        await connection.aclose()

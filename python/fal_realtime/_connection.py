@@ -213,6 +213,7 @@ class RealtimeConnection(_core.Connection):
 
         finish = Finish(self, timeout)
         self._begin_finish()
+        self._let_go()
         try:
             await asyncio.wait_for(self._finished(), finish.timeout)
         except asyncio.TimeoutError:
@@ -239,10 +240,14 @@ class RealtimeConnection(_core.Connection):
         """
         check_close(code, reason)
         super().close(code, reason)
+        self._let_go()
+        return _Closing(self)
+
+    def _let_go(self) -> None:
+        """Let the client make another connection where this one would be given again."""
         forget, self._forget = self._forget, None
         if forget is not None:
             forget()
-        return _Closing(self)
 
     async def aclose(self) -> None:
         """Close, and wait until it is done and the callbacks have heard of it: each at most `close_timeout` seconds.

@@ -167,6 +167,10 @@ class Connection:
         `streaming` was said. What is not written yet is `pending` in `stats()`.
         """
 
+    @property
+    def _unfinished(self) -> int:
+        """How many messages, at most, had no answer when their sessions were lost during `finish`."""
+
     def stats(self) -> Stats:
         """What was counted so far, all taken at one instant."""
 
@@ -395,6 +399,10 @@ class SyncConnection:
         the stream. An app that answers an input with several results has more under way than this says, unless
         `streaming` was said. What is not written yet is `pending` in `stats()`.
         """
+
+    @property
+    def _unfinished(self) -> int:
+        """How many messages, at most, had no answer when their sessions were lost during `finish`."""
 
     def stats(self) -> Stats:
         """What was counted so far, all taken at one instant."""

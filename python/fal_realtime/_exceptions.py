@@ -147,7 +147,7 @@ class ConnectionLostError(ConnectionClosedError):
         self.args = (message, code, reason, unanswered)
         self.retryable = True
         self.unanswered = unanswered
-        """At most so many messages have no answer: those written since the last result, and the open requests."""
+        """So many messages have no answer, of those written since the last result and of the open requests."""
 
 
 class StreamEndedError(FalRealtimeError):

@@ -185,6 +185,7 @@ class SyncRealtimeConnection(_core.SyncConnection):
             ConnectionClosedError: Some were not written: the connection was closed meanwhile.
         """
         finish = Finish(self, timeout)
+        self._let_go()
         if not self._finish(finish.timeout):
             error = finish.timed_out()
             self.close()
@@ -194,6 +195,12 @@ class SyncRealtimeConnection(_core.SyncConnection):
             finish.check()
         finally:
             self.close()
+
+    def _let_go(self) -> None:
+        """Let the client make another connection where this one would be given again."""
+        forget, self._forget = self._forget, None
+        if forget is not None:
+            forget()
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close and wait until it is done: at most `close_timeout` seconds.
@@ -206,9 +213,7 @@ class SyncRealtimeConnection(_core.SyncConnection):
             ValueError: The code or the reason is not accepted.
         """
         check_close(code, reason)
-        forget, self._forget = self._forget, None
-        if forget is not None:
-            forget()
+        self._let_go()
         if self._dispatcher is not None:
             self._dispatcher.finish()
         super().close(code, reason)

@@ -60,7 +60,7 @@ class Stats(TypedDict):
     written: int
     """Written to the socket. What a server refused together with its session is pending again, once."""
     unanswered: int
-    """Of these, messages whose session ended before an answer: at most so many have none."""
+    """Of these, messages that were written after their session's last result, and requests without an answer."""
     coalesced: int
     """Replaced in the throttle's slot by a newer message."""
     dropped: int

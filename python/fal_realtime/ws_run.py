@@ -223,7 +223,7 @@ class Endpoint:
 
         Raises:
             ApiError: The status is an error's; `body` says what the app said. 422 is a `ValidationError`.
-            RequestTimeoutError: It was not complete in time. What still comes of it is skipped.
+            RequestTimeoutError: It was not complete in time, its turn included. What still comes of it is skipped.
             EncodeError: The payload cannot be written as JSON.
             ConnectionClosedError: The connection was closed meanwhile.
         """
@@ -242,13 +242,21 @@ class Endpoint:
 
     @asynccontextmanager
     async def _exchange(self, payload: object, clock: _Clock) -> AsyncIterator[tuple[_Exchange, _Clock]]:
+        import asyncio
+
         message = _encoded(payload)
-        async with self._turn:
+        try:
+            await asyncio.wait_for(self._turn.acquire(), clock.left())
+        except asyncio.TimeoutError:
+            raise clock.error() from None
+        try:
             while self._open is not None:
                 await self._take(self._open, clock)
             await self.connection.send(message)
             self._open = _Exchange()
             yield self._open, clock
+        finally:
+            self._turn.release()
 
     async def _body(self, exchange: _Exchange, clock: _Clock) -> AsyncIterator[bytes | str]:
         chunks: list[bytes | str] = []
@@ -304,12 +312,17 @@ class SyncEndpoint:
     @contextmanager
     def _exchange(self, payload: object, clock: _Clock) -> Iterator[tuple[_Exchange, _Clock]]:
         message = _encoded(payload)
-        with self._turn:
+        left = clock.left()
+        if not self._turn.acquire(timeout=-1 if left is None else left):
+            raise clock.error()
+        try:
             while self._open is not None:
                 self._take(self._open, clock)
             self.connection.send(message)
             self._open = _Exchange()
             yield self._open, clock
+        finally:
+            self._turn.release()
 
     def _body(self, exchange: _Exchange, clock: _Clock) -> Iterator[bytes | str]:
         chunks: list[bytes | str] = []

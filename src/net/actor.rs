@@ -228,6 +228,10 @@ impl Actor {
         };
         let refused =
             matches!(loss, Loss::Close { code: 1008, .. }) && !self.connection.shared.settings.session.raw;
+        // The end of a session that has ended as sessions do is what an input that the app dropped is answered with.
+        if !self.session.is_over() && !matches!(loss, Loss::Close { code: 1000, .. }) {
+            self.connection.shared.lock().note_unfinished();
+        }
         let (unsent, traffic) = self.drop_link(refused && !self.session.is_over());
         let ended =
             if self.session.is_given_up() { Error::closed(1000, "idle") } else { loss.clone().into_error() };

@@ -315,6 +315,11 @@ impl Connection {
         self.shared.lock().in_flight()
     }
 
+    /// How many messages, at most, had no answer when their sessions were lost while the connection was finishing.
+    pub fn unfinished(&self) -> u64 {
+        self.shared.lock().unfinished
+    }
+
     /// Where it stands.
     pub fn state(&self) -> State {
         self.shared.lock().state

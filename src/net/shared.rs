@@ -123,6 +123,8 @@ pub(super) struct Inner {
     pub(super) stream_ended: bool,
     /// Messages that the session which has just ended left unanswered, of which nobody has been told.
     pub(super) left: u64,
+    /// Messages without an answer, at most, whose sessions were lost while the connection was finishing.
+    pub(in crate::net) unfinished: u64,
     /// The error with which it ended was given to somebody: that tells of these messages too.
     pub(super) end_is_told: bool,
     /// Why the newest attempt or session failed.
@@ -201,6 +203,7 @@ impl Inner {
             subprotocol: None,
             latency: None,
             left: 0,
+            unfinished: 0,
             end_is_told: false,
             received_before: 0,
             streaming: settings.session.streaming,
@@ -235,7 +238,7 @@ impl Inner {
 
     /// Whether everything that was written in this session has its answer, as far as can be known.
     pub(in crate::net) fn nothing_under_way(&self) -> bool {
-        !self.outbox.is_writing() && self.outbox.under_way(self.inbox.requests.open_and_sent()) == 0
+        !self.outbox.is_writing() && self.in_flight() == 0
     }
 
     /// How many messages of this session may have no answer yet: one result is the answer to one message. Of a stream that

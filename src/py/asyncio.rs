@@ -84,6 +84,12 @@ impl Connection {
         Ok(self.half.net.in_flight())
     }
 
+    /// How many messages, at most, had no answer when their sessions were lost during `finish`.
+    #[getter]
+    fn _unfinished(&self) -> u64 {
+        self.half.net.unfinished()
+    }
+
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.half.stats(py)
     }

@@ -101,6 +101,12 @@ impl SyncConnection {
         Ok(self.shared.half.net.in_flight())
     }
 
+    /// How many messages, at most, had no answer when their sessions were lost during `finish`.
+    #[getter]
+    fn _unfinished(&self) -> u64 {
+        self.shared.half.net.unfinished()
+    }
+
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.shared.half.stats(py)
     }

@@ -383,6 +383,14 @@ def test_its_error_can_be_pickled() -> None:
     assert (str(again), again.payload) == ("INTERNAL_ERROR: boom", {"type": "x-fal-error"})
 
 
+@pytest.mark.parametrize("kind", [stand_in.SyncClient, stand_in.AsyncClient])
+def test_a_client_shows_its_key_nowhere(kind: Any) -> None:
+    client = kind(key="id:hidden")
+    assert "hidden" not in f"{client!r} {vars(client)}"
+    with pytest.raises(TypeError, match="cannot be pickled, since it holds a key"):
+        pickle.dumps(client)
+
+
 def test_an_app_id_that_ends_in_realtime_is_not_dialled_twice_over() -> None:
     with LocalServer(key=KEY) as server:
         server.serve_builtin("local/echo", "echo")

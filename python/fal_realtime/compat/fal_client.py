@@ -33,12 +33,13 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from fal_realtime import msgpack
 from fal_realtime._client import RealtimeClient
 from fal_realtime._exceptions import ConnectionClosedError
 from fal_realtime._raw import RawConnection
+from fal_realtime._secrets import Hidden
 from fal_realtime._sync import SyncRawConnection, SyncRealtimeClient
 
 if TYPE_CHECKING:
@@ -222,7 +223,12 @@ class _Client:
     def __init__(self, key: str | None = None, default_timeout: float = 120.0, **options: Any) -> None:
         """Take the key (default: as `RealtimeClient` finds it) and options of `RealtimeClient`."""
         self.default_timeout = default_timeout
-        self._client_options = {**options, "credentials": key}
+        self._client_options = {**options, "credentials": None if key is None else Hidden(key)}
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: the key would be in the pickle."""
+        message = f"a {type(self).__name__} cannot be pickled, since it holds a key: make one in each process"
+        raise TypeError(message)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(default_timeout={self.default_timeout!r})"

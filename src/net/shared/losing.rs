@@ -28,6 +28,13 @@ impl Inner {
         true
     }
 
+    /// The session is lost: if the connection is finishing, the caller will want to know of what it had no answer to.
+    pub(in crate::net) fn note_unfinished(&mut self) {
+        if self.commands.finish {
+            self.unfinished += self.in_flight();
+        }
+    }
+
     /// The socket is gone: what of its messages can be sent again goes back, the rest has failed. `refused`: the server
     /// has refused the session, and what it had with it. Answers who is to be told.
     ///

@@ -64,7 +64,8 @@ def test_connections_share_one_thread_and_one_that_stands_by(peer: Peer) -> None
     until_no_threads()
     came: list[list[int]] = [[] for _ in range(20)]
     connections = [peer.connect_sync(on_result=lambda result, mine=mine: mine.append(result["n"])) for mine in came]
-    assert len(callback_threads()) <= 2, "none is open, and nothing is to be called"
+    # One that had to wait for the processor may have been taken for stuck, and replaced: it leaves then.
+    until_sync(lambda: len(callback_threads()) <= 2, "two threads, since none is open and nothing is to be called")
     for connection in connections:
         connection.send({"count": 100})
     until_sync(lambda: all(len(mine) == 100 for mine in came), "all results")

@@ -97,6 +97,11 @@ impl State {
         !is_on_its_way
     }
 
+    /// How many threads wait, for a turn or for a socket.
+    fn unoccupied(&self) -> usize {
+        self.waiting + usize::from(self.sat_at.is_some())
+    }
+
     /// The only connection, if nothing is there for it and nobody waits for its socket.
     fn only_idle(&self) -> Option<u64> {
         let (number, standing) = self.standings.iter().next()?;
@@ -119,7 +124,7 @@ impl Turns {
         let number = state.next_number;
         state.next_number += 1;
         state.standings.insert(number, Standing::Idle);
-        let threads = state.waiting + state.busy + usize::from(state.sat_at.is_some());
+        let threads = state.unoccupied() + state.busy;
         (number, threads == 0 && state.asks_for_thread())
     }
 
@@ -170,7 +175,7 @@ impl Turns {
         let mut has_waited = false;
         loop {
             if state.standings.is_empty()
-                || (!has_waited && state.ready.is_empty() && state.waiting >= MOST_WAITING)
+                || (!has_waited && state.ready.is_empty() && state.unoccupied() >= MOST_WAITING)
             {
                 return None;
             }

@@ -114,3 +114,23 @@ fn the_thread_of_the_only_connection_waits_for_its_socket() {
     turns.done(only, Left::Nothing);
     assert!(matches!(turns.next(false), Some(Step::Take(turn)) if turn.number == other));
 }
+
+#[test]
+fn one_that_waits_for_a_socket_counts_among_those_that_wait() {
+    let turns = Arc::new(Turns::default());
+    let (number, _) = turns.add();
+    turns.arrive();
+    assert_eq!(turns.next(false), Some(Step::Sit(number)));
+    let other = thread::spawn({
+        let turns = turns.clone();
+        move || turns.next(false)
+    });
+    while turns.state.lock().waiting == 0 {
+        thread::yield_now();
+    }
+    assert_eq!(turns.next(false), None, "one works, one stands by, and no third");
+    turns.push(number);
+    assert!(matches!(turns.next(true), Some(Step::Take(turn)) if turn.number == number));
+    turns.done(number, Left::End);
+    assert_eq!(other.join().ok(), Some(None));
+}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from typing import Any
 
 import pytest
 from support import LIMIT, Log, Peer, Session, result_of
@@ -16,6 +17,7 @@ from fal_realtime import (
     ReconnectPolicy,
     RequestTimeoutError,
 )
+from fal_realtime.testing import LocalServer
 
 APP = "fal-ai/fast-lcm-diffusion"
 AT_ONCE = ReconnectPolicy(initial_delay=0.001, max_delay=0.002)
@@ -264,3 +266,16 @@ async def test_a_hook_that_refers_to_its_connection_does_not_keep_it():
         del owner
         gc.collect()
         assert gone() is None
+
+
+async def test_none_is_no_headers_and_no_parameters_of_your_own():
+    def clear(attempt: Any) -> None:
+        attempt.headers = attempt.query = None
+
+    with LocalServer() as server:
+        server.serve_builtin("local/echo", "echo")
+        own = {"headers": {"traceparent": "00-1-1-01"}, "query": {"region": "eu"}}
+        async with server.client().connect("local/echo", before_attempt=clear, **own):
+            pass
+        assert "traceparent" not in server.requests[0].headers
+        assert "region" not in server.requests[0].query

@@ -73,7 +73,7 @@ class Hook:
         if attempt.token is not None:
             self._check_token(attempt.token)
         stop = attempt._stop  # noqa: SLF001 - its own module
-        return list(attempt.headers.items()), list(attempt.query.items()), attempt.token, stop
+        return list((attempt.headers or {}).items()), list((attempt.query or {}).items()), attempt.token, stop
 
     def _check_token(self, token: object) -> None:
         check.secret("attempt.token", token, "a str of printable ASCII characters, or None")

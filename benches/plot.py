@@ -9,7 +9,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from common import Result, Spread
+import summary
+from common import Spread
 
 PANELS = (
     ("pipeline/ws/200B", "rate", "pipelined 64 · 200 B · ws", "messages/s"),
@@ -42,14 +43,10 @@ text { fill: #57606a; } .title { font-weight: 600; fill: #24292f; }
 """
 
 
-def bars(results: Mapping[str, Sequence[Result]], metric: str) -> list[tuple[str, Spread]]:
+def bars(clients: Mapping[str, summary.Figures], metric: str) -> list[tuple[str, Spread]]:
     """The clients that have the metric, in the order they were measured."""
-    found = []
-    for name, rounds in results.items():
-        spread = Spread.of([one[metric] for one in rounds if one.get(metric) is not None])
-        if spread is not None:
-            found.append((name, spread))
-    return found
+    found = ((name, summary.shown(figures, metric)) for name, figures in clients.items())
+    return [(name, spread) for name, spread in found if spread is not None]
 
 
 def panel(title: str, unit: str, found: Sequence[tuple[str, Spread]], x: int, y: int) -> Iterator[str]:
@@ -78,7 +75,7 @@ def panel(title: str, unit: str, found: Sequence[tuple[str, Spread]], x: int, y:
 
 
 def draw(report: Mapping[str, Any]) -> str:
-    """The whole picture: a panel for each chosen cell that was measured."""
+    """The whole picture of what is kept of a run: a panel for each chosen cell that was measured."""
     panels = []
     for cell, metric, title, unit in PANELS:
         found = bars(report["cells"].get(cell, {}), metric)
@@ -102,4 +99,4 @@ def draw(report: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[2]).write_text(draw(json.loads(Path(sys.argv[1]).read_text())))
+    Path(sys.argv[2]).write_text(draw(summary.of(json.loads(Path(sys.argv[1]).read_text()))))

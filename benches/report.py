@@ -1,8 +1,10 @@
-"""Writes runs into a page, and their data and picture beside it: `python benches/report.py PAGE.md RUN.json…`.
+"""Writes runs of `./bench --json` into the report: `python benches/report.py RUN.json…`.
 
-What stands between the two marks in the page is replaced; everything else, the words about the figures, stays. Several
-runs are put together: a cell that is in more than one of them has the rounds of all. With `--beside OTHER.json` the
-table of targets has a column with what that report reached, as far as it measured something else.
+What stands between the two marks of the page is replaced; everything else, the words about the figures, stays. Several
+runs are put together: a cell that is in more than one of them has the rounds of all. Beside the page goes what is kept
+of them (`summary.py`), and into `docs/` the picture. That file alone, in place of runs, gives the same page again. With
+`--beside OTHER.json` the table of targets has a column with what that report reached, as far as it measured something
+else.
 """
 
 from __future__ import annotations
@@ -16,10 +18,13 @@ from typing import Any
 
 import plot
 import run
+import summary
 import targets
 from cells import METRICS, Cell, cells
-from common import Result, Spread
+from common import ROOT, Result
 
+PAGE = ROOT / "benches" / "results" / "report.md"
+PICTURE = ROOT / "docs" / "performance.svg"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
@@ -28,22 +33,18 @@ def row(columns: Sequence[str]) -> str:
     return "| " + " | ".join(columns) + " |"
 
 
-def cell_table(cell: Cell, results: Mapping[str, Sequence[Result]], baseline: str) -> Iterator[str]:
+def cell_table(cell: Cell, clients: Mapping[str, summary.Figures], baseline: str) -> Iterator[str]:
     """One cell."""
     metrics = METRICS[cell.work]
-    base = "codec/msgspec" if cell.work == "codec" else baseline
-    yield f"\n**{cell.title}** ({length(results)} rounds)\n"
-    yield row(["", *(title for _, title, _ in metrics), f"{metrics[0][1]} / {base}"])
+    yield f"\n**{cell.title}** ({max(figures['rounds'] for figures in clients.values())} rounds)\n"
+    yield row(["", *(title for _, title, _ in metrics), f"{metrics[0][1]} / {summary.base_of(cell, baseline)}"])
     yield row(["---"] * (len(metrics) + 2))
-    for name, rounds in results.items():
-        values = [Spread.of([one[key] for one in rounds if one.get(key) is not None]) for key, _, _ in metrics]
-        if not any(values):
-            continue
-        ratio = run.show(Spread.of(targets.paired(results, metrics[0][0], name, base)), 2)
-        busy = Spread.of([one["server_busy"] for one in rounds if "server_busy" in one])
+    for name, figures in clients.items():
+        ratio = run.show(summary.shown(figures, "ratio"), 2)
+        busy = summary.shown(figures, "server_busy")
         if busy is not None and busy.median >= run.BOTTLENECK:
             ratio += f" (server at {busy.median:.0%})"
-        shown = [run.show(value, digits) for value, (_, _, digits) in zip(values, metrics, strict=True)]
+        shown = [run.show(summary.shown(figures, key), digits) for key, _, digits in metrics]
         yield row([name, *shown, ratio])
 
 
@@ -58,13 +59,11 @@ def figures(report: Mapping[str, Any]) -> Iterator[str]:
     )
     yield ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version != "absent") + "."
     yield "\n### Targets\n"
-    beside = report.get("beside")
-    extra = [f"on {beside['date']}"] if beside else []
+    extra = [f"on {report['beside']}"] if "beside" in report else []
     yield row(["target", "cell", "figure", "reached", "wanted", "", *extra])
     yield row(["---"] * (6 + len(extra)))
     for verdict in report["targets"]:
-        other = [beside_it(verdict, beside["targets"])] if beside else []
-        yield row([*targets.columns(verdict), *other])
+        yield row([*targets.columns(verdict), *([verdict["beside"]] if extra else [])])
     yield "\n### Tables\n"
     yield "Median [lowest..highest] of the rounds; the last column is the median of the rounds' own ratios."
     for cell in cells(quick=False):
@@ -93,7 +92,7 @@ def joined(runs: Sequence[targets.Rounds]) -> dict[str, list[Result]]:
     return {name: [one for rounds in runs for one in rounds.get(name, [{}] * length(rounds))] for name in names}
 
 
-def put_together(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def put_together(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One report of all: the cells with the rounds of all runs, the rest from the first."""
     merged = {}
     for cell in cells(quick=False):
@@ -103,26 +102,40 @@ def put_together(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {**reports[0], "cells": merged, "targets": targets.evaluate(merged)}
 
 
-def main(page: Path, sources: Sequence[Path], beside: Path | None) -> None:
-    """Replace the figures in `page`, and the files beside it, by those of the runs."""
+def read(sources: Sequence[Path]) -> dict[str, Any]:
+    """What is kept of some runs, or was."""
+    reports = [json.loads(source.read_text()) for source in sources]
+    if len(reports) == 1 and summary.is_summary(reports[0]):
+        return summary.of(reports[0])
+    for source, report in zip(sources, reports, strict=True):
+        if summary.is_summary(report):
+            sys.exit(f"{source} has no rounds any more: it cannot be put together with others")
+    return summary.of(put_together(reports))
+
+
+def main(page: Path, picture: Path, sources: Sequence[Path], beside: Path | None) -> None:
+    """Replace the figures in `page`, what is kept of them beside it, and the picture."""
     before, _, rest = page.read_text().partition(BEGIN)
     _, found, after = rest.partition(END)
     if not found:
         sys.exit(f"{page} has no lines '{BEGIN}' and '{END}'")
-    report = put_together([json.loads(source.read_text()) for source in sources])
+    report = read(sources)
     if beside is not None:
         other = json.loads(beside.read_text())
-        report["beside"] = {"date": other["environment"]["date"], "targets": other["targets"]}
+        report["beside"] = other["environment"]["date"]
+        for verdict in report["targets"]:
+            verdict["beside"] = beside_it(verdict, other["targets"])
     text = "\n".join(figures(report))
     page.write_text(f"{before}{BEGIN}\n{text}\n\n{END}{after}")
-    page.with_suffix(".json").write_text(json.dumps(report) + "\n")
-    page.with_suffix(".svg").write_text(plot.draw(report))
+    page.with_suffix(".json").write_text(summary.dumps(report))
+    picture.write_text(plot.draw(report))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("page", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--page", type=Path, default=PAGE, help="where the figures go (%(default)s)")
+    parser.add_argument("--picture", type=Path, default=PICTURE, help="where the picture goes (%(default)s)")
     parser.add_argument("--beside", type=Path, help="another report, to be shown beside")
     arguments = parser.parse_args()
-    main(arguments.page, arguments.runs, arguments.beside)
+    main(arguments.page, arguments.picture, arguments.runs, arguments.beside)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import plot
+import summary
 import targets
 import wakes
 from cells import METRICS, Cell, cells
@@ -224,7 +225,7 @@ def save(report: Mapping[str, Any], to_json: Path | None, to_svg: Path | None) -
     if to_json:
         to_json.write_text(json.dumps(report, indent=1) + "\n")
     if to_svg:
-        to_svg.write_text(plot.draw(report))
+        to_svg.write_text(plot.draw(summary.of(report)))
 
 
 if __name__ == "__main__":

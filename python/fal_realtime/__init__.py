@@ -33,7 +33,8 @@ from ._exceptions import (
 )
 from ._policy import ReconnectPolicy
 from ._raw import RawConnection
-from ._sync import SyncNoopConnection, SyncRawConnection, SyncRealtimeClient, SyncRealtimeConnection
+from ._sync import SyncNoopConnection, SyncRawConnection, SyncRealtimeConnection
+from ._sync_client import SyncRealtimeClient
 from ._tls import InsecureForLocalTests
 from ._token import RealtimeToken
 from ._types import ConnectionState, Stats

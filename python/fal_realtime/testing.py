@@ -32,7 +32,7 @@ from ._local_handlers import HandlerThread
 from ._local_routes import read_annotations
 from ._local_session import App, AppKind
 from ._secrets import Hidden
-from ._sync import SyncRealtimeClient
+from ._sync_client import SyncRealtimeClient
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 from . import _checks as check
 from ._client import RealtimeClient
 from ._exceptions import ApiError, DecodeError, EncodeError, RequestTimeoutError, ValidationError
-from ._sync import SyncRealtimeClient
+from ._sync_client import SyncRealtimeClient
 
 if TYPE_CHECKING:
     from typing_extensions import Self

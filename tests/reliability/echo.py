@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import msgpack
-from faultproxy import end_all_tasks
+from support_lifecycle import end_all_tasks
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from support_lifecycle import end_all_tasks
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -258,16 +260,6 @@ class FaultProxy:
     async def _until_thawed(self) -> None:
         while self.faults.frozen:
             await self._thawed.wait()
-
-
-async def end_all_tasks() -> None:
-    """Cancel the other tasks of the loop, asyncio's own for accepting among them, and wait for them."""
-    while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-    # Transports that were closed just now close their sockets in the next round.
-    await asyncio.sleep(0)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

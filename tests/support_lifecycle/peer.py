@@ -30,6 +30,8 @@ from websockets.http11 import Response
 
 from fal_realtime import RealtimeClient, RealtimeConnection, SyncRealtimeClient, SyncRealtimeConnection
 
+from .ending import end_all_tasks
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -131,10 +133,7 @@ class Peer(_Address):
         self._abort()
         server.close()
         await server.wait_closed()
-        while self._tasks:
-            for task in list(self._tasks):
-                task.cancel()
-            await asyncio.wait(list(self._tasks))
+        await end_all_tasks()
 
     async def _session(self, socket: ServerConnection) -> None:
         self.sockets.add(socket)

@@ -13,6 +13,8 @@ ON_DEMAND = {
     "fal_realtime._codec",
     "fal_realtime._delivery",
     "fal_realtime._calls",
+    "fal_realtime.pool",
+    "fal_realtime.pool._pool",
     "fal_realtime.testing",
     "importlib.metadata",
     "inspect",

@@ -92,7 +92,8 @@ def test_a_snippet_runs_and_ends(snippet, server, echo):
     # Its names are still there: what it does not close stays open.
     assert names
     server.wait_for_connections(0, timeout=10)
-    assert server.connections_total == (0 if "connect_raw" in snippet else 1)
+    most = 8 if ".pool(" in snippet else 1
+    assert (0 if "connect_raw" in snippet else 1) <= server.connections_total <= most
 
 
 @pytest.mark.parametrize("snippet", TESTS, ids=first_line)

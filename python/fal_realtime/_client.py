@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import _core
 from ._base import BaseClient
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ._options import ConnectOptions
+    from .pool._pool import Pool
 
 
 class RealtimeClient(BaseClient[RealtimeConnection]):
@@ -45,6 +46,50 @@ class RealtimeClient(BaseClient[RealtimeConnection]):
         arguments = self._token_arguments(app, path, expires_in)
         app_path, token = await self._native_client().mint_token(*arguments)
         return RealtimeToken(token, app_path, expires_in)
+
+    def pool(
+        self,
+        app: str,
+        *,
+        size: int,
+        depth: int = 1,
+        prewarm: int = 1,
+        max_age: float | None = None,
+        drain_timeout: float | None = None,
+        **connect_options: Any,
+    ) -> Pool:
+        """Make a pool of connections to an app, which share the requests: see `fal_realtime.pool.Pool`.
+
+            async with client.pool("fal-ai/fast-lcm-diffusion", size=8) as pool:
+                result = await pool.request({"prompt": "a cat"}, timeout=30)
+
+        Nothing is opened before it is entered, or the first request.
+
+        Args:
+            app: The app id, such as `fal-ai/fast-lcm-diffusion`.
+            size: The most connections at any time; they are opened as they are needed.
+            depth: The most requests under way on each. More than 1 is for apps that take several inputs at once, or
+                wait for them: fal's apps keep few inputs, and drop the oldest silently.
+            prewarm: Connections that are opened on entering, and kept open; at most `size`. 0: none before a request.
+            max_age: Seconds after which a connection takes no more requests, is closed when those under way are done,
+                and replaced. Default: never.
+            drain_timeout: Seconds for which leaving `async with` waits for the requests under way. Default: as long as
+                they take.
+            **connect_options: Those of `connect` for each connection. Not `on_result` and `on_state_change`, which the
+                pool uses, nor `connection_key`, `client_only`, `streaming` and `raw`. `reconnect` and `open_timeout`
+                hold for the openings of the pool, too. Without `on_error`, errors that are no request's are logged.
+
+        Raises:
+            ValueError: An option has a value that is not accepted.
+            TypeError: An option is of the wrong type, or there is none of that name.
+            RuntimeError: The client is closed.
+        """
+        from .pool._options import PoolOptions
+        from .pool._pool import Pool
+
+        shared = {name: connect_options[name] for name in ("reconnect", "open_timeout") if name in connect_options}
+        options = PoolOptions(size, depth, prewarm, max_age, drain_timeout, **shared)
+        return Pool(self.connect, app, options, connect_options)
 
     def close(self) -> None:
         """Begin to close all connections made with it; it makes no others. Calling it again does nothing."""

@@ -19,7 +19,7 @@ _LONGEST_PAUSE = 5.0
 """Seconds."""
 
 
-class _Attempts:
+class Attempts:
     """How often a request may still be sent, and until when."""
 
     def __init__(self, timeout: float | None, retries: int, *, idempotent: bool) -> None:
@@ -67,7 +67,7 @@ async def request(
     """Do what `RealtimeConnection.request` does with `retries`."""
     import asyncio
 
-    attempts = _Attempts(timeout, retries, idempotent=idempotent)
+    attempts = Attempts(timeout, retries, idempotent=idempotent)
     while True:
         try:
             return await connection.request(message, timeout=attempts.time_left())
@@ -80,7 +80,7 @@ def request_blocking(
     connection: SyncRealtimeConnection, message: Any, timeout: float | None, retries: int, idempotent: bool
 ) -> Any:
     """Do what `SyncRealtimeConnection.request` does with `retries`."""
-    attempts = _Attempts(timeout, retries, idempotent=idempotent)
+    attempts = Attempts(timeout, retries, idempotent=idempotent)
     while True:
         try:
             return connection.request(message, timeout=attempts.time_left())

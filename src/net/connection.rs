@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock, atomic::Ordering};
 
 use parking_lot::Mutex;
 
-use super::{duty::Duty, hooks::Hooks, poller::Poller, runtime, settings::Settings, shared::Shared};
+use super::{duty::Duty, hooks::Hooks, poller::Poller, process, settings::Settings, shared::Shared};
 
 mod driving;
 mod open_link;
@@ -35,7 +35,7 @@ impl Connection {
             duty: Duty::default(),
             poller: OnceLock::new(),
             hooks: OnceLock::new(),
-            process: runtime::process(),
+            process: process::number(),
         })
     }
 

@@ -11,6 +11,7 @@ use super::{
     actor,
     driven::Side,
     link::Work,
+    process,
     runtime::{self, Io},
     shared::{Inner, Unpark, tell},
     wakes::{self, Notify},
@@ -65,7 +66,7 @@ pub enum Offered {
 impl Connection {
     /// The connection belongs to this process.
     pub fn check_process(&self) -> Result<()> {
-        if self.process() == runtime::process() { Ok(()) } else { Err(runtime::forked()) }
+        if self.process() == process::number() { Ok(()) } else { Err(runtime::forked()) }
     }
 
     /// Says who is to be woken.

@@ -7,13 +7,13 @@ use std::{
     collections::HashMap,
     io,
     net::{SocketAddr, ToSocketAddrs},
-    sync::{Arc, LazyLock},
+    sync::Arc,
 };
 
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::blocking;
+use super::{blocking, process::PerProcess};
 
 /// Lookups of one host at a time.
 const PER_HOST: usize = 4;
@@ -21,7 +21,7 @@ const PER_HOST: usize = 4;
 type Hosts = HashMap<String, Arc<Semaphore>>;
 
 /// The hosts that are being looked up.
-static HOSTS: LazyLock<Mutex<Hosts>> = LazyLock::new(Mutex::default);
+static HOSTS: PerProcess<Mutex<Hosts>> = PerProcess::new(Mutex::default);
 
 /// All addresses of `host`.
 pub(super) async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
@@ -34,8 +34,9 @@ async fn run<T: Send + 'static>(
     host: &str,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    let semaphore =
-        Arc::clone(HOSTS.lock().entry(host.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(PER_HOST))));
+    let semaphore = Arc::clone(
+        HOSTS.get().lock().entry(host.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(PER_HOST))),
+    );
     // Kept by the thread for as long as it works, also when nobody waits for it any more.
     let place =
         Place { host: host.to_owned(), _permit: semaphore.acquire_owned().await.map_err(io::Error::other)? };
@@ -56,7 +57,7 @@ struct Place {
 impl Drop for Place {
     /// Forgets a host that nobody looks up any more.
     fn drop(&mut self) {
-        let mut hosts = HOSTS.lock();
+        let mut hosts = HOSTS.get().lock();
         // The map has one reference, and so has this permit; who waits for one has another.
         if hosts.get(&self.host).is_some_and(|semaphore| Arc::strong_count(semaphore) <= 2) {
             hosts.remove(&self.host);
@@ -83,12 +84,12 @@ mod tests {
         }
         tokio::task::yield_now().await; // they begin
         assert_eq!(run("fine.example", || Ok(7)).await.unwrap(), 7);
-        assert!(HOSTS.lock().contains_key("hangs.example"));
+        assert!(HOSTS.get().lock().contains_key("hangs.example"));
         for (release, lookup) in hanging {
             drop(release);
             lookup.await.unwrap().unwrap();
         }
-        let hosts = HOSTS.lock();
+        let hosts = HOSTS.get().lock();
         assert!(!hosts.contains_key("hangs.example") && !hosts.contains_key("fine.example"));
     }
 

@@ -22,6 +22,7 @@ pub mod poller;
 #[cfg(not(all(target_os = "linux", not(fal_realtime_no_poller))))]
 #[path = "no_poller.rs"]
 pub mod poller;
+pub mod process;
 pub mod proxy;
 mod redact;
 mod refusal;

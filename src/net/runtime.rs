@@ -7,8 +7,8 @@ use std::{
     future::poll_fn,
     ptr,
     sync::{
-        Arc, Once, OnceLock,
-        atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     task::{Poll, Waker},
@@ -20,7 +20,8 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::{
-    gate, schedule, spin,
+    process::PerProcess,
+    schedule, spin,
     wakes::{self, Kicks},
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -33,24 +34,8 @@ const EVENT_INTERVAL: u32 = 8;
 const THREADS_VARIABLE: &str = "FAL_REALTIME_IO_THREADS";
 const MAX_THREADS: usize = 64;
 
-/// Grows by one in each forked child. What was made under another number belongs to another process.
-static PROCESS: AtomicU32 = AtomicU32::new(0);
-/// The pool of this process; null until it is first wanted, and again in a forked child.
-static POOL: AtomicPtr<Pool> = AtomicPtr::new(ptr::null_mut());
-static ON_FORK: Once = Once::new();
-
-/// Which process this is, in a line of forks. One atomic load: to be compared before any lock is taken, since a
-/// lock that another thread held at the fork stays locked for ever in the child.
-pub fn process() -> u32 {
-    PROCESS.load(Ordering::Relaxed)
-}
-
-extern "C" fn after_fork_in_child() {
-    PROCESS.fetch_add(1, Ordering::Relaxed);
-    gate::reset();
-    // The parent's pool is leaked, not dropped: its threads are not here to be joined.
-    POOL.store(ptr::null_mut(), Ordering::Release);
-}
+/// The parent's pool is leaked in a forked child, not dropped: its threads are not there to be joined.
+static POOL: PerProcess<Pool> = PerProcess::new(Pool::new);
 
 /// The error for whatever is used in another process than the one that made it.
 pub fn forked() -> Error {
@@ -66,6 +51,18 @@ struct Pool {
     stopped: AtomicBool,
     /// The thread on which the interpreter leaves.
     leaving: OnceLock<ThreadId>,
+}
+
+impl Pool {
+    fn new() -> Self {
+        let count = std::env::var(THREADS_VARIABLE).ok().and_then(|value| value.parse().ok()).unwrap_or(1);
+        Self {
+            threads: Mutex::new((0..count.clamp(1, MAX_THREADS)).map(|_| None).collect()),
+            next: AtomicUsize::new(0),
+            stopped: AtomicBool::new(false),
+            leaving: OnceLock::new(),
+        }
+    }
 }
 
 struct IoThread {
@@ -116,7 +113,7 @@ impl Stop {
 /// The I/O thread for the next connection; starts it when it is not running yet.
 pub fn io() -> Result<Io> {
     schedule::schedule()?;
-    let pool = pool();
+    let pool = POOL.get();
     if pool.stopped.load(Ordering::Acquire) {
         return Err(Error::closed(1001, "the interpreter is exiting"));
     }
@@ -132,34 +129,6 @@ pub fn io() -> Result<Io> {
     let io = thread.io.clone();
     *slot = Some(thread);
     Ok(io)
-}
-
-fn pool() -> &'static Pool {
-    ON_FORK.call_once(|| {
-        // SAFETY: the handler is an `extern "C"` function that only stores to atomics, which is allowed in a child.
-        unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) };
-    });
-    let mut current = POOL.load(Ordering::Acquire);
-    if current.is_null() {
-        let count = std::env::var(THREADS_VARIABLE).ok().and_then(|value| value.parse().ok()).unwrap_or(1);
-        let threads = (0..count.clamp(1, MAX_THREADS)).map(|_| None).collect();
-        let fresh = Box::into_raw(Box::new(Pool {
-            threads: Mutex::new(threads),
-            next: AtomicUsize::new(0),
-            stopped: AtomicBool::new(false),
-            leaving: OnceLock::new(),
-        }));
-        current = match POOL.compare_exchange(ptr::null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => fresh,
-            Err(other) => {
-                // SAFETY: `fresh` came from `Box::into_raw` above and was published to nobody.
-                drop(unsafe { Box::from_raw(fresh) });
-                other
-            }
-        };
-    }
-    // SAFETY: `current` came from `Box::into_raw`, and a pool that was published is never freed.
-    unsafe { &*current }
 }
 
 fn start(index: usize) -> Result<IoThread> {
@@ -233,15 +202,13 @@ fn block_signals() {
 
 /// The interpreter is leaving, on another thread than this one: this one is a daemon thread that will be cut off.
 pub fn is_leaving_elsewhere() -> bool {
-    let pool = POOL.load(Ordering::Acquire);
-    // SAFETY: a pool that was published is never freed.
-    let pool = unsafe { pool.as_ref() };
+    let pool = POOL.existing();
     pool.and_then(|pool| pool.leaving.get()).is_some_and(|thread| *thread != std::thread::current().id())
 }
 
 /// Ends the I/O threads: what they ran is dropped. Waits for at most `patience`. Nothing starts afterwards.
 pub fn shutdown(patience: Duration) {
-    let pool = pool();
+    let pool = POOL.get();
     pool.leaving.get_or_init(|| std::thread::current().id());
     pool.stopped.store(true, Ordering::Release);
     let threads: Vec<_> = pool.threads.lock().iter_mut().filter_map(Option::take).collect();

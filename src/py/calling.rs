@@ -10,12 +10,15 @@ use parking_lot::Mutex;
 use pyo3::{intern, prelude::*};
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::{error::Result, net::blocking};
+use crate::{
+    error::Result,
+    net::{blocking, process::PerProcess},
+};
 
 /// The name of the threads that start calls.
 const STARTER: &str = "fal-realtime-call";
 /// Calls that are being started at a time, which takes each as long as it waits for the GIL.
-static STARTS: Semaphore = Semaphore::const_new(16);
+static STARTS: PerProcess<Semaphore> = PerProcess::new(|| Semaphore::new(16));
 
 /// What is called, and with what.
 pub(super) struct Function<'a, 'py> {
@@ -38,7 +41,7 @@ pub(super) struct Call<T> {
 pub(super) async fn start<T: Send + 'static>(
     starting: impl FnOnce() -> Result<Call<T>> + Send + 'static,
 ) -> io::Result<Result<Call<T>>> {
-    let _turn = STARTS.acquire().await;
+    let _turn = STARTS.get().acquire().await;
     blocking::run(STARTER, starting).await
 }
 

@@ -3,12 +3,15 @@
 //! The I/O thread takes no GIL: records wait in a list, and a thread that lives as long as there are some hands them over,
 //! in their order.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 use pyo3::{intern, prelude::*};
 
-use crate::net::report::{self, Record};
+use crate::net::{
+    process::PerProcess,
+    report::{self, Record},
+};
 
 /// Records that wait. When a burst brings more, the oldest go.
 const MOST: usize = 1_000;
@@ -20,13 +23,16 @@ struct Waiting {
     is_handing_over: bool,
 }
 
+/// Those of this process: at a fork another thread may have them, or be about to hand them over.
+static WAITING: PerProcess<Mutex<Waiting>> = PerProcess::new(Mutex::default);
+
 /// From now on records go to `logging`.
 pub(super) fn install() {
-    let waiting = Arc::new(Mutex::new(Waiting::default()));
-    report::give_to(Box::new(move |record| take(&waiting, record)));
+    report::give_to(Box::new(take));
 }
 
-fn take(waiting: &Arc<Mutex<Waiting>>, record: Record) {
+fn take(record: Record) {
+    let waiting = WAITING.get();
     let mut all = waiting.lock();
     if all.records.len() >= MOST {
         all.records.pop_front();
@@ -36,9 +42,8 @@ fn take(waiting: &Arc<Mutex<Waiting>>, record: Record) {
         return;
     }
     drop(all);
-    let shared = waiting.clone();
     let thread = std::thread::Builder::new().name("fal-realtime-log".into());
-    if thread.spawn(move || hand_over(&shared)).is_err() {
+    if thread.spawn(|| hand_over(waiting)).is_err() {
         // There are no threads to be had: the next record tries again.
         waiting.lock().is_handing_over = false;
     }

@@ -33,7 +33,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from fal_realtime import msgpack
 from fal_realtime._client import RealtimeClient
@@ -113,9 +113,11 @@ def _without_control(value: Any) -> Any:
     return value
 
 
-def _broken(error: ConnectionClosedError) -> RealtimeError | None:
-    """What `recv` raises at the end; None where the end is a normal one."""
-    return None if error.code in _NORMAL else RealtimeError("CONNECTION_CLOSED", str(error))
+def _raise_unless_normal(error: ConnectionClosedError) -> None:
+    """Raise what `recv` raises at an end that is no normal one."""
+    if error.code not in _NORMAL:
+        name = "CONNECTION_CLOSED"
+        raise RealtimeError(name, str(error)) from error
 
 
 class RealtimeConnection:
@@ -139,11 +141,9 @@ class RealtimeConnection:
             try:
                 message = self._socket.recv()
             except ConnectionClosedError as error:
-                if (broken := _broken(error)) is None:
-                    return None
-                raise broken from error
-            result = self._wire.decode(message)
-            if result is not _NO_MESSAGE:
+                _raise_unless_normal(error)
+                return None
+            if (result := self._wire.decode(message)) is not _NO_MESSAGE:
                 return result
 
     def close(self) -> None:
@@ -180,11 +180,9 @@ class AsyncRealtimeConnection:
             try:
                 message = await self._socket.recv()
             except ConnectionClosedError as error:
-                if (broken := _broken(error)) is None:
-                    return None
-                raise broken from error
-            result = self._wire.decode(message)
-            if result is not _NO_MESSAGE:
+                _raise_unless_normal(error)
+                return None
+            if (result := self._wire.decode(message)) is not _NO_MESSAGE:
                 return result
 
     async def close(self) -> None:
@@ -200,31 +198,32 @@ class AsyncRealtimeConnection:
         await self.close()
 
 
-def _options(
-    application: str, path: str, max_buffering: int | None, token_expiration: int, *, use_jwt: bool
-) -> dict[str, Any]:
-    """The options of the raw connection."""
-    if application.endswith("/realtime") and path.strip("/") == "realtime":
-        path = ""
-    return {
-        "app": application,
-        "path": path or None,
-        "raw": True,
-        "use_jwt": use_jwt,
-        "token_expiration_seconds": token_expiration,
-        "max_buffering": max_buffering,
-        "reconnect": None,
-        "max_message_size": 2**31,  # fal-client has no limit
-    }
-
-
 class _Client:
-    """What both clients are made with."""
+    """What both clients are made with, and open."""
+
+    _kind: ClassVar[type[RealtimeClient | SyncRealtimeClient]]
 
     def __init__(self, key: str | None = None, default_timeout: float = 120.0, **options: Any) -> None:
         """Take the key (default: as `RealtimeClient` finds it) and options of `RealtimeClient`."""
         self.default_timeout = default_timeout
         self._client_options = {**options, "credentials": None if key is None else Hidden(key)}
+
+    def _connect(
+        self, application: str, path: str, max_buffering: int | None, token_expiration: int, *, use_jwt: bool
+    ) -> Any:
+        """A raw connection of the kind's."""
+        if application.endswith("/realtime") and path.strip("/") == "realtime":
+            path = ""
+        return self._kind(**self._client_options).connect(
+            application,
+            path=path or None,
+            raw=True,
+            use_jwt=use_jwt,
+            token_expiration_seconds=token_expiration,
+            max_buffering=max_buffering,
+            reconnect=None,
+            max_message_size=2**31,  # fal-client has no limit
+        )
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled: the key would be in the pickle."""
@@ -237,6 +236,8 @@ class _Client:
 
 class SyncClient(_Client):
     """The counterpart of `fal_client.SyncClient`, as far as realtime goes."""
+
+    _kind = SyncRealtimeClient
 
     @contextmanager
     def realtime(
@@ -268,15 +269,11 @@ class SyncClient(_Client):
         with self._connect(application, path, max_buffering, token_expiration, use_jwt=use_jwt) as socket:
             yield socket
 
-    def _connect(
-        self, application: str, path: str, max_buffering: int | None, token_expiration: int, *, use_jwt: bool
-    ) -> SyncRawConnection:
-        options = _options(application, path, max_buffering, token_expiration, use_jwt=use_jwt)
-        return cast("SyncRawConnection", SyncRealtimeClient(**self._client_options).connect(**options))
-
 
 class AsyncClient(_Client):
     """The counterpart of `fal_client.AsyncClient`, as far as realtime goes."""
+
+    _kind = RealtimeClient
 
     @asynccontextmanager
     async def realtime(
@@ -307,12 +304,6 @@ class AsyncClient(_Client):
         """Open a WebSocket to an app, whose messages pass as they are, and close it when the context is left."""
         async with self._connect(application, path, max_buffering, token_expiration, use_jwt=use_jwt) as socket:
             yield socket
-
-    def _connect(
-        self, application: str, path: str, max_buffering: int | None, token_expiration: int, *, use_jwt: bool
-    ) -> RawConnection:
-        options = _options(application, path, max_buffering, token_expiration, use_jwt=use_jwt)
-        return cast("RawConnection", RealtimeClient(**self._client_options).connect(**options))
 
 
 sync_client = SyncClient()

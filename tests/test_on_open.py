@@ -14,6 +14,7 @@ from support import LIMIT, Log, Peer, Session, gather, result_of
 from support.waiting import Changes
 
 from fal_realtime import (
+    ConnectionClosedError,
     ConnectionLostError,
     ReconnectPolicy,
     RequestTimeoutError,
@@ -324,16 +325,96 @@ def test_in_the_blocking_client_too():
             client.connect(APP, on_open=coroutine_function)
 
 
-def test_a_blocking_one_that_raises_is_reported(monkeypatch):
+class Own(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("error", [LookupError, SystemExit, KeyboardInterrupt, Own])
+def test_a_blocking_one_that_raises_is_reported(error, monkeypatch):
     reported = []
     monkeypatch.setattr(threading, "excepthook", reported.append)
 
     def greet(connection):
-        raise LookupError(connection.app)
+        raise error(connection.app)
 
     with Peer() as peer, peer.sync_client().connect(APP, on_open=greet) as connection:
         connection.request({"name": "other"}, timeout=LIMIT)
-    assert [entry.exc_type for entry in reported] == [LookupError]
+    assert [entry.exc_type for entry in reported] == [error]
+    assert reported[0].exc_traceback is not None
+
+
+WAITS = {
+    "request": lambda connection: connection.request({"name": "first"}),
+    "recv": lambda connection: connection.recv(),
+}
+
+
+@pytest.mark.parametrize("wait", WAITS)
+async def test_closing_while_it_waits_is_an_ordinary_end(wait):
+    contexts, told, inside = [], Log(), asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: contexts.append(context))
+
+    async def greet(connection):
+        inside.set()
+        try:
+            await WAITS[wait](connection)
+        except BaseException as error:
+            told(error)
+            raise
+
+    with Peer(Session.wait_closed) as peer:
+        connection = peer.client().connect(APP, on_open=greet)
+        opening = asyncio.ensure_future(connection.open())
+        await result_of(inside.wait())
+        await peer.until(lambda: peer.sessions)
+        await connection.close(4000, "why")
+        with pytest.raises(ConnectionClosedError) as raised:
+            await opening
+        assert (raised.value.code, raised.value.reason) == (4000, "why")
+        [error] = await told.has(1)
+        assert isinstance(error, ConnectionClosedError | asyncio.CancelledError)
+        await asyncio.sleep(0)
+    assert contexts == []
+
+
+@pytest.mark.parametrize("wait", WAITS)
+def test_closing_while_a_blocking_one_waits_is_an_ordinary_end(wait, monkeypatch):
+    reported, told, changes = [], [], Changes()
+    monkeypatch.setattr(threading, "excepthook", reported.append)
+
+    def greet(connection):
+        changes.note(lambda: threads.append(threading.current_thread()))
+        try:
+            WAITS[wait](connection)
+        except BaseException as error:
+            told.append(error)
+            raise
+
+    threads = []
+    with Peer(Session.wait_closed) as peer:
+        connection = peer.sync_client().connect(APP, on_open=greet)
+        connection.send_nowait({"name": "other"})
+        changes.wait(lambda: threads)
+        peer.wait(lambda: wait == "recv" or peer.sessions[0].messages)
+        connection.close(4000, "why")
+        threads[0].join(LIMIT)
+    assert [(error.code, error.reason) for error in told] == [(4000, "why")]
+    assert reported == []
+
+
+async def test_an_error_of_its_own_is_reported_though_the_connection_was_closed():
+    contexts = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: contexts.append(context))
+
+    async def greet(connection):
+        connection.close()
+        raise LookupError
+
+    with Peer(Session.wait_closed) as peer:
+        connection = peer.client().connect(APP, on_open=greet)
+        connection.send_nowait({"name": "other"})
+        await result_of(connection.wait_closed())
+    assert [type(context["exception"]) for context in contexts] == [LookupError]
 
 
 async def test_a_raw_connection_says_first_who_it_is():

@@ -124,7 +124,7 @@ async def test_a_normal_close_ends_the_iteration_and_the_connection(code):
             assert connection.state == "closed"
             with pytest.raises(ConnectionClosedError) as raised:
                 await connection.send("three")
-    assert raised.value.code == 1000
+    assert raised.value.code == connection.close_code == (code or 1005)
     assert (opened, errors) == (1, [])
 
 

@@ -8,7 +8,7 @@ import msgpack
 import pytest
 from support import Log, Peer, Session, result_of
 
-from fal_realtime import EncodedResult, RealtimeError
+from fal_realtime import DecodeError, EncodedResult, RealtimeError
 
 APP = "fal-ai/fast-lcm-diffusion"
 
@@ -20,6 +20,13 @@ MESSAGES: list[tuple[bytes | str, str | None, str]] = [
     (msgpack.packb([1, 2]), None, "binary"),
     ('{"request_id": "zwei", "text": "grüße"}', "zwei", "text"),
     ('{"n": NaN}', None, "text"),
+    # What cannot be decoded is the business of whoever gets it in the end.
+    (b"\xc1 reserved", None, "binary"),
+    (b"", None, "binary"),
+    (b"\x82\xaarequest_id\xa3one", None, "binary"),
+    (b"\xff\xd8\xff\xe0 a JPEG", None, "binary"),
+    ("{no JSON", None, "text"),
+    ("", None, "text"),
 ]
 
 
@@ -50,6 +57,22 @@ async def test_a_request_is_matched_all_the_same():
             for number, answer in enumerate(answers):
                 result = await result_of(answer)
                 assert msgpack.unpackb(result.payload) == {"number": number, "request_id": result.request_id}
+
+
+async def test_a_request_that_is_answered_with_what_cannot_be_decoded_is_not_answered():
+    with Peer(sends(b"\xc1")) as peer:
+        async with peer.client().connect(APP, decode=False) as connection:
+            request = asyncio.create_task(connection.request({"number": 1}))
+            assert (await result_of(connection.recv())).payload == b"\xc1"
+            request.cancel()
+
+
+async def test_where_results_are_decoded_it_is_an_error_as_ever():
+    with Peer(sends(b"\xc1")) as peer:
+        async with peer.client().connect(APP) as connection:
+            await connection.send({})
+            with pytest.raises(DecodeError):
+                await result_of(connection.recv())
 
 
 async def test_control_messages_and_errors_are_what_they_always_are():

@@ -6,10 +6,12 @@ its order is kept, and where a callback blocks, the other connections have anoth
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import contextvars
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from types import CoroutineType
@@ -17,13 +19,16 @@ from typing import Any, NoReturn
 
 from . import _core
 from ._functions import takes_reason
-from ._threads import start_thread
+from ._threads import Once, start_thread, tell_nobody
 
 _AT_ONCE = 64
 """Events of a connection that are delivered before others have their turn."""
 
-_FINISHING: set[Dispatcher] = set()
-"""Those of connections that are being closed, until all is delivered."""
+_FINISHING: dict[Dispatcher, _core.CallbackEvents] = {}
+"""Those of connections that are being closed, until all is delivered; and what is not."""
+
+_is_leaving = False
+"""The process leaves: callbacks are called no more."""
 
 
 class Dispatcher:
@@ -36,7 +41,11 @@ class Dispatcher:
         # The decoder runs in the contextvars of the first `connect`, the callbacks in those of theirs.
         self._decoding = contextvars.copy_context()
         self.replace(callbacks)
-        self._is_over = False
+        self._over = Once()
+        # The thread that is calling one of them, or the decoder.
+        self._calling: int | None = None
+        # Nobody waits longer than that.
+        self._until: float | None = None
 
     def replace(self, callbacks: dict[str, Callable[..., object] | None]) -> None:
         """Take other callbacks, from the next event on."""
@@ -44,24 +53,39 @@ class Dispatcher:
         # Together, in one assignment: a thread takes all of them.
         self._callbacks = callbacks, contextvars.copy_context(), with_reason
 
-    def finish(self) -> None:
+    def finish(self, events: _core.CallbackEvents) -> None:
         """Deliver what is left although nobody may hold the connection any more: it is being closed."""
-        _FINISHING.add(self)
-        if self._is_over:  # all is delivered: nobody will come to remove it
-            _FINISHING.discard(self)
+        _FINISHING[self] = events
+        if self._over.wait(0):  # all is delivered: nobody will come to remove it
+            _FINISHING.pop(self, None)
 
     def over(self) -> None:
         """Everything is delivered."""
-        self._is_over = True
-        _FINISHING.discard(self)
+        self._over.happen()
+        _FINISHING.pop(self, None)
+
+    def wait(self, patience: float = 0) -> bool:
+        """Wait until everything is delivered, for so many seconds since the first call at most; whether it is.
+
+        A callback does not wait for itself. When the process leaves, nobody is called any more.
+        """
+        if self._until is None:
+            self._until = time.monotonic() + patience
+        if self._calling == threading.get_ident():
+            return True
+        return self._over.wait(0 if _is_leaving else max(0.0, self._until - time.monotonic()))
 
     def step(self, events: _core.CallbackEvents) -> str:
         """Deliver the next event, if there is one; its kind."""
-        kind, value = self._decoding.run(events.poll)
+        self._calling = threading.get_ident()
+        try:
+            kind, value = self._decoding.run(events.poll)
+            if kind not in ("nothing", "end"):
+                self._deliver(kind, value)
+        finally:
+            self._calling = None
         if kind == "end":
             self.over()
-        elif kind != "nothing":
-            self._deliver(kind, value)
         return kind
 
     def _deliver(self, kind: str, value: Any) -> None:
@@ -81,12 +105,6 @@ class Dispatcher:
                 _refuse_coroutine(f"on_{kind}")
         except BaseException as error:  # noqa: BLE001 - reported with its traceback, and delivery goes on
             tell_nobody(error)
-
-
-def tell_nobody(error: BaseException) -> None:
-    """Report what no caller and no callback takes, as Python does with what ends a thread: `threading.excepthook`."""
-    args = (type(error), error, error.__traceback__, threading.current_thread())
-    threading.excepthook(threading.ExceptHookArgs(args))
 
 
 def _refuse_coroutine(name: str) -> NoReturn:
@@ -119,6 +137,9 @@ class _Threads:
                 kind = _call_back(events, reference)
             except BaseException as error:  # noqa: BLE001 - of one connection: the thread serves others
                 tell_nobody(error)
+                if (dispatcher := reference()) is not None:
+                    dispatcher.over()
+                del dispatcher
             self._queue.done(number, has_more=kind not in ("nothing", "end"), is_over=kind == "end")
             # While it waits it holds on to nothing.
             del taken, events, reference
@@ -150,10 +171,36 @@ def call_back(events: _core.CallbackEvents, dispatcher: Dispatcher) -> None:
     _threads.add(events, dispatcher)
 
 
+def warn_of_rest(events: _core.CallbackEvents, what_follows: str) -> None:
+    """Log what callbacks were not called with, if there is anything."""
+    results, others = events.left()
+    if results or others:
+        import logging
+
+        message = "%s: callbacks were not called with %d results and %d other events: %s"
+        logging.getLogger("fal_realtime").warning(message, events.app, results, others, what_follows)
+
+
+def _at_exit() -> None:
+    """Let the callbacks of closed connections have what is theirs. Runs before the native half's own end."""
+    global _is_leaving  # noqa: PLW0603 - one a process
+    finishing = list(_FINISHING.items())
+    for dispatcher, _ in finishing:
+        dispatcher.wait()
+    _is_leaving = True
+    for dispatcher, events in finishing:
+        if dispatcher in _FINISHING:
+            warn_of_rest(events, "the process leaves")
+
+
+atexit.register(_at_exit)
+
+
 def _after_fork() -> None:
     global _threads  # noqa: PLW0603 - one a process
     _lost.append(_threads)
     _threads = _Threads()
+    _FINISHING.clear()
 
 
 if hasattr(os, "register_at_fork"):

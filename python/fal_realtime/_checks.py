@@ -7,6 +7,8 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 
+_LARGEST_SHOWN = 10**30
+
 
 def wrong_type(name: str, expected: str, value: object) -> TypeError:
     """The error for a value of the wrong type; it shows the type alone, since the value may be a secret."""
@@ -40,6 +42,24 @@ def number(name: str, value: object, expected: str = "a number") -> float:
     return converted
 
 
+def timeout(value: object) -> float | None:
+    """The `timeout` of a call: a finite number of seconds from 0 on, or None for no limit."""
+    if value is None:
+        return None
+    name, expected = "timeout", "a number of seconds of at least 0, or None"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise wrong_type(name, expected, value)
+    try:
+        seconds = float(value)
+    except OverflowError:
+        message = f"{name} must be {expected}, and at most {sys.float_info.max}"
+        raise ValueError(message) from None
+    if not math.isfinite(seconds) or seconds < 0:
+        message = f"{name} must be {expected}, not {value!r}"
+        raise ValueError(message)
+    return seconds
+
+
 def positive(name: str, value: object, *, or_none: bool = False) -> float:
     """A number above 0."""
     expected = "a number of seconds or None" if or_none else "a number of seconds"
@@ -65,8 +85,13 @@ def integer(name: str, value: object, *, at_least: int, at_most: int | None = No
         raise wrong_type(name, "an int", value)
     if value < at_least or (at_most is not None and value > at_most):
         bounds = f"at least {at_least}" if at_most is None else f"from {at_least} to {at_most}"
-        message = f"{name} must be {bounds}, not {value!r}"
+        message = f"{name} must be {bounds}, not {shown(value)}"
         raise ValueError(message)
+
+
+def shown(value: int) -> str:
+    """An int in words: Python writes none of more than some thousand digits."""
+    return str(value) if abs(value) < _LARGEST_SHOWN else f"an int of {value.bit_length()} bits"
 
 
 def text(name: str, value: object, expected: str = "a str", *, may_be_empty: bool = False) -> str:

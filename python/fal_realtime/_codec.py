@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
+from . import _checks as check
 from ._connection import RealtimeConnection
 from ._exceptions import EncodeError
 from ._opening import CURRENT
@@ -76,8 +77,9 @@ class AsyncEncodedConnection(RealtimeConnection):
         self, input: Any, *, timeout: float | None = None, retries: int = 0, idempotent: bool = False
     ) -> Any:
         """Encode, then send and wait for the answer like everywhere; the timeout begins after the encoding."""
-        if retries:
+        if type(retries) is not int or retries != 0 or type(idempotent) is not bool:
             return await request_again(self, input, timeout, retries, idempotent)
+        check.timeout(timeout)
         if not isinstance(input, Mapping):
             kind = type(input).__name__
             explanation = f"request needs a mapping, to put a request_id into it, not an object of type '{kind}'"

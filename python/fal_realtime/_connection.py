@@ -211,20 +211,19 @@ class RealtimeConnection(_core.Connection):
         """
         import asyncio
 
-        finish = Finish(self, timeout)
-        self._begin_finish()
-        self._let_go()
-        try:
-            await asyncio.wait_for(self._finished(), finish.timeout)
-        except asyncio.TimeoutError:
-            error = finish.timed_out()
-            await self.aclose()
-            raise error from None
-        try:
-            await self.drain()
-            finish.check()
-        finally:
-            await self.aclose()
+        with Finish(self, timeout) as finish:
+            self._let_go()
+            try:
+                await asyncio.wait_for(self._finished(), finish.timeout)
+            except asyncio.TimeoutError:
+                error = finish.timed_out()
+                await self.aclose()
+                raise error from None
+            try:
+                await self.drain()
+                finish.check()
+            finally:
+                await self.aclose()
 
     def close(self, code: int = 1000, reason: str = "") -> Awaitable[None]:  # type: ignore[override]
         """Begin to close, from any state; what is not written fails. Calling it again does nothing.

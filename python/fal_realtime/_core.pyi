@@ -64,7 +64,10 @@ class Client:
 
 @final
 class EncodedResult:
-    """A result as it came, where `connect` was told `decode=False`: for gateways that pass it on."""
+    """A result as it came, where `connect` was told `decode=False`: for gateways that pass it on.
+
+    A message that nobody could decode is one, too, without a `request_id`: that is for whoever gets it in the end.
+    """
 
     @property
     def payload(self) -> bytes | str:
@@ -141,11 +144,14 @@ class Connection:
 
     @property
     def close_code(self) -> int | None:
-        """The close code of the newest session that is over (RFC 6455, section 7.4); 1006 without a close frame."""
+        """The close code (RFC 6455, section 7.4): the caller's own, once `close` was called.
+
+        Else that of the newest session that is over, 1006 without a close frame; None before the first.
+        """
 
     @property
     def close_reason(self) -> str | None:
-        """The close reason of that session."""
+        """The close reason that belongs to it."""
 
     @property
     def subprotocol(self) -> str | None:
@@ -275,6 +281,13 @@ class Connection:
     def _begin_finish(self) -> None:
         """Accept nothing more."""
 
+    def _end_finish(self, tells: bool) -> None:
+        """Nobody waits for that any more; with `tells`, what was lost meanwhile is told by whoever waited."""
+
+    @property
+    def _is_closed_by_caller(self) -> bool:
+        """Whether `close` was called."""
+
     def _finished(self) -> Coroutine[Any, Any, None]:
         """Wait until everything accepted is written, and answered or given up."""
 
@@ -374,11 +387,14 @@ class SyncConnection:
 
     @property
     def close_code(self) -> int | None:
-        """The close code of the newest session that is over (RFC 6455, section 7.4); 1006 without a close frame."""
+        """The close code (RFC 6455, section 7.4): the caller's own, once `close` was called.
+
+        Else that of the newest session that is over, 1006 without a close frame; None before the first.
+        """
 
     @property
     def close_reason(self) -> str | None:
-        """The close reason of that session."""
+        """The close reason that belongs to it."""
 
     @property
     def subprotocol(self) -> str | None:
@@ -467,8 +483,18 @@ class SyncConnection:
             ConnectionClosedError: The connection was closed before that.
         """
 
-    def _finish(self, timeout: float | None) -> bool:
-        """Accept nothing more; whether everything accepted was written, and answered or given up, in time."""
+    def _begin_finish(self) -> None:
+        """Accept nothing more."""
+
+    def _end_finish(self, tells: bool) -> None:
+        """Nobody waits for that any more; with `tells`, what was lost meanwhile is told by whoever waited."""
+
+    @property
+    def _is_closed_by_caller(self) -> bool:
+        """Whether `close` was called."""
+
+    def _finished(self, timeout: float | None) -> bool:
+        """Wait until everything accepted is written, and answered or given up; False when the time is over."""
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close with code 1000 and wait until it is done: at most `close_timeout` seconds."""
@@ -482,6 +508,13 @@ class SyncConnection:
 @final
 class CallbackEvents:
     """What the callbacks of a blocking connection are called with, in order."""
+
+    @property
+    def app(self) -> str:
+        """That of the connection."""
+
+    def left(self) -> tuple[int, int]:
+        """How many results, and how many other events, callbacks have not been called with."""
 
     def poll(self) -> tuple[str, Any]:
         """The next event, without waiting, as a pair of its kind and its value.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from . import _checks as check
-from ._exceptions import ConnectionLostError, RequestTimeoutError
+from ._exceptions import ConnectionLostError, FalRealtimeError, ForkedProcessError, RequestTimeoutError
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from . import _core
-    from ._types import Stats
 
 _OWN_CODES = range(3000, 5000)
 """Close codes for libraries, frameworks and applications (RFC 6455, section 7.4.2)."""
@@ -23,8 +26,8 @@ def check_close(code: int, reason: str) -> None:
     check.integer("code", code, at_least=0)
     if code not in (1000, 1001) and code not in _OWN_CODES:
         message = (
-            f"code must be 1000 (done), 1001 (going away) or from 3000 to 4999 (of your own), not {code}: the others "
-            "say what the protocol itself found (RFC 6455, section 7.4)"
+            "code must be 1000 (done), 1001 (going away) or from 3000 to 4999 (of your own), not "
+            f"{check.shown(code)}: the others say what the protocol itself found (RFC 6455, section 7.4)"
         )
         raise ValueError(message)
     size = len(check.text("reason", reason, may_be_empty=True).encode())
@@ -34,26 +37,47 @@ def check_close(code: int, reason: str) -> None:
 
 
 class Finish:
-    """What `finish` says when it is over: how many inputs had no answer."""
+    """What `finish` says when it is over: how many inputs had no answer.
+
+    As a context manager it is the time in which `finish` waits: what is lost then is told by what it raises, and by
+    nobody else; if it raises nothing of the kind (it is cancelled, say), by whoever else hears of such errors.
+    """
 
     def __init__(self, connection: _core.Connection | _core.SyncConnection, timeout: float | None) -> None:
-        self.timeout = None if timeout is None else check.not_negative("timeout", timeout)
+        self.timeout = check.timeout(timeout)
         self._connection = connection
         self._before = connection.stats()
 
+    def __enter__(self) -> Self:
+        """Accept no more inputs."""
+        self._connection._begin_finish()  # noqa: SLF001 - its own half
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Leave what was not told to others."""
+        with contextlib.suppress(ForkedProcessError):
+            self._connection._end_finish(tells=isinstance(error, FalRealtimeError))  # noqa: SLF001 - likewise
+
     def timed_out(self) -> RequestTimeoutError:
         """The error when the time is over, to be made before the connection is closed."""
-        written, waiting = self._connection.in_flight, self._connection.stats()["pending"]
+        written, waiting, lost = self._connection.in_flight, self._connection.stats()["pending"], self._lost()
+        before = f", {lost} of a session that was lost meanwhile had none" if lost else ""
         message = (
-            f"after {self.timeout} s at most {written} inputs had no answer, and {waiting} were not written; the "
-            "connection was closed"
+            f"after {self.timeout} s at most {written} inputs had no answer{before}, and {waiting} were not written; "
+            "the connection was closed"
         )
         return RequestTimeoutError(message)
 
     def check(self) -> None:
         """Raise if sessions ended with inputs that had no answer."""
-        now: Stats = self._connection.stats()
-        if (lost := max(now["unanswered"] - self._before["unanswered"], self._connection._unfinished)) > 0:  # noqa: SLF001 - its own half
+        if (lost := self._lost()) > 0:
             code, reason = self._connection.close_code or 1006, self._connection.close_reason or ""
             message = f"a session ended before at most {lost} inputs had their answer; the connection was closed"
             raise ConnectionLostError(message, code, reason, lost)
+
+    def _lost(self) -> int:
+        """How many inputs, at most, had no answer when their session was lost."""
+        now = self._connection.stats()
+        return max(now["unanswered"] - self._before["unanswered"], self._connection._unfinished)  # noqa: SLF001 - its own half

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 
@@ -34,3 +34,11 @@ def takes_reason(on_state_change: Callable[..., object] | None) -> bool:
     kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
     positional = [entry for entry in parameters if entry.kind in kinds]
     return len(positional) > 1 and (positional[1].default is Parameter.empty or positional[1].name == "reason")
+
+
+def check_plain(functions: Mapping[str, Callable[..., object] | None]) -> None:
+    """Refuse coroutine functions, by their names, where nobody can await them."""
+    for name, function in functions.items():
+        if is_async(function):
+            message = f"{name} is a coroutine function, which SyncRealtimeClient cannot await: use RealtimeClient"
+            raise TypeError(message)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import threading
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
+
+from ._exceptions import ConnectionClosedError
+from ._threads import tell_nobody
 
 CURRENT: ContextVar[object] = ContextVar("fal_realtime_opening")
 """The native half's mark of the opening that `on_open` is called for."""
@@ -23,8 +25,9 @@ def on_loop(on_open: Callable[[Any], object], opening: object) -> Callable[[Any]
             if inspect.isawaitable(returned):
                 await returned
         except Exception as error:  # noqa: BLE001 - reported with its traceback, and the opening goes on
-            message = f"on_open of the connection to {connection.app} raised"
-            asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
+            if not _is_end_of_own(connection, error):
+                message = f"on_open of the connection to {connection.app} raised"
+                asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
         await connection._encoded_so_far()  # noqa: SLF001 - the same connection's
 
     return call
@@ -41,11 +44,16 @@ def in_thread(on_open: Callable[[Any], object], opening: object) -> Callable[[An
                 returned.close()
                 message = "on_open returned a coroutine, which SyncRealtimeClient cannot await: use RealtimeClient"
                 raise TypeError(message)  # noqa: TRY301 - reported like all that it raises
-        except Exception as error:  # noqa: BLE001 - reported with its traceback, and the opening goes on
-            arguments = (type(error), error, error.__traceback__, threading.current_thread())
-            threading.excepthook(threading.ExceptHookArgs(arguments))
+        except BaseException as error:  # noqa: BLE001 - reported with its traceback, and the opening goes on
+            if not _is_end_of_own(connection, error):
+                tell_nobody(error)
 
     return call
+
+
+def _is_end_of_own(connection: Any, error: BaseException) -> bool:
+    """Whether the caller has closed the connection, of which a call of `on_open` heard: that is no news."""
+    return isinstance(error, ConnectionClosedError) and connection._is_closed_by_caller  # noqa: SLF001 - the same connection's
 
 
 def done(returned: object) -> None:

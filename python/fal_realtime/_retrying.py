@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from . import _checks as check
-from ._exceptions import FalRealtimeError, RequestTimeoutError
+from ._exceptions import ConnectionClosedError, FalRealtimeError, RequestTimeoutError
 
 if TYPE_CHECKING:
     from ._connection import RealtimeConnection
@@ -24,10 +24,12 @@ class Attempts:
 
     def __init__(self, timeout: float | None, retries: int, *, idempotent: bool) -> None:
         check.integer("retries", retries, at_least=0)
+        check.boolean("idempotent", idempotent)
         self._left = retries
         self._idempotent = idempotent
         self._pause = _FIRST_PAUSE
-        self._timeout = None if timeout is None else check.not_negative("timeout", timeout)
+        self._may_have_run = False
+        self._timeout = check.timeout(timeout)
         self._end = None if self._timeout is None else time.monotonic() + self._timeout
 
     def time_left(self) -> float | None:
@@ -37,6 +39,9 @@ class Attempts:
     def pause_after(self, error: FalRealtimeError, state: str) -> float:
         """Seconds to wait before the next attempt; raises the error where there is to be none."""
         may_repeat = error.unprocessed or (self._idempotent and error.retryable)
+        # An earlier attempt may have been: then what is said of the last one does not hold for the input.
+        self._may_have_run = self._may_have_run or not error.unprocessed
+        error.unprocessed = not self._may_have_run
         # The time is that of all attempts together; and `closed` is final.
         if (
             self._left == 0
@@ -72,7 +77,7 @@ async def request(
         try:
             return await connection.request(message, timeout=attempts.time_left())
         except FalRealtimeError as error:
-            pause = attempts.pause_after(error, connection.state)
+            pause = attempts.pause_after(error, _state_after(error, connection))
         await asyncio.sleep(pause)
 
 
@@ -85,5 +90,10 @@ def request_blocking(
         try:
             return connection.request(message, timeout=attempts.time_left())
         except FalRealtimeError as error:
-            pause = attempts.pause_after(error, connection.state)
+            pause = attempts.pause_after(error, _state_after(error, connection))
         time.sleep(pause)
+
+
+def _state_after(error: FalRealtimeError, connection: RealtimeConnection | SyncRealtimeConnection) -> str:
+    """That of the connection; one that takes no more inputs, since `finish` was called, is as good as closed."""
+    return "closed" if type(error) is ConnectionClosedError else connection.state

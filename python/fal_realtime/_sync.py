@@ -8,10 +8,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _core
-from ._callbacks import Dispatcher, call_back
+from ._callbacks import Dispatcher, call_back, warn_of_rest
 from ._connection import describe_state, nothing_comes
 from ._exceptions import FalRealtimeError
 from ._finishing import Finish, check_close
+from ._functions import check_plain
 from ._native import native
 from ._raw import NO_REQUEST
 from ._types import Stats
@@ -140,7 +141,12 @@ class SyncRealtimeConnection(_core.SyncConnection):
         """
 
     def set_callbacks(self, **callbacks: Callable[..., object] | None) -> None:
-        """Replace all four callbacks, from the next event on; they run in the contextvars of this call."""
+        """Replace all four callbacks, from the next event on; they run in the contextvars of this call.
+
+        Raises:
+            TypeError: One of them cannot be called, or is a coroutine function.
+        """
+        check_plain(callbacks)
         super().set_callbacks(**callbacks)
         self._dispatch(callbacks)
 
@@ -167,17 +173,17 @@ class SyncRealtimeConnection(_core.SyncConnection):
             ConnectionLostError: A session was lost meanwhile, before `unanswered` inputs had their answer.
             ConnectionClosedError: Some were not written: the connection was closed meanwhile.
         """
-        finish = Finish(self, timeout)
-        self._let_go()
-        if not self._finish(finish.timeout):
-            error = finish.timed_out()
-            self.close()
-            raise error
-        try:
-            self.drain()
-            finish.check()
-        finally:
-            self.close()
+        with Finish(self, timeout) as finish:
+            self._let_go()
+            if not self._finished(finish.timeout):
+                error = finish.timed_out()
+                self.close()
+                raise error
+            try:
+                self.drain()
+                finish.check()
+            finally:
+                self.close()
 
     def _let_go(self) -> None:
         """Let the client make another connection where this one would be given again."""
@@ -186,7 +192,10 @@ class SyncRealtimeConnection(_core.SyncConnection):
             forget()
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close and wait until it is done: at most `close_timeout` seconds.
+        """Close, and wait until it is done and the callbacks have heard of it: each at most `close_timeout` seconds.
+
+        What callbacks have not been called with then, which is logged, they are called with as long as the process
+        lives. A callback that closes its own connection does not wait for itself.
 
         Args:
             code: What the server is told (RFC 6455, section 7.4): 1000 (done), 1001 (going away), or 3000 to 4999.
@@ -197,9 +206,14 @@ class SyncRealtimeConnection(_core.SyncConnection):
         """
         check_close(code, reason)
         self._let_go()
-        if self._dispatcher is not None:
-            self._dispatcher.finish()
+        if self._dispatcher is None:
+            super().close(code, reason)
+            return
+        # Before: the last event may be delivered at once.
+        self._dispatcher.finish(events := self._events())
         super().close(code, reason)
+        if not self._dispatcher.wait(self._close_timeout):
+            warn_of_rest(events, f"{self._close_timeout} s after its end; they will be, as long as the process lives")
 
     def _is_stranded(self) -> bool:
         return False

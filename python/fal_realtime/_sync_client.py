@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from . import _core
 from ._base import BaseClient
-from ._functions import is_async
+from ._functions import check_plain
 from ._sync import SyncNoopConnection, SyncRawConnection, SyncRealtimeConnection
 from ._token import RealtimeToken
 
@@ -86,7 +86,4 @@ class SyncRealtimeClient(BaseClient[SyncRealtimeConnection]):
         return connection
 
     def _check(self, options: ConnectOptions) -> None:
-        for name in _PLAIN_ONLY:
-            if is_async(getattr(options, name)):
-                message = f"{name} is a coroutine function, which SyncRealtimeClient cannot await: use RealtimeClient"
-                raise TypeError(message)
+        check_plain({name: getattr(options, name) for name in _PLAIN_ONLY})

@@ -1,10 +1,11 @@
-"""Threads for Python code that native code waits for."""
+"""Threads for Python code that native code waits for, and what they wait with."""
 
 from __future__ import annotations
 
 import sys
 import threading
 from collections.abc import Callable
+from typing import Any
 
 
 def start_thread(work: Callable[[], None], name: str) -> None:
@@ -20,3 +21,33 @@ def start_thread(work: Callable[[], None], name: str) -> None:
         threading.Thread(target=work, name=name, daemon=True).start()
     else:
         monkey.get_original("_thread", "start_new_thread")(work, ())
+
+
+class Once:
+    """Something that happens once; waited for by threads of the system, not by greenlets, for the same reason."""
+
+    def __init__(self) -> None:
+        monkey: Any = sys.modules.get("gevent.monkey")
+        allocate = threading.Lock if monkey is None else monkey.get_original("_thread", "allocate_lock")
+        # Held until it has happened.
+        self._lock = allocate()
+        self._lock.acquire()
+        self._has_happened = False
+
+    def happen(self) -> None:
+        """It happens now, if it has not. Not to be called by two threads at a time."""
+        if not self._has_happened:
+            self._has_happened = True
+            self._lock.release()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it has happened, for so long at most; whether it has. A signal's handler may end it by raising."""
+        if self._lock.acquire(timeout=min(seconds, threading.TIMEOUT_MAX)):
+            self._lock.release()
+        return self._has_happened
+
+
+def tell_nobody(error: BaseException) -> None:
+    """Report what no caller and no callback takes, as Python does with what ends a thread: `threading.excepthook`."""
+    args = (type(error), error, error.__traceback__, threading.current_thread())
+    threading.excepthook(threading.ExceptHookArgs(args))

@@ -292,6 +292,11 @@ impl Inbox {
         self.ring.len()
     }
 
+    /// How many notices wait.
+    pub fn notices(&self) -> usize {
+        self.notices.len()
+    }
+
     /// Whether [`Inbox::pop`] has something.
     pub fn has_items(&self) -> bool {
         !self.ring.is_empty()
@@ -313,12 +318,14 @@ impl Inbox {
     }
 
     /// Nobody waits for this request any more. An answer that is already there is nobody's, like one that is yet to
-    /// come.
-    pub fn forget_request(&mut self, key: RequestKey) {
-        if let Some(Answer { outcome: Ok(_), .. }) = self.requests.forget(key) {
+    /// come. Answers whether its message was with the socket.
+    pub fn forget_request(&mut self, key: RequestKey) -> bool {
+        let (was_sent, answer) = self.requests.forget(key);
+        if let Some(Answer { outcome: Ok(_), .. }) = answer {
             self.late += 1;
             self.pending -= 1;
         }
+        was_sent
     }
 
     /// How many results have come.

@@ -23,6 +23,8 @@ const KEPT: usize = 16;
 pub enum Dialect {
     /// fal's: msgpack results and control messages.
     Fal,
+    /// fal's, whose results are handed on as they came: what cannot be understood is one, too.
+    Relayed,
     /// The caller decodes: only control messages in text are looked at.
     Custom,
     /// Nothing is looked at (the raw mode).
@@ -96,13 +98,21 @@ impl Intake {
             (_, Kind::Text) => {
                 let text = std::str::from_utf8(&payload).unwrap_or_default();
                 match self.dialect {
-                    Dialect::Fal => classify_text(text),
+                    Dialect::Fal | Dialect::Relayed => classify_text(text),
                     _ => control_text(text).unwrap_or_else(|| self.custom(&payload)),
                 }
             }
-            (Dialect::Fal, Kind::Binary) if self.expects_answers => classify_binary(&payload),
-            (Dialect::Fal, Kind::Binary) => classify_binary_without_id(&payload),
+            (Dialect::Fal | Dialect::Relayed, Kind::Binary) if self.expects_answers => {
+                classify_binary(&payload)
+            }
+            (Dialect::Fal | Dialect::Relayed, Kind::Binary) => classify_binary_without_id(&payload),
             (_, Kind::Binary) => self.custom(&payload),
+        };
+        let inbound = match inbound {
+            Inbound::Malformed { .. } if self.dialect == Dialect::Relayed => {
+                Inbound::Result { request_id: None }
+            }
+            understood => understood,
         };
         let (arrival, verdict) = match inbound {
             Inbound::Result { request_id } => {

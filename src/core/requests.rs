@@ -232,9 +232,9 @@ impl Requests {
         answer.is_some_and(|answer| answer.outcome.is_err())
     }
 
-    /// Forgets a request. Returns its answer if it was settled.
-    pub(super) fn forget(&mut self, key: RequestKey) -> Option<Answer> {
-        let request = self.all.remove(&key)?;
+    /// Forgets a request. Returns whether its message was with the socket, and its answer if it was settled.
+    pub(super) fn forget(&mut self, key: RequestKey) -> (bool, Option<Answer>) {
+        let Some(request) = self.all.remove(&key) else { return (false, None) };
         if request.answer.is_none() {
             self.by_id.remove(&request.id);
             if request.sent {
@@ -243,7 +243,7 @@ impl Requests {
         } else {
             self.settled.retain(|settled| *settled != key);
         }
-        request.answer
+        (request.sent, request.answer)
     }
 }
 

@@ -141,11 +141,11 @@ impl Connection {
     pub fn add_request(&self, id: &str) -> Result<RequestKey> {
         let mut inner = self.shared.lock();
         if inner.state == State::Closed || inner.commands.close {
-            return Err(inner.closed_error());
+            return Err(inner.closed_error().unprocessed());
         }
         // Else its message is refused, unless it belongs to the opening.
         if !inner.outbox.is_opening() {
-            inner.check_not_finishing()?;
+            inner.check_not_finishing().map_err(Error::unprocessed)?;
         }
         if inner.inbox.is_full() {
             return Err(unread_before().unprocessed());
@@ -200,8 +200,8 @@ impl Connection {
         self.shared.lock().outbox.forget_refused();
     }
 
-    /// Nobody waits for this request any more.
-    pub fn forget_request(&self, key: RequestKey) {
+    /// Nobody waits for this request any more. Answers whether its message may have been written.
+    pub fn forget_request(&self, key: RequestKey) -> bool {
         let mut inner = self.shared.lock();
         let kind = if inner.outbox.withdraw(key) {
             let drained = if inner.outbox.pending() == 0 { Interest::DRAINED } else { Interest::NONE };
@@ -209,8 +209,9 @@ impl Connection {
         } else {
             Interest::NONE
         };
-        inner.inbox.forget_request(key);
+        let was_sent = inner.inbox.forget_request(key);
         tell(inner, kind);
+        was_sent
     }
 
     /// The newest result; older ones are dropped. An error or end that came before it comes first.
@@ -226,6 +227,12 @@ impl Connection {
     /// Whether [`Connection::pop`] has something.
     pub fn has_items(&self) -> bool {
         self.shared.lock().inbox.has_items()
+    }
+
+    /// How many items, and how many notices, wait to be taken.
+    pub fn left(&self) -> (usize, usize) {
+        let inner = self.shared.lock();
+        (inner.inbox.items(), inner.inbox.notices())
     }
 
     /// The oldest notice.
@@ -281,6 +288,8 @@ impl Connection {
         }
         inner.commands.close = true;
         inner.close_frame = (code, reason.into());
+        // From here on this is how it was closed, whatever the server answers, or whether it does.
+        inner.last_close = Some((code, reason.to_owned()));
         inner.outbox.uncork();
         inner.outbox.cancel_throttled();
         let kind = if inner.state == State::Active {
@@ -298,10 +307,27 @@ impl Connection {
         }
     }
 
-    /// Accepts nothing more. What the throttle holds need not wait for its time.
-    pub fn finish(&self) {
-        self.shared.lock().commands.finish = true;
+    /// Accepts nothing more, and somebody waits for what was accepted, until [`Connection::end_finish`]. What the throttle
+    /// holds need not wait for its time.
+    pub fn begin_finish(&self) {
+        let mut inner = self.shared.lock();
+        inner.commands.finish = true;
+        inner.finishers += 1;
+        drop(inner);
         self.release_throttled();
+    }
+
+    /// Somebody who waited since [`Connection::begin_finish`] does so no more. `tells`: what was lost meanwhile is told there;
+    /// else it is told now, as at any other time.
+    pub fn end_finish(&self, tells: bool) {
+        let mut inner = self.shared.lock();
+        let kind = inner.end_finish(tells);
+        tell(inner, kind);
+    }
+
+    /// The caller has closed it.
+    pub fn is_closed_by_caller(&self) -> bool {
+        self.shared.lock().commands.close
     }
 
     /// Whether everything accepted is written, and what was written is answered or will not be; see
@@ -336,7 +362,8 @@ impl Connection {
         self.shared.lock().last_error.clone()
     }
 
-    /// The code and the reason with which the newest session that is over was closed; 1006 without a close frame.
+    /// The code and the reason with which the caller closed the connection; else those of the newest session that is over,
+    /// 1006 without a close frame.
     pub fn last_close(&self) -> Option<(u16, String)> {
         self.shared.lock().last_close.clone()
     }
@@ -351,11 +378,28 @@ impl Connection {
         self.shared.lock().latency
     }
 
-    /// Why the connection is over, for somebody who is told; `None` while it is not, or when the caller closed it.
+    /// Why the connection is over, for somebody who is told; `None` while it is not, or when that is no failure.
     pub fn failure(&self) -> Option<Error> {
         let mut inner = self.shared.lock();
         inner.failure_is_told |= inner.failure.is_some();
         inner.failure.clone()
+    }
+
+    /// The error for somebody who wants something of a connection that is over, or being closed.
+    pub fn closed_error(&self) -> Error {
+        self.shared.lock().closed_error()
+    }
+
+    /// Whether the end that a receiver is told of is an ordinary one.
+    pub fn is_normal_end(&self, error: &Error) -> bool {
+        matches!(error.kind, ErrorKind::Closed { code, .. } if self.is_normal_code(code))
+    }
+
+    /// Whether an end with this code is an ordinary one: the caller's own, or that of a server that closed normally.
+    pub fn is_normal_code(&self, code: u16) -> bool {
+        let inner = self.shared.lock();
+        let is_over = || inner.state == State::Closed && inner.failure.is_none();
+        code == 1000 || (is_over() && inner.last_close.as_ref().is_some_and(|(own, _)| *own == code))
     }
 
     /// Why the connection is over, if nobody was told.
@@ -403,7 +447,8 @@ impl Connection {
                 (failure.message.clone(), code, reason)
             }
             None if over || inner.commands.close => {
-                ("the connection was closed".to_owned(), 1000, String::new())
+                let (code, reason) = inner.normal_close();
+                ("the connection was closed".to_owned(), code, reason)
             }
             None => ("the socket was lost while it was written".to_owned(), 1006, String::new()),
         };

@@ -125,6 +125,10 @@ pub(super) struct Inner {
     pub(super) left: u64,
     /// Messages without an answer, at most, whose sessions were lost while the connection was finishing.
     pub(in crate::net) unfinished: u64,
+    /// So many wait for the end of what is under way, and will tell what is lost meanwhile.
+    pub(super) finishers: usize,
+    /// What they will tell: the errors that nobody else is told of.
+    withheld: Vec<Error>,
     /// The error with which it ended was given to somebody: that tells of these messages too.
     pub(super) end_is_told: bool,
     /// Why the newest attempt or session failed.
@@ -204,6 +208,8 @@ impl Inner {
             latency: None,
             left: 0,
             unfinished: 0,
+            finishers: 0,
+            withheld: Vec::new(),
             end_is_told: false,
             received_before: 0,
             streaming: settings.session.streaming,
@@ -334,6 +340,28 @@ impl Inner {
         }
     }
 
+    /// An error that no call raises, unless somebody waits for the end: that call does.
+    pub(super) fn tell_error(&mut self, error: Error) -> Interest {
+        if self.finishers > 0 {
+            self.withheld.push(error);
+            return Interest::NONE;
+        }
+        self.push_error(error)
+    }
+
+    /// Nobody, or one less, waits for the end. `tells`: what was lost meanwhile has been told.
+    pub(super) fn end_finish(&mut self, tells: bool) -> Interest {
+        self.finishers = self.finishers.saturating_sub(1);
+        if tells {
+            self.withheld.clear();
+        }
+        if self.finishers > 0 {
+            return Interest::NONE;
+        }
+        let errors = std::mem::take(&mut self.withheld);
+        errors.into_iter().fold(Interest::NONE, |kind, error| kind.and(self.push_error(error)))
+    }
+
     /// `reason`: the error that led to it, if one did.
     pub(super) fn set_state(&mut self, state: State, reason: Option<Error>) -> Interest {
         // The caller's close comes first: the actor learns of it a little later.
@@ -354,13 +382,13 @@ impl Inner {
     pub(super) fn finish(&mut self, failure: Option<Error>) -> Interest {
         let mut kind = self.set_state(State::Closed, failure.clone());
         self.outbox.fail_all();
-        let reason = failure.clone().unwrap_or_else(|| Error::closed(1000, ""));
+        let reason = failure.clone().unwrap_or_else(|| self.closed_normally());
         self.failure_is_told = self.inbox.requests.fail_waiting(|_| true, &reason) > 0;
         // Where results go to a callback, nobody would hear of it by receiving.
         if let Some(error) = &failure
             && (self.routes.errors || self.routes.results)
         {
-            kind = kind.and(self.push_error(error.clone()));
+            kind = kind.and(self.tell_error(error.clone()));
             self.failure_is_told = true;
         }
         self.failure = failure;
@@ -370,6 +398,16 @@ impl Inner {
     /// Why nothing can be sent or received any more, for somebody who is told.
     pub(super) fn closed_error(&mut self) -> Error {
         self.failure_is_told = true;
-        self.failure.clone().unwrap_or_else(|| Error::closed(1000, ""))
+        self.failure.clone().unwrap_or_else(|| self.closed_normally())
+    }
+
+    fn closed_normally(&self) -> Error {
+        let (code, reason) = self.normal_close();
+        Error::closed(code, reason)
+    }
+
+    /// The code and the reason of an end that is no failure: the caller's, else those of the server that closed.
+    pub(super) fn normal_close(&self) -> (u16, String) {
+        self.last_close.clone().unwrap_or((1000, String::new()))
     }
 }

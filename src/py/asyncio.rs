@@ -11,6 +11,7 @@ use pyo3::{
 };
 
 use super::{
+    arguments::{self, Given, is_plain_request},
     client::Client,
     connection::Connection,
     delivery,
@@ -53,13 +54,14 @@ impl Connection {
         self.half.last_error(py)
     }
 
-    /// The close code of the newest session that is over (RFC 6455, section 7.4); 1006 without a close frame.
+    /// The close code (RFC 6455, section 7.4): the caller's own; else that of the newest session that is over, 1006 without
+    /// a close frame.
     #[getter]
     fn close_code(&self) -> Option<u16> {
         self.half.net.last_close().map(|(code, _)| code)
     }
 
-    /// The close reason of that session.
+    /// The close reason that belongs to it.
     #[getter]
     fn close_reason(&self) -> Option<String> {
         self.half.net.last_close().map(|(_, reason)| reason)
@@ -109,6 +111,15 @@ impl Connection {
     ) -> PyResult<()> {
         let this = slf.get();
         raised(slf.py(), this.half.net.check_process())?;
+        arguments::callbacks(
+            slf.py(),
+            [
+                ("on_result", on_result.as_ref()),
+                ("on_error", on_error.as_ref()),
+                ("on_timings", on_timings.as_ref()),
+                ("on_state_change", on_state_change.as_ref()),
+            ],
+        )?;
         this.half.set_callbacks(Callbacks {
             result: on_result,
             error: on_error,
@@ -131,33 +142,42 @@ impl Connection {
         Self::operation(slf, "send", message.map(|message| Kind::Send(Some(message))))
     }
 
-    #[pyo3(signature = (input, *, timeout = None, retries = 0, idempotent = false))]
+    #[pyo3(signature = (input, *, timeout = None, retries = Given::LEFT_OUT, idempotent = Given::LEFT_OUT))]
+    #[pyo3(text_signature = "($self, input, *, timeout=None, retries=0, idempotent=False)")]
     fn request<'py>(
         slf: &Bound<'py, Self>,
         input: &Bound<'py, PyAny>,
-        timeout: Option<f64>,
-        retries: i64,
-        idempotent: bool,
+        timeout: Option<&Bound<'py, PyAny>>,
+        retries: Given<'py>,
+        idempotent: Given<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        if retries != 0 {
-            let again = slf.py().import("fal_realtime._retrying")?.getattr("request")?;
+        let py = slf.py();
+        if !is_plain_request(&retries, &idempotent)? {
+            let again = py.import("fal_realtime._retrying")?.getattr("request")?;
+            let (retries, idempotent) = (retries.or_else(py, 0)?, idempotent.or_else(py, false)?);
             return again.call1((slf, input, timeout, retries, idempotent));
         }
-        let message = slf.get().half.encode_request(slf.py(), input);
-        let kind = message.and_then(|(message, id)| Kind::request(message, id, timeout));
+        let kind = arguments::timeout(timeout).and_then(|timeout| {
+            let (message, id) = slf.get().half.encode_request(py, input)?;
+            Ok(Kind::request(message, id, timeout))
+        });
         Self::operation(slf, "request", kind).map(Bound::into_any)
     }
 
     #[pyo3(signature = (*, timeout = None))]
-    fn recv<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, Operation>> {
-        let receivable = slf.get().half.check_receivable();
-        Self::operation(slf, "recv", receivable.and_then(|()| Kind::receive(Wanted::Next, timeout)))
+    fn recv<'py>(
+        slf: &Bound<'py, Self>,
+        timeout: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, Operation>> {
+        Self::receive(slf, "recv", Wanted::Next, timeout)
     }
 
     #[pyo3(signature = (*, timeout = None))]
-    fn latest<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, Operation>> {
-        let receivable = slf.get().half.check_receivable();
-        Self::operation(slf, "latest", receivable.and_then(|()| Kind::receive(Wanted::Newest, timeout)))
+    fn latest<'py>(
+        slf: &Bound<'py, Self>,
+        timeout: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, Operation>> {
+        Self::receive(slf, "latest", Wanted::Newest, timeout)
     }
 
     fn __aiter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
@@ -166,8 +186,7 @@ impl Connection {
     }
 
     fn __anext__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
-        let receivable = slf.get().half.check_receivable();
-        Self::operation(slf, "__anext__", receivable.and_then(|()| Kind::receive(Wanted::Iterated, None)))
+        Self::receive(slf, "__anext__", Wanted::Iterated, None)
     }
 
     fn open<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
@@ -193,8 +212,21 @@ impl Connection {
     /// Accepts nothing more.
     fn _begin_finish(slf: &Bound<'_, Self>) -> PyResult<()> {
         Self::bind(slf, true)?;
-        slf.get().half.net.finish();
+        slf.get().half.net.begin_finish();
         Ok(())
+    }
+
+    /// Nobody waits for that any more. `tells`: what was lost meanwhile is told by whoever waited.
+    fn _end_finish(&self, py: Python<'_>, tells: bool) -> PyResult<()> {
+        raised(py, self.half.net.check_process())?;
+        self.half.net.end_finish(tells);
+        Ok(())
+    }
+
+    /// The caller has closed it.
+    #[getter]
+    fn _is_closed_by_caller(&self) -> bool {
+        self.half.net.check_process().is_ok() && self.half.net.is_closed_by_caller()
     }
 
     /// Waits until everything accepted is written, and answered or given up.
@@ -227,11 +259,12 @@ impl Connection {
         slf: &Bound<'py, Self>,
         payload: &Bound<'py, PyAny>,
         request_id: &Bound<'py, PyString>,
-        timeout: Option<f64>,
+        timeout: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, Operation>> {
         let id = request_id.to_str()?.to_owned();
-        let message = slf.get().half.encoded(slf.py(), payload);
-        Self::operation(slf, "request", message.and_then(|message| Kind::request(message, id, timeout)))
+        let kind = arguments::timeout(timeout)
+            .and_then(|timeout| Ok(Kind::request(slf.get().half.encoded(slf.py(), payload)?, id, timeout)));
+        Self::operation(slf, "request", kind)
     }
 
     /// An asynchronous callback is done: delivery goes on.
@@ -305,6 +338,17 @@ impl Connection {
         kind: PyResult<Kind>,
     ) -> PyResult<Bound<'py, Operation>> {
         Operation::new(slf, Kind::or_failed(slf.py(), name, kind)?)
+    }
+
+    fn receive<'py>(
+        slf: &Bound<'py, Self>,
+        name: &'static str,
+        what: Wanted,
+        timeout: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, Operation>> {
+        let receivable = slf.get().half.check_receivable();
+        let kind = receivable.and_then(|()| arguments::timeout(timeout));
+        Self::operation(slf, name, kind.map(|timeout| Kind::Receive { what, timeout }))
     }
 
     fn offer_now(slf: &Bound<'_, Self>, message: Outgoing) -> PyResult<()> {

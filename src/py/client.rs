@@ -214,7 +214,8 @@ impl Client {
         let dialect = match (options.raw, &options.decode_message) {
             (true, _) => Dialect::Raw,
             (false, Some(_)) => Dialect::Custom,
-            (false, None) => Dialect::Fal,
+            (false, None) if options.decode => Dialect::Fal,
+            (false, None) => Dialect::Relayed,
         };
         let settings = Settings {
             address,

@@ -9,7 +9,7 @@ use crate::core::{
     message::Received,
 };
 
-/// A result as it came, and what a relay must know of it.
+/// A result as it came, and what a relay must know of it. What cannot be decoded is one, too.
 #[pyclass(frozen, module = "fal_realtime")]
 pub(super) struct EncodedResult {
     payload: Py<PyAny>,

@@ -6,6 +6,7 @@ use pyo3::{ffi, prelude::*, types::PyDict};
 
 use crate::net::{counters, gate, runtime};
 
+mod arguments;
 mod asyncio;
 mod awaitable;
 mod batch;

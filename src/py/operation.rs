@@ -5,7 +5,7 @@
 
 use parking_lot::Mutex;
 use pyo3::{
-    exceptions::{PyException, PyRuntimeError, PyStopIteration, PyValueError},
+    exceptions::{PyException, PyRuntimeError, PyStopIteration},
     intern,
     prelude::*,
 };
@@ -104,29 +104,16 @@ impl Kind {
         }
     }
 
-    pub(super) fn receive(what: Wanted, timeout: Option<f64>) -> PyResult<Self> {
-        check_timeout(timeout)?;
-        Ok(Self::Receive { what, timeout })
-    }
-
-    pub(super) fn request(message: Outgoing, id: String, timeout: Option<f64>) -> PyResult<Self> {
-        check_timeout(timeout)?;
-        Ok(Self::Request(Box::new(Request {
+    pub(super) fn request(message: Outgoing, id: String, timeout: Option<f64>) -> Self {
+        Self::Request(Box::new(Request {
             message: Some(message),
             id,
             key: None,
             timeout,
             unmarked_before: 0,
             decoding: None,
-        })))
+        }))
     }
-}
-
-fn check_timeout(timeout: Option<f64>) -> PyResult<()> {
-    if timeout.is_some_and(|timeout| timeout.is_nan() || timeout < 0.0) {
-        return Err(PyValueError::new_err("timeout must be a number of seconds of at least 0, or None"));
-    }
-    Ok(())
 }
 
 /// A native coroutine.

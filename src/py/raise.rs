@@ -168,7 +168,7 @@ pub(crate) fn opening_full() -> Error {
         crate::core::outbox::MAX_QUEUED,
         crate::core::outbox::MAX_QUEUED_BYTES >> 20
     );
-    Error::new(ErrorKind::BufferFull, message)
+    Error::new(ErrorKind::BufferFull, message).unprocessed()
 }
 
 /// The error for a message that there is no room for.
@@ -182,4 +182,5 @@ pub(crate) fn queue_full() -> Error {
             crate::core::outbox::MAX_QUEUED_BYTES >> 20
         ),
     )
+    .unprocessed()
 }

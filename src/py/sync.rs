@@ -7,6 +7,7 @@ use std::sync::Arc;
 use pyo3::{exceptions::PyStopIteration, intern, prelude::*, types::PyDict};
 
 use super::{
+    arguments::{self, Given, is_plain_request},
     client::Client,
     half::{Callbacks, Half, takes_reason},
     operation::{not_open_again, nothing_came},
@@ -70,13 +71,14 @@ impl SyncConnection {
         self.shared.half.last_error(py)
     }
 
-    /// The close code of the newest session that is over (RFC 6455, section 7.4); 1006 without a close frame.
+    /// The close code (RFC 6455, section 7.4): the caller's own; else that of the newest session that is over, 1006 without
+    /// a close frame.
     #[getter]
     fn close_code(&self) -> Option<u16> {
         self.shared.half.net.last_close().map(|(code, _)| code)
     }
 
-    /// The close reason of that session.
+    /// The close reason that belongs to it.
     #[getter]
     fn close_reason(&self) -> Option<String> {
         self.shared.half.net.last_close().map(|(_, reason)| reason)
@@ -126,6 +128,15 @@ impl SyncConnection {
         on_state_change: Option<Py<PyAny>>,
     ) -> PyResult<()> {
         raised(py, self.shared.half.net.check_process())?;
+        arguments::callbacks(
+            py,
+            [
+                ("on_result", on_result.as_ref()),
+                ("on_error", on_error.as_ref()),
+                ("on_timings", on_timings.as_ref()),
+                ("on_state_change", on_state_change.as_ref()),
+            ],
+        )?;
         self.shared.half.set_callbacks(Callbacks {
             result: on_result,
             error: on_error,
@@ -149,40 +160,49 @@ impl SyncConnection {
     }
 
     #[pyo3(signature = (input, timeout = None))]
-    fn send(&self, py: Python<'_>, input: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<()> {
+    fn send(
+        &self,
+        py: Python<'_>,
+        input: &Bound<'_, PyAny>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         let half = &self.shared.half;
         raised(py, half.net.check_process())?;
-        let deadline = Deadline::after(py, timeout)?;
+        let timeout = arguments::timeout(timeout)?;
+        let deadline = Deadline::after(timeout);
         let mut message = Some(half.encode(py, input)?);
         if self.offer(py, &mut message, half.send_lane, &deadline)? {
             return Ok(());
         }
-        Err(too_late(py, "there was no room in the outgoing queue", timeout))
+        Err(to_py(py, &too_late("there was no room in the outgoing queue", timeout).unprocessed()))
     }
 
-    #[pyo3(signature = (input, timeout = None, *, retries = 0, idempotent = false))]
-    fn request(
-        slf: &Bound<'_, Self>,
-        input: &Bound<'_, PyAny>,
-        timeout: Option<f64>,
-        retries: i64,
-        idempotent: bool,
+    #[pyo3(signature = (input, timeout = None, *, retries = Given::LEFT_OUT, idempotent = Given::LEFT_OUT))]
+    #[pyo3(text_signature = "($self, input, timeout=None, *, retries=0, idempotent=False)")]
+    fn request<'py>(
+        slf: &Bound<'py, Self>,
+        input: &Bound<'py, PyAny>,
+        timeout: Option<&Bound<'py, PyAny>>,
+        retries: Given<'py>,
+        idempotent: Given<'py>,
     ) -> PyResult<Py<PyAny>> {
-        if retries != 0 {
-            let again = slf.py().import("fal_realtime._retrying")?.getattr("request_blocking")?;
-            return again.call1((slf, input, timeout, retries, idempotent)).map(Bound::unbind);
+        let py = slf.py();
+        if is_plain_request(&retries, &idempotent)? {
+            return slf.get().request_once(py, input, arguments::timeout(timeout)?);
         }
-        slf.get().request_once(slf.py(), input, timeout)
+        let again = py.import("fal_realtime._retrying")?.getattr("request_blocking")?;
+        let (retries, idempotent) = (retries.or_else(py, 0)?, idempotent.or_else(py, false)?);
+        again.call1((slf, input, timeout, retries, idempotent)).map(Bound::unbind)
     }
 
     #[pyo3(signature = (timeout = None))]
-    fn recv(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
-        self.receive(py, timeout, false)
+    fn recv(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
+        self.receive(py, arguments::timeout(timeout)?, false)
     }
 
     #[pyo3(signature = (timeout = None))]
-    fn latest(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
-        self.receive(py, timeout, true)
+    fn latest(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
+        self.receive(py, arguments::timeout(timeout)?, true)
     }
 
     fn __iter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
@@ -191,8 +211,9 @@ impl SyncConnection {
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.recv(py, None)
-            .map_err(|error| if is_normal_end(py, &error) { PyStopIteration::new_err(()) } else { error })
+        self.receive(py, None, false).map_err(|error| {
+            if self.is_normal_end(py, &error) { PyStopIteration::new_err(()) } else { error }
+        })
     }
 
     fn open(&self, py: Python<'_>) -> PyResult<()> {
@@ -202,39 +223,57 @@ impl SyncConnection {
         raised(py, net.open(true))?;
         let limit = net.settings().open_timeout.as_secs_f64();
         // The first opening has its own limit.
-        let deadline = Deadline::after(py, (openings_before > 0).then_some(limit))?;
+        let deadline = Deadline::after((openings_before > 0).then_some(limit));
         let opened = self.shared.wait(py, Interest::STATE, &deadline, |py| match net.state() {
             State::Active => Ok(Some(())),
             // It was open, and is idle, lost or over already.
             _ if net.openings() > openings_before => Ok(Some(())),
-            State::Closing | State::Closed => {
-                Err(to_py(py, &net.failure().unwrap_or_else(|| Error::closed(1000, ""))))
-            }
+            State::Closing | State::Closed => Err(to_py(py, &net.closed_error())),
             _ => Ok(None),
         })?;
         opened.ok_or_else(|| to_py(py, &not_open_again(limit)))
     }
 
     #[pyo3(signature = (timeout = None))]
-    fn drain(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+    fn drain(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let net = &self.shared.half.net;
         raised(py, net.check_process())?;
-        let deadline = Deadline::after(py, timeout)?;
+        let timeout = arguments::timeout(timeout)?;
+        let deadline = Deadline::after(timeout);
         let told_before = net.told_failures();
         let drained = self.shared.wait(py, Interest::DRAINED, &deadline, |_| {
             net.drained(told_before).map(|outcome| raised(py, outcome)).transpose()
         })?;
-        drained.ok_or_else(|| too_late(py, "not everything was written", timeout))
+        drained.ok_or_else(|| to_py(py, &too_late("not everything was written", timeout)))
     }
 
-    /// Accepts nothing more, and waits until everything accepted is written, and answered or given up. False when the time
-    /// is over.
+    /// Accepts nothing more.
+    fn _begin_finish(&self, py: Python<'_>) -> PyResult<()> {
+        raised(py, self.shared.half.net.check_process())?;
+        self.shared.half.net.begin_finish();
+        Ok(())
+    }
+
+    /// Nobody waits for the end any more. `tells`: what was lost meanwhile is told by whoever waited.
+    fn _end_finish(&self, py: Python<'_>, tells: bool) -> PyResult<()> {
+        raised(py, self.shared.half.net.check_process())?;
+        self.shared.half.net.end_finish(tells);
+        Ok(())
+    }
+
+    /// The caller has closed it.
+    #[getter]
+    fn _is_closed_by_caller(&self) -> bool {
+        let net = &self.shared.half.net;
+        net.check_process().is_ok() && net.is_closed_by_caller()
+    }
+
+    /// Waits until everything accepted is written, and answered or given up. False when the time is over.
     #[pyo3(signature = (timeout))]
-    fn _finish(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+    fn _finished(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let net = &self.shared.half.net;
         raised(py, net.check_process())?;
-        let deadline = Deadline::after(py, timeout)?;
-        net.finish();
+        let deadline = Deadline::after(timeout);
         let finished =
             self.shared.wait(py, Interest::FINISHED, &deadline, |_| Ok(net.is_finished().then_some(())))?;
         Ok(finished.is_some())
@@ -274,6 +313,16 @@ impl SyncConnection {
 }
 
 impl SyncConnection {
+    /// Whether an iteration ends with this error, instead of raising it.
+    fn is_normal_end(&self, py: Python<'_>, error: &PyErr) -> bool {
+        let class =
+            py.import("fal_realtime._exceptions").and_then(|module| module.getattr("ConnectionClosedError"));
+        // Not a subclass of it: a session that ended with messages unanswered is news.
+        let is_closed = class.is_ok_and(|class| error.get_type(py).is(&class));
+        let code = error.value(py).getattr(intern!(py, "code")).and_then(|code| code.extract::<u16>());
+        is_closed && code.is_ok_and(|code| self.shared.half.net.is_normal_code(code))
+    }
+
     fn request_once(
         &self,
         py: Python<'_>,
@@ -282,7 +331,7 @@ impl SyncConnection {
     ) -> PyResult<Py<PyAny>> {
         let half = &self.shared.half;
         raised(py, half.net.check_process())?;
-        let deadline = Deadline::after(py, timeout)?;
+        let deadline = Deadline::after(timeout);
         let (mut message, id) = half.encode_request(py, input)?;
         let unmarked_before = half.net.unmarked();
         let key = raised(py, half.net.add_request(&id))?;
@@ -294,11 +343,12 @@ impl SyncConnection {
             if accepted { answer() } else { Ok(None) }
         });
         // After an answer this does nothing.
-        half.net.forget_request(key);
+        let was_written = half.net.forget_request(key);
         match answered? {
             None => {
                 let unmarked = half.net.unmarked().saturating_sub(unmarked_before);
-                Err(to_py(py, &half.request_timeout(timeout.unwrap_or_default(), unmarked)))
+                let error = half.request_timeout(timeout.unwrap_or_default(), unmarked);
+                Err(to_py(py, &if was_written { error } else { error.unprocessed() }))
             }
             Some(Err(error)) => Err(to_py(py, &error)),
             Some(Ok(item)) => match &item.what {
@@ -312,7 +362,7 @@ impl SyncConnection {
         let shared = &self.shared;
         shared.half.check_receivable()?;
         raised(py, shared.half.net.check_process())?;
-        let deadline = Deadline::after(py, timeout)?;
+        let deadline = Deadline::after(timeout);
         let interest = Interest::ITEMS.and(Interest::STATE);
         let received = shared.wait(py, interest, &deadline, |py| shared.receive(py, newest))?;
         received.ok_or_else(|| to_py(py, &nothing_came(timeout.unwrap_or_default())))
@@ -385,7 +435,7 @@ fn report_untold(py: Python<'_>, error: &Error) {
     // A destructor may run while an exception is on its way.
     let pending = PyErr::take(py);
     let told = py
-        .import("fal_realtime._callbacks")
+        .import("fal_realtime._threads")
         .and_then(|module| module.call_method1("tell_nobody", (to_py(py, error).into_value(py),)));
     if let Err(failure) = told {
         failure.write_unraisable(py, None);
@@ -395,16 +445,6 @@ fn report_untold(py: Python<'_>, error: &Error) {
     }
 }
 
-fn too_late(py: Python<'_>, what: &str, timeout: Option<f64>) -> PyErr {
-    let message = format!("{what} within {} s", timeout.unwrap_or_default());
-    to_py(py, &Error::new(ErrorKind::Timeout, message))
-}
-
-fn is_normal_end(py: Python<'_>, error: &PyErr) -> bool {
-    let class =
-        py.import("fal_realtime._exceptions").and_then(|module| module.getattr("ConnectionClosedError"));
-    // Not a subclass of it: a session that ended with messages unanswered is news.
-    let is_closed = class.is_ok_and(|class| error.get_type(py).is(&class));
-    let code = error.value(py).getattr(intern!(py, "code")).and_then(|code| code.extract::<u16>());
-    is_closed && code.is_ok_and(|code| code == 1000)
+fn too_late(what: &str, timeout: Option<f64>) -> Error {
+    Error::new(ErrorKind::Timeout, format!("{what} within {} s", timeout.unwrap_or_default()))
 }

@@ -49,7 +49,10 @@ impl Actor {
     pub(super) fn tell_loss(&mut self) -> Option<Error> {
         let ended = self.ended.take()?;
         if let ErrorKind::Closed { code, reason } = &ended.kind {
-            self.connection.shared.lock().last_close = Some((*code, reason.clone()));
+            let mut inner = self.connection.shared.lock();
+            if !inner.commands.close {
+                inner.last_close = Some((*code, reason.clone()));
+            }
         }
         let what_follows = match self.session.state() {
             // Whoever waits is told of the end of the connection.

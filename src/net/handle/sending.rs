@@ -36,11 +36,11 @@ impl Connection {
         let now = Instant::now();
         let mut inner = self.shared.lock();
         if inner.state == State::Closed || inner.commands.close {
-            return Err(inner.closed_error());
+            return Err(inner.closed_error().unprocessed());
         }
         // Without what its opening says a session may be of no use to what is still to be sent.
         if !(matches!(lane, Lane::Opening(_)) && inner.outbox.is_opening()) {
-            inner.check_not_finishing()?;
+            inner.check_not_finishing().map_err(Error::unprocessed)?;
         }
         if inner.stream_ended && inner.inbox.has_end() {
             return Err(stream_ended());

@@ -74,7 +74,7 @@ impl Inner {
         }
         self.inbox.requests.session_ended();
         if left > 0 && !self.end_is_told {
-            kind = kind.and(self.push_error(error));
+            kind = kind.and(self.tell_error(error));
         }
         kind
     }

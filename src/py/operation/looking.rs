@@ -108,7 +108,10 @@ impl Operation {
                 if this.inner.lock().expired {
                     let seconds = timeout.unwrap_or_default();
                     let unmarked = net.unmarked().saturating_sub(*unmarked_before);
-                    return Err(to_py(py, &native.half.request_timeout(seconds, unmarked)));
+                    let error = native.half.request_timeout(seconds, unmarked);
+                    // First it is given up: else it could be written between the question and that.
+                    let was_written = key.take().is_some_and(|key| net.forget_request(key));
+                    return Err(to_py(py, &if was_written { error } else { error.unprocessed() }));
                 }
                 let has_failed = key.is_some_and(|key| net.has_failed(key));
                 if message.is_some() && !has_failed {
@@ -158,10 +161,7 @@ impl Operation {
                     // It was open, and is idle, lost or over already. What came in between is there to be received,
                     // and the reason of the end behind it.
                     _ if net.openings() > before => Ok(Looked::Found(py.None())),
-                    State::Closing | State::Closed => {
-                        let error = net.failure().unwrap_or_else(|| Error::closed(1000, ""));
-                        Err(to_py(py, &error))
-                    }
+                    State::Closing | State::Closed => Err(to_py(py, &net.closed_error())),
                     _ => Ok(Looked::Wait(Place::Openers)),
                 }
             }
@@ -232,7 +232,7 @@ impl Operation {
             let Some(item) = (if what == Wanted::Newest { net.pop_newest() } else { net.pop() }) else {
                 return match native.half.net.end() {
                     None => Ok(Looked::Wait(Place::Receivers)),
-                    Some(error) => Err(ended(py, &error, what)),
+                    Some(error) => Err(ended(py, &error, what, net.is_normal_end(&error))),
                 };
             };
             let (object, is_async) = match &item.what {
@@ -241,7 +241,7 @@ impl Operation {
                     native.half.net.has_raised(error);
                     return Err(to_py(py, error));
                 }
-                Item::End(error) => return Err(ended(py, error, what)),
+                Item::End(error) => return Err(ended(py, error, what, net.is_normal_end(error))),
             };
             if !is_async {
                 return Ok(Looked::Found(object));
@@ -296,8 +296,8 @@ impl Operation {
 }
 
 /// The error of a receiver at the end; a normal end ends an iteration without one.
-fn ended(py: Python<'_>, error: &Error, what: Wanted) -> PyErr {
-    if what == Wanted::Iterated && matches!(error.kind, ErrorKind::Closed { code: 1000, .. }) {
+fn ended(py: Python<'_>, error: &Error, what: Wanted, is_normal: bool) -> PyErr {
+    if what == Wanted::Iterated && is_normal {
         return PyStopAsyncIteration::new_err(());
     }
     to_py(py, error)

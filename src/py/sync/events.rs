@@ -21,6 +21,18 @@ pub(in crate::py) struct Events {
 
 #[pymethods]
 impl Events {
+    /// The app of the connection, as that says it.
+    #[getter]
+    fn app(&self) -> &str {
+        &self.shared.half.app
+    }
+
+    /// How many results, and how many other events, callbacks have not been called with.
+    fn left(&self) -> (usize, usize) {
+        let (results, others) = self.shared.half.net.left();
+        (if self.shared.half.has_on_result() { results } else { 0 }, others)
+    }
+
     /// The next event, without waiting: `result`, `error`, `timings` or `state_change` and the value; `nothing`: the queue
     /// will have the connection again when there is something; `end`: the connection is closed and all was taken.
     fn poll<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {

@@ -35,15 +35,10 @@ pub(super) struct Deadline(Option<Instant>);
 impl Deadline {
     pub(super) const NEVER: Self = Self(None);
 
-    pub(super) fn after(py: Python<'_>, timeout: Option<f64>) -> PyResult<Self> {
-        let Some(timeout) = timeout else { return Ok(Self(None)) };
-        if timeout.is_nan() || timeout < 0.0 {
-            let message = "timeout must be a number of seconds of at least 0, or None";
-            return Err(to_py(py, &Error::new(ErrorKind::InvalidOption, message)));
-        }
-        Ok(Self(
-            Duration::try_from_secs_f64(timeout).ok().and_then(|timeout| Instant::now().checked_add(timeout)),
-        ))
+    /// So many seconds from now; what no clock can hold is never.
+    pub(super) fn after(timeout: Option<f64>) -> Self {
+        let timeout = timeout.and_then(|timeout| Duration::try_from_secs_f64(timeout).ok());
+        Self(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
     }
 
     fn is_over(&self) -> bool {

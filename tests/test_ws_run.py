@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 import socket
 import threading
 from contextlib import contextmanager
@@ -48,6 +49,8 @@ class Double:
             if payload.get("is") == "no start":
                 websocket.send('{"detail": "no such app"}')
                 continue
+            if payload.get("is") == "closed at once":
+                return
             headers = {"Content-Type": payload.get("type", "application/json")}
             start = {"type": "start", "request_id": request_id, "status": status, "headers": headers}
             websocket.send(json.dumps(start))
@@ -166,11 +169,48 @@ async def test_an_error_status_is_raised_with_what_the_app_said(status, error):
             assert (await app.run({"chunks": ["1"]}, timeout=10)).json() == 1
 
 
-async def test_a_server_that_closes_in_the_middle_is_no_end():
+async def collect(stream, chunks):
+    async for chunk in stream:
+        chunks.append(chunk)
+
+
+INCOMPLETE = (
+    r"the response was incomplete: its start \(status 200, request request-0\) and 2 messages with 7 bytes of its body "
+    r"had come when it ended: the connection is closed \(code 1000\)"
+)
+
+
+async def test_a_server_that_closes_in_the_middle_is_no_end_and_what_arrived_is_said():
+    payload = {"is": "closed", "chunks": ["half", {"hex": "010203"}]}
     with double() as answers:
         async with endpoint(answers) as app:
-            with pytest.raises(ConnectionClosedError):
-                await app.run({"is": "closed", "chunks": ["half"]}, timeout=10)
+            with pytest.raises(ws_run.IncompleteResponseError, match=INCOMPLETE) as raised:
+                await app.run(payload, timeout=10)
+            assert isinstance(raised.value, ConnectionClosedError)
+            assert raised.value.code == 1000
+            assert raised.value.response.chunks == ["half", b"\x01\x02\x03"]
+            again = pickle.loads(pickle.dumps(raised.value))
+            assert (str(again), again.response) == (str(raised.value), raised.value.response)
+        async with endpoint(answers) as app:
+            chunks: list[bytes | str] = []
+            with pytest.raises(ws_run.IncompleteResponseError, match=INCOMPLETE) as raised:
+                await collect(app.stream(payload, timeout=10), chunks)
+            assert (chunks, raised.value.response.status) == (["half", b"\x01\x02\x03"], 200)
+        with ws_run.connect(SyncRealtimeClient(KEY), "fal-ai/any-llm", base_url=answers.url) as blocking:
+            with pytest.raises(ws_run.IncompleteResponseError, match=INCOMPLETE):
+                blocking.run(payload, timeout=10)
+            # It is closed before the next one is sent.
+            with pytest.raises(ConnectionClosedError) as closed:
+                blocking.run({}, timeout=10)
+            assert type(closed.value) is ConnectionClosedError
+
+
+async def test_a_server_that_closes_before_its_start_says_that_nothing_came():
+    with double() as answers:
+        async with endpoint(answers) as app:
+            with pytest.raises(ws_run.IncompleteResponseError, match="incomplete: nothing of it had come") as raised:
+                await app.run({"is": "closed at once"}, timeout=10)
+            assert (raised.value.response.status, raised.value.response.chunks) == (0, [])
 
 
 async def test_what_does_not_begin_with_a_start_is_an_error():
@@ -205,7 +245,18 @@ def test_the_blocking_client_speaks_it_too():
         assert app.run({"chunks": ["2"]}, timeout=10).json() == 2
 
 
-def test_the_address_is_that_of_the_client_with_ws_before_the_host():
+@pytest.mark.parametrize(
+    ("base_url", "where"),
+    [
+        ("wss://fal.run", "ws.fal.run:443"),
+        ("wss://ws.fal.run", "ws.fal.run:443"),
+        # No other machine is called like these with `ws.` before it.
+        ("wss://192.0.2.1:8443", "192.0.2.1:8443"),
+        ("wss://[2001:db8::1]:8443", "[2001:db8::1]:8443"),
+        ("wss://gateway", "gateway:443"),
+    ],
+)
+def test_the_address_is_that_of_the_client_with_ws_before_the_host(base_url, where):
     asked = []
 
     def refuse() -> None:
@@ -217,13 +268,17 @@ def test_the_address_is_that_of_the_client_with_ws_before_the_host():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         proxy = threading.Thread(target=refuse)
         proxy.start()
-        client = SyncRealtimeClient(
-            KEY, base_url="wss://fal.run", proxy=f"http://127.0.0.1:{listener.getsockname()[1]}"
-        )
+        client = SyncRealtimeClient(KEY, base_url=base_url, proxy=f"http://127.0.0.1:{listener.getsockname()[1]}")
         with pytest.raises(HandshakeError), ws_run.connect(client, "fal-ai/any-llm"):
             pass
         proxy.join(10)
-    assert asked == [b"CONNECT ws.fal.run:443 HTTP/1.1"]
+    assert asked == [f"CONNECT {where} HTTP/1.1".encode()]
+
+
+def test_the_environment_says_where_to(monkeypatch):
+    monkeypatch.setenv("FAL_WS_RUN_HOST", "wss://ws.fal.run")
+    with pytest.raises(ValueError, match="FAL_WS_RUN_HOST must be a host name such as"):
+        ws_run.connect(SyncRealtimeClient(KEY), "fal-ai/any-llm")
 
 
 def test_the_fal_package_understands_the_double_as_we_do(monkeypatch):

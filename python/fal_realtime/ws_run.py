@@ -16,20 +16,15 @@ does; it was tried against a double of the server, not against fal itself.
 
 from __future__ import annotations
 
-import json
-import os
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
-from urllib.parse import urlsplit
 
-from . import _checks as check
 from ._client import RealtimeClient
-from ._exceptions import ApiError, DecodeError, EncodeError, RequestTimeoutError, ValidationError
+from ._exceptions import ConnectionClosedError, RequestTimeoutError
 from ._sync_client import SyncRealtimeClient
+from ._ws_exchange import Clock, Exchange, IncompleteResponseError, Response, address, encoded
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -37,41 +32,10 @@ if TYPE_CHECKING:
     from ._raw import RawConnection
     from ._sync import SyncRawConnection
 
-__all__ = ["Endpoint", "Response", "SyncEndpoint", "connect"]
-
-_FIRST_ERROR = 400
-_UNPROCESSABLE = 422
+__all__ = ["Endpoint", "IncompleteResponseError", "Response", "SyncEndpoint", "connect"]
 
 
-@dataclass(frozen=True)
-class Response:
-    """What an endpoint answered to one payload."""
-
-    request_id: str
-    """fal's id of the request."""
-    status: int
-    """The HTTP status."""
-    headers: dict[str, str]
-    """Those of the HTTP response, as they came."""
-    chunks: list[bytes | str] = field(repr=False)
-    """The body, in the messages in which it came."""
-
-    @property
-    def body(self) -> bytes:
-        """The whole body."""
-        return b"".join(chunk.encode() if isinstance(chunk, str) else chunk for chunk in self.chunks)
-
-    def json(self) -> Any:
-        """The body, decoded from JSON.
-
-        Raises:
-            DecodeError: It is none.
-        """
-        try:
-            return json.loads(self.body)
-        except ValueError as error:
-            message = f"the response is no JSON: {error}"
-            raise DecodeError(message) from error
+_NOT_ITS_TURN = "the response before it had not come to its end"
 
 
 @overload
@@ -103,99 +67,21 @@ def connect(
         app: The app id, such as `fal-ai/any-llm`.
         path: The path after the app id. Default: none.
         base_url: Where to. Default: `wss://$FAL_WS_RUN_HOST` if that is set, else the client's with `ws.` before the
-            host, as in `wss://ws.fal.run`.
+            host, as in `wss://ws.fal.run`; an IP address, or a name without a dot, such as `localhost`, stays as it is.
         open_timeout: Seconds for opening, cold start of the app included.
+
+    Raises:
+        ValueError: An option has a value that is not accepted, or FAL_WS_RUN_HOST has.
+        TypeError: An option is of the wrong type.
     """
     if base_url is None:
-        parts = urlsplit(client._base_url)  # noqa: SLF001 - of this package
-        host = os.environ.get("FAL_WS_RUN_HOST")
-        base_url = f"wss://{host}" if host else f"{parts.scheme}://ws.{parts.netloc}"
+        base_url = address(client._base_url)  # noqa: SLF001 - of this package
     options: dict[str, Any] = {"raw": True, "use_jwt": False, "reconnect": None, "open_timeout": open_timeout}
     if path:
         options["path"] = path
     if isinstance(client, SyncRealtimeClient):
         return SyncEndpoint(client.with_options(base_url=base_url).connect(app, **options))  # type: ignore[arg-type]
     return Endpoint(client.with_options(base_url=base_url).connect(app, **options))  # type: ignore[arg-type]
-
-
-class _Exchange:
-    """One payload and its response, without I/O: takes messages, says what they are."""
-
-    def __init__(self) -> None:
-        self.request_id = ""
-        self.status = 0
-        self.headers: dict[str, str] = {}
-        self.is_over = False
-        self._has_started = False
-
-    def take(self, message: bytes | str) -> bytes | str | None:
-        """A part of the body, or None for what frames it."""
-        said = _frame(message)
-        if not self._has_started:
-            if said is None or said["type"] != "start":
-                why = "the response does not begin with its start: is this app behind fal's HTTP over WebSockets?"
-                raise DecodeError(why)
-            self._has_started = True
-            self.request_id = str(said["request_id"])
-            status, headers = said.get("status"), said.get("headers")
-            self.status = status if isinstance(status, int) else 0
-            self.headers = (
-                {str(name): str(value) for name, value in headers.items()} if isinstance(headers, dict) else {}
-            )
-            return None
-        # An app's own JSON may look like this, but for the id.
-        if said is not None and said["type"] == "end" and str(said["request_id"]) == self.request_id:
-            self.is_over = True
-            return None
-        return message
-
-    def refused(self, chunks: list[bytes | str]) -> ApiError | None:
-        """The error for a status that says so."""
-        if self.status < _FIRST_ERROR:
-            return None
-        response = Response(self.request_id, self.status, self.headers, chunks)
-        try:
-            body = response.json()
-        except DecodeError:
-            body = response.body.decode(errors="replace")[:2048]
-        kind = ValidationError if self.status == _UNPROCESSABLE else ApiError
-        error = kind(f"the endpoint answered with status {self.status}", self.status, body, self.request_id)
-        error.headers = {name.lower(): value for name, value in self.headers.items()}
-        return error
-
-
-def _frame(message: bytes | str) -> dict[str, Any] | None:
-    """The start or end that a message is, or None."""
-    if not isinstance(message, str) or not message.lstrip().startswith("{"):
-        return None
-    try:
-        said = json.loads(message)
-    except ValueError:
-        return None
-    is_frame = isinstance(said, dict) and said.get("type") in ("start", "end") and "request_id" in said
-    return said if is_frame else None
-
-
-def _encoded(payload: object) -> str:
-    try:
-        return json.dumps(payload, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        message = f"the payload cannot be written as JSON: {error}"
-        raise EncodeError(message) from error
-
-
-class _Clock:
-    """Seconds left of a timeout."""
-
-    def __init__(self, timeout: float | None) -> None:
-        self._timeout = None if timeout is None else check.not_negative("timeout", timeout)
-        self._end = None if self._timeout is None else time.monotonic() + self._timeout
-
-    def left(self) -> float | None:
-        return None if self._end is None else max(0.0, self._end - time.monotonic())
-
-    def error(self) -> RequestTimeoutError:
-        return RequestTimeoutError(f"the response was not complete within {self._timeout} s")
 
 
 class Endpoint:
@@ -207,7 +93,7 @@ class Endpoint:
         self.connection = connection
         """The connection underneath."""
         self._turn = asyncio.Lock()
-        self._open: _Exchange | None = None
+        self._open: Exchange | None = None
 
     async def __aenter__(self) -> Self:
         """Open; raises what the opening raised."""
@@ -225,55 +111,57 @@ class Endpoint:
             ApiError: The status is an error's; `body` says what the app said. 422 is a `ValidationError`.
             RequestTimeoutError: It was not complete in time, its turn included. What still comes of it is skipped.
             EncodeError: The payload cannot be written as JSON.
-            ConnectionClosedError: The connection was closed meanwhile.
+            IncompleteResponseError: The connection was closed before all of it had come; `response` is what had.
+            ConnectionClosedError: It was closed before the payload was sent.
         """
-        async with self._exchange(payload, _Clock(timeout)) as (exchange, clock):
-            chunks = [chunk async for chunk in self._body(exchange, clock)]
-        return Response(exchange.request_id, exchange.status, exchange.headers, chunks)
+        clock = Clock(timeout)
+        async with self._exchange(payload, clock, keeps=True) as exchange:
+            async for _ in self._body(exchange, clock):
+                pass
+        return exchange.response()
 
     async def stream(self, payload: object, *, timeout: float | None = None) -> AsyncIterator[bytes | str]:
         """Send a payload and give its response as it comes; raises like `run`.
 
         Whoever leaves early lets the next payload wait until the rest has come, which is skipped.
         """
-        async with self._exchange(payload, _Clock(timeout)) as (exchange, clock):
+        clock = Clock(timeout)
+        async with self._exchange(payload, clock, keeps=False) as exchange:
             async for chunk in self._body(exchange, clock):
                 yield chunk
+        exchange.response()
 
     @asynccontextmanager
-    async def _exchange(self, payload: object, clock: _Clock) -> AsyncIterator[tuple[_Exchange, _Clock]]:
+    async def _exchange(self, payload: object, clock: Clock, *, keeps: bool) -> AsyncIterator[Exchange]:
         import asyncio
 
-        message = _encoded(payload)
+        message = encoded(payload)
         try:
             await asyncio.wait_for(self._turn.acquire(), clock.left())
         except asyncio.TimeoutError:
-            raise clock.error() from None
+            raise clock.error(_NOT_ITS_TURN) from None
         try:
             while self._open is not None:
                 await self._take(self._open, clock)
             await self.connection.send(message)
-            self._open = _Exchange()
-            yield self._open, clock
+            self._open = Exchange(keeps=keeps)
+            yield self._open
         finally:
             self._turn.release()
 
-    async def _body(self, exchange: _Exchange, clock: _Clock) -> AsyncIterator[bytes | str]:
-        chunks: list[bytes | str] = []
-        while not exchange.is_over:
-            chunk = await self._take(exchange, clock)
-            if chunk is not None and exchange.status >= _FIRST_ERROR:
-                chunks.append(chunk)
-            elif chunk is not None:
-                yield chunk
-        if (error := exchange.refused(chunks)) is not None:
-            raise error
+    async def _body(self, exchange: Exchange, clock: Clock) -> AsyncIterator[bytes | str]:
+        try:
+            while not exchange.is_over:
+                if (chunk := await self._take(exchange, clock)) is not None:
+                    yield chunk
+        except ConnectionClosedError as error:
+            raise exchange.incomplete(error) from error
 
-    async def _take(self, exchange: _Exchange, clock: _Clock) -> bytes | str | None:
+    async def _take(self, exchange: Exchange, clock: Clock) -> bytes | str | None:
         try:
             message = await self.connection.recv(timeout=clock.left())
         except RequestTimeoutError:
-            raise clock.error() from None
+            raise clock.error(exchange.arrived()) from None
         chunk = exchange.take(message)
         if exchange.is_over:
             self._open = None
@@ -287,7 +175,7 @@ class SyncEndpoint:
         self.connection = connection
         """The connection underneath."""
         self._turn = threading.Lock()
-        self._open: _Exchange | None = None
+        self._open: Exchange | None = None
 
     def __enter__(self) -> Self:
         """Open; raises what the opening raised."""
@@ -300,46 +188,47 @@ class SyncEndpoint:
 
     def run(self, payload: object, timeout: float | None = None) -> Response:
         """Send a payload and give its whole response, as `Endpoint.run` does."""
-        with self._exchange(payload, _Clock(timeout)) as (exchange, clock):
-            chunks = list(self._body(exchange, clock))
-        return Response(exchange.request_id, exchange.status, exchange.headers, chunks)
+        clock = Clock(timeout)
+        with self._exchange(payload, clock, keeps=True) as exchange:
+            for _ in self._body(exchange, clock):
+                pass
+        return exchange.response()
 
     def stream(self, payload: object, timeout: float | None = None) -> Iterator[bytes | str]:
         """Send a payload and give its response as it comes, as `Endpoint.stream` does."""
-        with self._exchange(payload, _Clock(timeout)) as (exchange, clock):
+        clock = Clock(timeout)
+        with self._exchange(payload, clock, keeps=False) as exchange:
             yield from self._body(exchange, clock)
+        exchange.response()
 
     @contextmanager
-    def _exchange(self, payload: object, clock: _Clock) -> Iterator[tuple[_Exchange, _Clock]]:
-        message = _encoded(payload)
+    def _exchange(self, payload: object, clock: Clock, *, keeps: bool) -> Iterator[Exchange]:
+        message = encoded(payload)
         left = clock.left()
-        if not self._turn.acquire(timeout=-1 if left is None else left):
-            raise clock.error()
+        if not self._turn.acquire(timeout=-1 if left is None else min(left, threading.TIMEOUT_MAX)):
+            raise clock.error(_NOT_ITS_TURN)
         try:
             while self._open is not None:
                 self._take(self._open, clock)
             self.connection.send(message)
-            self._open = _Exchange()
-            yield self._open, clock
+            self._open = Exchange(keeps=keeps)
+            yield self._open
         finally:
             self._turn.release()
 
-    def _body(self, exchange: _Exchange, clock: _Clock) -> Iterator[bytes | str]:
-        chunks: list[bytes | str] = []
-        while not exchange.is_over:
-            chunk = self._take(exchange, clock)
-            if chunk is not None and exchange.status >= _FIRST_ERROR:
-                chunks.append(chunk)
-            elif chunk is not None:
-                yield chunk
-        if (error := exchange.refused(chunks)) is not None:
-            raise error
+    def _body(self, exchange: Exchange, clock: Clock) -> Iterator[bytes | str]:
+        try:
+            while not exchange.is_over:
+                if (chunk := self._take(exchange, clock)) is not None:
+                    yield chunk
+        except ConnectionClosedError as error:
+            raise exchange.incomplete(error) from error
 
-    def _take(self, exchange: _Exchange, clock: _Clock) -> bytes | str | None:
+    def _take(self, exchange: Exchange, clock: Clock) -> bytes | str | None:
         try:
             message = self.connection.recv(timeout=clock.left())
         except RequestTimeoutError:
-            raise clock.error() from None
+            raise clock.error(exchange.arrived()) from None
         chunk = exchange.take(message)
         if exchange.is_over:
             self._open = None

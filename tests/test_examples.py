@@ -35,6 +35,13 @@ def test_the_pool_prints_each_result(server, capsys):
     server.wait_for_connections(0)
 
 
+def test_the_batch_goes_on_where_it_was(server, capsys):
+    for _ in range(2):
+        runpy.run_path(str(EXAMPLES / "batch.py"))
+        assert capsys.readouterr().out.splitlines()[-100:] == [f"{n} {n}" for n in range(100)]
+    assert server.messages_received == 100
+
+
 def test_each_of_them_is_run_here():
     tested = Path(__file__).read_text(encoding="utf-8")
     for example in EXAMPLES.glob("*.py"):

@@ -19,8 +19,13 @@ class Display(Protocol):
         """Leave the place tidy for what is printed next."""
 
 
-def display_for(total: int, stream: TextIO = sys.stderr) -> Display:
-    """The best display that `stream` can have: `rich`'s where it is installed and the stream is a terminal."""
+def display_for(total: int | None, stream: TextIO | None = None) -> Display:
+    """The best display that `stream` can have: `rich`'s where it is installed and the stream is a terminal.
+
+    `total` is None where nobody knows it. The stream is stderr unless given.
+    """
+    if stream is None:
+        stream = sys.stderr
     if not stream.isatty():
         return _Lines(total, stream)
     try:
@@ -32,12 +37,12 @@ def display_for(total: int, stream: TextIO = sys.stderr) -> Display:
 class _Lines:
     interval = 1.0
 
-    def __init__(self, total: int, stream: TextIO) -> None:
-        self._total = total
+    def __init__(self, total: int | None, stream: TextIO) -> None:
+        self._of = "" if total is None else f"/{total}"
         self._stream = stream
 
     def update(self, done: int, text: str) -> None:
-        self._stream.write(f"{done}/{self._total} results  {text}\n")
+        self._stream.write(f"{done}{self._of} results  {text}\n")
         self._stream.flush()
 
     def finish(self) -> None:
@@ -47,13 +52,13 @@ class _Lines:
 class _RedrawnLine:
     interval = 0.1
 
-    def __init__(self, total: int, stream: TextIO) -> None:
-        self._total = total
+    def __init__(self, total: int | None, stream: TextIO) -> None:
+        self._of = "" if total is None else f"/{total}"
         self._stream = stream
 
     def update(self, done: int, text: str) -> None:
         # "Erase to the end of the line" (ECMA-48, EL), for when the line gets shorter.
-        self._stream.write(f"\r{done}/{self._total} results  {text}\x1b[K")
+        self._stream.write(f"\r{done}{self._of} results  {text}\x1b[K")
         self._stream.flush()
 
     def finish(self) -> None:
@@ -64,7 +69,7 @@ class _RedrawnLine:
 class _Rich:
     interval = 0.1
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int | None) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 

@@ -71,6 +71,10 @@ class Map(AsyncIterator[Outcome]):
                 raise run.error
         raise StopAsyncIteration
 
+    def take_nowait(self) -> Outcome | None:
+        """Give the next outcome if it is there already, or None."""
+        return None if self._is_closed else self._run.take()
+
     async def aclose(self) -> None:
         """End it: nothing more is pulled, what is under way is cancelled. Returns when no task is left."""
         self._is_closed = True

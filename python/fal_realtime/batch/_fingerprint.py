@@ -1,0 +1,27 @@
+"""Tells whether an input is the same one as in an earlier run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+from fal_realtime import msgpack
+from fal_realtime._exceptions import EncodeError
+
+_SIZE = 16
+"""Bytes."""
+
+_NOT_ENCODABLE = bytes(_SIZE)
+"""That of an input that has no encoding, and will not be answered either."""
+
+
+def fingerprint(given: Any) -> bytes:
+    """That of its encoding, without its `request_id`, which may be new in each run."""
+    if isinstance(given, Mapping) and "request_id" in given:
+        given = {name: value for name, value in given.items() if name != "request_id"}
+    try:
+        encoded = given if isinstance(given, (bytes, bytearray, memoryview)) else msgpack.encode(given)
+    except EncodeError:
+        return _NOT_ENCODABLE
+    return blake2b(encoded, digest_size=_SIZE).digest()

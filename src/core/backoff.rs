@@ -1,4 +1,17 @@
 //! How long to wait before trying again, and when to stop trying.
+//!
+//! ```
+//! use std::time::Duration;
+//! use fal_realtime::core::backoff::{Backoff, BackoffPolicy};
+//!
+//! let mut backoff = Backoff::new(BackoffPolicy { max_attempts: Some(2), ..BackoffPolicy::default() });
+//! // With the greatest jitter a delay is the bound itself: 0.5 s, and twice that the next time.
+//! assert_eq!(backoff.delay(1.0), Duration::from_millis(500));
+//! assert_eq!(backoff.delay(1.0), Duration::from_secs(1));
+//! assert_eq!(backoff.delay(0.0), Duration::ZERO);
+//! assert!(backoff.failed(), "there may be a second attempt");
+//! assert!(!backoff.failed(), "and no third one");
+//! ```
 
 use std::time::Duration;
 

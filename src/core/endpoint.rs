@@ -1,4 +1,16 @@
 //! App id and path -> address; validation of what goes into it.
+//!
+//! ```
+//! use fal_realtime::core::endpoint::Endpoint;
+//!
+//! let endpoint = Endpoint::parse("fal-ai/fast-lcm-diffusion", None)?;
+//! assert_eq!(endpoint.app_path(), "fal-ai/fast-lcm-diffusion/realtime");
+//! assert_eq!(endpoint.alias(), "fast-lcm-diffusion");
+//! let url = endpoint.url("wss://fal.run", None, Some(4));
+//! assert_eq!(url, "wss://fal.run/fal-ai/fast-lcm-diffusion/realtime?max_buffering=4");
+//! assert!(Endpoint::parse("owner/../elsewhere", None).is_err());
+//! # Ok::<(), fal_realtime::error::Error>(())
+//! ```
 
 use std::fmt::Write as _;
 

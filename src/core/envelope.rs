@@ -2,6 +2,15 @@
 //!
 //! `msgpack` walks the top level of a map and skips the values; `json` does the same with `serde_json`.
 //! Both feed the few keys of interest to `Keys`, which decides.
+//!
+//! ```
+//! use fal_realtime::core::envelope::{Inbound, classify_text};
+//!
+//! let result = classify_text(r#"{"image": {"width": 512}, "request_id": "7"}"#);
+//! assert_eq!(result, Inbound::Result { request_id: Some("7".into()) });
+//! let timings = classify_text(r#"{"type": "x-fal-message", "action": "timings", "timing": 0.25}"#);
+//! assert_eq!(timings, Inbound::Timings { seconds: 0.25 });
+//! ```
 
 use std::borrow::Cow;
 

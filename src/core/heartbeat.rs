@@ -7,6 +7,18 @@
 //!      |
 //!   paused: nothing is read, so that acknowledgements alone tell of the peer
 //! ```
+//!
+//! ```
+//! use std::time::{Duration, Instant};
+//! use fal_realtime::core::heartbeat::{Beat, Heartbeat, Silence};
+//!
+//! let (start, second) = (Instant::now(), Duration::from_secs(1));
+//! let mut heartbeat = Heartbeat::new(Some(20 * second), Some(20 * second), Some(Duration::ZERO));
+//! heartbeat.start(start);
+//! assert_eq!(heartbeat.poll(start + 19 * second, || None), Beat::Idle);
+//! assert_eq!(heartbeat.poll(start + 20 * second, || None), Beat::Ping);
+//! assert_eq!(heartbeat.poll(start + 40 * second, || None), Beat::Lost(Silence::Unanswered));
+//! ```
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,23 @@
 //! A bounded queue that counts items and bytes and hands back whatever it does not keep.
+//!
+//! ```
+//! use fal_realtime::core::ring::{Overflow, Pushed, Ring, Weigh};
+//!
+//! #[derive(Debug, PartialEq)]
+//! struct Frame(&'static str);
+//!
+//! impl Weigh for Frame {
+//!     fn weight(&self) -> usize {
+//!         self.0.len()
+//!     }
+//! }
+//!
+//! let mut ring = Ring::new(2, 1024, Overflow::DropOldest);
+//! assert_eq!(ring.push(Frame("old")), Pushed::Stored);
+//! assert_eq!(ring.push(Frame("newer")), Pushed::Stored);
+//! assert_eq!(ring.push(Frame("newest")), Pushed::Displaced(vec![Frame("old")]));
+//! assert_eq!(ring.pop(), Some(Frame("newer")));
+//! ```
 
 use std::{collections::VecDeque, mem};
 

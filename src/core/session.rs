@@ -5,6 +5,20 @@
 //!
 //! Every opening after the first one goes through the back-off, whatever led to it, unless the session before was
 //! earned: it ended in the regular way, and either brought an answer to something that we sent or lived for a second.
+//!
+//! ```
+//! use std::time::Instant;
+//! use fal_realtime::core::session::{Action, Input, Session, SessionConfig, State};
+//!
+//! let mut session = Session::new(SessionConfig { use_token: true, ..SessionConfig::default() });
+//! let now = Instant::now();
+//! session.handle(now, 0.5, Input::Open { eager: true });
+//! assert_eq!(session.state(), State::Authenticating);
+//! let actions = session.handle(now, 0.5, Input::TokenReady);
+//! assert!(actions.iter().any(|action| matches!(action, Action::Dial { socket: 1, .. })));
+//! session.handle(now, 0.5, Input::Opened { socket: 1 });
+//! assert_eq!(session.state(), State::Active);
+//! ```
 
 use std::time::{Duration, Instant};
 

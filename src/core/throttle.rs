@@ -1,6 +1,19 @@
 //! Rate limiting of a stream of inputs of which only the newest matters.
 //!
 //! The leading call passes at once, the trailing call always comes out, and in between the latest wins.
+//!
+//! ```
+//! use std::time::{Duration, Instant};
+//! use fal_realtime::core::throttle::{Offer, Throttle};
+//!
+//! let (start, interval) = (Instant::now(), Duration::from_millis(128));
+//! let mut throttle = Throttle::new(interval);
+//! assert_eq!(throttle.offer(start, "first"), Offer::Pass("first"));
+//! assert_eq!(throttle.offer(start, "second"), Offer::Held);
+//! assert_eq!(throttle.offer(start, "third"), Offer::Replaced("second"));
+//! assert_eq!(throttle.due(start), None);
+//! assert_eq!(throttle.due(start + interval), Some("third"));
+//! ```
 
 use std::time::{Duration, Instant};
 

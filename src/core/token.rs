@@ -2,6 +2,17 @@
 //!
 //! The default mint and `@fal-ai/client` agree on the schedule: refresh at 90 % of the expiration, counted
 //! from the moment the token arrived; a failed refresh is tried again after another 5 %.
+//!
+//! ```
+//! use std::time::{Duration, Instant};
+//! use fal_realtime::core::token::{Token, TokenState};
+//!
+//! let (start, second) = (Instant::now(), Duration::from_secs(1));
+//! let mut state = TokenState::new(Some(120 * second));
+//! state.minted(Token::new("eyJ0"), start);
+//! assert_eq!(state.refresh_due(), Some(start + 108 * second));
+//! assert_eq!(format!("{:?}", Token::new("eyJ0")), "***");
+//! ```
 
 use std::{
     fmt,

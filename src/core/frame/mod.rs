@@ -3,6 +3,21 @@
 //!
 //! The writer is a client's: it masks. Mask keys are arguments, since this layer knows no randomness.
 //! No extension is negotiated, so a reserved bit is always a violation.
+//!
+//! ```
+//! use fal_realtime::core::frame::{FrameReader, Kind, Limits, Message, Role, write_small};
+//!
+//! let mut bytes = Vec::new();
+//! write_small(&mut bytes, Kind::Text, b"hello", [1, 2, 3, 4]);
+//!
+//! // Whoever reads what a client writes is the server. The first half is no message yet.
+//! let mut reader = FrameReader::new(Limits::default(), Role::Server);
+//! let (mut first, mut second) = bytes.split_at(6);
+//! assert_eq!(reader.feed(&mut first)?, None);
+//! let message = reader.feed(&mut second)?;
+//! assert_eq!(message, Some(Message::Data { kind: Kind::Text, payload: "hello".into() }));
+//! # Ok::<(), fal_realtime::core::frame::Violation>(())
+//! ```
 
 mod close;
 mod header;

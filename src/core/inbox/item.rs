@@ -8,7 +8,7 @@ use crate::{
 /// What an item weighs beyond its payload: a flood of empty messages must be bounded too.
 const ITEM_OVERHEAD: usize = 128;
 
-/// What [`Inbox::pop`] gives. Errors are boxed, so that a queue of results is a third of the size.
+/// What [`Inbox::pop`](super::Inbox::pop) gives. Errors are boxed, so that a queue of results is a third of the size.
 #[derive(Debug)]
 pub enum Item {
     /// A result.

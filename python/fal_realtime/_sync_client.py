@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import _core
 from ._base import BaseClient
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ._options import ConnectOptions
+    from .pool._sync_pool import SyncPool
 
 _PLAIN_ONLY = (
     "on_result",
@@ -40,6 +42,8 @@ class SyncRealtimeClient(BaseClient[SyncRealtimeConnection]):
     Closing it, or leaving `with`, closes its connections.
     """
 
+    _pools: weakref.WeakSet[SyncPool] | None = None
+
     def mint_token(self, app: str, *, path: str | None = None, expires_in: float = 120) -> RealtimeToken:
         """Ask fal for a token of your own, such as for a browser that you serve; connections have others.
 
@@ -57,10 +61,57 @@ class SyncRealtimeClient(BaseClient[SyncRealtimeConnection]):
         app_path, token = self._native_client().mint_token_blocking(*arguments)
         return RealtimeToken(token, app_path, expires_in)
 
+    def pool(
+        self,
+        app: str,
+        *,
+        size: int,
+        depth: int = 1,
+        prewarm: int = 1,
+        max_age: float | None = None,
+        drain_timeout: float | None = None,
+        **connect_options: Any,
+    ) -> SyncPool:
+        """Make a pool of connections to an app, which share the requests of any number of threads.
+
+            with client.pool("fal-ai/fast-lcm-diffusion", size=8) as pool:
+                result = pool.request({"prompt": "a cat"}, timeout=30)
+
+        The options are those of `RealtimeClient.pool`. It has an event loop in a thread of its own.
+
+        Raises:
+            ValueError: An option has a value that is not accepted.
+            TypeError: An option is of the wrong type, or there is none of that name.
+            RuntimeError: The client is closed, or the system gives no thread.
+        """
+        from ._client import RealtimeClient
+        from .pool._sync_pool import SyncPool
+
+        self._native_client()  # which says so where the client is closed
+        twin = RealtimeClient(**self._options.keywords())
+        twin._tokens = self._tokens  # noqa: SLF001 - of this package
+        pool = SyncPool(
+            twin.pool(
+                app,
+                size=size,
+                depth=depth,
+                prewarm=prewarm,
+                max_age=max_age,
+                drain_timeout=drain_timeout,
+                **connect_options,
+            )
+        )
+        with self._lock:
+            self._pools = self._pools or weakref.WeakSet()
+            self._pools.add(pool)
+        return pool
+
     def close(self) -> None:
-        """Close all connections made with it, one by one; it makes no others. Calling it again does nothing."""
+        """Close all connections and pools made with it, one by one; it makes no others. Again, it does nothing."""
         for connection in self._end():
             connection.close()
+        for pool in list(self._pools or ()):
+            pool._close_at_once()  # noqa: SLF001 - of this package
 
     def __enter__(self) -> Self:
         """Give the client itself."""

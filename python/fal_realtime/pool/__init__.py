@@ -18,5 +18,7 @@ from ._map import Map
 from ._outcome import Outcome, Progress
 from ._pool import Pool
 from ._stats import PoolStats
+from ._sync_map import SyncMap
+from ._sync_pool import SyncPool
 
-__all__ = ["Map", "Outcome", "Pool", "PoolStats", "Progress"]
+__all__ = ["Map", "Outcome", "Pool", "PoolStats", "Progress", "SyncMap", "SyncPool"]

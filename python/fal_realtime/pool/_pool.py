@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -139,8 +139,31 @@ class Pool:
             TypeError: An argument is of the wrong type, such as one input in place of many.
             ValueError: An argument has a value that is not accepted.
         """
-        Attempts(timeout, retries, idempotent=idempotent)  # which checks them
         iterator, total = iterator_of(inputs)
+        return self._map(
+            iterator,
+            total,
+            ordered=ordered,
+            timeout=timeout,
+            retries=retries,
+            idempotent=idempotent,
+            window=window,
+            on_progress=on_progress,
+        )
+
+    def _map(
+        self,
+        iterator: Iterator[Any] | AsyncIterator[Any],
+        total: int | None,
+        *,
+        ordered: bool,
+        timeout: float | None,
+        retries: int,
+        idempotent: bool,
+        window: int | None,
+        on_progress: Callable[[Progress], object] | None,
+    ) -> Map:
+        Attempts(timeout, retries, idempotent=idempotent)  # which checks them
         plan = plan_for(self._options.room, total, window, on_progress, ordered=ordered)
 
         def ask(given: Any, tally: Tally) -> Awaitable[Any]:
@@ -241,6 +264,11 @@ class Pool:
         await self._ended()
 
     # --- what is known of it ---
+
+    @property
+    def drain_timeout(self) -> float | None:
+        """Seconds for which leaving waits for what is under way; None: as long as it takes."""
+        return self._options.drain_timeout
 
     @property
     def failure(self) -> Exception | None:

@@ -1,0 +1,85 @@
+"""An event loop in a thread of its own, for callers that have none."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from fal_realtime._exceptions import ForkedProcessError
+from fal_realtime._threads import start_thread
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """Runs coroutines for other threads. It is a daemon thread, which does not keep the process from leaving."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._process = os.getpid()
+        self._thread: int | None = None
+        self._ended = threading.Event()
+        start_thread(self._work, name)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop, for `call_soon_threadsafe`."""
+        return self._loop
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run it, and give its result. Where the wait is interrupted (Ctrl-C), it is cancelled.
+
+        Raises:
+            ForkedProcessError: The thread belongs to the parent process.
+            RuntimeError: It is called on the loop, which would wait for itself; or the loop has ended.
+        """
+        if self._process != os.getpid() or self._thread == threading.get_ident() or self._ended.is_set():
+            work.close()
+            raise self._not_here()
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def call(self, look: Callable[[], T]) -> T:
+        """What a function says on the loop, between two of its steps; when the loop has ended, or on it, at once."""
+        if self._process != os.getpid() or self._thread == threading.get_ident() or self._ended.is_set():
+            return look()
+
+        async def call() -> T:
+            return look()
+
+        return self.run(call())
+
+    def _not_here(self) -> Exception:
+        if self._process != os.getpid():
+            return ForkedProcessError("this pool belongs to the parent process: make another one here")
+        if self._ended.is_set():
+            return RuntimeError("the pool is closed: make a new one")
+        return RuntimeError("a callback of a pool cannot wait for that pool: it would wait for itself")
+
+    def end(self) -> None:
+        """End the loop, from any thread; what still runs is cancelled."""
+        if self._process == os.getpid() and not self._ended.is_set():
+            self._ended.set()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _work(self) -> None:
+        self._thread = threading.get_ident()
+        loop = self._loop
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_forever()
+            tasks = asyncio.all_tasks(loop)
+            for task in tasks:
+                task.cancel()
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()

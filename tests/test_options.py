@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
 from fal_realtime import (
+    ClientKeywords,
+    ConnectHandler,
     ConnectionClosedError,
     InsecureForLocalTests,
     NoopConnection,
@@ -21,6 +24,7 @@ from fal_realtime import (
     create_realtime_client,
 )
 from fal_realtime._client_options import ClientOptions
+from fal_realtime._handler import snake_case
 from fal_realtime._options import ConnectOptions
 
 APP = "fal-ai/fast-lcm-diffusion"
@@ -34,6 +38,13 @@ async def coroutine_function(value):
 
 def function(value):
     return value
+
+
+@dataclass
+class Checked:
+    """What a result or an input may be said to be."""
+
+    prompt: str
 
 
 ACCEPTED = {
@@ -57,6 +68,8 @@ ACCEPTED = {
     "encode_message": [None, function, coroutine_function],
     "decode_message": [None, function, coroutine_function],
     "decode": [True, False],
+    "result_type": [None, Checked],
+    "input_type": [None, Checked],
     "token_provider": [None, function, coroutine_function],
     "token_expiration_seconds": [None, 1, 60.5],
     "token_body": [None, {}, {"allowed_apps": ["x"], "duration": 120}],
@@ -79,6 +92,14 @@ ACCEPTED = {
     "subprotocols": [(), ["graphql-ws"], ("v2.api", "v1.api")],
 }
 
+NOT_A_TYPE = [
+    (
+        value,
+        TypeError,
+        "must be a pydantic model, a msgspec.Struct, a dataclass or a TypedDict, or a pydantic.TypeAdapter",
+    )
+    for value in (dict, list[int], "Checked", Checked({}))
+]
 NOT_CALLABLE = [(1, TypeError, "must be callable or None, not int")]
 NOT_BOOL = [(1, TypeError, "must be True or False, not int"), (None, TypeError, "must be True or False, not NoneType")]
 NOT_SECONDS = [
@@ -125,6 +146,8 @@ REFUSED = {
     "encode_message": NOT_CALLABLE,
     "decode_message": NOT_CALLABLE,
     "decode": NOT_BOOL,
+    "result_type": NOT_A_TYPE,
+    "input_type": NOT_A_TYPE,
     "on_open": NOT_CALLABLE,
     "before_attempt": NOT_CALLABLE,
     "token_provider": [("the token itself", TypeError, "must be callable or None, not str")],
@@ -203,6 +226,34 @@ def test_both_tables_cover_every_option():
     names = {entry.name for entry in fields(ConnectOptions)}
     assert names == set(ACCEPTED)
     assert names == set(REFUSED)
+
+
+def test_the_handler_has_every_option_for_type_checkers_and_the_typescript_clients_names():
+    names = set(ConnectHandler.__annotations__)
+    assert {snake_case(name) for name in names} == {entry.name for entry in fields(ConnectOptions)}
+    assert {name for name in names if name != snake_case(name)} == {
+        "onResult",
+        "onError",
+        "connectionKey",
+        "clientOnly",
+        "throttleInterval",
+        "maxBuffering",
+        "encodeMessage",
+        "decodeMessage",
+        "tokenProvider",
+        "tokenExpirationSeconds",
+    }
+
+
+def test_with_options_has_every_option_of_a_client_for_type_checkers():
+    assert set(ClientKeywords.__annotations__) == {entry.name for entry in fields(ClientOptions)}
+
+
+@pytest.mark.parametrize("client", [RealtimeClient, SyncRealtimeClient])
+def test_connect_takes_every_option(client):
+    assert {entry.name for entry in fields(ConnectOptions)} | {"self", "app", "handler"} == set(
+        signature(client.connect).parameters
+    )
 
 
 @pytest.mark.parametrize(("name", "value"), cases(ACCEPTED))

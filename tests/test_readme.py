@@ -1,4 +1,4 @@
-"""Every Python snippet of the README runs as it stands, against local servers in place of fal's, and ends by itself."""
+"""Every Python snippet of these pages runs as it stands, with local servers in place of fal's, and ends by itself."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ from websockets.sync.server import serve
 import fal_realtime
 from fal_realtime.testing import LocalServer
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+PAGES = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/typed-results.md")]
 APP = "fal-ai/fast-lcm-diffusion"
 LIMIT = 60.0
 """Seconds after which a snippet does not end."""
 
-PAGE = README.read_text(encoding="utf-8")
-SNIPPETS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+SNIPPETS = [
+    snippet for page in PAGES for snippet in re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+]
 TESTS = [snippet for snippet in SNIPPETS if "def test_" in snippet]
 PROGRAMS = [snippet for snippet in SNIPPETS if snippet not in TESTS]
 
@@ -39,7 +41,7 @@ def first_line(snippet: str) -> str:
 
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    """Serves the README's app; the clients that a snippet makes go there, its files into a folder of the test's own."""
+    """Serves the pages' app; the clients that a snippet makes go there, its files into a folder of the test's own."""
     monkeypatch.chdir(tmp_path)
     with LocalServer() as server:
         server.serve_builtin(APP, "image")
@@ -63,7 +65,7 @@ def echo():
 
 def compiled(snippet: str) -> CodeType:
     """A snippet, in which `await` may stand outside of functions as in a notebook."""
-    return compile(snippet, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    return compile(snippet, "page.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
 
 
 def run(snippet: str, names: dict[str, Any]) -> None:
@@ -80,9 +82,9 @@ def run(snippet: str, names: dict[str, Any]) -> None:
 
 
 def test_there_are_snippets_of_both_kinds():
-    assert len(PROGRAMS) >= 6
+    assert len(PROGRAMS) >= 12
     assert len(TESTS) == 1
-    assert PAGE.count("```python") == len(SNIPPETS)
+    assert sum(page.count("```python") for page in PAGES) == len(SNIPPETS)
 
 
 @pytest.mark.parametrize("snippet", PROGRAMS, ids=first_line)

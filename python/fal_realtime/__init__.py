@@ -31,33 +31,60 @@ from ._exceptions import (
     UnreadResultsError,
     ValidationError,
 )
+from ._keywords import ClientKeywords, ConnectHandler
 from ._policy import ReconnectPolicy
 from ._raw import RawConnection
 from ._sync import SyncNoopConnection, SyncRawConnection, SyncRealtimeConnection
 from ._sync_client import SyncRealtimeClient
-from ._tls import InsecureForLocalTests
+from ._tls import ClientCert, InsecureForLocalTests, PathOrPaths, Trust
 from ._token import RealtimeToken
-from ._types import ConnectionState, Stats
+from ._types import (
+    AttemptHook,
+    ConnectionState,
+    CredentialsSource,
+    ErrorCallback,
+    MessageDecoder,
+    MessageEncoder,
+    OpenHook,
+    ResultCallback,
+    Side,
+    StateCallback,
+    Stats,
+    TimingsCallback,
+    TokenApi,
+    TokenProvider,
+    Validator,
+)
 from ._version import version as _version
 
 __all__ = [
     "ApiError",
     "Attempt",
+    "AttemptHook",
     "AuthenticationError",
     "BufferFullError",
+    "ClientCert",
+    "ClientKeywords",
+    "ConnectHandler",
     "ConnectionClosedError",
     "ConnectionLostError",
     "ConnectionState",
+    "CredentialsSource",
     "DecodeError",
     "EncodeError",
     "EncodedResult",
+    "ErrorCallback",
     "ExtType",
     "FalRealtimeError",
     "ForkedProcessError",
     "HandshakeError",
     "InsecureForLocalTests",
+    "MessageDecoder",
+    "MessageEncoder",
     "MessageTooLargeError",
     "NoopConnection",
+    "OpenHook",
+    "PathOrPaths",
     "RawConnection",
     "RealtimeClient",
     "RealtimeConnection",
@@ -65,14 +92,22 @@ __all__ = [
     "RealtimeToken",
     "ReconnectPolicy",
     "RequestTimeoutError",
+    "ResultCallback",
+    "Side",
+    "StateCallback",
     "Stats",
     "StreamEndedError",
     "SyncNoopConnection",
     "SyncRawConnection",
     "SyncRealtimeClient",
     "SyncRealtimeConnection",
+    "TimingsCallback",
+    "TokenApi",
+    "TokenProvider",
+    "Trust",
     "UnreadResultsError",
     "ValidationError",
+    "Validator",
     "__version__",
     "create_realtime_client",
 ]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, cast
 
 from . import _checks as check, _core
 from ._client_base import ClientBase
 from ._defaults import DEFAULT_MAX_MESSAGE_SIZE, DEFAULT_RECONNECT
+from ._keywords import ConnectHandler
 from ._policy import ReconnectPolicy
-from ._reuse import ConnectionT
+from ._reuse import ConnectionT, RawT
 from ._types import (
     AttemptHook,
     ErrorCallback,
@@ -22,19 +23,20 @@ from ._types import (
     StateCallback,
     TimingsCallback,
     TokenProvider,
+    Validator,
 )
 
 if TYPE_CHECKING:
     from ._options import ConnectOptions
 
 
-class BaseClient(ClientBase[ConnectionT], ABC):
+class BaseClient(ClientBase[ConnectionT], ABC, Generic[ConnectionT, RawT]):
     """What the asyncio and the blocking client have in common: all but the kind of connection."""
 
-    def connect(
+    def _connect(
         self,
         app: str,
-        handler: Mapping[str, Any] | None = None,
+        handler: ConnectHandler | None = None,
         *,
         on_result: ResultCallback | None = None,
         on_error: ErrorCallback | None = None,
@@ -46,6 +48,8 @@ class BaseClient(ClientBase[ConnectionT], ABC):
         encode_message: MessageEncoder | None = None,
         decode_message: MessageDecoder | None = None,
         decode: bool = True,
+        result_type: type[Any] | Validator[Any] | None = None,
+        input_type: type[Any] | Validator[Any] | None = None,
         token_provider: TokenProvider | None = None,
         token_expiration_seconds: float | None = None,
         token_body: Mapping[str, Any] | None = None,
@@ -74,7 +78,7 @@ class BaseClient(ClientBase[ConnectionT], ABC):
         Args:
             app: The app id, such as `fal-ai/fast-lcm-diffusion`.
             handler: The same options as a mapping, under these names or the TypeScript client's (`onResult`,
-                `throttleInterval`, …).
+                `throttleInterval`, …): a `ConnectHandler`, or a dataclass.
             on_result: Takes each result; then `recv` and iteration are not available.
             on_error: Takes each error that no call raised.
             connection_key: Connecting again to the same app with the same key gives the same connection, with the new
@@ -92,6 +96,13 @@ class BaseClient(ClientBase[ConnectionT], ABC):
             decode: False gives each result as an `EncodedResult`, undecoded, with its `request_id`: for gateways that
                 pass it on (`await connection.send(result.payload)`), and so each message that could not be decoded.
                 `request` matches as ever; errors are errors.
+            result_type: What each result is to be: a pydantic model, `msgspec.Struct`, dataclass or TypedDict, or a
+                `pydantic.TypeAdapter` of anything. `recv`, iteration, `request` and `on_result` give such objects; a
+                result that is none is a `DecodeError` with its `path` and the whole `result`. Fields that the type does
+                not know are left out, unless the model or Struct is configured otherwise. Dataclasses and TypedDicts
+                need `msgspec`. Default: dicts, lists, `str`, `bytes` and so on, unchecked.
+            input_type: What each input is to be, likewise: `send`, `send_nowait` and `request` raise `EncodeError` for
+                anything else, with the path. Default: anything that can be encoded.
             token_provider: Takes `owner/alias/path`, gives a token. Default: a request to fal with the credentials.
             token_expiration_seconds: The life of a token, which is renewed at 90 % of it. Default: 120 without
                 `token_provider`, no renewal with one.
@@ -154,6 +165,8 @@ class BaseClient(ClientBase[ConnectionT], ABC):
             encode_message=encode_message,
             decode_message=decode_message,
             decode=decode,
+            result_type=result_type,
+            input_type=input_type,
             token_provider=token_provider,
             token_expiration_seconds=token_expiration_seconds,
             token_body=token_body,
@@ -207,7 +220,7 @@ class BaseClient(ClientBase[ConnectionT], ABC):
         subprotocols: Sequence[str] = (),
         before_attempt: AttemptHook | None = None,
         on_open: OpenHook | None = None,
-    ) -> ConnectionT:
+    ) -> RawT:
         """Make a connection to any WebSocket server, on which messages pass as they are.
 
         `send` takes `bytes` (a binary message) or `str` (a text message), `recv` and iteration give the same. Nothing
@@ -261,7 +274,8 @@ class BaseClient(ClientBase[ConnectionT], ABC):
             subprotocols=subprotocols,
         )
         self._check(options)
-        return self._own(self._make(self._native_client(), "raw", options, url=url))
+        connection = self._own(self._make(self._native_client(), "raw", options, url=url))
+        return cast("RawT", connection)  # what `_make` makes where there is a `url`
 
     def _check(self, options: ConnectOptions) -> None:
         """Refuse what this kind of client cannot do."""

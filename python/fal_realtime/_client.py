@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from . import _core
 from ._base import BaseClient
 from ._connection import NoopConnection, RealtimeConnection
+from ._core import EncodedResult
 from ._functions import is_async
+from ._generics import In, Out
+from ._keywords import ConnectHandler, RawKeywords, SessionKeywords
 from ._raw import RawConnection
+from ._signatures import implemented_by
 from ._token import RealtimeToken
+from ._types import Validator
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
     from ._options import ConnectOptions
     from .pool._pool import Pool
 
 
-class RealtimeClient(BaseClient[RealtimeConnection]):
+class RealtimeClient(BaseClient[RealtimeConnection[Any, Any], RawConnection]):
     """Makes realtime connections for asyncio.
 
         client = RealtimeClient()  # FAL_KEY from the environment
@@ -29,6 +35,93 @@ class RealtimeClient(BaseClient[RealtimeConnection]):
     One client serves any number of connections, in any number of threads and loops, and its connections to the same
     app share their token. It holds nothing open by itself; closing it, or leaving `async with`, closes its connections.
     """
+
+    @overload
+    def connect(
+        self,
+        app: str,
+        handler: ConnectHandler | None = None,
+        *,
+        raw: Literal[True],
+        on_result: Callable[[bytes | str], object] | None = None,
+        on_open: Callable[[RawConnection], object] | None = None,
+        **options: Unpack[RawKeywords],
+    ) -> RawConnection: ...
+
+    @overload
+    def connect(
+        self,
+        app: str,
+        handler: ConnectHandler | None = None,
+        *,
+        decode: Literal[False],
+        input_type: type[In] | Validator[In] | None = None,
+        on_result: Callable[[EncodedResult], object] | None = None,
+        on_open: Callable[[RealtimeConnection[In, EncodedResult]], object] | None = None,
+        **options: Unpack[SessionKeywords],
+    ) -> RealtimeConnection[In, EncodedResult]: ...
+
+    @overload
+    def connect(
+        self,
+        app: str,
+        handler: ConnectHandler | None = None,
+        *,
+        result_type: type[Out] | Validator[Out],
+        input_type: type[In] | Validator[In] | None = None,
+        decode: Literal[True] = True,
+        raw: Literal[False] = False,
+        on_result: Callable[[Out], object] | None = None,
+        on_open: Callable[[RealtimeConnection[In, Out]], object] | None = None,
+        **options: Unpack[SessionKeywords],
+    ) -> RealtimeConnection[In, Out]: ...
+
+    @overload
+    def connect(
+        self,
+        app: str,
+        handler: ConnectHandler | None = None,
+        *,
+        decode_message: Callable[[Any], Awaitable[Out]],
+        input_type: type[In] | Validator[In] | None = None,
+        on_result: Callable[[Out], object] | None = None,
+        on_open: Callable[[RealtimeConnection[In, Out]], object] | None = None,
+        **options: Unpack[SessionKeywords],
+    ) -> RealtimeConnection[In, Out]: ...
+
+    @overload
+    def connect(
+        self,
+        app: str,
+        handler: ConnectHandler | None = None,
+        *,
+        decode_message: Callable[[Any], Out],
+        input_type: type[In] | Validator[In] | None = None,
+        on_result: Callable[[Out], object] | None = None,
+        on_open: Callable[[RealtimeConnection[In, Out]], object] | None = None,
+        **options: Unpack[SessionKeywords],
+    ) -> RealtimeConnection[In, Out]: ...
+
+    @overload
+    def connect(
+        self,
+        app: str,
+        handler: ConnectHandler | None = None,
+        *,
+        input_type: type[In] | Validator[In] | None = None,
+        result_type: None = None,
+        decode_message: None = None,
+        decode: Literal[True] = True,
+        raw: Literal[False] = False,
+        on_result: Callable[[Any], object] | None = None,
+        on_open: Callable[[RealtimeConnection[In, Any]], object] | None = None,
+        **options: Unpack[SessionKeywords],
+    ) -> RealtimeConnection[In, Any]: ...
+
+    @implemented_by(BaseClient._connect, gives=RealtimeConnection[Any, Any])  # noqa: SLF001 - its own class
+    def connect(self, app: str, handler: ConnectHandler | None = None, **options: Any) -> RealtimeConnection[Any, Any]:
+        """Make a connection to an app."""
+        raise NotImplementedError
 
     async def mint_token(self, app: str, *, path: str | None = None, expires_in: float = 120) -> RealtimeToken:
         """Ask fal for a token of your own, such as for a browser that you serve; connections have others.
@@ -119,11 +212,11 @@ class RealtimeClient(BaseClient[RealtimeConnection]):
 
     def _make(
         self, client: _core.Client, app: str, options: ConnectOptions, *, noop: bool = False, url: str | None = None
-    ) -> RealtimeConnection:
+    ) -> RealtimeConnection[Any, Any]:
         arguments = self._arguments(app, url, options)
         if noop:
             return NoopConnection(client, **arguments)
-        connection: RealtimeConnection
+        connection: RealtimeConnection[Any, Any]
         if options.raw:
             connection = RawConnection(client, **arguments)
         elif is_async(options.encode_message):

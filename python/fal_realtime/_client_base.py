@@ -7,6 +7,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Generic, NoReturn
 
 from . import _checks as check, _core
+from ._keywords import ClientKeywords
 from ._reuse import ConnectionCache, ConnectionT
 from ._tls import ClientCert, PathOrPaths, Trust
 from ._types import CredentialsSource, Side, TokenApi
@@ -15,7 +16,6 @@ from ._version import version
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from ._client_options import ClientKeywords
     from ._credentials import Credentials
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import _checks as check
 from ._credentials import Credentials, found, from_key
@@ -14,28 +14,6 @@ from ._types import CredentialsSource, Side, TokenApi
 
 PROCESS_SETTINGS = (("FAL_REALTIME_IO_THREADS", 1, 64), ("FAL_REALTIME_SPIN_US", 0, 10_000))
 """The variables that the native half reads, with their bounds."""
-
-if TYPE_CHECKING:
-    from typing_extensions import TypedDict
-
-    class ClientKeywords(TypedDict, total=False):
-        """The options of a client by their names; they are described at `RealtimeClient`."""
-
-        credentials: str | CredentialsSource | None
-        base_url: str | None
-        rest_url: str
-        token_path: str | None
-        token_api: TokenApi
-        proxy: str | None
-        trust_env: bool
-        proxy_url: str | None
-        ssl: Trust | None
-        extra_ca: PathOrPaths | None
-        client_cert: ClientCert | None
-        user_agent: str | None
-        side: Side | None
-        allow_cleartext: bool
-
 
 _NOT_OF_TOKENS = ("user_agent", "side", "allow_cleartext")
 """What clients may differ in that share their tokens: neither whose they are, nor where they come from or go to."""

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from . import _core
 from ._exceptions import ConnectionClosedError, FalRealtimeError, ForkedProcessError
 from ._finishing import Finish, check_close
+from ._generics import Input, OfInputAndOutput, Output
 from ._native import native
-from ._types import Stats
+from ._types import ErrorCallback, StateCallback, Stats, TimingsCallback
 
 if TYPE_CHECKING:
     import asyncio
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class RealtimeConnection(_core.Connection):
+class RealtimeConnection(_core.Connection, OfInputAndOutput[Input, Output]):
     """A session with a realtime app; made by `RealtimeClient.connect`, and used from one event loop.
 
     It opens on the first `send`, or at once where it is awaited or entered:
@@ -40,6 +41,12 @@ class RealtimeConnection(_core.Connection):
 
     # The native methods themselves: no Python frame stands between the caller and them.
 
+    if TYPE_CHECKING:
+
+        def __aiter__(self) -> Self: ...
+
+        async def __anext__(self) -> Output: ...
+
     @native(_core.Connection)
     def stats(self) -> Stats:  # type: ignore[empty-body] # the native method is in its place
         """What was counted so far, all taken at one instant."""
@@ -48,15 +55,15 @@ class RealtimeConnection(_core.Connection):
     def set_callbacks(
         self,
         *,
-        on_result: Callable[[Any], object] | None,
-        on_error: Callable[[Any], object] | None,
-        on_timings: Callable[[Any], object] | None,
-        on_state_change: Callable[..., object] | None,
+        on_result: Callable[[Output], object] | None,
+        on_error: ErrorCallback | None,
+        on_timings: TimingsCallback | None,
+        on_state_change: StateCallback | None,
     ) -> None:
         """Replace all four callbacks, from the next event on; they run in the contextvars of this call."""
 
     @native(_core.Connection)
-    def send_nowait(self, input: Any) -> None:
+    def send_nowait(self, input: Input) -> None:
         """Accept an input without waiting, from any thread; the first one opens the connection.
 
         `bytes`, `bytearray` and `memoryview` are encoded messages and go out as they are; all else is encoded.
@@ -72,7 +79,7 @@ class RealtimeConnection(_core.Connection):
         """
 
     @native(_core.Connection)
-    async def send(self, input: Any) -> None:
+    async def send(self, input: Input) -> None:
         """Accept an input, waiting for room in the outgoing queue; the first one opens the connection.
 
         Done when the input is accepted, not when it is written (see `drain`). Nothing is lost but what the throttle
@@ -86,9 +93,9 @@ class RealtimeConnection(_core.Connection):
         """
 
     @native(_core.Connection)
-    async def request(
-        self, input: Any, *, timeout: float | None = None, retries: int = 0, idempotent: bool = False
-    ) -> Any:
+    async def request(  # type: ignore[empty-body] # likewise
+        self, input: Input, *, timeout: float | None = None, retries: int = 0, idempotent: bool = False
+    ) -> Output:
         """Send an input past the throttle and give its result, matched by `request_id`.
 
         The `request_id` is added unless the input has one; the app must copy it into its result. Nobody else gets this
@@ -109,7 +116,7 @@ class RealtimeConnection(_core.Connection):
         """
 
     @native(_core.Connection)
-    async def recv(self, *, timeout: float | None = None) -> Any:
+    async def recv(self, *, timeout: float | None = None) -> Output:  # type: ignore[empty-body] # likewise
         """Give the next result, within `timeout` seconds. Neither the timeout nor cancelling it loses anything.
 
         Raises:
@@ -121,7 +128,7 @@ class RealtimeConnection(_core.Connection):
         """
 
     @native(_core.Connection)
-    async def latest(self, *, timeout: float | None = None) -> Any:
+    async def latest(self, *, timeout: float | None = None) -> Output:  # type: ignore[empty-body] # likewise
         """Give the newest result, for when only that matters; wait for one if there is none.
 
         Older ones are dropped, and counted in `received_dropped`. An error, or the end of a stream, that came before it
@@ -311,14 +318,14 @@ class _Closing(Awaitable[None]):
 
     __slots__ = ("_connection",)
 
-    def __init__(self, connection: RealtimeConnection) -> None:
+    def __init__(self, connection: RealtimeConnection[Any, Any]) -> None:
         self._connection = connection
 
     def __await__(self) -> Generator[Any, None, None]:
         return self._connection.aclose().__await__()
 
 
-class NoopConnection(RealtimeConnection):
+class NoopConnection(RealtimeConnection[Any, Any]):
     """What `connect(…, client_only=True)` gives on the server side: sends nothing, receives nothing, never opens."""
 
     def send_nowait(self, input: Any) -> None:

@@ -166,14 +166,21 @@ class RequestTimeoutError(FalRealtimeError, TimeoutError):
 
 
 class EncodeError(FalRealtimeError, ValueError):
-    """An input cannot be encoded."""
+    """An input cannot be encoded, or is not what `input_type` says."""
 
 
 class DecodeError(FalRealtimeError, ValueError):
-    """A message cannot be decoded."""
+    """A message cannot be decoded, or its result is not what `result_type` says."""
 
     status = 400
     """What the TypeScript client reports as the status of such an error."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.path = ""
+        """Where a result is not what `result_type` says, as in `images[0].url`; empty for the result as a whole."""
+        self.result: Any = None
+        """That result as it was decoded, so that nothing of it is lost; None where the message cannot be decoded."""
 
 
 class MessageTooLargeError(FalRealtimeError):

@@ -27,6 +27,7 @@ from ._types import (
     StateCallback,
     TimingsCallback,
     TokenProvider,
+    Validator,
 )
 
 DEFAULT_THROTTLE_INTERVAL = 128
@@ -79,6 +80,8 @@ class ConnectOptions(Callbacks):
     encode_message: MessageEncoder | None = None
     decode_message: MessageDecoder | None = None
     decode: bool = True
+    result_type: type[Any] | Validator[Any] | None = None
+    input_type: type[Any] | Validator[Any] | None = None
     token_provider: TokenProvider | None = field(default=None, repr=False)
     token_expiration_seconds: float | None = None
     token_body: Mapping[str, Any] | None = field(default=None, repr=False)
@@ -170,12 +173,26 @@ class ConnectOptions(Callbacks):
             "encode_message": self.encode_message,
             "decode_message": self.decode_message,
             "decode": self.decode,
+            **self._typed(),
             "headers": list((self.headers or {}).items()),
             "query": list((self.query or {}).items()),
             "subprotocols": list(self.subprotocols),
             "before_attempt": self.before_attempt,
             "on_open": self.on_open,
         }
+
+    def _typed(self) -> dict[str, Callable[[Any], Any] | None]:
+        """What checks results and inputs; none where no type is given, so that nothing is imported for that."""
+        functions: dict[str, Callable[[Any], Any] | None] = {"convert_result": None, "check_input": None}
+        if self.result_type is not None:
+            from ._typed import result_converter
+
+            functions["convert_result"] = result_converter(self.result_type)
+        if self.input_type is not None:
+            from ._typed import input_checker
+
+            functions["check_input"] = input_checker(self.input_type)
+        return functions
 
     def _busy_seconds(self) -> float | None:
         if self.busy_timeout == "auto":
@@ -217,10 +234,18 @@ class ConnectOptions(Callbacks):
     def _check_kind(self) -> None:
         """Refuse what a stream, or a raw connection, has no use for."""
         of_answers = ("max_session", "idle_close")
-        of_meaning = ("encode_message", "decode_message", "on_timings", "streaming", *of_answers)
+        of_types = ("result_type", "input_type")
+        of_meaning = ("encode_message", "decode_message", *of_types, "on_timings", "streaming", *of_answers)
         streams = "streaming=True, where a session is one stream"
         raw = "raw=True, where messages pass as they are"
-        for given, names, why in ((self.streaming, of_answers, streams), (self.raw, of_meaning, raw)):
+        contradictions = (
+            (self.streaming, of_answers, streams),
+            (self.raw, of_meaning, raw),
+            (not self.decode, ("result_type",), "decode=False, which gives results as they came"),
+            (self.decode_message is not None, ("result_type",), "decode_message, whose own result is what you get"),
+            (self.encode_message is not None, ("input_type",), "encode_message, which is given each input as it is"),
+        )
+        for given, names, why in contradictions:
             for name in names if given else ():
                 if getattr(self, name) is not None and getattr(self, name) is not False:
                     message = f"{name} has no use with {why}: leave out one of them"

@@ -11,7 +11,7 @@ from ._native import native
 NO_REQUEST = "a raw connection cannot match answers to requests: use send and recv"
 
 
-class RawConnection(RealtimeConnection):
+class RawConnection(RealtimeConnection["bytes | bytearray | memoryview | str", "bytes | str"]):
     """A WebSocket whose messages pass as they are; made by `RealtimeClient.connect_raw`, or `connect(…, raw=True)`.
 
     `bytes` is a binary message, `str` a text message, in both directions.

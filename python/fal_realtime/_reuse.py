@@ -16,6 +16,9 @@ _ROOM = 16
 """Entries that a cache may have before it first looks for those of closed connections."""
 
 
+_TYPES = ("result_type", "input_type")
+
+
 class Reusable(Protocol):
     """What the cache needs of a connection."""
 
@@ -41,6 +44,7 @@ class Reusable(Protocol):
 
 
 ConnectionT = TypeVar("ConnectionT", bound=Reusable)
+RawT = TypeVar("RawT", bound=Reusable)
 
 
 class ConnectionCache(Generic[ConnectionT]):
@@ -99,7 +103,7 @@ def _check_compatible(app: str, key: str, old: ConnectOptions, new: ConnectOptio
     """Refuse options that an existing connection would silently not have.
 
     An option at its default counts as not given. Functions are not compared: in code that runs again and again they
-    are new objects each time.
+    are new objects each time. Types can be called too, and are.
     """
     from dataclasses import fields
 
@@ -108,7 +112,8 @@ def _check_compatible(app: str, key: str, old: ConnectOptions, new: ConnectOptio
     replaced = {entry.name for entry in fields(Callbacks)}
     for entry in fields(new):
         before, after = getattr(old, entry.name), getattr(new, entry.name)
-        if entry.name in replaced or callable(after) or after in (entry.default, before):
+        is_function = callable(after) and entry.name not in _TYPES
+        if entry.name in replaced or is_function or after in (entry.default, before):
             continue
         values = f"{entry.name}={before!r}, which cannot become {after!r}"
         if not entry.repr:  # it may hold a secret

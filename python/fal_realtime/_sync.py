@@ -13,15 +13,16 @@ from ._connection import describe_state, nothing_comes
 from ._exceptions import FalRealtimeError
 from ._finishing import Finish, check_close
 from ._functions import check_plain
+from ._generics import Input, OfInputAndOutput, Output
 from ._native import native
 from ._raw import NO_REQUEST
-from ._types import Stats
+from ._types import ErrorCallback, StateCallback, Stats, TimingsCallback
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class SyncRealtimeConnection(_core.SyncConnection):
+class SyncRealtimeConnection(_core.SyncConnection, OfInputAndOutput[Input, Output]):
     """A session with a realtime app in blocking form; made by `SyncRealtimeClient.connect`, used from any thread.
 
         with client.connect(app) as connection:
@@ -37,12 +38,18 @@ class SyncRealtimeConnection(_core.SyncConnection):
     _close_timeout: float = 10
     _forget: Callable[[], None] | None = None
 
+    if TYPE_CHECKING:
+
+        def __iter__(self) -> Self: ...
+
+        def __next__(self) -> Output: ...
+
     @native(_core.SyncConnection)
     def stats(self) -> Stats:  # type: ignore[empty-body] # the native method is in its place
         """What was counted so far, all taken at one instant."""
 
     @native(_core.SyncConnection)
-    def send_nowait(self, input: Any) -> None:
+    def send_nowait(self, input: Input) -> None:
         """Accept an input without waiting; the first one opens the connection.
 
         `bytes`, `bytearray` and `memoryview` are encoded messages and go out as they are; all else is encoded.
@@ -57,7 +64,7 @@ class SyncRealtimeConnection(_core.SyncConnection):
         """
 
     @native(_core.SyncConnection)
-    def send(self, input: Any, timeout: float | None = None) -> None:
+    def send(self, input: Input, timeout: float | None = None) -> None:
         """Accept an input, waiting for room in the outgoing queue; the first one opens the connection.
 
         Done when the input is accepted, not when it is written (see `drain`).
@@ -70,7 +77,9 @@ class SyncRealtimeConnection(_core.SyncConnection):
         """
 
     @native(_core.SyncConnection)
-    def request(self, input: Any, timeout: float | None = None, *, retries: int = 0, idempotent: bool = False) -> Any:
+    def request(  # type: ignore[empty-body] # likewise
+        self, input: Input, timeout: float | None = None, *, retries: int = 0, idempotent: bool = False
+    ) -> Output:
         """Send an input past the throttle and give its result, matched by `request_id`.
 
         The `request_id` is added unless the input has one; the app must copy it into its result. Nobody else gets this
@@ -91,7 +100,7 @@ class SyncRealtimeConnection(_core.SyncConnection):
         """
 
     @native(_core.SyncConnection)
-    def recv(self, timeout: float | None = None) -> Any:
+    def recv(self, timeout: float | None = None) -> Output:  # type: ignore[empty-body] # likewise
         """Give the next result.
 
         Raises:
@@ -103,7 +112,7 @@ class SyncRealtimeConnection(_core.SyncConnection):
         """
 
     @native(_core.SyncConnection)
-    def latest(self, timeout: float | None = None) -> Any:
+    def latest(self, timeout: float | None = None) -> Output:  # type: ignore[empty-body] # likewise
         """Give the newest result, for when only that matters; wait for one if there is none.
 
         Older ones are dropped, and counted in `received_dropped`. An error, or the end of a stream, that came before it
@@ -140,12 +149,25 @@ class SyncRealtimeConnection(_core.SyncConnection):
             ConnectionClosedError: Some were not: the connection was closed, or lost in the middle of one.
         """
 
-    def set_callbacks(self, **callbacks: Callable[..., object] | None) -> None:
+    def set_callbacks(
+        self,
+        *,
+        on_result: Callable[[Output], object] | None,
+        on_error: ErrorCallback | None,
+        on_timings: TimingsCallback | None,
+        on_state_change: StateCallback | None,
+    ) -> None:
         """Replace all four callbacks, from the next event on; they run in the contextvars of this call.
 
         Raises:
             TypeError: One of them cannot be called, or is a coroutine function.
         """
+        callbacks: dict[str, Callable[..., object] | None] = {
+            "on_result": on_result,
+            "on_error": on_error,
+            "on_timings": on_timings,
+            "on_state_change": on_state_change,
+        }
         check_plain(callbacks)
         super().set_callbacks(**callbacks)
         self._dispatch(callbacks)
@@ -250,7 +272,7 @@ class SyncRealtimeConnection(_core.SyncConnection):
         return f"<{type(self).__name__} {self.app} {describe_state(self)}>"
 
 
-class SyncRawConnection(SyncRealtimeConnection):
+class SyncRawConnection(SyncRealtimeConnection["bytes | bytearray | memoryview | str", "bytes | str"]):
     """A WebSocket whose messages pass as they are, in blocking form: see `RawConnection`."""
 
     @native(_core.SyncConnection)
@@ -296,7 +318,7 @@ class SyncRawConnection(SyncRealtimeConnection):
         raise RuntimeError(NO_REQUEST)
 
 
-class SyncNoopConnection(SyncRealtimeConnection):
+class SyncNoopConnection(SyncRealtimeConnection[Any, Any]):
     """What `connect(…, client_only=True)` gives on the server side: sends nothing, receives nothing, never opens."""
 
     def send_nowait(self, input: Any) -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from . import _core
 from ._base import BaseClient
+from ._core import EncodedResult
 from ._functions import check_plain
+from ._generics import In, Out
+from ._keywords import ConnectHandler, SyncRawKeywords, SyncSessionKeywords
+from ._signatures import implemented_by
 from ._sync import SyncNoopConnection, SyncRawConnection, SyncRealtimeConnection
 from ._token import RealtimeToken
+from ._types import Validator
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
     from ._options import ConnectOptions
     from .pool._sync_pool import SyncPool
@@ -31,7 +37,7 @@ _PLAIN_ONLY = (
 )
 
 
-class SyncRealtimeClient(BaseClient[SyncRealtimeConnection]):
+class SyncRealtimeClient(BaseClient[SyncRealtimeConnection[Any, Any], SyncRawConnection]):
     """Makes realtime connections for code without an event loop.
 
         client = SyncRealtimeClient()  # FAL_KEY from the environment
@@ -43,6 +49,82 @@ class SyncRealtimeClient(BaseClient[SyncRealtimeConnection]):
     """
 
     _pools: weakref.WeakSet[SyncPool] | None = None
+
+    @overload
+    def connect(
+        self,
+        app: str,
+        handler: ConnectHandler | None = None,
+        *,
+        raw: Literal[True],
+        on_result: Callable[[bytes | str], object] | None = None,
+        on_open: Callable[[SyncRawConnection], object] | None = None,
+        **options: Unpack[SyncRawKeywords],
+    ) -> SyncRawConnection: ...
+
+    @overload
+    def connect(
+        self,
+        app: str,
+        handler: ConnectHandler | None = None,
+        *,
+        decode: Literal[False],
+        input_type: type[In] | Validator[In] | None = None,
+        on_result: Callable[[EncodedResult], object] | None = None,
+        on_open: Callable[[SyncRealtimeConnection[In, EncodedResult]], object] | None = None,
+        **options: Unpack[SyncSessionKeywords],
+    ) -> SyncRealtimeConnection[In, EncodedResult]: ...
+
+    @overload
+    def connect(
+        self,
+        app: str,
+        handler: ConnectHandler | None = None,
+        *,
+        result_type: type[Out] | Validator[Out],
+        input_type: type[In] | Validator[In] | None = None,
+        decode: Literal[True] = True,
+        raw: Literal[False] = False,
+        on_result: Callable[[Out], object] | None = None,
+        on_open: Callable[[SyncRealtimeConnection[In, Out]], object] | None = None,
+        **options: Unpack[SyncSessionKeywords],
+    ) -> SyncRealtimeConnection[In, Out]: ...
+
+    @overload
+    def connect(
+        self,
+        app: str,
+        handler: ConnectHandler | None = None,
+        *,
+        decode_message: Callable[[Any], Out],
+        input_type: type[In] | Validator[In] | None = None,
+        on_result: Callable[[Out], object] | None = None,
+        on_open: Callable[[SyncRealtimeConnection[In, Out]], object] | None = None,
+        **options: Unpack[SyncSessionKeywords],
+    ) -> SyncRealtimeConnection[In, Out]: ...
+
+    @overload
+    def connect(
+        self,
+        app: str,
+        handler: ConnectHandler | None = None,
+        *,
+        input_type: type[In] | Validator[In] | None = None,
+        result_type: None = None,
+        decode_message: None = None,
+        decode: Literal[True] = True,
+        raw: Literal[False] = False,
+        on_result: Callable[[Any], object] | None = None,
+        on_open: Callable[[SyncRealtimeConnection[In, Any]], object] | None = None,
+        **options: Unpack[SyncSessionKeywords],
+    ) -> SyncRealtimeConnection[In, Any]: ...
+
+    @implemented_by(BaseClient._connect, gives=SyncRealtimeConnection[Any, Any])  # noqa: SLF001 - its own class
+    def connect(
+        self, app: str, handler: ConnectHandler | None = None, **options: Any
+    ) -> SyncRealtimeConnection[Any, Any]:
+        """Make a connection to an app."""
+        raise NotImplementedError
 
     def mint_token(self, app: str, *, path: str | None = None, expires_in: float = 120) -> RealtimeToken:
         """Ask fal for a token of your own, such as for a browser that you serve; connections have others.
@@ -125,7 +207,7 @@ class SyncRealtimeClient(BaseClient[SyncRealtimeConnection]):
 
     def _make(
         self, client: _core.Client, app: str, options: ConnectOptions, *, noop: bool = False, url: str | None = None
-    ) -> SyncRealtimeConnection:
+    ) -> SyncRealtimeConnection[Any, Any]:
         arguments = self._arguments(app, url, options)
         if noop:
             return SyncNoopConnection(client, **arguments)

@@ -13,12 +13,14 @@ from ._secrets import Hidden
 if TYPE_CHECKING:
     import ssl
 
-PathOrPaths: TypeAlias = "str | PathLike[str] | Sequence[str | PathLike[str]]"
+PathOrPaths: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]]
 """A PEM file, a directory of PEM files, or several of both."""
 
 ClientCert: TypeAlias = (
-    "str | PathLike[str] | tuple[str | PathLike[str], str | PathLike[str]] "
-    "| tuple[str | PathLike[str], str | PathLike[str], str | None]"
+    str
+    | PathLike[str]
+    | tuple[str | PathLike[str], str | PathLike[str]]
+    | tuple[str | PathLike[str], str | PathLike[str], str | None]
 )
 """A PEM file with a certificate and its key, or the two files, or these and the password of the key."""
 

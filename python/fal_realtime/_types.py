@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict, TypeVar
 
-if TYPE_CHECKING:
-    from ._attempt import Attempt
+from ._attempt import Attempt
 
 ConnectionState: TypeAlias = Literal["idle", "authenticating", "connecting", "active", "waiting", "closing", "closed"]
 """What a connection is doing: `waiting` is the pause before a reconnect; `closed` is final."""
@@ -16,6 +15,17 @@ Side: TypeAlias = Literal["client", "server"]
 
 TokenApi: TypeAlias = Literal["tokens", "realtime"]
 """fal's two token APIs: `/tokens/` gives tokens for an app's alias, `/tokens/realtime` for its whole path."""
+
+_Checked = TypeVar("_Checked", covariant=True)  # noqa: PLC0105 - it appears in no signature of the package
+
+
+class Validator(Protocol[_Checked]):
+    """What checks a value and gives it as one of a type, as a `pydantic.TypeAdapter` does."""
+
+    def validate_python(self, value: Any, /) -> _Checked:
+        """Give `value` as one of the type; raise what says why it is none."""
+        ...
+
 
 ResultCallback: TypeAlias = Callable[[Any], object]
 """Takes each decoded result; sync or async."""
@@ -29,22 +39,22 @@ TimingsCallback: TypeAlias = Callable[[float], object]
 StateCallback: TypeAlias = Callable[[ConnectionState], object] | Callable[[ConnectionState, Exception | None], object]
 """Takes each new state, and if it has a second argument the error that led to it, or None; sync or async."""
 
-MessageEncoder: TypeAlias = Callable[[Any], "bytes | str | Awaitable[bytes | str]"]
+MessageEncoder: TypeAlias = Callable[[Any], bytes | str | Awaitable[bytes | str]]
 """Turns an input into a binary (`bytes`) or text (`str`) message."""
 
 MessageDecoder: TypeAlias = Callable[[Any], Any]
 """Turns a binary (`bytes`) or text (`str`) message into a result; sync or async."""
 
-TokenProvider: TypeAlias = Callable[[str], "str | Awaitable[str]"]
+TokenProvider: TypeAlias = Callable[[str], str | Awaitable[str]]
 """Takes the app id with its path (`owner/alias/realtime`) and gives a token; sync or async."""
 
-AttemptHook: TypeAlias = Callable[["Attempt"], object]
+AttemptHook: TypeAlias = Callable[[Attempt], object]
 """Takes an attempt to open that is about to be made, and may change or stop it; sync or async."""
 
 OpenHook: TypeAlias = Callable[[Any], object]
 """Takes a connection that has just opened, and may send before all others; sync or async."""
 
-CredentialsSource: TypeAlias = Callable[[], "str | None"]
+CredentialsSource: TypeAlias = Callable[[], str | None]
 """Gives the key, asked for at each `connect`."""
 
 

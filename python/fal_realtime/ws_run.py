@@ -19,7 +19,7 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
 from ._client import RealtimeClient
 from ._exceptions import ConnectionClosedError, RequestTimeoutError
@@ -29,6 +29,7 @@ from ._ws_exchange import Clock, Exchange, IncompleteResponseError, Response, ad
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from ._keywords import SyncRawKeywords
     from ._raw import RawConnection
     from ._sync import SyncRawConnection
 
@@ -76,12 +77,10 @@ def connect(
     """
     if base_url is None:
         base_url = address(client._base_url)  # noqa: SLF001 - of this package
-    options: dict[str, Any] = {"raw": True, "use_jwt": False, "reconnect": None, "open_timeout": open_timeout}
-    if path:
-        options["path"] = path
+    options: SyncRawKeywords = {"path": path or None, "use_jwt": False, "reconnect": None, "open_timeout": open_timeout}
     if isinstance(client, SyncRealtimeClient):
-        return SyncEndpoint(client.with_options(base_url=base_url).connect(app, **options))  # type: ignore[arg-type]
-    return Endpoint(client.with_options(base_url=base_url).connect(app, **options))  # type: ignore[arg-type]
+        return SyncEndpoint(client.with_options(base_url=base_url).connect(app, raw=True, **options))
+    return Endpoint(client.with_options(base_url=base_url).connect(app, raw=True, **options))
 
 
 class Endpoint:

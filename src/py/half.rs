@@ -77,6 +77,22 @@ impl Callbacks {
     }
 }
 
+/// What of the caller's makes messages of inputs.
+enum Encoder {
+    /// Gives the message.
+    Own(Py<PyAny>),
+    /// Gives the input that is encoded, as one of the caller's type.
+    Checked(Py<PyAny>),
+}
+
+/// What of the caller's makes objects of results.
+enum Decoder {
+    /// Takes the message.
+    Own(Py<PyAny>),
+    /// Takes what the codec made of it, and gives an object of the caller's type.
+    Typed(Py<PyAny>),
+}
+
 /// What both kinds of connection are made of.
 pub(super) struct Half {
     pub(super) net: Arc<Connection>,
@@ -85,8 +101,10 @@ pub(super) struct Half {
     pub(super) app: String,
     /// How `send` offers messages.
     pub(super) send_lane: Lane,
-    encoder: Option<Py<PyAny>>,
-    decoder: Option<Py<PyAny>>,
+    /// `None`: inputs are encoded as they are.
+    encoder: Option<Encoder>,
+    /// `None`: results are what the codec makes of them.
+    decoder: Option<Decoder>,
     /// Results are decoded; else they are handed on as they came.
     decodes: bool,
     callbacks: Mutex<Callbacks>,
@@ -123,8 +141,8 @@ impl Half {
             hooks,
             app,
             send_lane: if options.throttle_send { Lane::Throttled } else { Lane::Direct },
-            encoder: options.encode_message,
-            decoder: options.decode_message,
+            encoder: options.encode_message.map(Encoder::Own).or(options.check_input.map(Encoder::Checked)),
+            decoder: options.decode_message.map(Decoder::Own).or(options.convert_result.map(Decoder::Typed)),
             decodes: options.decode,
             callbacks: Mutex::default(),
             replacements: AtomicU64::new(0),
@@ -206,14 +224,12 @@ impl Half {
 
     /// The object for a result. `true` beside it: the decoder is asynchronous, and the object must be awaited.
     pub(super) fn decode(&self, py: Python<'_>, received: &Received) -> PyResult<(Py<PyAny>, bool)> {
-        let Some(decoder) = &self.decoder else {
-            let decoded = match received.kind {
-                _ if self.is_raw() => as_it_is(py, received)?.unbind(),
-                _ if !self.decodes => EncodedResult::of(py, received)?,
-                Kind::Binary => decode::decode(py, &received.payload)?,
-                Kind::Text => decode::decode_json(py, text_of(received)?)?,
-            };
-            return Ok((decoded, false));
+        let decoder = match &self.decoder {
+            None => return Ok((self.plain(py, received)?, false)),
+            Some(Decoder::Typed(convert)) => {
+                return Ok((convert.call1(py, (self.plain(py, received)?,))?, false));
+            }
+            Some(Decoder::Own(decoder)) => decoder,
         };
         let message = as_it_is(py, received)?;
         match decoder.bind(py).call1((message,)) {
@@ -222,6 +238,16 @@ impl Half {
                 Ok((object.unbind(), is_async))
             }
             Err(error) => Err(decoder_failed(py, error)),
+        }
+    }
+
+    /// What the codec makes of a result.
+    fn plain(&self, py: Python<'_>, received: &Received) -> PyResult<Py<PyAny>> {
+        match received.kind {
+            _ if self.is_raw() => Ok(as_it_is(py, received)?.unbind()),
+            _ if !self.decodes => EncodedResult::of(py, received),
+            Kind::Binary => decode::decode(py, &received.payload),
+            Kind::Text => decode::decode_json(py, text_of(received)?),
         }
     }
 
@@ -296,8 +322,11 @@ impl Half {
     }
 
     pub(super) fn visit(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        for object in [&self.encoder, &self.decoder].into_iter().flatten() {
-            visit.call(object)?;
+        if let Some(Encoder::Own(function) | Encoder::Checked(function)) = &self.encoder {
+            visit.call(function)?;
+        }
+        if let Some(Decoder::Own(function) | Decoder::Typed(function)) = &self.decoder {
+            visit.call(function)?;
         }
         if let Some(provider) = &self.provider {
             visit.call(provider)?;

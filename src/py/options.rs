@@ -65,6 +65,10 @@ pub(super) struct Options {
     pub(super) decode_message: Option<Py<PyAny>>,
     /// Results are decoded.
     pub(super) decode: bool,
+    /// Makes a decoded result an object of the caller's type.
+    pub(super) convert_result: Option<Py<PyAny>>,
+    /// Gives an input as one of the caller's type.
+    pub(super) check_input: Option<Py<PyAny>>,
     /// The caller's own, in the handshake.
     pub(super) headers: Vec<(String, String)>,
     /// Offered in the handshake, the best first.

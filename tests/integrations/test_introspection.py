@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import pydoc
+import sys
 import typing
 from unittest.mock import AsyncMock, create_autospec
 
@@ -13,9 +14,12 @@ import tenacity
 
 from fal_realtime import (
     ConnectionClosedError,
+    ErrorCallback,
     NoopConnection,
+    RawConnection,
     RealtimeClient,
     RealtimeConnection,
+    SyncRawConnection,
     SyncRealtimeClient,
     SyncRealtimeConnection,
 )
@@ -55,13 +59,77 @@ def test_everything_public_has_a_docstring_at_run_time(public):
 
 def test_signatures_and_type_hints_are_those_of_the_documentation():
     assert str(inspect.signature(RealtimeConnection.request)) == (
-        "(self, input: 'Any', *, timeout: 'float | None' = None, retries: 'int' = 0, "
-        "idempotent: 'bool' = False) -> 'Any'"
+        "(self, input: 'Input', *, timeout: 'float | None' = None, retries: 'int' = 0, "
+        "idempotent: 'bool' = False) -> 'Output'"
     )
     connection = SyncRealtimeClient("id:secret").connect("local/echo")
     assert list(inspect.signature(connection.recv).parameters) == ["timeout"]
     assert typing.get_type_hints(RealtimeConnection.send)["return"] is type(None)
     connection.close()
+
+
+CLIENTS = [
+    (RealtimeClient, RealtimeConnection[typing.Any, typing.Any]),
+    (SyncRealtimeClient, SyncRealtimeConnection[typing.Any, typing.Any]),
+]
+
+
+@pytest.mark.parametrize(("client", "given"), CLIENTS)
+def test_connect_shows_every_option_with_its_type_and_default_and_not_its_overloads(client, given):
+    signature = inspect.signature(client.connect)
+    assert signature.return_annotation == given
+    assert signature.parameters["handler"].annotation == "ConnectHandler | None"
+    for name in ("result_type", "input_type"):
+        assert signature.parameters[name].annotation == "type[Any] | Validator[Any] | None"
+        assert signature.parameters[name].default is None
+    assert signature.parameters["open_timeout"].default == 90
+    assert not [entry for entry in signature.parameters.values() if entry.kind is inspect.Parameter.VAR_KEYWORD]
+    assert client.connect.__qualname__ == f"{client.__name__}.connect"
+    hints = typing.get_type_hints(client.connect)
+    assert hints["on_error"] == ErrorCallback | None
+    assert hints["return"] == given
+    with pytest.raises(
+        TypeError, match=rf"{client.__name__}\.connect\(\) got an unexpected keyword argument 'onResult'"
+    ):
+        client("id:secret").connect("a/b", onResult=print)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="typing.get_overloads is new in Python 3.11")
+def test_the_overloads_of_connect_can_be_found_by_tools():
+    for client in (RealtimeClient, SyncRealtimeClient):
+        given = [overload.__annotations__["return"] for overload in typing.get_overloads(client.connect)]
+        assert len(given) >= 5
+        assert any("RawConnection" in each for each in given)
+        assert any("EncodedResult" in each for each in given)
+
+
+@pytest.mark.parametrize("client", [RealtimeClient, SyncRealtimeClient])
+def test_help_of_a_client_shows_connect_as_its_own_with_all_that_is_said_of_it(client):
+    shown = pydoc.plain(pydoc.render_doc(client))
+    assert "connect(self, app: 'str', handler: 'ConnectHandler | None' = None" in shown
+    assert "result_type: 'type[Any] | Validator[Any] | None' = None" in shown
+    assert "result_type: What each result is to be" in shown
+    assert "_connect(" not in shown
+
+
+def test_ipython_completes_the_options_and_shows_the_docstring():
+    # What IPython's `connect?` and its completion of keywords ask for.
+    connect = RealtimeClient("id:secret").connect
+    assert {"result_type", "input_type", "on_result"} <= set(inspect.signature(connect).parameters)
+    assert "result_type: What each result is to be" in (inspect.getdoc(connect) or "")
+    assert inspect.getsourcefile(connect)
+    assert inspect.getsource(connect).lstrip().startswith("def ")
+
+
+def test_a_connection_is_generic_at_run_time_too():
+    for connection in (RealtimeConnection, SyncRealtimeConnection):
+        assert typing.get_args(connection[int, str]) == (int, str)
+        assert typing.get_args(connection[int]) == (int, typing.Any)
+    with pytest.raises(TypeError):
+        RealtimeConnection[int, str, bytes]
+    for raw in (RawConnection, SyncRawConnection):
+        with pytest.raises(TypeError):
+            raw[int, str]
 
 
 def test_the_help_of_python_shows_the_methods():

@@ -9,7 +9,7 @@ use pyo3::{
     types::{PyByteArray, PyBytes, PyDict, PyMapping, PyMemoryView, PyString},
 };
 
-use super::Half;
+use super::{Encoder, Half};
 use crate::{
     core::{frame::Kind, message::Outgoing, payload::Payload, pool, requests::check_id},
     error::{Error, ErrorKind},
@@ -27,7 +27,10 @@ impl Half {
         match &self.encoder {
             None if self.is_raw() || is_encoded(input) => self.encoded(py, input),
             None => self.sized(py, encode::encode(py, input)?, Kind::Binary),
-            Some(encoder) => self.encoded(py, &encoder.bind(py).call1((input,))?),
+            Some(Encoder::Own(encoder)) => self.encoded(py, &encoder.bind(py).call1((input,))?),
+            Some(Encoder::Checked(check)) => {
+                self.sized(py, encode::encode(py, &check.bind(py).call1((input,))?)?, Kind::Binary)
+            }
         }
     }
 
@@ -53,9 +56,12 @@ impl Half {
             ));
         }
         let fresh = format!("{:08x}-{:x}", self.salt, self.next_request.fetch_add(1, Ordering::Relaxed));
-        let Some(encoder) = &self.encoder else {
-            let (payload, id) = encode::encode_with_request_id(py, input, &fresh)?;
-            return Ok((self.sized(py, payload, Kind::Binary)?, id));
+        let encoder = match &self.encoder {
+            Some(Encoder::Own(encoder)) => encoder,
+            None => return self.request_of(py, input, &fresh),
+            Some(Encoder::Checked(check)) => {
+                return self.request_of(py, &check.bind(py).call1((input,))?, &fresh);
+            }
         };
         let Ok(mapping) = input.cast::<PyMapping>() else {
             let kind = kind_of(input);
@@ -88,6 +94,17 @@ impl Half {
             }
         };
         Ok((self.encoded(py, &encoder.bind(py).call1((copy,))?)?, id))
+    }
+
+    /// The message of the codec for an input of a request, and the id that it holds.
+    fn request_of(
+        &self,
+        py: Python<'_>,
+        input: &Bound<'_, PyAny>,
+        fresh: &str,
+    ) -> PyResult<(Outgoing, String)> {
+        let (payload, id) = encode::encode_with_request_id(py, input, fresh)?;
+        Ok((self.sized(py, payload, Kind::Binary)?, id))
     }
 
     /// The message for what an encoder gave: bytes go as binary, a str as text.

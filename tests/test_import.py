@@ -13,6 +13,7 @@ ON_DEMAND = {
     "fal_realtime._codec",
     "fal_realtime._delivery",
     "fal_realtime._calls",
+    "fal_realtime.asgi",
     "fal_realtime.batch",
     "fal_realtime.pool",
     "fal_realtime.pool._pool",

@@ -12,7 +12,7 @@ from ._connection import NoopConnection, RealtimeConnection
 from ._core import EncodedResult
 from ._functions import is_async
 from ._generics import In, Out
-from ._keywords import ConnectHandler, RawKeywords, SessionKeywords
+from ._keywords import ConnectHandler, PoolKeywords, RawKeywords, SessionKeywords
 from ._raw import RawConnection
 from ._signatures import implemented_by
 from ._token import RealtimeToken
@@ -149,7 +149,7 @@ class RealtimeClient(BaseClient[RealtimeConnection[Any, Any], RawConnection]):
         prewarm: int = 1,
         max_age: float | None = None,
         drain_timeout: float | None = None,
-        **connect_options: Any,
+        **connect_options: Unpack[PoolKeywords],
     ) -> Pool:
         """Make a pool of connections to an app, which share the requests: see `fal_realtime.pool.Pool`.
 
@@ -180,9 +180,10 @@ class RealtimeClient(BaseClient[RealtimeConnection[Any, Any], RawConnection]):
         from .pool._options import PoolOptions
         from .pool._pool import Pool
 
-        shared = {name: connect_options[name] for name in ("reconnect", "open_timeout") if name in connect_options}
+        given: dict[str, Any] = {**connect_options}
+        shared = {name: given[name] for name in ("reconnect", "open_timeout") if name in given}
         options = PoolOptions(size, depth, prewarm, max_age, drain_timeout, **shared)
-        return Pool(self.connect, app, options, connect_options)
+        return Pool(self.connect, app, options, given)
 
     def close(self) -> None:
         """Begin to close all connections made with it; it makes no others. Calling it again does nothing."""

@@ -108,6 +108,16 @@ class SyncSessionKeywords(_OfSessions, total=False):
     encode_message: Callable[[Any], bytes | str] | None
 
 
+class PoolKeywords(SessionKeywords, total=False):
+    """The options of `connect` that the `pool` of both clients takes; it refuses those that make no sense there."""
+
+    on_open: OpenHook | None
+    decode_message: MessageDecoder | None
+    decode: bool
+    result_type: type[Any] | Validator[Any] | None
+    input_type: type[Any] | Validator[Any] | None
+
+
 class ConnectHandler(SessionKeywords, total=False):
     """The options of `connect` as a mapping: under their own names, or the TypeScript client's."""
 

@@ -12,7 +12,7 @@ from ._base import BaseClient
 from ._core import EncodedResult
 from ._functions import check_plain
 from ._generics import In, Out
-from ._keywords import ConnectHandler, SyncRawKeywords, SyncSessionKeywords
+from ._keywords import ConnectHandler, PoolKeywords, SyncRawKeywords, SyncSessionKeywords
 from ._signatures import implemented_by
 from ._sync import SyncNoopConnection, SyncRawConnection, SyncRealtimeConnection
 from ._token import RealtimeToken
@@ -152,14 +152,15 @@ class SyncRealtimeClient(BaseClient[SyncRealtimeConnection[Any, Any], SyncRawCon
         prewarm: int = 1,
         max_age: float | None = None,
         drain_timeout: float | None = None,
-        **connect_options: Any,
+        **connect_options: Unpack[PoolKeywords],
     ) -> SyncPool:
         """Make a pool of connections to an app, which share the requests of any number of threads.
 
             with client.pool("fal-ai/fast-lcm-diffusion", size=8) as pool:
                 result = pool.request({"prompt": "a cat"}, timeout=30)
 
-        The options are those of `RealtimeClient.pool`. It has an event loop in a thread of its own.
+        The options are those of `RealtimeClient.pool`. It has an event loop in a thread of its own, in which callbacks,
+        asynchronous ones too, are called.
 
         Raises:
             ValueError: An option has a value that is not accepted.

@@ -27,9 +27,11 @@ from fal_realtime import (
     SyncRealtimeClient,
     SyncRealtimeConnection,
     Validator,
+    batch,
     create_realtime_client,
     ws_run,
 )
+from fal_realtime.pool import Outcome, PoolStats
 from fal_realtime.testing import LocalServer
 
 T = TypeVar("T")
@@ -219,6 +221,26 @@ async def raw(client: RealtimeClient, sync_client: SyncRealtimeClient) -> None:
     print(general)
     async with ws_run.connect(client, "a/b") as endpoint:
         assert_type(endpoint, ws_run.Endpoint)
+
+
+# --- pools and batches ---
+
+
+async def many(client: RealtimeClient, sync_client: SyncRealtimeClient) -> None:
+    async with client.pool("a/b", size=4, max_age=600, use_jwt=False, result_type=Model) as pool:
+        async for outcome in pool.map([{"seed": 1}], ordered=False):
+            assert_type(outcome, Outcome)
+            assert_type(outcome.error, Exception | None)
+            print(outcome.unwrap())
+        assert_type(pool.stats(), PoolStats)
+        assert_type(pool.stats()["messages"], Stats)
+        print(await pool.request({"seed": 2}, timeout=5))
+    with sync_client.pool("a/b", size=4) as blocking:
+        for outcome in blocking.map({"seed": seed} for seed in range(9)):
+            print(outcome.index, blocking.request({"seed": 1}, timeout=5))
+    summary = await batch.run("a/b", [{"seed": 1}], journal="a.journal", key=lambda given: int(given["seed"]))
+    assert_type(summary, batch.Summary)
+    assert_type([record.id for record in batch.results("a.journal")], list[int | str])
 
 
 if __name__ == "__main__":

@@ -120,3 +120,11 @@ async def what_is_there(client: RealtimeClient, idle: NoopConnection) -> None:
     connection.finish(5)  # MISTAKE: not awaited
     connection.set_callbacks(on_result=None)  # MISTAKE: all four are replaced
     await idle.recv(5)  # MISTAKE: the timeout is a keyword
+
+
+async def many(client: RealtimeClient) -> None:
+    client.pool("a/b", size=1, maxAge=1)  # MISTAKE: an option that there is not
+    client.pool("a/b")  # MISTAKE: how many
+    async with client.pool("a/b", size=1) as pool:
+        print(pool.stats()["sent"])  # MISTAKE: a count that there is not
+        pool.request({"prompt": "a cat"}, 5)  # MISTAKE: the timeout is a keyword, and it is not awaited

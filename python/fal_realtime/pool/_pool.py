@@ -13,6 +13,7 @@ from fal_realtime import _checks as check
 from fal_realtime._exceptions import RequestTimeoutError
 from fal_realtime._retrying import Attempts
 
+from ._accounts import stats_of
 from ._brake import again
 from ._map import Map, iterator_of, plan_for
 from ._members import Members
@@ -20,7 +21,7 @@ from ._options import PoolOptions, check_connect_options
 from ._outcome import Progress
 from ._requests import Requests, Tally, closed
 from ._run import Run
-from ._stats import PoolStats, total_of
+from ._stats import PoolStats
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -282,27 +283,7 @@ class Pool:
 
     def stats(self) -> PoolStats:
         """What was counted so far, all taken at one instant; connections that have ended are in it."""
-        requests, members = self._requests, self._members
-        phases = [member.phase for member in members.all]
-        waiting = len(members.waiters)
-        return {
-            "requests": requests.attempts,
-            "succeeded": requests.succeeded,
-            "failed": requests.failed,
-            "under_way": requests.under_way - waiting,
-            "waiting": waiting,
-            "owed": sum(member.owed for member in members.all),
-            "open": phases.count("ready"),
-            "opening": phases.count("opening"),
-            "reconnecting": phases.count("reconnecting"),
-            "closing": phases.count("closing"),
-            "opened": members.counts["opened"],
-            "opening_failures": members.counts["opening_failures"],
-            "retired": members.counts["retired"],
-            "lost": members.counts["lost"],
-            "strays": self._strays,
-            "messages": total_of(members.ended, (member.connection.stats() for member in members.all)),
-        }
+        return stats_of(self._requests, self._members, self._strays)
 
     def __repr__(self) -> str:
         stats = self.stats()

@@ -9,6 +9,7 @@ import threading
 
 import pytest
 from support import LIMIT, Answer, Log, Peer, Records, Session, result_of
+from support_lifecycle import until
 
 from fal_realtime import (
     AuthenticationError,
@@ -244,12 +245,14 @@ async def test_the_token_that_took_the_place_of_a_refused_one_is_kept():
 
 
 async def test_many_connections_ask_a_failing_endpoint_as_one():
-    with Peer(tokens=(Answer(400, "no"),)) as peer:
+    all_ask = threading.Event()
+    with Peer(tokens=(Answer(400, "no", before=lambda: all_ask.wait(LIMIT)),)) as peer:
         client = peer.client()
         connections = [client.connect(APP) for _ in range(50)]
-        outcomes = await result_of(
-            asyncio.gather(*(connection.open() for connection in connections), return_exceptions=True)
-        )
+        opening = [asyncio.ensure_future(connection.open()) for connection in connections]
+        await until(lambda: all(one.state == "authenticating" for one in connections), "all ask for a token")
+        all_ask.set()
+        outcomes = await result_of(asyncio.gather(*opening, return_exceptions=True))
         assert {type(outcome).__name__ for outcome in outcomes} == {"ApiError"}
         assert len(peer.mints) == 1
 

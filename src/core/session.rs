@@ -20,7 +20,10 @@
 //! assert_eq!(session.state(), State::Active);
 //! ```
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::backoff::Backoff;
 use crate::error::{Error, ErrorKind};
@@ -36,7 +39,7 @@ pub use vocabulary::{Action, Finals, Input, Loss, SessionConfig, State, Traffic}
 /// The state machine of one connection.
 #[derive(Debug)]
 pub struct Session {
-    config: SessionConfig,
+    config: Arc<SessionConfig>,
     state: State,
     socket: u64,
     backoff: Backoff,
@@ -67,7 +70,8 @@ pub struct Session {
 
 impl Session {
     /// A session in the state `idle`.
-    pub fn new(config: SessionConfig) -> Self {
+    pub fn new(config: impl Into<Arc<SessionConfig>>) -> Self {
+        let config = config.into();
         Self {
             // Without a policy a loss ends the connection; back-off is then for messages behind a normal close, and
             // for a refused token.
@@ -125,7 +129,7 @@ impl Session {
 
     /// The session is over, as the server has said or we have decided, and its socket is still open.
     pub fn is_over(&self) -> bool {
-        self.over && self.state == State::Active
+        self.over && (self.state == State::Active || self.is_greeting())
     }
 
     /// Takes an input; `jitter` is a random number in 0..1.

@@ -1,6 +1,9 @@
 //! Courses of events over several inputs.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     super::{Action, Input, Loss, Session, SessionConfig, State, Traffic},
@@ -160,10 +163,26 @@ fn an_answer_between_two_refusals_earns_another_new_token_and_a_greeting_does_no
 }
 
 #[test]
+fn a_session_that_is_over_before_messages_flow_is_not_refused_by_how_it_is_closed() {
+    let mut scene = Scene::new(true, Some(POLICY));
+    scene.open();
+    Arc::make_mut(&mut scene.session.config).greets = true;
+    scene.give(scene.broken());
+    scene.give(Input::Elapsed);
+    scene.give(Input::TokenReady);
+    assert_eq!(scene.give(scene.opened()), "greet");
+    let socket = scene.session.socket();
+    assert_eq!(scene.give(Input::SessionOver { socket }), "stop writing");
+    assert!(scene.session.is_over());
+    assert_eq!(scene.give(scene.closed_by(1008, false, GREETED)), "");
+    assert_eq!(scene.session.state(), State::Idle);
+}
+
+#[test]
 fn policies_say_which_refusals_and_closes_are_final() {
     let statuses = |statuses: Option<Vec<u16>>| {
         let mut scene = Scene::new(false, Some(POLICY));
-        scene.session.config.finals.statuses = statuses;
+        Arc::make_mut(&mut scene.session.config).finals.statuses = statuses;
         scene.open();
         scene.give(scene.broken());
         scene.give(Input::Elapsed);
@@ -187,7 +206,7 @@ fn policies_say_which_refusals_and_closes_are_final() {
         assert_eq!(scene.give(failed(&scene, status)), said, "{status} with {given:?}");
     }
     let mut scene = Scene::new(false, Some(POLICY));
-    scene.session.config.finals.codes = vec![4401];
+    Arc::make_mut(&mut scene.session.config).finals.codes = vec![4401];
     scene.open();
     assert_eq!(scene.give(scene.closed_by(4400, false, ANSWERED)), "wait");
     scene.open_again();

@@ -1,6 +1,12 @@
 //! The one error type of the crate: what happened, in words, and whether trying again may help.
 
-use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
+use std::{
+    error::Error as StdError,
+    fmt,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+    time::Duration,
+};
 
 /// What went wrong. Each kind is one exception class in Python (see `python/fal_realtime/_exceptions.py`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,9 +73,13 @@ pub enum ErrorKind {
     Forked,
 }
 
-/// An error: its [`ErrorKind`], a sentence for people, whether it is transient, and its cause.
+/// An error. One word: every connection has room for several, and most operations return one or nothing.
 #[derive(Debug, Clone)]
-pub struct Error {
+pub struct Error(Box<Parts>);
+
+/// What an [`Error`] consists of: its [`ErrorKind`], a sentence for people, whether it is transient, and its cause.
+#[derive(Debug, Clone)]
+pub struct Parts {
     /// What went wrong.
     pub kind: ErrorKind,
     /// A sentence that says what was wrong, where, and what would be accepted. Never holds a secret.
@@ -78,8 +88,7 @@ pub struct Error {
     pub transient: bool,
     /// Whether it is certain that the message which it is about was not processed: it was not written.
     pub unprocessed: bool,
-    /// Boxed: few errors have one, and all are passed around.
-    refusal: Option<Box<Refusal>>,
+    refusal: Option<Refusal>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -102,14 +111,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// A permanent error.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Parts {
             kind,
             message: message.into(),
             transient: false,
             unprocessed: false,
             refusal: None,
             source: None,
-        }
+        }))
     }
 
     /// The same error, marked as one that may pass.
@@ -143,13 +152,13 @@ impl Error {
     /// The same error with what the answer said.
     #[must_use]
     pub fn with_refusal(mut self, refusal: Refusal) -> Self {
-        self.refusal = Some(Box::new(refusal));
+        self.refusal = Some(refusal);
         self
     }
 
     /// What the answer said, if one came.
     pub fn refusal(&self) -> Option<&Refusal> {
-        self.refusal.as_deref()
+        self.refusal.as_ref()
     }
 
     /// How long the server wants to be left alone, if it said so.
@@ -166,9 +175,10 @@ impl Error {
 
     /// A `ConnectionLostError`: `ended` is how the session did.
     pub fn lost(ended: Self, unanswered: u64, what_follows: &str) -> Self {
-        let (code, reason) = match ended.kind {
+        let Parts { kind, message, .. } = *ended.0;
+        let (code, reason) = match kind {
             ErrorKind::Closed { code, reason } => (code, reason),
-            _ => (1006, ended.message),
+            _ => (1006, message),
         };
         let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
         let message = format!(
@@ -197,6 +207,20 @@ impl Error {
             format!("the connection is closed (code {code}: {reason})")
         };
         Self::new(ErrorKind::Closed { code, reason }, message)
+    }
+}
+
+impl Deref for Error {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl DerefMut for Error {
+    fn deref_mut(&mut self) -> &mut Parts {
+        &mut self.0
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Settings {
     /// Where tokens come from, if they are used.
     pub token: Option<Arc<SharedToken>>,
     /// The state machine's part.
-    pub session: SessionConfig,
+    pub session: Arc<SessionConfig>,
     /// The shortest time between two throttled messages; zero turns the throttle off.
     pub throttle_interval: Duration,
     /// Freshness instead of completeness: ring sizes, and what the server is told.

@@ -162,11 +162,11 @@ pub(crate) fn settings(address: SocketAddr) -> Settings {
         headers: Vec::new(),
         own_headers: Vec::new(),
         token: None,
-        session: SessionConfig {
+        session: Arc::new(SessionConfig {
             reconnect: Some(policy),
             open_timeout: patience,
             ..SessionConfig::default()
-        },
+        }),
         throttle_interval: Duration::ZERO,
         max_buffering: None,
         open_timeout: patience,

@@ -111,7 +111,8 @@ pub(crate) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     };
     check(&head, &key).map_err(unacceptable)?;
     let subprotocol = chosen(&head, headers).map_err(unacceptable)?;
-    Ok(Upgraded { leftover: buffer.freeze(), subprotocol })
+    // A copy: the buffer of the head would be kept as long as the connection.
+    Ok(Upgraded { leftover: Bytes::copy_from_slice(&buffer), subprotocol })
 }
 
 fn request(target: &Target, headers: &[(HeaderName, HeaderValue)], key: &str) -> Vec<u8> {

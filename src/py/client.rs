@@ -170,7 +170,10 @@ impl Client {
 fn validate_url(name: &str, url: &str) -> Result<String> {
     match crate::net::target::Target::parse(url) {
         Ok(_) => Ok(url.to_owned()),
-        Err(error) => Err(Error::new(error.kind, format!("{name}: {}", error.message))),
+        Err(error) => {
+            let message = format!("{name}: {}", error.message);
+            Err(error.with_message(message))
+        }
     }
 }
 
@@ -223,7 +226,7 @@ impl Client {
             headers,
             own_headers: own_headers(&options.headers)?,
             token,
-            session: plain.session,
+            session: Arc::new(plain.session),
             throttle_interval: plain.throttle_interval,
             max_buffering: plain.max_buffering,
             open_timeout: plain.open_timeout,

@@ -82,7 +82,7 @@ async fn other_answers_hold_none_and_are_not_shown() {
 async fn refused_credentials_are_an_authentication_error_at_once() {
     for answers in [&[(401, "who?")], &[(403, "no")]] {
         let (token, count) = minted(answers).await;
-        assert_eq!((token.unwrap_err().kind, count), (ErrorKind::Authentication, 1));
+        assert_eq!((&token.unwrap_err().kind, count), (&ErrorKind::Authentication, 1));
     }
 }
 

@@ -210,10 +210,9 @@ async fn a_failure_reaches_all_waiters_and_is_forgotten() {
     let source = Source::new(None, &[1]);
     let shared = shared(&source);
     let (a, b) = tokio::join!(shared.get(None), shared.get(None));
-    assert_eq!(
-        (a.unwrap_err().kind, b.unwrap_err().kind),
-        (ErrorKind::Authentication, ErrorKind::Authentication)
-    );
+    for outcome in [a, b] {
+        assert_eq!(outcome.unwrap_err().kind, ErrorKind::Authentication);
+    }
     assert_eq!(shared.get(None).await.unwrap().0, Token::from("token-2"));
 }
 

@@ -1,6 +1,6 @@
 //! How connections end, and what comes after.
 
-use std::{process::Command, time::Duration};
+use std::{process::Command, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -192,7 +192,7 @@ async fn the_end_of_a_stream_comes_behind_its_results() {
     let server = Server::new().await;
     let mut settings = server.settings();
     settings.dialect = Dialect::Fal;
-    settings.session.streaming = true;
+    Arc::make_mut(&mut settings.session).streaming = true;
     let client = Client::new(settings);
     client.connection.open(false).unwrap();
     let mut socket = server.accept().await;

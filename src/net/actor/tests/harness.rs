@@ -138,8 +138,8 @@ impl Client {
     /// Waits until the state is `closed`. Answers the close code of the failure, if it failed.
     pub(super) async fn failure_code(&self) -> Option<u16> {
         self.state(State::Closed).await;
-        match self.connection.failure()?.kind {
-            ErrorKind::Closed { code, .. } => Some(code),
+        match &self.connection.failure()?.kind {
+            ErrorKind::Closed { code, .. } => Some(*code),
             other => panic!("not closed: {other:?}"),
         }
     }
@@ -187,7 +187,7 @@ impl Server {
 
     pub(super) fn settings_without_reconnect(&self) -> Settings {
         let mut settings = self.settings();
-        settings.session.reconnect = None;
+        Arc::make_mut(&mut settings.session).reconnect = None;
         settings
     }
 

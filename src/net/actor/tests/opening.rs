@@ -109,7 +109,7 @@ async fn a_refusal_in_band_is_answered_by_one_new_token_and_then_by_an_authentic
     let source = Arc::new(Counting::default());
     let mut settings = server.settings();
     settings.dialect = Dialect::Fal;
-    settings.session.use_token = true;
+    Arc::make_mut(&mut settings.session).use_token = true;
     settings.token = Some(SharedToken::new(source.clone()));
     let client = Client::new(settings);
     client.connection.open(false).unwrap();

@@ -21,9 +21,9 @@ class Attempt:
         self._number = number
         self._error = error
         self._stop: str | None = None
-        self.headers = headers
+        self.headers: dict[str, str] = headers
         """The headers of your own, those of `connect` to begin with; none of the handshake's or of other options."""
-        self.query = query
+        self.query: dict[str, str] = query
         """The parameters of your own in the address, those of `connect` to begin with."""
         self.token: str | None = None
         """A token to use in the place of the one that would be fetched (or taken from the client's store)."""

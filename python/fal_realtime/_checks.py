@@ -6,6 +6,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping
+from typing import cast
 
 _LARGEST_SHOWN = 10**30
 
@@ -165,7 +166,7 @@ def pairs(name: str, value: object, reserved: Callable[[str], str | None]) -> No
         return
     if not isinstance(value, Mapping):
         raise wrong_type(name, "a mapping of str to str, or None", value)
-    for key, each in value.items():
+    for key, each in cast("Mapping[object, object]", value).items():
         if not isinstance(key, str) or not isinstance(each, str):
             given = f"{type(key).__name__} to {type(each).__name__}"
             message = f"{name} must be a mapping of str to str, not of {given}"

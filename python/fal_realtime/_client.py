@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -118,7 +118,7 @@ class RealtimeClient(BaseClient[RealtimeConnection[Any, Any], RawConnection]):
         **options: Unpack[SessionKeywords],
     ) -> RealtimeConnection[In, Any]: ...
 
-    @implemented_by(BaseClient._connect, gives=RealtimeConnection[Any, Any])  # noqa: SLF001 - its own class
+    @implemented_by(BaseClient[Any, Any]._connect, gives=RealtimeConnection[Any, Any])  # noqa: SLF001 - its own class
     def connect(self, app: str, handler: ConnectHandler | None = None, **options: Any) -> RealtimeConnection[Any, Any]:
         """Make a connection to an app."""
         raise NotImplementedError
@@ -194,7 +194,7 @@ class RealtimeClient(BaseClient[RealtimeConnection[Any, Any], RawConnection]):
         """Close all connections made with it, and wait as their `aclose` does: for those of the running loop."""
         import asyncio
 
-        open_here = []
+        open_here: list[Coroutine[Any, Any, None]] = []
         for connection in self._end():
             connection.close()
             if not connection._is_elsewhere():  # noqa: SLF001 - its own module

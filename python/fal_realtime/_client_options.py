@@ -117,8 +117,8 @@ class ClientOptions:
         given = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         for name in ("credentials", "proxy", "proxy_url"):
             given[name] = _revealed(given[name])
-        if isinstance(given["client_cert"], tuple):
-            given["client_cert"] = tuple(_revealed(each) for each in given["client_cert"])
+        if isinstance(self.client_cert, tuple):
+            given["client_cert"] = tuple(_revealed(each) for each in self.client_cert)
         return given
 
     def shares_tokens_with(self, other: ClientOptions) -> bool:

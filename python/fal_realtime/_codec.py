@@ -10,7 +10,7 @@ import inspect
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from . import _checks as check
 from ._connection import RealtimeConnection
@@ -84,13 +84,14 @@ class AsyncEncodedConnection(RealtimeConnection):
             kind = type(input).__name__
             explanation = f"request needs a mapping, to put a request_id into it, not an object of type '{kind}'"
             raise EncodeError(explanation)
-        request_id = input.get("request_id")
+        fields = cast("Mapping[str, Any]", input)
+        request_id = fields.get("request_id")
         if request_id is None:
             request_id = uuid.uuid4().hex
         elif not isinstance(request_id, str):
             explanation = f"input.request_id: it must be a str, not an object of type '{type(request_id).__name__}'"
             raise EncodeError(explanation)
-        message = {**input, "request_id": request_id}
+        message = {**fields, "request_id": request_id}
         with self._turn() as turn:
             answer = self._request_encoded(await self._encoded(turn, message), request_id, timeout)
         return await answer

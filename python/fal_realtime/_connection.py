@@ -95,7 +95,7 @@ class RealtimeConnection(_core.Connection, OfInputAndOutput[Input, Output]):
     @native(_core.Connection)
     async def request(  # type: ignore[empty-body] # likewise
         self, input: Input, *, timeout: float | None = None, retries: int = 0, idempotent: bool = False
-    ) -> Output:
+    ) -> Output:  # pyright: ignore[reportReturnType] # likewise
         """Send an input past the throttle and give its result, matched by `request_id`.
 
         The `request_id` is added unless the input has one; the app must copy it into its result. Nobody else gets this

@@ -87,6 +87,8 @@ def _from_login() -> Credentials:
             return Credentials(None)
         case [_, token, *_] if not _is_over(token):
             return Credentials(Hidden(token), bearer=True)
+        case _:
+            pass
     why = f"the login in {path} has expired: renew it with a command of fal's CLI, such as `fal auth whoami`"
     return Credentials(None, why=why)
 

@@ -50,7 +50,7 @@ class Running(Coroutine[Any, Any, object]):
 
     def close(self) -> None:
         """End it, also before its first step."""
-        unfinished = self._awaitable if self._steps is None else self._steps
+        unfinished: Any = self._awaitable if self._steps is None else self._steps
         if hasattr(unfinished, "close"):
             unfinished.close()
 

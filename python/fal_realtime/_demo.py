@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from ._client import RealtimeClient
@@ -41,7 +41,7 @@ class Measured:
     stats: Stats
     seconds: float = 0.0
     results: int = 0
-    latencies: list[float] = field(default_factory=list)
+    latencies: list[float] = field(default_factory=list[float])
     """Seconds from the call of `send` to the result, of each result that carries its `request_id`."""
 
     def milliseconds(self, percent: float) -> float:
@@ -88,8 +88,8 @@ class Session:
             started = self._last_result = time.perf_counter()
             receiving = asyncio.create_task(self._receive())
             showing = asyncio.create_task(self._show(display))
+            sending = asyncio.create_task(self._send())
             try:
-                sending = asyncio.create_task(self._send())
                 # An error ends the receiving first; then there is no use in sending on.
                 await asyncio.wait({sending, receiving}, return_when=asyncio.FIRST_COMPLETED)
                 if not sending.done():
@@ -124,7 +124,7 @@ class Session:
         async for result in self._connection:
             self._last_result = time.perf_counter()
             self.measured.results += 1
-            request_id = result.get("request_id") if isinstance(result, Mapping) else None
+            request_id = cast("Mapping[str, object]", result).get("request_id") if isinstance(result, Mapping) else None
             if isinstance(request_id, str) and (sent_at := self._sent_at.pop(request_id, None)) is not None:
                 self.measured.latencies.append(self._last_result - sent_at)
 

@@ -24,14 +24,13 @@ def display_for(total: int | None, stream: TextIO | None = None) -> Display:
 
     `total` is None where nobody knows it. The stream is stderr unless given.
     """
-    if stream is None:
-        stream = sys.stderr
-    if not stream.isatty():
-        return _Lines(total, stream)
+    out: TextIO = sys.stderr if stream is None else stream
+    if not out.isatty():
+        return _Lines(total, out)
     try:
         return _Rich(total)
     except ImportError:
-        return _RedrawnLine(total, stream)
+        return _RedrawnLine(total, out)
 
 
 class _Lines:

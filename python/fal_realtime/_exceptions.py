@@ -6,7 +6,7 @@ The native half constructs them positionally; all of them can be pickled and cop
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 
 class FalRealtimeError(Exception):
@@ -59,11 +59,12 @@ class ValidationError(ApiError):
     @property
     def field_errors(self) -> list[dict[str, Any]]:
         """The errors one by one, each with its `loc`, `msg` and `type`."""
-        detail = self.body.get("detail") if isinstance(self.body, Mapping) else None
+        body: object = self.body
+        detail: Any = cast("Mapping[str, Any]", body).get("detail") if isinstance(body, Mapping) else None
         if isinstance(detail, str):
             return [{"loc": ["body"], "msg": detail, "type": "value_error"}]
         if isinstance(detail, list):
-            return [error for error in detail if isinstance(error, dict)]
+            return [error for error in cast("list[object]", detail) if isinstance(error, dict)]
         return []
 
     def get_field_errors(self, field: str) -> list[dict[str, Any]]:
@@ -79,13 +80,13 @@ class RealtimeError(FalRealtimeError, RuntimeError):
 
     def __init__(self, error: str, reason: str | None = None, payload: dict[str, Any] | None = None) -> None:
         super().__init__(error, reason, payload)
-        self.error = error
+        self.error: str = error
         """The server's error code."""
-        self.reason = reason or ""
+        self.reason: str = reason or ""
         """The server's reason, or an empty string."""
-        self.payload = payload or {}
+        self.payload: dict[str, Any] = payload or {}
         """The whole message as it came."""
-        self.message = f"{error}: {reason}" if reason else error
+        self.message: str = f"{error}: {reason}" if reason else error
 
     @property
     def body(self) -> dict[str, Any]:
@@ -144,7 +145,7 @@ class ConnectionLostError(ConnectionClosedError):
 
     def __init__(self, message: str, code: int = 1006, reason: str = "", unanswered: int = 0) -> None:
         super().__init__(message, code, reason)
-        self.args = (message, code, reason, unanswered)
+        self.args: tuple[Any, ...] = (message, code, reason, unanswered)
         self.retryable = True
         self.unanswered = unanswered
         """So many messages have no answer, of those written since the last result and of the open requests."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 _NO_COUNTERPART = {
     "fetch": "requests are made by the native half",
@@ -41,7 +41,7 @@ def options_from(source: object, known: Iterable[str], what: str) -> dict[str, A
 
 def _items(source: object, what: str) -> Iterable[tuple[Any, Any]]:
     if isinstance(source, Mapping):
-        return source.items()
+        return cast("Mapping[object, Any]", source).items()
     import dataclasses
 
     if dataclasses.is_dataclass(source) and not isinstance(source, type):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from . import _checks as check
 
@@ -55,14 +56,16 @@ def checked_subprotocols(names: object) -> tuple[str, ...]:
     if isinstance(names, str | bytes) or not isinstance(names, Sequence):
         message = f"subprotocols must be a sequence of str, not {type(names).__name__}"
         raise TypeError(message)
-    for name in names:
+    checked: list[str] = []
+    for name in cast("Sequence[object]", names):
         if not isinstance(name, str):
             message = f"subprotocols must be a sequence of str, not of {type(name).__name__}"
             raise TypeError(message)
         if not _TOKEN.fullmatch(name):
             message = "subprotocols: a name must consist of letters, digits and !#$%&'*+-.^_`|~, and not be empty"
             raise ValueError(message)
-    if len(set(names)) < len(names):
+        checked.append(name)
+    if len(set(checked)) < len(checked):
         message = "subprotocols must not hold a name twice"
         raise ValueError(message)
-    return tuple(names)
+    return tuple(checked)

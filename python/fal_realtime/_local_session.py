@@ -11,11 +11,12 @@ import asyncio
 import inspect
 import json
 import logging
+import sys
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from ._local_socket import Disconnected, Socket
 from ._local_threads import in_thread
@@ -311,11 +312,11 @@ def _input(app: App, message: bytes) -> Any:
 
 def _output(result: Any) -> dict[str, Any]:
     if isinstance(result, dict):
-        return result
+        return cast("dict[str, Any]", result)
     if hasattr(result, "dict"):
         # What `dict()` gives without its warning of deprecation: names of the fields, not aliases.
-        dump = result.model_dump if hasattr(type(result), "__pydantic_serializer__") else result.dict
-        return dump()  # type: ignore[no-any-return]
+        dump = result.model_dump if hasattr(result.__class__, "__pydantic_serializer__") else result.dict
+        return cast("dict[str, Any]", dump())
     explanation = f"Expected a dict or pydantic model as output, got {type(result)}"
     raise TypeError(explanation)
 
@@ -377,4 +378,4 @@ async def _guarded(awaitable: Awaitable[Any]) -> Any:
 
 def _cancelling(task: asyncio.Task[Any]) -> bool:
     """Whether somebody else cancelled the task; where Python cannot say (before 3.11), so it is taken."""
-    return not hasattr(task, "cancelling") or task.cancelling() > 0
+    return sys.version_info < (3, 11) or task.cancelling() > 0

@@ -20,6 +20,7 @@ class Native(Protocol):
 
     def send_to(self, session: int, message: bytes | str, /) -> bool:
         """Send a message; False when nothing more must be sent before a `writable` or `closed`."""
+        ...
 
     def close_session(self, session: int, code: int, /) -> None:
         """Begin the closing handshake."""

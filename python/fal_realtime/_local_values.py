@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 try:
     from msgpack import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
-        ExtType,
-        Timestamp,
+        ExtType,  # pyright: ignore[reportAssignmentType]
+        Timestamp,  # pyright: ignore[reportAssignmentType]
     )
 except ImportError:
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from typing import Any, cast
 
 _LONGEST = 60
 """Characters of a value that a message shows."""
@@ -35,10 +35,12 @@ def joined(parts: Iterable[str | int]) -> str:
 def below(value: Any, part: Any) -> tuple[bool, Any]:
     """Whether `part`, a key, an index or a field, leads somewhere in `value`, and where."""
     if isinstance(value, Mapping):
-        return part in value, value.get(part)
+        fields = cast("Mapping[object, Any]", value)
+        return part in fields, fields.get(part)
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
-        inside = isinstance(part, int) and 0 <= part < len(value)
-        return inside, value[part] if inside else None
+        items = cast("Sequence[object]", value)
+        inside = isinstance(part, int) and 0 <= part < len(items)
+        return inside, items[part] if inside else None
     found = isinstance(part, str) and hasattr(value, part)
     return found, getattr(value, part) if found else None
 
@@ -60,11 +62,11 @@ def kind_of(value: Any) -> str:
     if (text := shown(value)) is not None:
         return f"{kind} ({text})"
     if isinstance(value, Mapping):
-        return f"{kind} with {names(value)}"
-    return f"{kind} of {len(value)}" if isinstance(value, (list, tuple, bytes)) else kind
+        return f"{kind} with {names(cast('Mapping[object, Any]', value))}"
+    return f"{kind} of {len(cast('Sized', value))}" if isinstance(value, (list, tuple, bytes)) else kind
 
 
-def names(value: Mapping[Any, Any]) -> str:
+def names(value: Mapping[object, Any]) -> str:
     """The names of its fields."""
     if not value:
         return "nothing"
@@ -74,7 +76,9 @@ def names(value: Mapping[Any, Any]) -> str:
 
 def missing(container: Any) -> str:
     """Why a field does not fit that is not there."""
-    return f"it is missing; there is {names(container)}" if isinstance(container, Mapping) else "it is missing"
+    if not isinstance(container, Mapping):
+        return "it is missing"
+    return f"it is missing; there is {names(cast('Mapping[object, Any]', container))}"
 
 
 def not_of(kind: type, value: Any) -> Mismatch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from . import _checks as check
 
@@ -115,7 +115,7 @@ def _numbers(name: str, values: object, least: int, most: int) -> frozenset[int]
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
         message = f"{name} must be a collection of int, not {values!r}"
         raise TypeError(message)
-    numbers = frozenset(values)
+    numbers = frozenset(cast("Iterable[int]", values))
     for number in numbers:
         check.integer(name, number, at_least=least, at_most=most)
     return numbers

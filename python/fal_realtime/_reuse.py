@@ -28,6 +28,7 @@ class Reusable(Protocol):
     @property
     def state(self) -> ConnectionState:
         """What it is doing."""
+        ...
 
     def set_callbacks(
         self,
@@ -41,6 +42,7 @@ class Reusable(Protocol):
 
     def _is_stranded(self) -> bool:
         """Whether its event loop is closed."""
+        ...
 
 
 ConnectionT = TypeVar("ConnectionT", bound=Reusable)

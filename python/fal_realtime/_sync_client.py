@@ -119,7 +119,7 @@ class SyncRealtimeClient(BaseClient[SyncRealtimeConnection[Any, Any], SyncRawCon
         **options: Unpack[SyncSessionKeywords],
     ) -> SyncRealtimeConnection[In, Any]: ...
 
-    @implemented_by(BaseClient._connect, gives=SyncRealtimeConnection[Any, Any])  # noqa: SLF001 - its own class
+    @implemented_by(BaseClient[Any, Any]._connect, gives=SyncRealtimeConnection[Any, Any])  # noqa: SLF001 - its own class
     def connect(
         self, app: str, handler: ConnectHandler | None = None, **options: Any
     ) -> SyncRealtimeConnection[Any, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from . import _checks as check
 from ._secrets import Hidden
@@ -75,7 +75,9 @@ def _context_as_native(context: ssl.SSLContext) -> dict[str, Any]:
 
 def paths(name: str, value: object, expected: str) -> list[str]:
     """One path or several, each of which exists."""
-    several = value if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray) else [value]
+    several: Sequence[object] = (value,)
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
+        several = cast("Sequence[object]", value)
     if not several:
         message = f"{name} must be {expected}, not empty"
         raise ValueError(message)
@@ -84,19 +86,22 @@ def paths(name: str, value: object, expected: str) -> list[str]:
 
 def _path(name: str, value: object, expected: str) -> str:
     check.instance(name, value, (str, os.PathLike), expected)
-    path = os.fspath(value)  # type: ignore[call-overload] # checked
+    path = os.fspath(cast("str | PathLike[str]", value))
     check.instance(name, path, str, expected)
     if not os.path.exists(path):  # noqa: PTH110 - `pathlib` would be imported for this alone
         message = f"{name} names a file that does not exist: {path!r}"
         raise ValueError(message)
-    return str(path)
+    return path
 
 
 def hidden_password(client_cert: object) -> object:
     """`client_cert` with its password, if it holds one, out of sight."""
-    if isinstance(client_cert, tuple) and isinstance(client_cert[-1], str) and client_cert[2:]:
-        return *client_cert[:-1], Hidden(client_cert[-1])
-    return client_cert
+    if not isinstance(client_cert, tuple):
+        return client_cert
+    parts = cast("tuple[object, ...]", client_cert)
+    if parts[2:] and isinstance(parts[-1], str):
+        return *parts[:-1], Hidden(parts[-1])
+    return parts
 
 
 def client_cert_as_native(client_cert: object) -> tuple[str, str, str | None] | None:
@@ -107,13 +112,14 @@ def client_cert_as_native(client_cert: object) -> tuple[str, str, str | None] | 
     if not isinstance(client_cert, tuple):
         file = _path("client_cert", client_cert, expected)
         return file, file, None
-    if len(client_cert) not in (2, 3):
+    parts = cast("tuple[object, ...]", client_cert)
+    if len(parts) not in (2, 3):
         message = f"client_cert must be {expected}"
         raise ValueError(message)
-    certificate, key = (_path("client_cert", each, expected) for each in client_cert[:2])
-    password = client_cert[2] if len(client_cert) > 2 else None  # noqa: PLR2004 - the third
+    certificate, key = (_path("client_cert", each, expected) for each in parts[:2])
+    password = parts[2] if len(parts) > 2 else None  # noqa: PLR2004 - the third
     if isinstance(password, Hidden):
         password = password.reveal()
     if password is not None:
         check.instance("client_cert", password, str, f"{expected}, where the password is a str or None")
-    return certificate, key, password
+    return certificate, key, cast("str | None", password)

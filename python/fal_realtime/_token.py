@@ -17,9 +17,9 @@ class RealtimeToken:
 
     def __init__(self, value: str, app: str, expires_in: float) -> None:
         self._secret = Hidden(value)
-        self.app = app
+        self.app: str = app
         """The app id with its path, such as `fal-ai/fast-lcm-diffusion/realtime`."""
-        self.expires_at = datetime.now(timezone.utc) + timedelta(seconds=expires_in)
+        self.expires_at: datetime = datetime.now(timezone.utc) + timedelta(seconds=expires_in)
         """When it ends, by this machine's clock; in UTC."""
 
     @property

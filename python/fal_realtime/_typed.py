@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
-from typing import TYPE_CHECKING, Any, Protocol, get_origin, is_typeddict
+from typing import TYPE_CHECKING, Any, Protocol, cast, get_origin, is_typeddict
 
 from ._exceptions import DecodeError, EncodeError
 from ._mismatch import Mismatch, shown
@@ -74,7 +74,7 @@ def _decode_error(name: str, path: str, why: str, result: Any) -> DecodeError:
     place = f"{path}: " if path else ""
     message = f"the result does not fit {name}: {place}{why}"
     # An app's own error is a result like others, and seldom of the type.
-    said = result.get("error") if isinstance(result, Mapping) else None
+    said: Any = cast("Mapping[str, Any]", result).get("error") if isinstance(result, Mapping) else None
     if isinstance(said, str) and not path.startswith("error"):
         message = f"{message}; its error is {shown(said)}"
     error = DecodeError(message)
@@ -92,7 +92,7 @@ def _name(kind: Any) -> str:
 
 def _checker(option: str, kind: Any) -> _Checker:
     """Whoever's the type is checks it; msgspec checks those that are nobody's."""
-    own = get_origin(kind) or kind
+    own: Any = get_origin(kind) or kind
     if not isinstance(own, type):
         if callable(getattr(kind, "validate_python", None)):
             from ._typed_pydantic import PydanticChecker
@@ -102,7 +102,7 @@ def _checker(option: str, kind: Any) -> _Checker:
         from ._typed_pydantic import checker_of
 
         return _made(option, lambda: checker_of(kind, own))
-    elif hasattr(own, "__struct_fields__") or is_dataclass(own) or _is_typed_dict(own):
+    elif hasattr(own, "__struct_fields__") or is_dataclass(own) or _is_typed_dict(cast("type[Any]", own)):
         from ._typed_msgspec import MsgspecChecker
 
         return _made(option, lambda: MsgspecChecker(kind))
@@ -111,9 +111,9 @@ def _checker(option: str, kind: Any) -> _Checker:
     raise TypeError(message)
 
 
-def _is_typed_dict(kind: type) -> bool:
+def _is_typed_dict(kind: type[Any]) -> bool:
     """Of `typing`, or of `typing_extensions`, which has its own for older versions of Python."""
-    return is_typeddict(kind) or (issubclass(kind, dict) and hasattr(kind, "__total__"))
+    return is_typeddict(kind) or (hasattr(kind, "__total__") and issubclass(kind, dict))
 
 
 def _made(option: str, make: Callable[[], _Checker]) -> _Checker:

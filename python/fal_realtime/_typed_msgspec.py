@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, get_origin
+from typing import Any, cast, get_origin
 
 from ._mismatch import FORBIDDEN, Mismatch, below, kind_of, missing, not_of, shown
 
@@ -34,7 +34,9 @@ class MsgspecChecker:
 
         msgspec.msgpack.Decoder(kind)
         self._kind = kind
-        self._class: type = get_origin(kind) or kind
+        self._class: type[Any] = get_origin(kind) or kind
+        # A TypedDict is a class that nothing is an instance of.
+        self._instances: type[Any] = dict if hasattr(self._class, "__total__") else self._class
         self._convert = msgspec.convert
         self._to_builtins = msgspec.to_builtins
         self._error = msgspec.ValidationError
@@ -48,9 +50,7 @@ class MsgspecChecker:
 
     def input(self, value: Any) -> Any:
         """The input itself, which must be one of the type and hold what the type says. Raises `Mismatch`."""
-        # A TypedDict is a class that nothing is an instance of.
-        expected = dict if issubclass(self._class, dict) else self._class
-        if not isinstance(value, expected):
+        if not isinstance(value, self._instances):
             raise not_of(self._class, value)
         keep, give = _kept_objects()
         # What is an instance already is not looked into: what it consists of is.
@@ -70,9 +70,10 @@ def _kept_objects() -> tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]:
         kept.append(value)
         return {_KEPT: len(kept) - 1}
 
-    def give(kind: Any, value: Any) -> Any:
-        if isinstance(value, dict) and _KEPT in value:
-            value = kept[value[_KEPT]]
+    def give(kind: Any, given: Any) -> Any:
+        value: object = given
+        if isinstance(given, dict) and _KEPT in given:
+            value = kept[cast("dict[str, int]", given)[_KEPT]]
         if not isinstance(value, get_origin(kind) or kind):
             message = f"Expected `{getattr(kind, '__name__', kind)}`, got `{type(value).__name__}`"
             raise TypeError(message)

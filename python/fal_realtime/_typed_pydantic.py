@@ -48,7 +48,7 @@ def checker_of(kind: Any, own: type) -> PydanticChecker:
 def _mismatch(error: ValueError, value: Any) -> Mismatch:
     """The first of the errors that pydantic found, and how many more there are."""
     errors = getattr(error, "errors", None)
-    details = errors() if callable(errors) else None
+    details: Any = errors() if callable(errors) else None
     if not details:
         return Mismatch(str(error))
     first = details[0]

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from . import _checks as check
@@ -60,7 +60,7 @@ class IncompleteResponseError(ConnectionClosedError):
 
     def __init__(self, message: str, code: int = 1006, reason: str = "", response: Response | None = None) -> None:
         super().__init__(message, code, reason)
-        self.args = (message, code, reason, response)
+        self.args: tuple[Any, ...] = (message, code, reason, response)
         self.response = response
         """What had come: `status` is 0 before the start, and `chunks` are those that `stream` has not given."""
 
@@ -102,7 +102,9 @@ class Exchange:
         self._response = Response(
             str(said["request_id"]),
             status if isinstance(status, int) else 0,
-            {str(name): str(value) for name, value in headers.items()} if isinstance(headers, dict) else {},
+            {str(name): str(value) for name, value in cast("dict[object, object]", headers).items()}
+            if isinstance(headers, dict)
+            else {},
             [],
         )
 
@@ -143,11 +145,11 @@ def _frame(message: bytes | str) -> dict[str, Any] | None:
     if not isinstance(message, str) or not message.lstrip().startswith("{"):
         return None
     try:
-        said = json.loads(message)
+        loaded = json.loads(message)
     except ValueError:
         return None
-    is_frame = isinstance(said, dict) and said.get("type") in ("start", "end") and "request_id" in said
-    return said if is_frame else None
+    said = cast("dict[str, Any]", loaded) if isinstance(loaded, dict) else {}
+    return said if said.get("type") in ("start", "end") and "request_id" in said else None
 
 
 def encoded(payload: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import Any, cast
 
 from fal_realtime import msgpack
 from fal_realtime._exceptions import EncodeError
@@ -19,9 +19,9 @@ _NOT_ENCODABLE = bytes(_SIZE)
 def fingerprint(given: Any) -> bytes:
     """That of its encoding, without its `request_id`, which may be new in each run."""
     if isinstance(given, Mapping) and "request_id" in given:
-        given = {name: value for name, value in given.items() if name != "request_id"}
+        given = {name: value for name, value in cast("Mapping[object, Any]", given).items() if name != "request_id"}
     try:
-        encoded = given if isinstance(given, (bytes, bytearray, memoryview)) else msgpack.encode(given)
+        encoded = cast("bytes", given) if isinstance(given, (bytes, bytearray, memoryview)) else msgpack.encode(given)
     except EncodeError:
         return _NOT_ENCODABLE
     return blake2b(encoded, digest_size=_SIZE).digest()

@@ -33,7 +33,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, cast
 
 from fal_realtime import msgpack
 from fal_realtime._client import RealtimeClient
@@ -74,8 +74,8 @@ class RealtimeError(RuntimeError):
     """The app reported an error, whose name is in `error`, or the connection broke: `CONNECTION_CLOSED`."""
 
     def __init__(self, error: str, reason: str | None = None, payload: Mapping[str, Any] | None = None) -> None:
-        self.error = error
-        self.reason = reason or ""
+        self.error: str = error
+        self.reason: str = reason or ""
         self.payload: dict[str, Any] = dict(payload or {})
         super().__init__(f"{error}: {self.reason}" if self.reason else error)
 
@@ -105,11 +105,13 @@ class _Wire:
 
 def _without_control(value: Any) -> Any:
     if isinstance(value, dict):
-        kind = value.get("type")
+        message = cast("dict[str, Any]", value)
+        kind = message.get("type")
         if kind == "x-fal-error":
-            raise RealtimeError(value.get("error", "UNKNOWN_ERROR"), value.get("reason"), value)
+            raise RealtimeError(message.get("error", "UNKNOWN_ERROR"), message.get("reason"), message)
         if kind == "x-fal-message":
             return _NO_MESSAGE
+        return message
     return value
 
 
@@ -206,7 +208,7 @@ class _Client:
     def __init__(self, key: str | None = None, default_timeout: float = 120.0, **options: Any) -> None:
         """Take the key (default: as `RealtimeClient` finds it) and options of `RealtimeClient`."""
         self.default_timeout = default_timeout
-        self._client_options = {**options, "credentials": None if key is None else Hidden(key)}
+        self._client_options: dict[str, Any] = {**options, "credentials": None if key is None else Hidden(key)}
 
     def _connect(
         self, application: str, path: str, max_buffering: int | None, token_expiration: int, *, use_jwt: bool
@@ -306,10 +308,10 @@ class AsyncClient(_Client):
             yield socket
 
 
-sync_client = SyncClient()
-realtime = sync_client.realtime
-ws_connect = sync_client.ws_connect
+sync_client: Final = SyncClient()
+realtime: Final = sync_client.realtime
+ws_connect: Final = sync_client.ws_connect
 
-async_client = AsyncClient()
-realtime_async = async_client.realtime
-ws_connect_async = async_client.ws_connect
+async_client: Final = AsyncClient()
+realtime_async: Final = async_client.realtime
+ws_connect_async: Final = async_client.ws_connect

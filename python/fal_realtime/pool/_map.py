@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sized
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fal_realtime import _checks as check
 from fal_realtime._functions import is_async
@@ -105,15 +105,16 @@ def iterator_of(inputs: object) -> tuple[Any, int | None]:
     Raises:
         TypeError: It is nothing that gives inputs.
     """
+    kind = type(inputs).__name__
     if isinstance(inputs, (str, bytes, bytearray, memoryview, Mapping)):
-        message = f"inputs must be an iterable of inputs, not one {type(inputs).__name__}: put it into a list"
+        message = f"inputs must be an iterable of inputs, not one {kind}: put it into a list"
         raise TypeError(message)
     total = len(inputs) if isinstance(inputs, Sized) else None
     if isinstance(inputs, AsyncIterable):
-        return aiter(inputs), total
+        return aiter(cast("AsyncIterable[object]", inputs)), total
     if isinstance(inputs, Iterable):
-        return iter(inputs), total
-    message = f"inputs must be an iterable, or an asynchronous iterable, of inputs, not {type(inputs).__name__}"
+        return iter(cast("Iterable[object]", inputs)), total
+    message = f"inputs must be an iterable, or an asynchronous iterable, of inputs, not {kind}"
     raise TypeError(message)
 
 

@@ -124,7 +124,7 @@ class Members:
 
     def prewarm(self) -> list[asyncio.Task[None]]:
         """Open as many as there are to be at least; the tasks that do."""
-        tasks = []
+        tasks: list[asyncio.Task[None]] = []
         if not self._is_over and self.brake.refusal is None:
             while len(self.all) < self._options.prewarm:
                 tasks.append(self._add())

@@ -78,7 +78,7 @@ LAYERS = (
     ("callbacks, waiting, wakes of the loop", r"fal_realtime::py::"),
     ("framing and masking", r"core::frame|core::payload|net::writer|net::mask_keys"),
     ("what a message is", r"core::envelope|core::str"),
-    ("queues and the lock", r"net::handle|core::(outbox|inbox|ring|throttle|requests|stats)|parking_lot"),
+    ("queues and the lock", r"net::handle|core::(outbox|inbox|ring|throttle|requests|stats)|sync::"),
     ("reading, meeting, waking the I/O thread", r"fal_realtime::"),
     ("tokio", r"tokio|mio::"),
     ("allocating and copying", r"malloc|calloc|realloc|free|mem(move|cpy|set|cmp)|alloc::"),

@@ -19,10 +19,11 @@ ROOT = Path(__file__).parent.parent
 # What the parts of the crate may import of each other, and the crates that they may not.
 LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "error": (set(), {"tokio", "pyo3", "rustls", "rustix", "fastrand"}),
-    "core": ({"core", "error"}, {"tokio", "pyo3", "rustls", "rustix", "fastrand"}),
-    "net": ({"net", "core", "error"}, {"pyo3"}),
-    "server": ({"server", "net", "core", "error"}, {"pyo3"}),
-    "py": ({"py", "server", "net", "core", "error"}, set()),
+    "sync": (set(), {"tokio", "pyo3", "rustls", "rustix", "fastrand", "parking_lot"}),
+    "core": ({"core", "error", "sync"}, {"tokio", "pyo3", "rustls", "rustix", "fastrand"}),
+    "net": ({"net", "core", "error", "sync"}, {"pyo3"}),
+    "server": ({"server", "net", "core", "error", "sync"}, {"pyo3"}),
+    "py": ({"py", "server", "net", "core", "error", "sync"}, set()),
 }
 
 Module = tuple[str, ...]

@@ -1,6 +1,6 @@
 //! A realtime client for fal's inference endpoints: msgpack over WebSocket.
 //!
-//! Layers, imports one way only: [`core`] (pure state, no I/O, no clock) <- [`net`] (tokio) <- `py` (PyO3).
+//! Layers, above the locks of [`sync`], imports one way only: [`core`] (pure state, no I/O, no clock) <- [`net`] (tokio) <- `py` (PyO3).
 //! `server` is the embedded local server that demos, tests and benches talk to, a feature of its own.
 
 pub mod core;
@@ -13,3 +13,4 @@ mod py;
 pub use py::fuzzing;
 #[cfg(feature = "local-server")]
 pub mod server;
+pub mod sync;

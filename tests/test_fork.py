@@ -15,11 +15,13 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no for
 
 # In processes of their own: the threads of a test run are no place to fork from.
 PROLOGUE = """
-    import asyncio, gc, multiprocessing, os, sys, threading, time, warnings
+    import asyncio, faulthandler, gc, multiprocessing, os, pathlib, signal, sys, threading, time, warnings
     from fal_realtime import ForkedProcessError, RealtimeClient, SyncRealtimeClient
     warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is what is tested
     base_url = os.environ["PEER"]
     plain = dict(use_jwt=False, throttle_interval=0)
+    faulthandler.register(signal.SIGUSR1)
+    patience = 24  # seconds that a child may take; a grandchild has half of it, so that its parent is there to tell
 
     def make(kind):
         return kind("id:secret", base_url=base_url, trust_env=False)
@@ -47,10 +49,12 @@ PROLOGUE = """
 
     def in_child(work):
         '''Runs it in a fork; its status.'''
+        global patience
         sys.stdout.flush()
         child = os.fork()
         if child == 0:
             status = 1
+            patience /= 2
             try:
                 work()
                 status = 0
@@ -60,12 +64,18 @@ PROLOGUE = """
             finally:
                 sys.stderr.flush()
                 os._exit(status)
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
                 return os.waitstatus_to_exitcode(status)
             time.sleep(0.005)
+        # It says where it hangs: what Python knows of its threads, and what each of them, native ones too, waits for.
+        os.kill(child, signal.SIGUSR1)
+        time.sleep(0.5)
+        for thread in sorted(pathlib.Path(f"/proc/{child}/task").glob("*")):
+            said = [(thread / name).read_text().strip() for name in ("comm", "wchan", "syscall")]
+            print(*said, file=sys.stderr)
         os.kill(child, 9)
         os.waitpid(child, 0)
         raise AssertionError("the child hangs")
@@ -225,6 +235,36 @@ def test_a_child_that_leaves_by_itself_leaves_at_once(peer: Peer) -> None:
         assert os.waitpid(child, 0)[1] == 0
         assert time.monotonic() - start < 2
         connection.close()
+        """,
+    )
+
+
+def test_a_child_has_no_part_in_what_the_threads_of_its_parent_wait_for(peer: Peer) -> None:
+    """Its own threads wait for the like, in memory that was theirs."""
+    run(
+        peer,
+        """
+        def wait_in_threads(connections, threads):
+            client, waiting = make(SyncRealtimeClient), []
+            for _ in range(connections):
+                connection = client.connect("local/echo", **plain)
+                connection.open()
+                receivers = [threading.Thread(target=connection.recv, daemon=True) for _ in range(threads)]
+                for receiver in receivers:
+                    receiver.start()
+                waiting.append((connection, receivers))
+            return waiting
+        def child():
+            for _ in range(2):
+                for connection, receivers in wait_in_threads(8, 3):
+                    for receiver in receivers:
+                        connection.send({"n": 1})
+                    for receiver in receivers:
+                        receiver.join()
+                    connection.close()
+        kept = wait_in_threads(20, 3)
+        for _ in range(4):
+            assert in_child(child) == 0
         """,
     )
 

@@ -6,7 +6,7 @@
 
 use std::{collections::TryReserveError, hint};
 
-use parking_lot::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard};
 
 /// Smaller buffers are the allocator's business: each thread keeps those at hand.
 const SMALLEST: usize = 2 << 10;

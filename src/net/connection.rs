@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, OnceLock, atomic::Ordering};
 
-use parking_lot::Mutex;
+use crate::sync::FairMutex;
 
 use super::{duty::Duty, hooks::Hooks, poller::Poller, process, settings::Settings, shared::Shared};
 
@@ -17,7 +17,7 @@ pub(super) use open_link::OpenLink;
 pub struct Connection {
     pub(super) shared: Shared,
     /// The open socket. Its lock comes before that of the boxes.
-    link: Mutex<Option<OpenLink>>,
+    link: FairMutex<Option<OpenLink>>,
     pub(super) duty: Duty,
     /// The poller of its event loop, if it belongs to one.
     poller: OnceLock<Arc<Poller>>,
@@ -31,7 +31,7 @@ impl Connection {
     pub fn new(settings: Settings) -> Arc<Self> {
         Arc::new(Self {
             shared: Shared::new(settings),
-            link: Mutex::new(None),
+            link: FairMutex::new(None),
             duty: Duty::default(),
             poller: OnceLock::new(),
             hooks: OnceLock::new(),

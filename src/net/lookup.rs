@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{blocking, process::PerProcess};

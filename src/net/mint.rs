@@ -2,9 +2,9 @@
 
 use std::{fmt, future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
+use crate::sync::Mutex;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
-use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
 use crate::{

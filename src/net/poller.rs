@@ -29,7 +29,7 @@ use self::{
 };
 use super::{counters, driven::Driven, runtime::Io, schedule};
 use crate::error::Result;
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 mod epoll;
 mod links;

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use tokio::runtime::Handle;
 
 use super::{

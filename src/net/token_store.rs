@@ -7,8 +7,8 @@
 
 use std::{collections::HashMap, fmt, future::Future, pin::Pin, sync::Arc, sync::Weak, time::Duration};
 
+use crate::sync::Mutex;
 use futures_util::future::{FutureExt, Shared, WeakShared};
-use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::Notify, time::Instant};
 
 use super::panics;

@@ -14,7 +14,7 @@ use std::{
     task::Waker,
 };
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 use super::counters;
 

@@ -6,7 +6,7 @@
 
 use std::io;
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use pyo3::{intern, prelude::*};
 use tokio::sync::{Semaphore, oneshot};
 

@@ -8,7 +8,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU32},
 };
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use pyo3::prelude::*;
 
 use super::half::Half;

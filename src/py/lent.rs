@@ -9,8 +9,8 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use crate::sync::{Mutex, MutexGuard};
 use bytes::Bytes;
-use parking_lot::{Mutex, MutexGuard};
 use pyo3::{prelude::*, pybacked::PyBackedBytes, types::PyBytes};
 
 /// From this size on a `bytes` object is lent to a message: what that costs, copying it costs too.

@@ -3,7 +3,7 @@
 //! When what it wants is there already, awaiting it costs neither a future nor a turn of the loop. Otherwise it
 //! waits on a future that carries nothing, and looks again when it is woken.
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use pyo3::{
     exceptions::{PyException, PyRuntimeError, PyStopIteration},
     intern,

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use pyo3::{intern, prelude::*};
 
 use crate::net::{

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use pyo3::{exceptions::PyTypeError, intern, prelude::*, types::PyString};
 
 use super::{

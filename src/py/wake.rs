@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex};
 use pyo3::{intern, prelude::*, sync::PyOnceLock};
 
 use super::{lent, signal::Signal};
@@ -258,7 +258,7 @@ impl Queue {
         let Bell::Thread { rung, condition, over } = &self.bell else { return false };
         let mut is_rung = rung.lock();
         while !*is_rung {
-            condition.wait(&mut is_rung);
+            is_rung = condition.wait(is_rung);
         }
         *is_rung = false;
         !over.load(Ordering::Acquire)

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use parking_lot::RwLock;
+use crate::sync::RwLock;
 
 use super::config::AppOptions;
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex};
 
 /// A handler is to pause from here on: asyncio's default for a transport.
 const HIGH_WATER_BYTES: usize = 64 << 10;
@@ -38,7 +38,9 @@ impl Backlog {
         let mut state = self.state.lock();
         let deadline = Instant::now() + PATIENCE;
         while state.bytes >= HIGH_WATER_BYTES && !state.blocked {
-            if self.written.wait_until(&mut state, deadline).timed_out() {
+            let is_over;
+            (state, is_over) = self.written.wait_until(state, deadline);
+            if is_over {
                 break;
             }
         }

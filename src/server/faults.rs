@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use tokio::sync::Notify;
 
 /// The faults in force. Set from any thread; each holds for what begins after it was set.

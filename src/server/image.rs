@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
+use crate::sync::Mutex;
 use bytes::Bytes;
 use jpeg_encoder::{ColorType, Encoder};
-use parking_lot::Mutex;
 
 /// The largest width and height that is rendered, in pixels.
 pub(super) const MAX_SIDE: u16 = 2048;

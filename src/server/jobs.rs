@@ -2,11 +2,11 @@
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use crate::sync::{Condvar, Mutex};
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex};
 
 /// A message of the client.
 #[derive(Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Jobs {
     pub(super) fn take(&self, timeout: Duration) -> Option<Vec<Job>> {
         let mut queue = self.queue.lock();
         if queue.is_empty() && !self.closed.load(Ordering::Acquire) {
-            self.filled.wait_for(&mut queue, timeout);
+            (queue, _) = self.filled.wait_until(queue, Instant::now() + timeout);
         }
         if self.closed.load(Ordering::Acquire) {
             return None;

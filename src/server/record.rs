@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 /// So many requests of each kind are kept, the newest.
 const KEPT: usize = 10_000;

@@ -9,8 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::sync::{Condvar, Mutex};
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex};
 use tokio::sync::mpsc;
 
 use super::{backlog::Backlog, jobs::Response};
@@ -102,7 +102,9 @@ impl Registry {
         let deadline = Instant::now() + timeout;
         let mut open = self.open.lock();
         while open.len() != count {
-            if self.changed.wait_until(&mut open, deadline).timed_out() {
+            let is_over;
+            (open, is_over) = self.changed.wait_until(open, deadline);
+            if is_over {
                 return open.len() == count;
             }
         }

@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::MutexGuard;
 use tokio::time::Sleep;
 
 use crate::{
@@ -74,52 +73,56 @@ impl Driving {
             }
             is_last && inner.has_unsent()
         };
-        connection
-            .with_link(Side::IoThread, |slot| self.take_turns(context, connection, slot, is_pending, work))
+        for _ in 0..TURNS {
+            // Between two turns whoever waits for the link has it.
+            let turn = connection.with_link(Side::IoThread, |slot| {
+                self.take_turn(context, connection, slot, is_pending, work)
+            });
+            if let Some(outcome) = turn {
+                return outcome;
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
-    fn take_turns(
+    /// Takes a turn; `None`: another one is to follow.
+    fn take_turn(
         &mut self,
         context: &mut Context<'_>,
         connection: &Connection,
         slot: &mut LinkSlot<'_>,
         is_pending: bool,
         work: &mut Work,
-    ) -> Poll<Heard> {
-        for _ in 0..TURNS {
-            let Some(open) = &mut **slot else {
-                let loss = Loss::Broken("there is no socket".into());
-                return Poll::Ready(Heard::Event(Event::Lost(loss)));
-            };
-            if let Some(event) = open.take_event() {
-                return Poll::Ready(Heard::Event(event));
-            }
-            if is_pending {
-                return Poll::Ready(Heard::Pending);
-            }
-            open.go_on();
-            let (more, deadline) = open.turn_of_actor(connection, *work);
-            *work = Work::WRITE;
-            if more {
-                // Whoever waits for the link comes in between.
-                MutexGuard::bump(slot);
-                *work = Work::ALL;
-                continue;
-            }
-            if let Poll::Ready(ready) = poll_socket(context, open) {
-                *work = ready;
-                continue;
-            }
-            if self.poll_timer(context, deadline).is_ready() {
-                *work = Work::ALL;
-                continue;
-            }
-            let awaited = if open.registered().is_some() { open.waits_for() } else { (false, false) };
-            open.actor_sleeps(deadline, awaited);
-            return Poll::Pending;
+    ) -> Option<Poll<Heard>> {
+        let Some(open) = &mut **slot else {
+            let loss = Loss::Broken("there is no socket".into());
+            return Some(Poll::Ready(Heard::Event(Event::Lost(loss))));
+        };
+        if let Some(event) = open.take_event() {
+            return Some(Poll::Ready(Heard::Event(event)));
         }
-        context.waker().wake_by_ref();
-        Poll::Pending
+        if is_pending {
+            return Some(Poll::Ready(Heard::Pending));
+        }
+        open.go_on();
+        let (more, deadline) = open.turn_of_actor(connection, *work);
+        *work = Work::WRITE;
+        if more {
+            *work = Work::ALL;
+            return None;
+        }
+        if let Poll::Ready(ready) = poll_socket(context, open) {
+            *work = ready;
+            return None;
+        }
+        if self.poll_timer(context, deadline).is_ready() {
+            *work = Work::ALL;
+            return None;
+        }
+        let awaited = if open.registered().is_some() { open.waits_for() } else { (false, false) };
+        open.actor_sleeps(deadline, awaited);
+        Some(Poll::Pending)
     }
 
     fn poll_timer(&mut self, context: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {

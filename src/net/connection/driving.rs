@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use parking_lot::MutexGuard;
+use crate::sync::MutexGuard;
 
 use super::{Connection, OpenLink};
 use crate::net::{
@@ -48,6 +48,9 @@ impl Connection {
         let mut slot = self.link.lock();
         let output = work(&mut slot);
         drop(slot);
+        if side == Side::IoThread {
+            self.link.give_way();
+        }
         // What others have left to the thread that had the link, which is this one until just now.
         if self.duty.is_wanted() {
             self.drive(Work::NONE, side);

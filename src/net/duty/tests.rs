@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use proptest::prelude::*;
 
 use super::*;

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex};
 
 use super::turns::Listener;
 use crate::{
@@ -112,7 +112,10 @@ impl Bell {
             return;
         }
         let mut waiting = self.waiting.lock();
-        while waiting.rings == rings && !self.condition.wait_until(&mut waiting, until).timed_out() {}
+        let mut is_over = false;
+        while waiting.rings == rings && !is_over {
+            (waiting, is_over) = self.condition.wait_until(waiting, until);
+        }
     }
 
     #[cfg(unix)]

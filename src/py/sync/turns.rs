@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex};
 
 use crate::net::handle::{Connection, Interest};
 
@@ -185,7 +185,7 @@ impl Turns {
                     return Some(Step::Sit(only));
                 }
                 state.waiting += 1;
-                self.condition.wait(&mut state);
+                state = self.condition.wait(state);
                 state.waiting -= 1;
                 has_waited = true;
                 continue;
@@ -194,7 +194,7 @@ impl Turns {
             let stuck_at = state.moved.map_or(now, |moved| moved + STUCK);
             if has_waited && state.busy > 0 && now < stuck_at {
                 state.waiting += 1;
-                self.condition.wait_until(&mut state, stuck_at);
+                (state, _) = self.condition.wait_until(state, stuck_at);
                 state.waiting -= 1;
                 continue;
             }

@@ -7,7 +7,7 @@ use std::{
     os::unix::net::UnixStream,
 };
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use proptest::prelude::*;
 
 use super::*;

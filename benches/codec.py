@@ -1,10 +1,10 @@
-"""Times this package's codec beside msgspec, ormsgpack and msgpack, alternately and in one run.
+"""Times `fal_realtime.msgpack` beside msgspec, ormsgpack and msgpack, alternately and in one run.
 
-    python benches/codec.py [--rounds 25] [--shape 200B] [--json FILE]
+    ./bench codec [--rounds 25] [--shape 200B] [--json FILE]
 
 Each round times every codec once on the same object, in a rotated order, so that a slow moment of the machine falls
-on all. Prints the median, the smallest and the largest time in nanoseconds, and the ratio to the peer with the fastest
-median: the median of the rounds' own ratios, since the times of one round share the state of the machine.
+on all. Prints the median of nanoseconds a call, and the ratio to each peer: the median of the rounds' own ratios,
+since the times of one round share the state of the machine, with the range of the middle half of them.
 Needs msgspec, ormsgpack and msgpack beside a release build of this package.
 """
 
@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import math
+import os
 import platform
 import statistics
 import sys
@@ -25,7 +27,7 @@ import msgpack  # type: ignore[import-untyped]
 import msgspec
 import ormsgpack
 
-from fal_realtime import _core
+import fal_realtime.msgpack
 
 OURS = "fal_realtime"
 MIN_ROUNDS = 7
@@ -57,23 +59,37 @@ def image_result(size: int) -> dict[str, Any]:
     }
 
 
+def floats(count: int) -> dict[str, Any]:
+    """A result of an embedding or speech app: numbers."""
+    return {"embedding": [math.sin(number) for number in range(count)], "request_id": "8f14e45f"}
+
+
+def words(count: int) -> dict[str, Any]:
+    """A result of a language app: texts of a few words, some of them not ASCII."""
+    texts = ("a moonlit harbour", "with paper boats,", "ink and watercolour", "über dem Fluß", "月明かりの港")
+    return {"choices": [{"text": texts[number % 5], "index": number} for number in range(count)]}
+
+
 SHAPES: dict[str, dict[str, Any]] = {
+    "tiny": {"prompt": "a cat", "seed": 7},
     "200B": image_input(4),
     "10KB": image_input(10_000),
     "100KB": image_input(100_000),
     "1MB": image_input(1_000_000),
     "image-1KB": image_result(1_000),
     "image-40KB": image_result(40_000),
+    "floats": floats(768),
+    "strings": words(100),
 }
 
 ENCODERS: dict[str, Callable[[Any], bytes]] = {
-    OURS: _core.encode,
+    OURS: fal_realtime.msgpack.encode,
     "msgspec": msgspec.msgpack.Encoder().encode,
     "ormsgpack": ormsgpack.packb,
     "msgpack": msgpack.packb,
 }
 DECODERS: dict[str, Callable[[bytes], Any]] = {
-    OURS: _core.decode,
+    OURS: fal_realtime.msgpack.decode,
     "msgspec": msgspec.msgpack.Decoder().decode,
     "ormsgpack": ormsgpack.unpackb,
     "msgpack": functools.partial(msgpack.unpackb, max_bin_len=1 << 26),
@@ -103,24 +119,28 @@ def compare(codecs: dict[str, Callable[[Any], Any]], argument: Any, rounds: int)
 
 
 def summarise(times: dict[str, list[float]]) -> dict[str, Any]:
-    """Median, minimum and maximum of each codec, and our ratio to the fastest peer."""
-    medians = {name: statistics.median(rounds) for name, rounds in times.items()}
-    fastest = min((name for name in times if name != OURS), key=lambda name: medians[name])
+    """The median of each codec, and our ratio to each peer with its quartiles."""
+    ratios = {
+        name: sorted(ours / peer for ours, peer in zip(times[OURS], rounds, strict=True))
+        for name, rounds in times.items()
+        if name != OURS
+    }
     return {
         "nanoseconds": {
-            name: {"median": medians[name], "min": min(all_), "max": max(all_)} for name, all_ in times.items()
+            name: {"median": statistics.median(all_), "min": min(all_), "max": max(all_)}
+            for name, all_ in times.items()
         },
-        "fastest_peer": fastest,
-        "ratio": statistics.median(ours / peer for ours, peer in zip(times[OURS], times[fastest], strict=True)),
+        "ratios": {name: statistics.quantiles(rounds, n=4) for name, rounds in ratios.items()},
     }
 
 
 def show(title: str, summary: dict[str, Any]) -> None:
     """Prints one comparison."""
-    columns = "  ".join(
-        f"{name} {t['median']:,.0f} ({t['min']:,.0f}..{t['max']:,.0f})" for name, t in summary["nanoseconds"].items()
+    times = "  ".join(f"{name} {t['median']:>9,.0f}" for name, t in summary["nanoseconds"].items())
+    ratios = "  ".join(
+        f"/{name} {median:.2f} [{low:.2f}..{high:.2f}]" for name, (low, median, high) in summary["ratios"].items()
     )
-    print(f"{title:<18} {columns}  ratio to {summary['fastest_peer']}: {summary['ratio']:.2f}")
+    print(f"{title:<18} {times}  {ratios}", flush=True)
 
 
 def main() -> None:
@@ -132,11 +152,14 @@ def main() -> None:
     options = parser.parse_args()
     rounds = max(MIN_ROUNDS, options.rounds)
     results = []
-    print(f"nanoseconds a call: median (min..max) of {rounds} rounds; Python {platform.python_version()}")
+    print(
+        f"nanoseconds a call, median of {rounds} rounds; ratios: median [lower..upper quartile] of those within a round"
+    )
+    print(f"Python {platform.python_version()}, {platform.machine()}, load {os.getloadavg()[0]:.1f}")
     for shape in options.shape or SHAPES:
         message = SHAPES[shape]
-        encoded = _core.encode(message)
-        if encoded != msgspec.msgpack.encode(message) or _core.decode(encoded) != message:
+        encoded = fal_realtime.msgpack.encode(message)
+        if encoded != msgspec.msgpack.encode(message) or fal_realtime.msgpack.decode(encoded) != message:
             sys.exit(f"{shape}: the codecs disagree; their times would not compare the same work")
         for direction, codecs, argument in (("encode", ENCODERS, message), ("decode", DECODERS, encoded)):
             summary = summarise(compare(codecs, argument, rounds))

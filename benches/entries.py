@@ -50,6 +50,8 @@ PEERS: tuple[Entry, ...] = (
     Entry("picows/request", "picows_peer:Request", ("picows", "msgspec")),
     Entry("fal-client", "fal_client_peer:FalClient", ("fal_client", "websockets", "msgpack")),
     Entry("fal-client/sync", "fal_client_peer:FalClientSync", ("fal_client", "websockets", "msgpack"), kind="sync"),
+    Entry("fal-client/compat", "compat_peer:Compat", _OURS),
+    Entry("fal-client/compat-sync", "compat_peer:CompatSync", _OURS, kind="sync"),
     Entry("aiohttp", "aiohttp_peer:Aiohttp", ("aiohttp", "msgspec")),
     Entry("websockets", "websockets_peer:Websockets", ("websockets", "ormsgpack")),
     Entry("wreq", "wreq_peer:Wreq", ("wreq", "msgspec")),

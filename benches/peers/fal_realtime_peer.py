@@ -10,7 +10,8 @@ import fal_realtime
 from .base import AwaitLink, CallbackLink, Link, Message, Peer, SyncLink, SyncPeer, Target, Tick
 
 
-def _options(target: Target) -> dict[str, Any]:
+def options_for(target: Target) -> dict[str, Any]:
+    """The client's options."""
     options: dict[str, Any] = {"credentials": "bench:key", "base_url": target.url, "rest_url": target.rest_url}
     if target.ca_file:
         options["ssl"] = target.ca_file
@@ -69,7 +70,7 @@ class _RequestLink(Link):
 class _OurPeer(Peer):
     def __init__(self, target: Target) -> None:
         super().__init__(target)
-        self.client = fal_realtime.RealtimeClient(**_options(target))
+        self.client = fal_realtime.RealtimeClient(**options_for(target))
 
     async def connect(self, **options: Any) -> Any:
         connection = self.client.connect(self.target.app, throttle_interval=0, **options)
@@ -115,7 +116,7 @@ class Sync(SyncPeer):
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
-        self.client = fal_realtime.SyncRealtimeClient(**_options(target))
+        self.client = fal_realtime.SyncRealtimeClient(**options_for(target))
 
     def open(self) -> SyncLink:
         connection = self.client.connect(self.target.app, throttle_interval=0)

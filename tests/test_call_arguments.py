@@ -143,8 +143,9 @@ def test_ws_run_takes_and_refuses_the_same():
 
 async def test_the_signatures_say_what_they_take():
     with Peer() as peer:
-        request = inspect.signature(peer.client().connect(APP).request)
-        assert str(request).startswith("(input: 'Any', *, timeout: 'float | None' = None, retries: 'int' = 0")
+        for client in (peer.client(), peer.sync_client()):
+            request = inspect.signature(client.connect(APP).request)
+            assert "retries: 'int' = 0, idempotent: 'bool' = False" in str(request)
 
 
 async def test_what_is_wrong_with_the_input_is_still_said():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from ._types import Receive, Scope, Send
 
@@ -114,7 +114,7 @@ async def read_json(scope: Scope, receive: Receive, limit: int) -> dict[str, Any
     if not isinstance(value, dict):
         message = "the request's body must be a JSON object"
         raise Refusal(400, message)
-    return value
+    return cast("dict[str, Any]", value)
 
 
 async def respond_json(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, cast
 
 from fal_realtime import _checks as check
 from fal_realtime._client import RealtimeClient
@@ -124,8 +124,9 @@ class ProxyEndpoint(Endpoint):
         await respond_json(send, 200, {"token": token} if target.path.endswith("realtime") else token, headers)
 
     def _app_of(self, allowed_apps: object) -> App:
-        if isinstance(allowed_apps, list) and len(allowed_apps) == 1:
-            [name] = allowed_apps
+        names = cast("Sequence[Any]", allowed_apps) if isinstance(allowed_apps, list) else []
+        if len(names) == 1:
+            [name] = names
             app = self._apps.named(name) or self._apps.with_alias(name)
             if app is not None:
                 return app

@@ -34,7 +34,7 @@ class Termination:
             loop.add_signal_handler(signal.SIGTERM, self._begin)
         elif callable(handler) and getattr(handler, "__module__", None) not in ("asyncio.unix_events", None):
             self._server_stops = lambda: handler(signal.SIGTERM, None)
-            signal.signal(signal.SIGTERM, lambda *_: _in_loop(loop, self._begin))
+            signal.signal(signal.SIGTERM, lambda _number, _frame: _in_loop(loop, self._begin))
 
     def _begin(self) -> None:
         if self._task is not None and self._server_stops is not None:

@@ -62,7 +62,7 @@ def declared() -> dict[str, list[str]]:
     """The distributions of each extra, read without a TOML parser: Python 3.10 has none."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     section = text.partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
-    parts = re.split(r"^(\w+) = ", re.sub(r"^\s*#.*", "", section, flags=re.MULTILINE), flags=re.MULTILINE)[1:]
+    parts = re.split(r"^([\w-]+) = ", re.sub(r"^\s*#.*", "", section, flags=re.MULTILINE), flags=re.MULTILINE)[1:]
     return {extra: re.findall(r'"([\w.-]+)', listed) for extra, listed in zip(parts[::2], parts[1::2], strict=True)}
 
 
@@ -81,14 +81,14 @@ def unused_distributions() -> Iterator[str]:
         for name in distributions:
             modules.setdefault(name.lower().replace("_", "-"), set()).add(module)
     options = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("[tool.pytest.ini_options]")[2]
-    sources = {"cli": python_code(["python"]), "dev": python_code(["tests", "scripts", "python", "examples"])}
+    shipped, all_code = python_code(["python"]), python_code(["tests", "scripts", "python", "examples"])
     for extra, names in declared().items():
         for name in names:
             if name in PLUGINS and re.search(rf"^{PLUGINS[name]} =", options, re.MULTILINE):
                 continue
             words = "|".join(map(re.escape, {name, *modules.get(name.lower(), ())}))
-            use = rf"^\s*(?:from|import) (?:{words})\b|[\"'/](?:{words})[\"'\s]|-m (?:{words})\b"
-            if not re.search(use, sources[extra], re.MULTILINE):
+            use = rf"^\s*(?:from|import) (?:{words})\b|[\"'/](?:{words})[\"'\s.]|-m (?:{words})\b"
+            if not re.search(use, shipped if extra == "cli" else all_code, re.MULTILINE):
                 yield f"pyproject.toml: nothing uses {name} of the extra {extra}"
 
 

@@ -42,7 +42,14 @@ dev = [
     "started>=3",
     "idle-wheel>=1",
 ]
+more-tests = ["tried>=1", "idle-too>=1"]
 [tool.other]
+"""
+TEST = """
+from imported import name
+# import idle_wheel
+run(["run", "--fast"])
+importorskip("tried.later")
 """
 
 
@@ -58,7 +65,7 @@ def audit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
         "build.rs": "",
         "pyproject.toml": PROJECT,
         "python/shown.py": "def show():\n    import shown\n",
-        "tests/test_it.py": 'from imported import name\n# import idle_wheel\nrun(["run", "--fast"])\n',
+        "tests/test_it.py": TEST,
         "check": 'step "started" python -m started\n',
     }
     for name, text in files.items():
@@ -77,4 +84,7 @@ def test_crates_that_nothing_uses_are_found(audit: ModuleType) -> None:
 
 
 def test_distributions_that_nothing_uses_are_found(audit: ModuleType) -> None:
-    assert list(audit.unused_distributions()) == ["pyproject.toml: nothing uses idle-wheel of the extra dev"]
+    assert list(audit.unused_distributions()) == [
+        "pyproject.toml: nothing uses idle-wheel of the extra dev",
+        "pyproject.toml: nothing uses idle-too of the extra more-tests",
+    ]

@@ -224,7 +224,7 @@ def main() -> int:
     length.add_argument("--seconds", type=float, help="how long (default: 600)")
     length.add_argument("--minutes", type=float, help="how long")
     length.add_argument("--hours", type=float, help="how long")
-    parser.add_argument("--json", type=Path, default=Path("docs/soak.json"), help="where the figures go")
+    parser.add_argument("--json", type=Path, default=Path("benches/results/soak.json"), help="where the figures go")
     parser.add_argument("--plot", type=Path, default=Path("docs/soak.svg"), help="where the plot goes")
     given = parser.parse_args()
     seconds = given.seconds or (given.minutes or 0) * 60 or (given.hours or 0) * 3600 or 600.0

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from conftest import APPS, PATIENCE, Gateway, gateway
 from fal_http import PNG, FalHttp
-from support_lifecycle.waiting import until_sync
+from support import until_sync
 
 from fal_realtime import RealtimeClient
 from fal_realtime.asgi import ProxyEndpoint

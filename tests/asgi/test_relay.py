@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from conftest import PATIENCE, Gateway, gateway
 from fal_socket import FalSocket
-from support_lifecycle.waiting import until, until_sync
+from support import until, until_sync
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 

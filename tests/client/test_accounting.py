@@ -12,7 +12,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from support_lifecycle import Peer, Watcher, check, until
+from support import AppServer, Watcher, check, until
 
 from fal_realtime import (
     BufferFullError,
@@ -28,8 +28,8 @@ SOON = ReconnectPolicy(initial_delay=0.01, max_delay=0.05)
 
 
 @pytest.fixture(scope="module")
-def peer() -> Iterator[Peer]:
-    with Peer() as peer:
+def peer() -> Iterator[AppServer]:
+    with AppServer() as peer:
         yield peer
 
 
@@ -41,7 +41,7 @@ CASES = [
 
 @pytest.mark.parametrize(("seed", "options"), CASES)
 async def test_the_equations_hold_after_each_of_thousands_of_random_operations(
-    seed: int, options: dict[str, Any], peer: Peer
+    seed: int, options: dict[str, Any], peer: AppServer
 ) -> None:
     rng = random.Random(seed)
     connection = peer.connect(reconnect=SOON, on_error=lambda _: None, **options)
@@ -68,7 +68,7 @@ async def test_the_equations_hold_after_each_of_thousands_of_random_operations(
 
 
 async def operate(
-    rng: random.Random, connection: RealtimeConnection, n: int, background: set[asyncio.Task[Any]], peer: Peer
+    rng: random.Random, connection: RealtimeConnection, n: int, background: set[asyncio.Task[Any]], peer: AppServer
 ) -> None:
     message = {"n": n, "pad": bytes(rng.choice([0, 10, 3000]))}
     choice = rng.random()
@@ -101,7 +101,7 @@ async def quietly(connection: RealtimeConnection, message: Any) -> None:
         await connection.request(message)
 
 
-async def test_what_was_written_is_what_the_server_got(peer: Peer) -> None:
+async def test_what_was_written_is_what_the_server_got(peer: AppServer) -> None:
     async with peer.connect(throttle_interval=2) as connection:
         peer.inputs.clear()
         for n in range(500):
@@ -119,7 +119,7 @@ async def test_what_was_written_is_what_the_server_got(peer: Peer) -> None:
         assert connection.stats()["bytes_received"] == stats["bytes_sent"]
 
 
-async def test_what_cannot_be_sent_any_more_has_failed(peer: Peer) -> None:
+async def test_what_cannot_be_sent_any_more_has_failed(peer: AppServer) -> None:
     peer.hold()
     try:
         connection = peer.connect()
@@ -133,7 +133,7 @@ async def test_what_cannot_be_sent_any_more_has_failed(peer: Peer) -> None:
         peer.release()
 
 
-async def test_a_full_ring_with_max_buffering_counts_what_it_drops(peer: Peer) -> None:
+async def test_a_full_ring_with_max_buffering_counts_what_it_drops(peer: AppServer) -> None:
     peer.hold()
     try:
         connection = peer.connect(max_buffering=4)
@@ -153,7 +153,7 @@ async def test_a_full_ring_with_max_buffering_counts_what_it_drops(peer: Peer) -
 class Books(RuleBasedStateMachine):
     """Any sequence of blocking operations; `hypothesis` looks for the shortest that breaks the books."""
 
-    peer: Peer
+    peer: AppServer
     options: dict[str, Any]
 
     def __init__(self) -> None:
@@ -211,7 +211,7 @@ class Books(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("options", [{}, {"max_buffering": 2}, {"throttle_interval": 3}], ids=str)
-def test_no_sequence_of_blocking_operations_breaks_the_equations(options: dict[str, Any], peer: Peer) -> None:
+def test_no_sequence_of_blocking_operations_breaks_the_equations(options: dict[str, Any], peer: AppServer) -> None:
     machine = type("Case", (Books,), {"peer": peer, "options": options})
     quick = settings(
         max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), database=None

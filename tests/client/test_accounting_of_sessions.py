@@ -14,7 +14,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from support_lifecycle import Peer, Watcher, check
+from support import AppServer, Watcher, check
 
 from fal_realtime import FalRealtimeError, RealtimeConnection, ReconnectPolicy, SyncRealtimeConnection
 
@@ -49,8 +49,8 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 @pytest.fixture(scope="module")
-def peer() -> Iterator[Peer]:
-    with Peer(max_size=LARGEST) as peer:
+def peer() -> Iterator[AppServer]:
+    with AppServer(max_size=LARGEST) as peer:
         yield peer
 
 
@@ -62,7 +62,7 @@ def with_tokens(options: dict[str, Any]) -> dict[str, Any]:
 class Session(RuleBasedStateMachine):
     """Any sequence of calls and endings; what is under way in threads crosses them."""
 
-    peer: Peer
+    peer: AppServer
     options: dict[str, Any]
 
     def __init__(self) -> None:
@@ -174,7 +174,7 @@ class Session(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_no_sequence_of_calls_and_endings_breaks_the_equations(options: dict[str, Any], peer: Peer) -> None:
+def test_no_sequence_of_calls_and_endings_breaks_the_equations(options: dict[str, Any], peer: AppServer) -> None:
     machine = type("Case", (Session,), {"peer": peer, "options": options})
     quick = settings(
         max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), database=None
@@ -184,13 +184,13 @@ def test_no_sequence_of_calls_and_endings_breaks_the_equations(options: dict[str
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_the_equations_hold_at_every_instant_while_threads_work_and_sessions_end(
-    options: dict[str, Any], peer: Peer
+    options: dict[str, Any], peer: AppServer
 ) -> None:
     reconnects = sum(by_threads(seed, options, peer) for seed in range(6))
     assert reconnects or options == {"reconnect": None}
 
 
-def by_threads(seed: int, options: dict[str, Any], peer: Peer) -> int:
+def by_threads(seed: int, options: dict[str, Any], peer: AppServer) -> int:
     """The life of a connection in four threads; how often it was opened again."""
     connection = peer.connect_sync(**with_tokens({**options, "reconnect": forever(options)}))
     taken = [0] * 4
@@ -247,13 +247,13 @@ def operate_blocking(rng: random.Random, connection: SyncRealtimeConnection, n: 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 async def test_the_equations_hold_at_every_instant_while_calls_are_cancelled_and_sessions_end(
-    options: dict[str, Any], peer: Peer
+    options: dict[str, Any], peer: AppServer
 ) -> None:
     reconnects = sum([await by_tasks(seed, options, peer) for seed in range(6)])
     assert reconnects or options == {"reconnect": None}
 
 
-async def by_tasks(seed: int, options: dict[str, Any], peer: Peer) -> int:
+async def by_tasks(seed: int, options: dict[str, Any], peer: AppServer) -> int:
     """The life of a connection in tasks that are cancelled; how often it was opened again."""
     rng = random.Random(seed)
     connection = peer.connect(on_error=lambda _: None, **with_tokens({**options, "reconnect": forever(options)}))

@@ -12,14 +12,14 @@ from typing import Any
 
 import msgpack
 import pytest
-from support_lifecycle import LOOPS, Peer, run_in, until
+from support import LOOPS, AppServer, run_in, until
 
 from fal_realtime import ConnectionClosedError, DecodeError, RealtimeConnection, RequestTimeoutError
 
 
 @pytest.fixture(scope="module")
-def peer() -> Iterator[Peer]:
-    with Peer() as peer:
+def peer() -> Iterator[AppServer]:
+    with AppServer() as peer:
         yield peer
 
 
@@ -55,7 +55,7 @@ async def give_up(connection: RealtimeConnection, decoder: Decoder, started: int
 
 
 @contextlib.asynccontextmanager
-async def decoding(peer: Peer, count: int = 1) -> AsyncIterator[tuple[RealtimeConnection, Decoder]]:
+async def decoding(peer: AppServer, count: int = 1) -> AsyncIterator[tuple[RealtimeConnection, Decoder]]:
     """A connection whose first result is being decoded, though nobody waits for it any more."""
     decoder = Decoder()
     async with peer.connect(decode_message=decoder) as connection:
@@ -66,7 +66,7 @@ async def decoding(peer: Peer, count: int = 1) -> AsyncIterator[tuple[RealtimeCo
 
 
 @pytest.mark.parametrize("new_loop", LOOPS)
-def test_a_decoder_slower_than_every_wait_decodes_each_message_once(new_loop: Any, peer: Peer) -> None:
+def test_a_decoder_slower_than_every_wait_decodes_each_message_once(new_loop: Any, peer: AppServer) -> None:
     async def main() -> None:
         started = 0
 
@@ -92,14 +92,14 @@ def test_a_decoder_slower_than_every_wait_decodes_each_message_once(new_loop: An
     run_in(new_loop, main())
 
 
-async def test_the_result_waits_for_the_next_receiver(peer: Peer) -> None:
+async def test_the_result_waits_for_the_next_receiver(peer: AppServer) -> None:
     async with decoding(peer, count=2) as (connection, decoder):
         decoder.may_end.set()
         assert [await connection.recv() for _ in range(2)] == [0, 1]
         assert (decoder.started, decoder.cancelled) == ([0, 1], [])
 
 
-async def test_what_is_in_the_decoder_counts_as_pending(peer: Peer) -> None:
+async def test_what_is_in_the_decoder_counts_as_pending(peer: AppServer) -> None:
     async with decoding(peer, count=3) as (connection, decoder):
         stats = connection.stats()
         assert (stats["received"], stats["delivered"], stats["received_pending"]) == (3, 0, 3)
@@ -109,7 +109,7 @@ async def test_what_is_in_the_decoder_counts_as_pending(peer: Peer) -> None:
         assert (stats["received"], stats["delivered"], stats["received_pending"]) == (3, 1, 2)
 
 
-async def test_an_impatient_receiver_does_not_take_the_turn_of_those_behind_it(peer: Peer) -> None:
+async def test_an_impatient_receiver_does_not_take_the_turn_of_those_behind_it(peer: AppServer) -> None:
     async with decoding(peer, count=3) as (connection, decoder):
         receiving = [asyncio.ensure_future(connection.recv()) for _ in range(4)]
         await asyncio.sleep(0)
@@ -119,7 +119,7 @@ async def test_an_impatient_receiver_does_not_take_the_turn_of_those_behind_it(p
         assert decoder.started == [0, 1, 2]
 
 
-async def test_a_decoder_that_fails_while_nobody_waits_fails_the_next_receiver(peer: Peer) -> None:
+async def test_a_decoder_that_fails_while_nobody_waits_fails_the_next_receiver(peer: AppServer) -> None:
     async with decoding(peer, count=2) as (connection, decoder):
         decoder.error = LookupError("no such key")
         decoder.may_end.set()
@@ -129,7 +129,7 @@ async def test_a_decoder_that_fails_while_nobody_waits_fails_the_next_receiver(p
         assert await connection.recv() == 1
 
 
-async def test_the_result_comes_before_the_end_of_the_connection(peer: Peer) -> None:
+async def test_the_result_comes_before_the_end_of_the_connection(peer: AppServer) -> None:
     async with decoding(peer) as (connection, decoder):
         await connection.aclose()
         ended = [asyncio.ensure_future(connection.recv()) for _ in range(2)]
@@ -141,7 +141,7 @@ async def test_the_result_comes_before_the_end_of_the_connection(peer: Peer) -> 
             await ended[1]
 
 
-async def test_a_decoder_whose_task_was_cancelled_is_started_once_more_by_the_next_receiver(peer: Peer) -> None:
+async def test_a_decoder_whose_task_was_cancelled_is_started_once_more_by_the_next_receiver(peer: AppServer) -> None:
     """As by a program that cancels all tasks but its own."""
     async with decoding(peer, count=2) as (connection, decoder):
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
@@ -155,7 +155,7 @@ async def test_a_decoder_whose_task_was_cancelled_is_started_once_more_by_the_ne
         assert decoder.started == [0, 0, 1]
 
 
-async def test_a_decoder_that_cancels_itself_ends_the_wait_and_leaves_the_message(peer: Peer) -> None:
+async def test_a_decoder_that_cancels_itself_ends_the_wait_and_leaves_the_message(peer: AppServer) -> None:
     attempts = 0
 
     async def decode(message: bytes) -> Any:
@@ -173,7 +173,7 @@ async def test_a_decoder_that_cancels_itself_ends_the_wait_and_leaves_the_messag
         assert await connection.recv() == {"n": 1}
 
 
-async def test_a_receiver_is_told_when_the_decoder_cannot_be_started(peer: Peer) -> None:
+async def test_a_receiver_is_told_when_the_decoder_cannot_be_started(peer: AppServer) -> None:
     def refuse(loop: asyncio.AbstractEventLoop, coroutine: Any, **_: Any) -> Any:
         raise LookupError
 
@@ -192,7 +192,7 @@ async def test_a_receiver_is_told_when_the_decoder_cannot_be_started(peer: Peer)
         assert await connection.recv() == 0
 
 
-async def test_what_a_receiver_began_goes_to_an_on_result_that_comes_later(peer: Peer) -> None:
+async def test_what_a_receiver_began_goes_to_an_on_result_that_comes_later(peer: AppServer) -> None:
     decoder = Decoder()
     results: list[int] = []
     options: dict[str, Any] = {
@@ -211,7 +211,7 @@ async def test_what_a_receiver_began_goes_to_an_on_result_that_comes_later(peer:
         assert results == decoder.started == [0, 1, 2]
 
 
-async def test_an_abandoned_connection_is_not_kept_by_its_decoder(peer: Peer) -> None:
+async def test_an_abandoned_connection_is_not_kept_by_its_decoder(peer: AppServer) -> None:
     decoder = Decoder()
     connection = peer.connect(decode_message=decoder)
     await connection.send({"count": 1})
@@ -226,7 +226,7 @@ async def test_an_abandoned_connection_is_not_kept_by_its_decoder(peer: Peer) ->
     await until(lambda: len(asyncio.all_tasks()) == 1, "the end of the decoder")
 
 
-async def test_the_timeout_of_a_request_covers_the_decoder(peer: Peer) -> None:
+async def test_the_timeout_of_a_request_covers_the_decoder(peer: AppServer) -> None:
     decoder = Decoder()
     async with peer.connect(decode_message=decoder) as connection:
         with pytest.raises(RequestTimeoutError):
@@ -234,7 +234,7 @@ async def test_the_timeout_of_a_request_covers_the_decoder(peer: Peer) -> None:
         await until(lambda: decoder.cancelled == [1], "the decoder's end")
 
 
-async def test_cancelling_a_request_cancels_its_decoder(peer: Peer) -> None:
+async def test_cancelling_a_request_cancels_its_decoder(peer: AppServer) -> None:
     decoder = Decoder()
     async with peer.connect(decode_message=decoder) as connection:
         asking = asyncio.ensure_future(connection.request({"n": 1}))
@@ -246,7 +246,7 @@ async def test_cancelling_a_request_cancels_its_decoder(peer: Peer) -> None:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.timeout came with Python 3.11")
-async def test_a_timeout_in_a_decoder_ends_the_decoder_and_not_its_receiver(peer: Peer) -> None:
+async def test_a_timeout_in_a_decoder_ends_the_decoder_and_not_its_receiver(peer: AppServer) -> None:
     async def decode(message: bytes) -> Any:
         async with asyncio.timeout(0.01):
             await asyncio.get_running_loop().create_future()

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Generator, Iterator
 from typing import Any
 
 import pytest
-from support_lifecycle import LOOPS, Peer, run_in, until
+from support import LOOPS, AppServer, run_in, until
 
 import fal_realtime
 
@@ -19,8 +19,8 @@ OUTCOMES = (None, {"n": 1}, (), (1, 2), ValueError("a value"), StopIteration(3),
 
 
 @pytest.fixture(scope="module")
-def peer() -> Iterator[Peer]:
-    with Peer() as peer:
+def peer() -> Iterator[AppServer]:
+    with AppServer() as peer:
         yield peer
 
 
@@ -68,7 +68,7 @@ WAYS: tuple[Callable[[Any], Awaitable[object]], ...] = (awaited, traced, delegat
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("new_loop", LOOPS)
-def test_every_way_gives_the_same(new_loop: Any, way: Callable[[Any], Awaitable[object]], peer: Peer) -> None:
+def test_every_way_gives_the_same(new_loop: Any, way: Callable[[Any], Awaitable[object]], peer: AppServer) -> None:
     left = list(OUTCOMES)
 
     async def main() -> list[object]:
@@ -84,7 +84,7 @@ def test_every_way_gives_the_same(new_loop: Any, way: Callable[[Any], Awaitable[
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_way_raises_the_same(way: Callable[[Any], Awaitable[object]], peer: Peer) -> None:
+def test_every_way_raises_the_same(way: Callable[[Any], Awaitable[object]], peer: AppServer) -> None:
     async def main() -> None:
         async with peer.connect() as connection:
             await way(connection.send({"n": 1}))
@@ -99,7 +99,7 @@ def test_every_way_raises_the_same(way: Callable[[Any], Awaitable[object]], peer
     run_in(asyncio.new_event_loop, main())
 
 
-def test_a_result_that_is_there_takes_no_turn_of_the_loop(peer: Peer) -> None:
+def test_a_result_that_is_there_takes_no_turn_of_the_loop(peer: AppServer) -> None:
     async def main() -> None:
         async with peer.connect() as connection:
             await connection.send({"n": 1})
@@ -121,7 +121,7 @@ def has_am_send(kind: type) -> bool:
     return slots is not None and bool(ctypes.c_void_p.from_address(slots + 3 * word).value)
 
 
-def test_operations_have_the_slot_that_awaiting_asks_first(peer: Peer) -> None:
+def test_operations_have_the_slot_that_awaiting_asks_first(peer: AppServer) -> None:
     async def main() -> None:
         async with peer.connect() as connection:
             operation = connection.drain()

@@ -8,8 +8,7 @@ import logging
 import threading
 
 import pytest
-from support import LIMIT, Answer, Log, Peer, Records, Session, result_of
-from support_lifecycle import until
+from support import LIMIT, Answer, Log, Peer, Records, Session, result_of, until
 
 from fal_realtime import (
     AuthenticationError,

@@ -12,8 +12,7 @@ import weakref
 from functools import partial
 
 import pytest
-from support import LIMIT, Log, Peer, Session, result_of
-from support_lifecycle import LOOPS, run_in
+from support import LIMIT, LOOPS, Log, Peer, Session, result_of, run_in
 
 from fal_realtime import ConnectionClosedError, RealtimeError, ReconnectPolicy
 

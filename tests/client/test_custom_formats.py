@@ -8,8 +8,7 @@ import random
 
 import msgpack
 import pytest
-from support import LIMIT, Log, Peer, Session, gather, result_of
-from support_lifecycle import until
+from support import LIMIT, Log, Peer, Session, gather, result_of, until
 
 from fal_realtime import ConnectionClosedError, DecodeError, EncodeError, MessageTooLargeError
 

@@ -9,7 +9,7 @@ import threading
 import weakref
 
 import pytest
-from support_lifecycle import Peer, until, until_sync
+from support import AppServer, until, until_sync
 
 from fal_realtime import (
     AuthenticationError,
@@ -24,7 +24,7 @@ from fal_realtime.testing import LocalServer
 
 @pytest.fixture(scope="module")
 def peer():
-    with Peer() as peer:
+    with AppServer() as peer:
         yield peer
 
 

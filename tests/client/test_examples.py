@@ -10,7 +10,7 @@ import pytest
 import fal_realtime
 from fal_realtime.testing import LocalServer
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 APP = "fal-ai/fast-lcm-diffusion"
 
 

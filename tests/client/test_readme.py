@@ -20,7 +20,7 @@ from websockets.sync.server import serve
 import fal_realtime
 from fal_realtime.testing import LocalServer
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGES = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/typed-results.md")]
 APP = "fal-ai/fast-lcm-diffusion"
 LIMIT = 60.0

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support_lifecycle import Peer, until_sync
+from support import AppServer, until_sync
 
 from fal_realtime import ConnectionLostError, HandshakeError, RealtimeError, SyncRealtimeConnection
 
@@ -19,8 +19,8 @@ NAME = "fal-realtime-callbacks"
 
 
 @pytest.fixture(scope="module")
-def peer() -> Iterator[Peer]:
-    with Peer() as peer:
+def peer() -> Iterator[AppServer]:
+    with AppServer() as peer:
         yield peer
 
 
@@ -60,7 +60,7 @@ class Gate:
 # --- the threads ---
 
 
-def test_connections_share_one_thread_and_one_that_stands_by(peer: Peer) -> None:
+def test_connections_share_one_thread_and_one_that_stands_by(peer: AppServer) -> None:
     until_no_threads()
     came: list[list[int]] = [[] for _ in range(20)]
     connections = [peer.connect_sync(on_result=lambda result, mine=mine: mine.append(result["n"])) for mine in came]
@@ -77,7 +77,7 @@ def test_connections_share_one_thread_and_one_that_stands_by(peer: Peer) -> None
     until_no_threads()
 
 
-def test_a_callback_that_blocks_holds_up_its_own_connection_alone(peer: Peer) -> None:
+def test_a_callback_that_blocks_holds_up_its_own_connection_alone(peer: AppServer) -> None:
     until_no_threads()
     gates = [Gate() for _ in range(5)]
     blocked = [peer.connect_sync(on_result=gate) for gate in gates]
@@ -99,7 +99,7 @@ def test_a_callback_that_blocks_holds_up_its_own_connection_alone(peer: Peer) ->
     until_no_threads()
 
 
-def test_threads_that_stepped_in_leave_when_they_are_no_longer_needed(peer: Peer) -> None:
+def test_threads_that_stepped_in_leave_when_they_are_no_longer_needed(peer: AppServer) -> None:
     gates = [Gate() for _ in range(5)]
     connections = [peer.connect_sync(on_result=gate) for gate in gates]
     for connection, gate in zip(connections, gates, strict=True):
@@ -114,7 +114,7 @@ def test_threads_that_stepped_in_leave_when_they_are_no_longer_needed(peer: Peer
 
 
 def test_an_exit_in_a_callback_ends_neither_delivery_nor_that_of_others(
-    peer: Peer, reported: list[BaseException]
+    peer: AppServer, reported: list[BaseException]
 ) -> None:
     came: list[int] = []
 
@@ -134,7 +134,7 @@ def test_an_exit_in_a_callback_ends_neither_delivery_nor_that_of_others(
     assert [type(error) for error in reported] == [SystemExit] * 3
 
 
-def test_results_that_came_before_there_was_a_callback_go_to_it(peer: Peer) -> None:
+def test_results_that_came_before_there_was_a_callback_go_to_it(peer: AppServer) -> None:
     states: list[str] = []
     came: list[int] = []
     client = peer.sync_client()
@@ -149,7 +149,7 @@ def test_results_that_came_before_there_was_a_callback_go_to_it(peer: Peer) -> N
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-def test_a_forked_child_has_threads_of_its_own(peer: Peer) -> None:
+def test_a_forked_child_has_threads_of_its_own(peer: AppServer) -> None:
     program = """
 import os, sys, threading
 from fal_realtime import SyncRealtimeClient
@@ -183,7 +183,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 # --- what nobody takes ---
 
 
-def fail(peer: Peer, **callbacks: Any) -> SyncRealtimeConnection:
+def fail(peer: AppServer, **callbacks: Any) -> SyncRealtimeConnection:
     """A connection whose opening is refused for good, which no call tells of."""
     peer.refusals.append(404)
     connection = peer.connect_sync(**callbacks)
@@ -192,7 +192,7 @@ def fail(peer: Peer, **callbacks: Any) -> SyncRealtimeConnection:
     return connection
 
 
-def test_without_on_error_what_ends_the_connection_is_told(peer: Peer, reported: list[BaseException]) -> None:
+def test_without_on_error_what_ends_the_connection_is_told(peer: AppServer, reported: list[BaseException]) -> None:
     connection = fail(peer, on_result=lambda _: None)
     until_sync(lambda: reported, "the report")
     del connection
@@ -203,7 +203,7 @@ def test_without_on_error_what_ends_the_connection_is_told(peer: Peer, reported:
 
 
 def test_without_on_error_what_does_not_end_the_connection_is_told_too(
-    peer: Peer, reported: list[BaseException]
+    peer: AppServer, reported: list[BaseException]
 ) -> None:
     failed = '{"type": "x-fal-error", "error": "INVALID_INPUT", "reason": "no such field"}'
     with peer.connect_sync(on_result=lambda _: None) as connection:
@@ -216,7 +216,7 @@ def test_without_on_error_what_does_not_end_the_connection_is_told_too(
 
 @pytest.mark.parametrize("callbacks", [{}, {"on_state_change": lambda _: None}], ids=["none", "on_state_change"])
 def test_an_end_that_nobody_was_told_of_is_told_when_the_connection_is_dropped(
-    callbacks: dict[str, Any], peer: Peer, reported: list[BaseException]
+    callbacks: dict[str, Any], peer: AppServer, reported: list[BaseException]
 ) -> None:
     connection = fail(peer, **callbacks)
     assert not reported
@@ -226,7 +226,7 @@ def test_an_end_that_nobody_was_told_of_is_told_when_the_connection_is_dropped(
     assert isinstance(error, HandshakeError)
 
 
-def test_what_was_told_is_not_told_again(peer: Peer, reported: list[BaseException]) -> None:
+def test_what_was_told_is_not_told_again(peer: AppServer, reported: list[BaseException]) -> None:
     told: list[BaseException] = []
     with_callback = fail(peer, on_result=lambda _: None, on_error=told.append)
     until_sync(lambda: told, "the callback")

@@ -18,8 +18,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from support_lifecycle import Peer, until_sync
-from support_lifecycle.peer import OPTIONS
+from support import OPTIONS, AppServer, until_sync
 from websockets.server import ServerProtocol
 
 import fal_realtime
@@ -35,21 +34,21 @@ from fal_realtime import (
 
 
 @pytest.fixture(scope="module")
-def peer() -> Iterator[Peer]:
-    with Peer() as peer:
+def peer() -> Iterator[AppServer]:
+    with AppServer() as peer:
         yield peer
 
 
 @pytest.fixture
-def held() -> Iterator[Peer]:
+def held() -> Iterator[AppServer]:
     """A peer that lets nobody in until it is released."""
-    with Peer() as peer:
+    with AppServer() as peer:
         peer.hold()
         yield peer
 
 
 @pytest.fixture
-def connection(peer: Peer) -> Iterator[SyncRealtimeConnection]:
+def connection(peer: AppServer) -> Iterator[SyncRealtimeConnection]:
     with peer.connect_sync() as connection:
         yield connection
 
@@ -76,7 +75,7 @@ def test_it_sends_receives_and_asks(connection: SyncRealtimeConnection) -> None:
     assert connection.app == "local/echo/realtime"
 
 
-def test_it_opens_at_the_first_send(peer: Peer) -> None:
+def test_it_opens_at_the_first_send(peer: AppServer) -> None:
     connection = peer.connect_sync()
     assert connection.state == "idle"
     connection.send({"n": 1})
@@ -88,7 +87,7 @@ def test_it_opens_at_the_first_send(peer: Peer) -> None:
         connection.send({"n": 2})
 
 
-def test_iteration_ends_when_the_connection_is_closed(peer: Peer) -> None:
+def test_iteration_ends_when_the_connection_is_closed(peer: AppServer) -> None:
     with peer.connect_sync() as connection, ThreadPoolExecutor(1) as pool:
         connection.send({"count": 5})
         results = pool.submit(list, connection)
@@ -97,7 +96,7 @@ def test_iteration_ends_when_the_connection_is_closed(peer: Peer) -> None:
         assert results.result(5) == [{"n": n} for n in range(5)]
 
 
-def test_a_coroutine_function_is_refused_for_a_connection_that_is_found_by_its_key_too(peer: Peer) -> None:
+def test_a_coroutine_function_is_refused_for_a_connection_that_is_found_by_its_key_too(peer: AppServer) -> None:
     async def on_result(result: Any) -> None: ...
 
     client = peer.sync_client()
@@ -111,7 +110,7 @@ async def answer_late(value: Any) -> Any:
     return value
 
 
-def test_a_decoder_that_must_be_awaited_is_a_decode_error(peer: Peer) -> None:
+def test_a_decoder_that_must_be_awaited_is_a_decode_error(peer: AppServer) -> None:
     with peer.connect_sync(decode_message=lambda message: partial(answer_late, message)()) as connection:
         connection.send({"n": 1})
         with pytest.raises(DecodeError, match=r"something to await.*use RealtimeClient"):
@@ -120,7 +119,7 @@ def test_a_decoder_that_must_be_awaited_is_a_decode_error(peer: Peer) -> None:
             connection.request({"n": 2}, timeout=5)
 
 
-def test_the_end_is_told_although_nobody_holds_the_connection_after_it(peer: Peer) -> None:
+def test_the_end_is_told_although_nobody_holds_the_connection_after_it(peer: AppServer) -> None:
     states: list[str] = []
     for count in range(1, 21):
         with peer.connect_sync(on_state_change=states.append):
@@ -129,7 +128,7 @@ def test_the_end_is_told_although_nobody_holds_the_connection_after_it(peer: Pee
         assert states[-2:] == ["closing", "closed"]
 
 
-def test_a_callback_that_must_be_awaited_is_reported(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_callback_that_must_be_awaited_is_reported(peer: AppServer, monkeypatch: pytest.MonkeyPatch) -> None:
     reported: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", lambda args: reported.append(args.exc_value))
     with peer.connect_sync(on_result=lambda result: partial(answer_late, result)()) as connection:
@@ -139,7 +138,7 @@ def test_a_callback_that_must_be_awaited_is_reported(peer: Peer, monkeypatch: py
     assert "on_result returned a coroutine" in str(reported[0])
 
 
-def test_an_error_leaves_the_with_block_and_closes(peer: Peer) -> None:
+def test_an_error_leaves_the_with_block_and_closes(peer: AppServer) -> None:
     with pytest.raises(EncodeError), peer.connect_sync() as connection:
         connection.send({"n": object()})
     assert connection.state == "closed"
@@ -155,7 +154,7 @@ def test_a_failed_opening_raises_and_closes() -> None:
     assert connection.state == "closed"
 
 
-def test_it_works_inside_of_a_running_event_loop(peer: Peer) -> None:
+def test_it_works_inside_of_a_running_event_loop(peer: AppServer) -> None:
     async def main() -> Any:
         with peer.connect_sync() as connection:
             return connection.request({"n": 1}, timeout=5)
@@ -182,7 +181,7 @@ def test_its_timeouts_are_kept_by(name: str, timeout: float, connection: SyncRea
 
 
 @pytest.mark.parametrize("timeout", [0, 0.12])
-def test_sending_and_draining_give_up_in_time_while_nothing_can_be_written(timeout: float, held: Peer) -> None:
+def test_sending_and_draining_give_up_in_time_while_nothing_can_be_written(timeout: float, held: AppServer) -> None:
     connection = held.connect_sync()
     fill(connection)
     accepted = connection.stats()["accepted"]
@@ -208,7 +207,7 @@ def test_a_timeout_that_is_no_time_is_refused(timeout: float, connection: SyncRe
             operation(timeout=timeout)
 
 
-def test_callbacks_run_in_one_thread_of_their_own_in_order(peer: Peer) -> None:
+def test_callbacks_run_in_one_thread_of_their_own_in_order(peer: AppServer) -> None:
     variable: ContextVar[str] = ContextVar("variable", default="")
     variable.set("of connect")
     events: list[tuple[str, Any]] = []
@@ -237,7 +236,9 @@ def test_callbacks_run_in_one_thread_of_their_own_in_order(peer: Peer) -> None:
     assert threading.current_thread().name not in threads
 
 
-def test_a_callback_that_raises_is_reported_and_delivery_goes_on(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_callback_that_raises_is_reported_and_delivery_goes_on(
+    peer: AppServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reported: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", lambda args: reported.append(args.exc_value))
     came: list[int] = []
@@ -254,7 +255,7 @@ def test_a_callback_that_raises_is_reported_and_delivery_goes_on(peer: Peer, mon
     assert [str(error) for error in reported] == ["of the callback"]
 
 
-def test_a_callback_may_use_and_close_its_connection(peer: Peer) -> None:
+def test_a_callback_may_use_and_close_its_connection(peer: AppServer) -> None:
     done = threading.Event()
 
     def take(result: Any) -> None:
@@ -288,7 +289,7 @@ def test_threads_share_one_connection(connection: SyncRealtimeConnection) -> Non
     assert sorted(taken) == sorted(list(range(100)) * 4)
 
 
-def test_closing_wakes_every_thread_that_waits(held: Peer) -> None:
+def test_closing_wakes_every_thread_that_waits(held: AppServer) -> None:
     connection = held.connect_sync()
     fill(connection)
     waiting: list[Callable[[], Any]] = [
@@ -370,7 +371,7 @@ CALLS = {
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT cannot be sent to one process there")
 @pytest.mark.parametrize("call", CALLS)
-def test_ctrl_c_interrupts(call: str, peer: Peer, held: Peer) -> None:
+def test_ctrl_c_interrupts(call: str, peer: AppServer, held: AppServer) -> None:
     program = f"""
         import threading, time
         from fal_realtime import BufferFullError, SyncRealtimeClient

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support_lifecycle import Peer, until_sync
+from support import AppServer, until_sync
 
 from fal_realtime import SyncRealtimeConnection
 
@@ -18,8 +18,8 @@ COUNT = 20
 
 
 @pytest.fixture(scope="module")
-def peer() -> Iterator[Peer]:
-    with Peer() as peer:
+def peer() -> Iterator[AppServer]:
+    with AppServer() as peer:
         yield peer
 
 
@@ -44,7 +44,7 @@ class Gate:
         return thread
 
 
-def filled(peer: Peer, **options: Any) -> SyncRealtimeConnection:
+def filled(peer: AppServer, **options: Any) -> SyncRealtimeConnection:
     """A connection with results that its callback has not been called with."""
     connection = peer.connect_sync(**options)
     connection.send({"count": COUNT})
@@ -72,7 +72,7 @@ def by_close(connection: SyncRealtimeConnection) -> None:
 
 @pytest.mark.parametrize("leave", [by_with, by_an_exception, by_finish, by_close])
 def test_everything_that_came_is_delivered_before_it_is_left(
-    leave: Callable[[SyncRealtimeConnection], None], peer: Peer
+    leave: Callable[[SyncRealtimeConnection], None], peer: AppServer
 ) -> None:
     gate, states = Gate(), []
     connection = filled(peer, on_result=gate, on_state_change=states.append)
@@ -85,7 +85,7 @@ def test_everything_that_came_is_delivered_before_it_is_left(
     opener.join()
 
 
-def test_closing_the_client_delivers_too(peer: Peer) -> None:
+def test_closing_the_client_delivers_too(peer: AppServer) -> None:
     gate = Gate()
     with peer.sync_client() as client:
         connection = client.connect("local/echo", use_jwt=False, throttle_interval=0, on_result=gate)
@@ -96,7 +96,7 @@ def test_closing_the_client_delivers_too(peer: Peer) -> None:
     opener.join()
 
 
-def test_a_callback_that_closes_its_connection_does_not_wait_for_itself(peer: Peer) -> None:
+def test_a_callback_that_closes_its_connection_does_not_wait_for_itself(peer: AppServer) -> None:
     came: list[int] = []
 
     def close_at_once(result: Any) -> None:
@@ -111,7 +111,7 @@ def test_a_callback_that_closes_its_connection_does_not_wait_for_itself(peer: Pe
 
 
 def test_a_callback_that_takes_too_long_is_told_and_what_waits_for_it_is_delivered_later(
-    peer: Peer, caplog: pytest.LogCaptureFixture
+    peer: AppServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     gate = Gate()
     connection = filled(peer, on_result=gate, close_timeout=0.05)
@@ -160,18 +160,18 @@ connection.finish(20)
 """
 
 
-def run(program: str, peer: Peer) -> subprocess.CompletedProcess[str]:
+def run(program: str, peer: AppServer) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", PROLOGUE + program, peer.url]
     return subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
 
 
-def test_a_process_that_leaves_delivers_what_came_before_a_close_in_a_callback(peer: Peer) -> None:
+def test_a_process_that_leaves_delivers_what_came_before_a_close_in_a_callback(peer: AppServer) -> None:
     ran = run(CLOSED_IN_A_CALLBACK, peer)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.split() == [str(n) for n in range(200)]
 
 
-def test_a_process_that_leaves_says_what_was_not_delivered(peer: Peer) -> None:
+def test_a_process_that_leaves_says_what_was_not_delivered(peer: AppServer) -> None:
     ran = run(STUCK, peer)
     assert ran.returncode == 0
     late, lost = ran.stderr.splitlines()

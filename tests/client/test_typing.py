@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PROGRAMS = ROOT / "tests" / "typing"
 CORRECT, MISTAKES = PROGRAMS / "correct.py", PROGRAMS / "mistakes.py"
 PYRIGHT = ROOT / "tests" / "node" / "node_modules" / "pyright" / "index.js"

@@ -16,7 +16,7 @@ from fal_realtime.testing import LocalServer
 pytestmark = pytest.mark.timeout(40)
 
 NODE = shutil.which("node")
-SCRIPT = Path(__file__).parent / "node" / "session.mjs"
+SCRIPT = Path(__file__).parents[1] / "node" / "session.mjs"
 PATIENCE = 25.0
 """Seconds; longer than the script's own, so that a session that hangs says what it saw."""
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from support_lifecycle.peer import PeerProcess
+from support import AppServerProcess
 
 from fal_realtime import RealtimeConnection
 from fal_realtime.testing import LocalServer
@@ -19,9 +19,9 @@ EVERY = 0.01
 
 
 @pytest.fixture(scope="module")
-def pinging_peer() -> Iterator[PeerProcess]:
+def pinging_peer() -> Iterator[AppServerProcess]:
     """It hangs up one second after a ping that was not answered."""
-    with PeerProcess(ping_interval=0.5, ping_timeout=1) as peer:
+    with AppServerProcess(ping_interval=0.5, ping_timeout=1) as peer:
         yield peer
 
 
@@ -65,7 +65,7 @@ WAYS = [
 @pytest.mark.skipif(sys.platform == "win32", reason="usleep is POSIX")
 @pytest.mark.parametrize(("block", "seconds"), WAYS)
 async def test_pings_are_answered_and_results_arrive_while_python_is_busy(
-    block: Callable[[float], None], seconds: float, pinging_peer: PeerProcess
+    block: Callable[[float], None], seconds: float, pinging_peer: AppServerProcess
 ) -> None:
     count = int((seconds + 0.3) / EVERY)
     async with pinging_peer.connect(reconnect=None, ping_interval=0.4, ping_timeout=1) as connection:
@@ -103,7 +103,7 @@ async def answers(connection: RealtimeConnection) -> None:
     assert connection.stats()["reconnects"] == 0
 
 
-async def test_callbacks_come_in_order_after_the_loop_was_blocked(pinging_peer: PeerProcess) -> None:
+async def test_callbacks_come_in_order_after_the_loop_was_blocked(pinging_peer: AppServerProcess) -> None:
     came: list[int] = []
     async with pinging_peer.connect(on_result=lambda result: came.append(result["n"])) as connection:
         await connection.send({"count": 500})
@@ -115,7 +115,7 @@ async def test_callbacks_come_in_order_after_the_loop_was_blocked(pinging_peer: 
         assert came == list(range(500))
 
 
-async def test_what_callbacks_have_sent_leaves_though_the_last_of_them_blocks(pinging_peer: PeerProcess) -> None:
+async def test_what_callbacks_have_sent_leaves_though_the_last_of_them_blocks(pinging_peer: AppServerProcess) -> None:
     came: list[int] = []
     left: list[int] = []
     done = asyncio.Event()
@@ -136,7 +136,7 @@ async def test_what_callbacks_have_sent_leaves_though_the_last_of_them_blocks(pi
     assert left == [0] * 4
 
 
-async def test_what_was_sent_in_a_row_leaves_though_the_loop_is_blocked_then(pinging_peer: PeerProcess) -> None:
+async def test_what_was_sent_in_a_row_leaves_though_the_loop_is_blocked_then(pinging_peer: AppServerProcess) -> None:
     async with pinging_peer.connect(throttle_interval=0) as connection:
         for rows in range(1, 5):
             for _ in range(5 * rows):
@@ -145,7 +145,9 @@ async def test_what_was_sent_in_a_row_leaves_though_the_loop_is_blocked_then(pin
             assert connection.stats()["pending"] == 0
 
 
-async def test_what_another_thread_sends_in_a_row_leaves_though_the_loop_is_blocked(pinging_peer: PeerProcess) -> None:
+async def test_what_another_thread_sends_in_a_row_leaves_though_the_loop_is_blocked(
+    pinging_peer: AppServerProcess,
+) -> None:
     async with pinging_peer.connect(throttle_interval=0) as connection:
 
         def send() -> None:
@@ -160,7 +162,7 @@ async def test_what_another_thread_sends_in_a_row_leaves_though_the_loop_is_bloc
         assert connection.stats()["pending"] == 0
 
 
-def test_the_blocking_client_s_peer_is_answered_while_nobody_calls_it(pinging_peer: PeerProcess) -> None:
+def test_the_blocking_client_s_peer_is_answered_while_nobody_calls_it(pinging_peer: AppServerProcess) -> None:
     with pinging_peer.connect_sync(reconnect=None) as connection:
         connection.send({"count": 100, "every": 0.02})
         hold_the_gil(2.2)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from support_lifecycle import LOOPS, Peer, run_in, until, until_sync
+from support import LOOPS, AppServer, run_in, until, until_sync
 
 import fal_realtime
 from fal_realtime import RealtimeConnection
@@ -19,8 +19,8 @@ MESSAGES = 3000
 
 
 @pytest.fixture(scope="module")
-def peer() -> Iterator[Peer]:
-    with Peer() as peer:
+def peer() -> Iterator[AppServer]:
+    with AppServer() as peer:
         yield peer
 
 
@@ -32,7 +32,7 @@ async def receive_impatiently(connection: RealtimeConnection, patience: float) -
 
 
 @pytest.mark.parametrize("new_loop", LOOPS)
-def test_three_thousand_results_arrive_under_wait_for_of_0_8_milliseconds(new_loop: Any, peer: Peer) -> None:
+def test_three_thousand_results_arrive_under_wait_for_of_0_8_milliseconds(new_loop: Any, peer: AppServer) -> None:
     async def main() -> None:
         async with peer.connect() as connection:
             # Slowly enough that many of the waits are given up, at any moment of the delivery.
@@ -46,7 +46,7 @@ def test_three_thousand_results_arrive_under_wait_for_of_0_8_milliseconds(new_lo
 
 
 @pytest.mark.parametrize("new_loop", LOOPS)
-def test_three_thousand_requests_under_wait_for_lose_no_answer(new_loop: Any, peer: Peer) -> None:
+def test_three_thousand_requests_under_wait_for_lose_no_answer(new_loop: Any, peer: AppServer) -> None:
     """What a cancelled request would have got is nobody's, and counted; one that had not been written is not sent."""
 
     async def main() -> None:
@@ -68,7 +68,7 @@ def test_three_thousand_requests_under_wait_for_lose_no_answer(new_loop: Any, pe
     run_in(new_loop, main())
 
 
-async def test_the_answer_to_a_request_that_was_cancelled_is_nobodys(peer: Peer) -> None:
+async def test_the_answer_to_a_request_that_was_cancelled_is_nobodys(peer: AppServer) -> None:
     async with peer.connect() as connection:
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(connection.request({"request_id": "one", "after": 0.1}), 0.02)
@@ -77,7 +77,7 @@ async def test_the_answer_to_a_request_that_was_cancelled_is_nobodys(peer: Peer)
         assert (await connection.recv())["x"] == 2
 
 
-async def test_an_answer_that_was_there_when_its_request_was_cancelled_is_nobodys(peer: Peer) -> None:
+async def test_an_answer_that_was_there_when_its_request_was_cancelled_is_nobodys(peer: AppServer) -> None:
     async with peer.connect() as connection:
         request = asyncio.ensure_future(connection.request({"request_id": "one", "after": 0.05}))
         await asyncio.sleep(0)
@@ -94,7 +94,7 @@ async def test_an_answer_that_was_there_when_its_request_was_cancelled_is_nobody
         assert connection.stats()["late"] == 1
 
 
-async def test_several_receivers_are_served_first_come_first_served(peer: Peer) -> None:
+async def test_several_receivers_are_served_first_come_first_served(peer: AppServer) -> None:
     async with peer.connect() as connection:
         served: list[tuple[int, int]] = []
 
@@ -109,7 +109,7 @@ async def test_several_receivers_are_served_first_come_first_served(peer: Peer) 
         assert served == [(n, n) for n in range(50)]
 
 
-async def test_receivers_that_are_cancelled_at_random_pass_their_turn_on(peer: Peer) -> None:
+async def test_receivers_that_are_cancelled_at_random_pass_their_turn_on(peer: AppServer) -> None:
     rng = random.Random(5)
     async with peer.connect() as connection:
         order: list[int] = []
@@ -137,7 +137,7 @@ async def test_receivers_that_are_cancelled_at_random_pass_their_turn_on(peer: P
         await asyncio.wait(receivers.values())
 
 
-async def test_an_asynchronous_decoder_that_is_cancelled_loses_nothing(peer: Peer) -> None:
+async def test_an_asynchronous_decoder_that_is_cancelled_loses_nothing(peer: AppServer) -> None:
     rng = random.Random(6)
     starts = 0
 
@@ -156,7 +156,7 @@ async def test_an_asynchronous_decoder_that_is_cancelled_loses_nothing(peer: Pee
         assert connection.stats()["received_pending"] == 0
 
 
-async def test_several_receivers_with_an_asynchronous_decoder_keep_the_order(peer: Peer) -> None:
+async def test_several_receivers_with_an_asynchronous_decoder_keep_the_order(peer: AppServer) -> None:
     rng = random.Random(7)
 
     async def decode(message: bytes) -> bytes:
@@ -176,7 +176,7 @@ async def test_several_receivers_with_an_asynchronous_decoder_keep_the_order(pee
         assert len(set(results)) == 100
 
 
-async def test_all_receivers_hear_of_the_end(peer: Peer) -> None:
+async def test_all_receivers_hear_of_the_end(peer: AppServer) -> None:
     async with peer.connect() as connection:
         receivers = [asyncio.ensure_future(connection.recv()) for _ in range(5)]
         iterating = asyncio.ensure_future(all_of(connection))
@@ -191,7 +191,7 @@ async def all_of(connection: RealtimeConnection) -> list[Any]:
     return [result async for result in connection]
 
 
-async def test_all_who_wait_for_room_hear_of_the_end(held: Peer) -> None:
+async def test_all_who_wait_for_room_hear_of_the_end(held: AppServer) -> None:
     connection = held.connect()
     fill(connection)
     waiting = [asyncio.ensure_future(connection.send({"n": n})) for n in range(3)]
@@ -203,7 +203,7 @@ async def test_all_who_wait_for_room_hear_of_the_end(held: Peer) -> None:
     await connection.aclose()
 
 
-async def test_requests_that_time_out_while_they_wait_for_room_pass_their_turn_on(held: Peer) -> None:
+async def test_requests_that_time_out_while_they_wait_for_room_pass_their_turn_on(held: AppServer) -> None:
     connection = held.connect()
     fill(connection)
     hasty = [asyncio.ensure_future(connection.request({"n": n}, timeout=0)) for n in range(3)]
@@ -216,7 +216,7 @@ async def test_requests_that_time_out_while_they_wait_for_room_pass_their_turn_o
     await connection.aclose()
 
 
-async def test_a_send_that_is_cancelled_while_it_waits_for_room_was_not_accepted(held: Peer) -> None:
+async def test_a_send_that_is_cancelled_while_it_waits_for_room_was_not_accepted(held: AppServer) -> None:
     connection = held.connect()
     fill(connection)
     waiting = [asyncio.ensure_future(connection.send({"silent": True, "late": n})) for n in range(4)]
@@ -234,9 +234,9 @@ async def test_a_send_that_is_cancelled_while_it_waits_for_room_was_not_accepted
 
 
 @pytest.fixture
-def held() -> Iterator[Peer]:
+def held() -> Iterator[AppServer]:
     """A peer that lets nobody in until it is released."""
-    with Peer() as peer:
+    with AppServer() as peer:
         peer.hold()
         yield peer
 
@@ -251,7 +251,7 @@ def fill(connection: RealtimeConnection) -> None:
     pytest.fail("the queue has no end")
 
 
-async def test_opening_that_is_cancelled_leaves_no_socket_and_a_closed_connection(peer: Peer) -> None:
+async def test_opening_that_is_cancelled_leaves_no_socket_and_a_closed_connection(peer: AppServer) -> None:
     rng = random.Random(8)
     connections = []
     for _ in range(100):
@@ -271,7 +271,7 @@ async def opened(connection: RealtimeConnection) -> RealtimeConnection:
     return await connection
 
 
-async def test_a_receiver_and_a_sender_are_coroutines_that_asyncio_takes_as_tasks(peer: Peer) -> None:
+async def test_a_receiver_and_a_sender_are_coroutines_that_asyncio_takes_as_tasks(peer: AppServer) -> None:
     async with peer.connect() as connection:
         receiving = asyncio.create_task(connection.recv())
         sending = asyncio.create_task(connection.send({"n": 1}))
@@ -282,7 +282,7 @@ async def test_a_receiver_and_a_sender_are_coroutines_that_asyncio_takes_as_task
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_random_schedules_of_cancelled_operations_leave_the_connection_usable(peer: Peer, seed: int) -> None:
+async def test_random_schedules_of_cancelled_operations_leave_the_connection_usable(peer: AppServer, seed: int) -> None:
     """Any mixture of operations, each cancelled at a random point: afterwards all is accounted for and works."""
     rng = random.Random(seed)
     async with peer.connect() as connection:
@@ -319,7 +319,7 @@ async def settle(operation: Callable[[], Awaitable[None]]) -> None:
         await operation()
 
 
-async def test_a_receive_that_is_dropped_while_it_waits_leaves_the_line(peer: Peer) -> None:
+async def test_a_receive_that_is_dropped_while_it_waits_leaves_the_line(peer: AppServer) -> None:
     async with peer.connect() as connection:
         dropped = connection.recv()
         assert asyncio.isfuture(dropped.send(None))

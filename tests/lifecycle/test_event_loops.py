@@ -15,20 +15,19 @@ from typing import Any
 
 import pytest
 import trio
-from support_lifecycle import LOOPS, Peer, run_in, until, until_sync
-from support_lifecycle.peer import OPTIONS
+from support import LOOPS, OPTIONS, AppServer, run_in, until, until_sync
 
 from fal_realtime import RealtimeClient
 
 
 @pytest.fixture(scope="module")
-def peer() -> Iterator[Peer]:
-    with Peer() as peer:
+def peer() -> Iterator[AppServer]:
+    with AppServer() as peer:
         yield peer
 
 
 @pytest.mark.parametrize("new_loop", LOOPS)
-def test_every_operation_works_on(new_loop: Any, peer: Peer) -> None:
+def test_every_operation_works_on(new_loop: Any, peer: AppServer) -> None:
     async def main() -> None:
         states: list[str] = []
         timings: list[float] = []
@@ -50,7 +49,7 @@ def test_every_operation_works_on(new_loop: Any, peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("new_loop", LOOPS)
-def test_one_client_serves_fifty_loops_one_after_the_other(new_loop: Any, peer: Peer) -> None:
+def test_one_client_serves_fifty_loops_one_after_the_other(new_loop: Any, peer: AppServer) -> None:
     client = peer.client()
 
     async def main(n: int) -> int:
@@ -61,7 +60,7 @@ def test_one_client_serves_fifty_loops_one_after_the_other(new_loop: Any, peer: 
     assert [run_in(new_loop, main(n)) for n in range(50)] == list(range(50))
 
 
-def test_an_async_token_provider_is_asked_on_a_loop_that_lives(peer: Peer) -> None:
+def test_an_async_token_provider_is_asked_on_a_loop_that_lives(peer: AppServer) -> None:
     """All connections of a client share a provider's token, also those whose loop is gone."""
     client = peer.client()
     asked: list[asyncio.AbstractEventLoop] = []
@@ -91,7 +90,7 @@ def test_an_async_token_provider_is_asked_on_a_loop_that_lives(peer: Peer) -> No
 
 
 @pytest.mark.parametrize("new_loop", LOOPS)
-def test_two_loops_in_two_threads_share_one_client(new_loop: Any, peer: Peer) -> None:
+def test_two_loops_in_two_threads_share_one_client(new_loop: Any, peer: AppServer) -> None:
     client = peer.client()
     together = threading.Barrier(2)
 
@@ -115,7 +114,7 @@ def test_two_loops_in_two_threads_share_one_client(new_loop: Any, peer: Peer) ->
 
 
 @pytest.mark.parametrize("new_loop", LOOPS)
-def test_send_nowait_may_be_called_from_a_thread_pool(new_loop: Any, peer: Peer) -> None:
+def test_send_nowait_may_be_called_from_a_thread_pool(new_loop: Any, peer: AppServer) -> None:
     async def main() -> None:
         async with peer.connect() as connection:
             with ThreadPoolExecutor(8) as pool:
@@ -133,7 +132,7 @@ def test_send_nowait_may_be_called_from_a_thread_pool(new_loop: Any, peer: Peer)
     run_in(new_loop, main())
 
 
-async def test_close_and_stats_may_be_called_from_another_thread(peer: Peer) -> None:
+async def test_close_and_stats_may_be_called_from_another_thread(peer: AppServer) -> None:
     async with peer.connect() as connection:
         receiving = asyncio.ensure_future(connection.recv())
         await asyncio.sleep(0)
@@ -143,7 +142,7 @@ async def test_close_and_stats_may_be_called_from_another_thread(peer: Peer) -> 
             await asyncio.wait_for(receiving, 5)
 
 
-def test_using_a_connection_from_another_loop_is_a_runtime_error(peer: Peer) -> None:
+def test_using_a_connection_from_another_loop_is_a_runtime_error(peer: AppServer) -> None:
     home, other = asyncio.new_event_loop(), asyncio.new_event_loop()
     try:
         connection = home.run_until_complete(opened(peer))
@@ -158,11 +157,11 @@ def test_using_a_connection_from_another_loop_is_a_runtime_error(peer: Peer) -> 
         other.close()
 
 
-async def opened(peer: Peer, **options: Any) -> Any:
+async def opened(peer: AppServer, **options: Any) -> Any:
     return await peer.connect(**options)
 
 
-def test_without_a_running_loop_the_error_names_the_blocking_client(peer: Peer) -> None:
+def test_without_a_running_loop_the_error_names_the_blocking_client(peer: AppServer) -> None:
     connection = peer.connect()
     with pytest.raises(RuntimeError, match="SyncRealtimeClient"):
         connection.send_nowait({"n": 1})
@@ -178,7 +177,7 @@ def test_without_a_running_loop_the_error_names_the_blocking_client(peer: Peer) 
     assert connection.stats()["accepted"] == 0
 
 
-def test_an_async_encoder_without_a_running_loop_is_an_error_that_names_the_blocking_client(peer: Peer) -> None:
+def test_an_async_encoder_without_a_running_loop_is_an_error_that_names_the_blocking_client(peer: AppServer) -> None:
     async def encode(message: Any) -> bytes:
         pytest.fail("it ran")
 
@@ -190,7 +189,7 @@ def test_an_async_encoder_without_a_running_loop_is_an_error_that_names_the_bloc
             step(operation({"n": 1}))
 
 
-def test_under_trio_every_operation_raises_what_names_the_blocking_client(peer: Peer) -> None:
+def test_under_trio_every_operation_raises_what_names_the_blocking_client(peer: AppServer) -> None:
     connection = peer.connect()
 
     async def enter() -> None:
@@ -214,7 +213,7 @@ def step(awaitable: Any) -> None:
     awaitable.__await__().send(None)
 
 
-def test_a_client_and_its_connections_are_made_without_a_loop(peer: Peer) -> None:
+def test_a_client_and_its_connections_are_made_without_a_loop(peer: AppServer) -> None:
     connection = peer.connect()
 
     async def main() -> None:
@@ -227,7 +226,7 @@ def test_a_client_and_its_connections_are_made_without_a_loop(peer: Peer) -> Non
 
 @pytest.mark.parametrize("new_loop", LOOPS)
 def test_a_loop_that_is_closed_with_work_pending_takes_nothing_with_it(
-    new_loop: Any, peer: Peer, caplog: pytest.LogCaptureFixture
+    new_loop: Any, peer: AppServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     loop = new_loop()
 
@@ -255,7 +254,7 @@ def test_a_loop_that_is_closed_with_work_pending_takes_nothing_with_it(
 
 
 @pytest.mark.parametrize("uvloop", [False, True], ids=["asyncio", "uvloop"])
-def test_a_program_whose_loop_ends_with_work_pending_ends_in_silence(uvloop: bool, peer: Peer) -> None:
+def test_a_program_whose_loop_ends_with_work_pending_ends_in_silence(uvloop: bool, peer: AppServer) -> None:
     program = f"""
         import asyncio, gc
         from fal_realtime import RealtimeClient
@@ -284,7 +283,7 @@ def test_a_program_whose_loop_ends_with_work_pending_ends_in_silence(uvloop: boo
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "end\n", "")
 
 
-def test_a_closed_loop_does_not_keep_the_client_from_the_next_one(peer: Peer) -> None:
+def test_a_closed_loop_does_not_keep_the_client_from_the_next_one(peer: AppServer) -> None:
     client: RealtimeClient = peer.client()
     abandoned = []
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support_lifecycle import Peer
+from support import AppServer
 
 RUNS = 50
 LIMIT = 2.0
@@ -138,7 +138,7 @@ PROGRAMS = {
 @pytest.fixture(scope="module")
 def addresses() -> Iterator[dict[str, str]]:
     """A peer, and a token endpoint that accepts connections and says nothing."""
-    with Peer() as peer, socket.create_server(("127.0.0.1", 0), backlog=200) as stalled:
+    with AppServer() as peer, socket.create_server(("127.0.0.1", 0), backlog=200) as stalled:
         yield {"url": peer.url, "stalled": f"http://127.0.0.1:{stalled.getsockname()[1]}"}
 
 

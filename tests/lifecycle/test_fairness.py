@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support_lifecycle import LOOPS, Peer, run_in, until
+from support import LOOPS, AppServer, run_in, until
 
 from fal_realtime import RealtimeConnection
 
@@ -18,8 +18,8 @@ TURNS = 3
 
 
 @pytest.fixture(scope="module")
-def peer() -> Iterator[Peer]:
-    with Peer() as peer:
+def peer() -> Iterator[AppServer]:
+    with AppServer() as peer:
         yield peer
 
 
@@ -60,7 +60,7 @@ async def send(connection: RealtimeConnection) -> None:
 
 @pytest.mark.parametrize("new_loop", LOOPS)
 @pytest.mark.parametrize("work", [receive, iterate, send])
-def test_other_tasks_have_turns_though_nothing_has_to_wait(new_loop: Any, work: Any, peer: Peer) -> None:
+def test_other_tasks_have_turns_though_nothing_has_to_wait(new_loop: Any, work: Any, peer: AppServer) -> None:
     async def watched(connection: RealtimeConnection) -> None:
         turns = Turns()
         await asyncio.sleep(0)
@@ -77,7 +77,7 @@ def test_other_tasks_have_turns_though_nothing_has_to_wait(new_loop: Any, work: 
     run_in(new_loop, main())
 
 
-async def test_an_operation_that_is_cancelled_while_others_have_their_turn_does_nothing(peer: Peer) -> None:
+async def test_an_operation_that_is_cancelled_while_others_have_their_turn_does_nothing(peer: AppServer) -> None:
     async with peer.connect(throttle_interval=0) as connection:
         await fill(connection)
         taken: list[int] = []

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support_lifecycle import Peer
+from support import AppServer
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork on Windows")
 
@@ -83,12 +83,12 @@ PROLOGUE = """
 
 
 @pytest.fixture(scope="module")
-def peer() -> Iterator[Peer]:
-    with Peer() as peer:
+def peer() -> Iterator[AppServer]:
+    with AppServer() as peer:
         yield peer
 
 
-def run(peer: Peer, program: str) -> None:
+def run(peer: AppServer, program: str) -> None:
     source = textwrap.dedent(PROLOGUE) + textwrap.dedent(program)
     ran = subprocess.run(
         [sys.executable, "-X", "faulthandler", "-c", source],
@@ -102,7 +102,7 @@ def run(peer: Peer, program: str) -> None:
     assert ran.returncode == 0
 
 
-def test_a_child_is_told_that_a_connection_is_its_parent_s(peer: Peer) -> None:
+def test_a_child_is_told_that_a_connection_is_its_parent_s(peer: AppServer) -> None:
     run(
         peer,
         """
@@ -129,7 +129,7 @@ def test_a_child_is_told_that_a_connection_is_its_parent_s(peer: Peer) -> None:
     )
 
 
-def test_a_child_is_told_that_a_blocking_connection_is_its_parent_s(peer: Peer) -> None:
+def test_a_child_is_told_that_a_blocking_connection_is_its_parent_s(peer: AppServer) -> None:
     run(
         peer,
         """
@@ -150,7 +150,7 @@ def test_a_child_is_told_that_a_blocking_connection_is_its_parent_s(peer: Peer) 
     )
 
 
-def test_a_child_makes_its_own_client(peer: Peer) -> None:
+def test_a_child_makes_its_own_client(peer: AppServer) -> None:
     run(
         peer,
         """
@@ -169,7 +169,7 @@ def test_a_child_makes_its_own_client(peer: Peer) -> None:
     )
 
 
-def test_a_child_that_connects_with_its_parent_s_client_and_key_gets_a_connection_of_its_own(peer: Peer) -> None:
+def test_a_child_that_connects_with_its_parent_s_client_and_key_gets_a_connection_of_its_own(peer: AppServer) -> None:
     run(
         peer,
         """
@@ -189,7 +189,7 @@ def test_a_child_that_connects_with_its_parent_s_client_and_key_gets_a_connectio
     )
 
 
-def test_a_child_collects_what_its_parent_left_without_hanging(peer: Peer) -> None:
+def test_a_child_collects_what_its_parent_left_without_hanging(peer: AppServer) -> None:
     """It drops pending operations and connections, whose locks the parent's network thread may have held."""
     run(
         peer,
@@ -221,7 +221,7 @@ def test_a_child_collects_what_its_parent_left_without_hanging(peer: Peer) -> No
     )
 
 
-def test_a_child_that_leaves_by_itself_leaves_at_once(peer: Peer) -> None:
+def test_a_child_that_leaves_by_itself_leaves_at_once(peer: AppServer) -> None:
     run(
         peer,
         """
@@ -239,7 +239,7 @@ def test_a_child_that_leaves_by_itself_leaves_at_once(peer: Peer) -> None:
     )
 
 
-def test_a_child_has_no_part_in_what_the_threads_of_its_parent_wait_for(peer: Peer) -> None:
+def test_a_child_has_no_part_in_what_the_threads_of_its_parent_wait_for(peer: AppServer) -> None:
     """Its own threads wait for the like, in memory that was theirs."""
     run(
         peer,
@@ -280,7 +280,7 @@ def work(n):
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_a_process_pool_works_beside_open_connections(method: str, peer: Peer, tmp_path: Path) -> None:
+def test_a_process_pool_works_beside_open_connections(method: str, peer: AppServer, tmp_path: Path) -> None:
     (tmp_path / "child.py").write_text(CHILD)  # where a spawned child finds what it is to run
     run(
         peer,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support_lifecycle import Peer, until, until_sync
+from support import AppServer, until, until_sync
 
 from fal_realtime import RealtimeConnection
 
@@ -19,8 +19,8 @@ NEVER_CLOSED = "never closed"
 
 
 @pytest.fixture(scope="module")
-def peer() -> Iterator[Peer]:
-    with Peer() as peer:
+def peer() -> Iterator[AppServer]:
+    with AppServer() as peer:
         yield peer
 
 
@@ -62,7 +62,7 @@ SYNC_OPTIONS = [name for name in OPTIONS if "asynchronous" not in name]
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-async def test_an_abandoned_connection_is_collected_and_closed_with(name: str, peer: Peer) -> None:
+async def test_an_abandoned_connection_is_collected_and_closed_with(name: str, peer: AppServer) -> None:
     await until(lambda: not peer.sockets, "the sockets of other tests to be closed")
     session = Session()
     session.client = peer.client()  # type: ignore[attr-defined] # a cycle through the client as well
@@ -80,7 +80,7 @@ async def test_an_abandoned_connection_is_collected_and_closed_with(name: str, p
 
 
 @pytest.mark.parametrize("name", SYNC_OPTIONS)
-def test_an_abandoned_blocking_connection_is_collected_and_closed_with(name: str, peer: Peer) -> None:
+def test_an_abandoned_blocking_connection_is_collected_and_closed_with(name: str, peer: AppServer) -> None:
     until_sync(lambda: not peer.sockets, "the sockets of other tests to be closed")
     session = Session()
     session.client = peer.sync_client()  # type: ignore[attr-defined]
@@ -101,13 +101,13 @@ def callback_threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("fal-realtime-callbacks")]
 
 
-async def test_a_connection_that_is_waited_on_is_not_collected(peer: Peer) -> None:
+async def test_a_connection_that_is_waited_on_is_not_collected(peer: AppServer) -> None:
     receiving = asyncio.ensure_future(only_receive(peer))
     await until(lambda: receiving.done() or gc.collect() is None or peer.inputs[-1:] == ["last"], "the send")
     assert await asyncio.wait_for(receiving, 5) == "last"
 
 
-async def only_receive(peer: Peer) -> Any:
+async def only_receive(peer: AppServer) -> Any:
     connection = await peer.connect()
     await connection.send("last")
     result = await connection.recv()
@@ -115,7 +115,7 @@ async def only_receive(peer: Peer) -> Any:
     return result
 
 
-async def test_a_connection_abandoned_in_mid_wait_is_collected(peer: Peer) -> None:
+async def test_a_connection_abandoned_in_mid_wait_is_collected(peer: AppServer) -> None:
     """A cycle of connection, future, operation, without a task that the loop would hold."""
     await until(lambda: not peer.sockets, "the sockets of other tests to be closed")
     connection = await peer.connect()
@@ -129,7 +129,7 @@ async def test_a_connection_abandoned_in_mid_wait_is_collected(peer: Peer) -> No
     await until(lambda: not peer.sockets, "the socket to be closed")
 
 
-async def test_a_closed_connection_is_collected_without_a_warning(peer: Peer) -> None:
+async def test_a_closed_connection_is_collected_without_a_warning(peer: AppServer) -> None:
     session = Session()
     async with peer.connect(on_result=session.take) as connection:
         session.connection = connection
@@ -138,26 +138,26 @@ async def test_a_closed_connection_is_collected_without_a_warning(peer: Peer) ->
     await until(lambda: gc.collect() is not None and dead() is None, "the collection")
 
 
-async def test_a_connection_that_was_never_opened_is_collected_without_a_warning(peer: Peer) -> None:
+async def test_a_connection_that_was_never_opened_is_collected_without_a_warning(peer: AppServer) -> None:
     dead = weakref.ref(peer.connect())
     gc.collect()
     assert dead() is None
 
 
-async def test_an_unsent_message_that_goes_with_its_connection_is_reported(peer: Peer) -> None:
+async def test_an_unsent_message_that_goes_with_its_connection_is_reported(peer: AppServer) -> None:
     """Sent the way that only works with a `connection_key`: nobody holds the connection."""
     with pytest.warns(ResourceWarning, match=NEVER_CLOSED):
         peer.connect().send_nowait({"n": 1})
         gc.collect()
 
 
-def test_an_unsent_message_that_goes_with_its_blocking_connection_is_reported(peer: Peer) -> None:
+def test_an_unsent_message_that_goes_with_its_blocking_connection_is_reported(peer: AppServer) -> None:
     with pytest.warns(ResourceWarning, match=NEVER_CLOSED):
         peer.connect_sync().send_nowait({"n": 1})
         gc.collect()
 
 
-async def test_a_finished_request_leaves_nothing_behind(peer: Peer) -> None:
+async def test_a_finished_request_leaves_nothing_behind(peer: AppServer) -> None:
     async with peer.connect() as connection:
         await connection.request({"n": 0}, timeout=5)
         gc.collect()
@@ -173,7 +173,7 @@ def count_natives() -> int:
     return sum(module in ("fal_realtime._core", "fal_realtime._connection", "_asyncio") for module in modules)
 
 
-async def test_loops_are_not_kept_by_the_package(peer: Peer) -> None:
+async def test_loops_are_not_kept_by_the_package(peer: AppServer) -> None:
     def in_a_loop_of_its_own() -> weakref.ref[asyncio.AbstractEventLoop]:
         async def main() -> weakref.ref[asyncio.AbstractEventLoop]:
             async with peer.connect() as connection:
@@ -187,7 +187,7 @@ async def test_loops_are_not_kept_by_the_package(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("name", ["send", "request"])
-async def test_a_message_whose_sending_was_never_awaited_is_reported(name: str, peer: Peer) -> None:
+async def test_a_message_whose_sending_was_never_awaited_is_reported(name: str, peer: AppServer) -> None:
     async with peer.connect() as connection:
         operation = getattr(RealtimeConnection, name)
         with pytest.warns(RuntimeWarning, match="never awaited"):

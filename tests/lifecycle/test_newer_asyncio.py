@@ -10,7 +10,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from support_lifecycle import LOOPS, Peer, run_in, until
+from support import LOOPS, AppServer, run_in, until
 
 from fal_realtime import RealtimeConnection
 
@@ -21,8 +21,8 @@ needs_eager_tasks = pytest.mark.skipif(sys.version_info < (3, 12), reason="eager
 
 
 @pytest.fixture(scope="module")
-def peer() -> Iterator[Peer]:
-    with Peer() as peer:
+def peer() -> Iterator[AppServer]:
+    with AppServer() as peer:
         yield peer
 
 
@@ -31,7 +31,7 @@ async def all_there(connection: RealtimeConnection, count: int) -> None:
 
 
 @pytest.mark.parametrize("new_loop", LOOPS)
-def test_a_runner_runs_a_connection_in_several_turns(new_loop: Any, peer: Peer) -> None:
+def test_a_runner_runs_a_connection_in_several_turns(new_loop: Any, peer: AppServer) -> None:
     async def ask(connection: RealtimeConnection, n: int) -> int:
         return (await connection.request({"n": n}, timeout=10))["n"]
 
@@ -42,7 +42,7 @@ def test_a_runner_runs_a_connection_in_several_turns(new_loop: Any, peer: Peer) 
 
 
 @pytest.mark.parametrize("new_loop", LOOPS)
-def test_ctrl_c_in_a_runner_ends_a_receiver_and_the_connection_goes_on(new_loop: Any, peer: Peer) -> None:
+def test_ctrl_c_in_a_runner_ends_a_receiver_and_the_connection_goes_on(new_loop: Any, peer: AppServer) -> None:
     async def interrupted(connection: RealtimeConnection) -> None:
         await connection
         asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
@@ -60,7 +60,7 @@ def test_ctrl_c_in_a_runner_ends_a_receiver_and_the_connection_goes_on(new_loop:
         runner.run(connection.aclose())
 
 
-async def test_a_task_group_that_fails_ends_its_receivers_and_requests_and_loses_nothing(peer: Peer) -> None:
+async def test_a_task_group_that_fails_ends_its_receivers_and_requests_and_loses_nothing(peer: AppServer) -> None:
     async def fail(connection: RealtimeConnection) -> None:
         await until(lambda: connection.stats()["written"] == 2, "the requests")
         raise LookupError
@@ -80,7 +80,7 @@ async def test_a_task_group_that_fails_ends_its_receivers_and_requests_and_loses
 
 
 @pytest.mark.parametrize("new_loop", LOOPS)
-def test_a_timeout_around_recv_loses_nothing_however_short(new_loop: Any, peer: Peer) -> None:
+def test_a_timeout_around_recv_loses_nothing_however_short(new_loop: Any, peer: AppServer) -> None:
     async def main() -> None:
         async with peer.connect() as connection:
             await connection.send({"count": 300, "every": 0.001})
@@ -101,7 +101,7 @@ def test_a_timeout_around_recv_loses_nothing_however_short(new_loop: Any, peer: 
     run_in(new_loop, main())
 
 
-async def test_the_inner_of_two_timeouts_ends_a_receiver_and_the_outer_one_does_not_expire(peer: Peer) -> None:
+async def test_the_inner_of_two_timeouts_ends_a_receiver_and_the_outer_one_does_not_expire(peer: AppServer) -> None:
     async with peer.connect() as connection:
         async with asyncio.timeout(10) as outer:
             with pytest.raises(TimeoutError):
@@ -134,7 +134,7 @@ def run_eagerly(new_loop: Any, work: Any) -> None:
 
 @needs_eager_tasks
 @pytest.mark.parametrize("new_loop", LOOPS)
-def test_eager_receivers_take_what_is_there_at_once_and_in_order(new_loop: Any, peer: Peer) -> None:
+def test_eager_receivers_take_what_is_there_at_once_and_in_order(new_loop: Any, peer: AppServer) -> None:
     async def work() -> None:
         async with peer.connect() as connection:
             await connection.send({"count": 3})
@@ -150,7 +150,7 @@ def test_eager_receivers_take_what_is_there_at_once_and_in_order(new_loop: Any, 
 
 @needs_eager_tasks
 @pytest.mark.parametrize("new_loop", LOOPS)
-def test_eager_requests_and_sends_are_all_answered(new_loop: Any, peer: Peer) -> None:
+def test_eager_requests_and_sends_are_all_answered(new_loop: Any, peer: AppServer) -> None:
     async def work() -> None:
         async with peer.connect() as connection:
             sending = [asyncio.create_task(connection.send({"n": n})) for n in range(50)]
@@ -165,7 +165,7 @@ def test_eager_requests_and_sends_are_all_answered(new_loop: Any, peer: Peer) ->
 @needs_eager_tasks
 @pytest.mark.parametrize("new_loop", LOOPS)
 @pytest.mark.parametrize("suspends", [False, True])
-def test_eager_decoders_and_callbacks_keep_the_order(new_loop: Any, suspends: bool, peer: Peer) -> None:
+def test_eager_decoders_and_callbacks_keep_the_order(new_loop: Any, suspends: bool, peer: AppServer) -> None:
     async def decode(message: bytes) -> Any:
         if suspends:
             await asyncio.sleep(0)
@@ -192,7 +192,7 @@ def test_eager_decoders_and_callbacks_keep_the_order(new_loop: Any, suspends: bo
 
 
 @needs_eager_tasks
-async def test_the_eager_task_of_a_decoder_that_does_not_suspend_takes_no_turn_of_the_loop(peer: Peer) -> None:
+async def test_the_eager_task_of_a_decoder_that_does_not_suspend_takes_no_turn_of_the_loop(peer: AppServer) -> None:
     async def decode(message: bytes) -> Any:
         return msgpack.unpackb(message)
 

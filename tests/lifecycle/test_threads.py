@@ -14,8 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from support_lifecycle import Peer
-from support_lifecycle.peer import OPTIONS
+from support import OPTIONS, AppServer
 
 from fal_realtime import BufferFullError, ConnectionClosedError, msgpack
 
@@ -24,8 +23,8 @@ ROUNDS = 500
 
 
 @pytest.fixture(scope="module")
-def peer() -> Iterator[Peer]:
-    with Peer() as peer:
+def peer() -> Iterator[AppServer]:
+    with AppServer() as peer:
         yield peer
 
 
@@ -64,7 +63,7 @@ def test_threads_encode_and_decode_the_same_objects() -> None:
     assert at_once(work) == [True] * THREADS
 
 
-def test_threads_with_a_connection_each_share_one_client(peer: Peer) -> None:
+def test_threads_with_a_connection_each_share_one_client(peer: AppServer) -> None:
     client = peer.sync_client()
 
     def work(thread: int) -> list[int]:
@@ -74,7 +73,7 @@ def test_threads_with_a_connection_each_share_one_client(peer: Peer) -> None:
     assert at_once(work) == [list(range(ROUNDS))] * THREADS
 
 
-def test_threads_share_one_blocking_connection(peer: Peer) -> None:
+def test_threads_share_one_blocking_connection(peer: AppServer) -> None:
     """Each result goes to one receiver, each answer to whoever asked, and the accounts add up at every instant."""
     received: list[tuple[int, int]] = []
 
@@ -95,7 +94,7 @@ def test_threads_share_one_blocking_connection(peer: Peer) -> None:
         assert connection.stats()["received_pending"] == 0
 
 
-def test_one_thread_closes_what_the_others_wait_on(peer: Peer) -> None:
+def test_one_thread_closes_what_the_others_wait_on(peer: AppServer) -> None:
     for _ in range(20):
         connection = peer.connect_sync()
         connection.open()
@@ -111,7 +110,7 @@ def test_one_thread_closes_what_the_others_wait_on(peer: Peer) -> None:
         assert at_once(work) == ["closed"] + ["told"] * (THREADS - 1)
 
 
-async def test_threads_send_into_the_connection_of_a_loop_that_receives(peer: Peer) -> None:
+async def test_threads_send_into_the_connection_of_a_loop_that_receives(peer: AppServer) -> None:
     loop = asyncio.get_running_loop()
     async with peer.connect() as connection:
 

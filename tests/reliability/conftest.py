@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from echo import EchoServer
-from faultproxy import FaultProxy
+from support.echo import EchoServer
+from support.fault_proxy import FaultProxy
 
 _FIGURES = pytest.StashKey[list[str]]()
 

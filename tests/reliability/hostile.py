@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from scripted import Raw, Script, ScriptedServer
+from support import check
+from support.raw_server import Raw, Script, ScriptedServer
 
 MEBI = 1 << 20
 
@@ -30,6 +31,7 @@ def see(script: Script, *, budget: int = 256 * MEBI, events: int = 1000, **optio
         )
     assert (ran.returncode, ran.stderr) == (0, ""), f"exit status {ran.returncode}, stderr: {ran.stderr!r}"
     seen: dict[str, Any] = json.loads(ran.stdout)
+    check(seen.pop("stats"))
     seen["connections"] = server.connections
     return seen
 

@@ -24,10 +24,10 @@ from urllib.parse import quote, unquote
 
 import msgpack
 import trustme
-from echo import EchoServer
-from faultproxy import FaultProxy, http_answer
-from scripted import Raw, Script, ScriptedServer, frame
 from secrets_shown import KEY, PASSWORD, SECRET, TOKEN, classes, show_error, show_object, told
+from support.echo import EchoServer
+from support.fault_proxy import FaultProxy, http_answer
+from support.raw_server import Raw, Script, ScriptedServer, frame
 
 from fal_realtime import InsecureForLocalTests, RealtimeClient, ReconnectPolicy, SyncRealtimeClient
 

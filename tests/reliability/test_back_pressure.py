@@ -17,8 +17,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from checks import accounted, percentile, until
+from checks import percentile
 from scale import SCALE, scaled
+from support import accounted, until
 
 from fal_realtime import RealtimeConnection, SyncRealtimeConnection
 from fal_realtime.testing import LocalServer

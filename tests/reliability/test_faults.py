@@ -12,9 +12,10 @@ from typing import Any
 
 import msgpack
 import pytest
-from checks import LIMIT, accounted, connect, once_and_in_order, until
-from echo import EchoServer
-from faultproxy import FaultProxy
+from checks import connect, once_and_in_order
+from support import LIMIT, accounted, until
+from support.echo import EchoServer
+from support.fault_proxy import FaultProxy
 
 from fal_realtime import ConnectionClosedError, ConnectionLostError, HandshakeError, ReconnectPolicy
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checks import LIMIT, accounted, connect, percentile, until
+from checks import connect, percentile
+from support import LIMIT, accounted, until
 
 from fal_realtime import ConnectionLostError, ReconnectPolicy
 
@@ -28,7 +29,7 @@ BOUND = INTERVAL + TIMEOUT + 1
 SERVER = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from echo import EchoServer
+from support.echo import EchoServer
 with EchoServer(host=sys.argv[2]) as server:
     print(server.port, flush=True)
     sys.stdin.read()
@@ -71,7 +72,7 @@ class Cable:
         self.inside("ip", "link", "set", "lo", "up")
 
     def serve(self) -> None:
-        here = str(Path(__file__).parent)
+        here = str(Path(__file__).parents[1])
         command = ["ip", "netns", "exec", self.namespace, sys.executable, "-c", SERVER, here, self.address]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None

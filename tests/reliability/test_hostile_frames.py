@@ -11,7 +11,7 @@ from typing import Any
 import msgpack
 import pytest
 from hostile import MEBI, after_opening, see
-from scripted import Raw, ScriptedServer, frame
+from support.raw_server import Raw, ScriptedServer, frame
 
 from fal_realtime import ConnectionClosedError, SyncRealtimeClient
 

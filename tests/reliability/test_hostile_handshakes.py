@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from hostile import MEBI, see
-from scripted import Raw, Script
+from support.raw_server import Raw, Script
 
 
 def plain(*lines: str) -> Script:

@@ -8,7 +8,7 @@ from typing import Any
 import msgpack
 import pytest
 from hostile import MEBI, after_opening, see
-from scripted import frame
+from support.raw_server import frame
 
 
 def see_next(hostile: bytes) -> dict[str, Any]:

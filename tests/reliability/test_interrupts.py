@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from scale import SCALE, SEED, scaled
-from support_lifecycle import Peer
+from support import AppServer
 
 from fal_realtime.testing import LocalServer
 
@@ -64,15 +64,15 @@ INTERRUPTED = """
 
 
 @pytest.fixture(scope="module")
-def live() -> Iterator[Peer]:
-    with Peer() as peer:
+def live() -> Iterator[AppServer]:
+    with AppServer() as peer:
         yield peer
 
 
 @pytest.fixture(scope="module")
-def held() -> Iterator[Peer]:
+def held() -> Iterator[AppServer]:
     """Answers no handshake."""
-    with Peer() as peer:
+    with AppServer() as peer:
         peer.hold()
         yield peer
 
@@ -85,7 +85,9 @@ def mute() -> Iterator[LocalServer]:
 
 
 @pytest.mark.parametrize("call", BLOCKING_CALLS)
-def test_ctrl_c_interrupts_within_200_ms(call: str, live: Peer, held: Peer, mute: LocalServer, figure: Any) -> None:
+def test_ctrl_c_interrupts_within_200_ms(
+    call: str, live: AppServer, held: AppServer, mute: LocalServer, figure: Any
+) -> None:
     *before, last = BLOCKING_CALLS[call].split("; ")
     source = textwrap.dedent(INTERRUPTED).format(
         times=INTERRUPTS,

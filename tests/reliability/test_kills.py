@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checks import LIMIT, accounted, connect, descriptors, once_and_in_order, percentile, threads, until
-from killable import KillableServer
+from checks import connect, descriptors, once_and_in_order, percentile, threads
+from support import LIMIT, accounted, until
+from support.killable import KillableServer
 
 from fal_realtime import ConnectionClosedError, ConnectionLostError, HandshakeError, ReconnectPolicy
 

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from checks import accounted, descriptors, once_and_in_order, threads, until
+from checks import descriptors, once_and_in_order, threads
 from scale import SCALE, SEED, scaled
+from support import accounted, until
 
 from fal_realtime import ConnectionClosedError, FalRealtimeError, RealtimeConnection
 from fal_realtime.testing import LocalServer

@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 
 import pytest
-from checks import FAST, KEY, LIMIT, accounted, connect, until
-from echo import EchoServer
-from faultproxy import FaultProxy, http_answer
+from checks import FAST, connect
+from support import KEY, LIMIT, accounted, until
+from support.echo import EchoServer
+from support.fault_proxy import FaultProxy, http_answer
 
 from fal_realtime import ApiError, FalRealtimeError, HandshakeError, RealtimeClient, RequestTimeoutError
 

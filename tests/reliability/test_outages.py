@@ -13,10 +13,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from checks import LIMIT, accounted, connect, percentile, until
-from echo import EchoServer
-from faultproxy import FaultProxy, http_answer
+from checks import connect, percentile
 from scale import SCALE
+from support import LIMIT, accounted, until
+from support.echo import EchoServer
+from support.fault_proxy import FaultProxy, http_answer
 
 from fal_realtime import HandshakeError, ReconnectPolicy
 

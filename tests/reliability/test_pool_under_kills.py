@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checks import KEY, LIMIT, descriptors, threads, until
-from killable import KillableServer
+from checks import descriptors, threads
 from scale import SCALE, scaled
+from support import KEY, LIMIT, until
+from support.killable import KillableServer
 
 from fal_realtime import ConnectionLostError, RealtimeClient, ReconnectPolicy
 from fal_realtime.pool import Progress

@@ -18,9 +18,10 @@ from typing import Any
 
 import pytest
 import trustme
-from checks import FAST, KEY
-from echo import EchoServer
-from faultproxy import FaultProxy, http_answer
+from checks import FAST
+from support import KEY
+from support.echo import EchoServer
+from support.fault_proxy import FaultProxy, http_answer
 
 from fal_realtime import HandshakeError, RealtimeClient
 

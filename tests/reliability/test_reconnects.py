@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checks import accounted, descriptors, threads, until
+from checks import descriptors, threads
 from scale import SCALE, scaled
+from support import accounted, until
 
 from fal_realtime import ReconnectPolicy
 from fal_realtime.testing import LocalServer

@@ -34,6 +34,7 @@ def shown() -> subprocess.CompletedProcess[str]:
         "RUST_LOG": "trace",
         "RUST_BACKTRACE": "full",
         "PYTHONASYNCIODEBUG": "1",
+        "PYTHONPATH": str(HERE.parent),  # where `support` is
         "PYTHONDEVMODE": "1",
     }
     return subprocess.run(

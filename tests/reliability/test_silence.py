@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checks import LIMIT, accounted, connect, until
-from faultproxy import FaultProxy
-from killable import KillableServer
+from checks import connect
+from support import LIMIT, accounted, until
+from support.fault_proxy import FaultProxy
+from support.killable import KillableServer
 
 from fal_realtime import ConnectionClosedError, RealtimeConnection
 

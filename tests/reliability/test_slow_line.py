@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from checks import accounted, connect
-from scripted import Raw, ScriptedServer
+from checks import connect
+from support import accounted
+from support.raw_server import Raw, ScriptedServer
 
 INTERVAL, TIMEOUT = 0.2, 0.3
 SIZE = 24_000_000

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 import trustme
-from checks import KEY, connect
-from echo import EchoServer
-from faultproxy import FaultProxy
+from checks import connect
+from support import KEY
+from support.echo import EchoServer
+from support.fault_proxy import FaultProxy
 
 from fal_realtime import ApiError, HandshakeError, InsecureForLocalTests, RealtimeClient, RequestTimeoutError
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 import trustme
-from checks import KEY, connect
-from echo import EchoServer
+from checks import connect
+from support import KEY
+from support.echo import EchoServer
 
 from fal_realtime import HandshakeError, RealtimeClient, SyncRealtimeClient
 from fal_realtime._client_options import ClientOptions

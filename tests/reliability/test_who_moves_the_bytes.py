@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 import trustme
-from checks import KEY, LIMIT, accounted, connect, once_and_in_order, until
-from echo import EchoServer
-from faultproxy import FaultProxy
+from checks import connect, once_and_in_order
+from support import KEY, LIMIT, accounted, until
+from support.echo import EchoServer
+from support.fault_proxy import FaultProxy
 
 from fal_realtime import SyncRealtimeClient, _core
 from fal_realtime.testing import LocalServer

@@ -1,19 +1,40 @@
-"""What the tests of the client's behaviour share: a scripted server, and ways to wait for what it saw."""
+"""What the tests share: servers that do what a test tells them to, and waits that are bounded.
 
-from .peer import Peer
+`Peer` follows a script, connection by connection. `AppServer` does what its inputs say, and `AppServerProcess` likewise
+in a process of its own. In modules of their own: `echo`, which records and echoes, `raw_server`, which says bytes as
+they are, `killable`, which is started and killed again and again, and `fault_proxy`, which stands before any of them.
+"""
+
+from .accounts import Watcher, accounted, check
+from .app_server import OPTIONS, AppServer, AppServerProcess
+from .ending import end_all_tasks
+from .peer import KEY, Peer
 from .session import Session, SessionEnded
 from .tokens import Answer, TokenEndpoint
-from .waiting import LIMIT, Log, Records, gather, result_of
+from .waiting import LIMIT, LOOPS, Changes, Log, Records, gather, result_of, run_in, until, until_sync
 
 __all__ = [
+    "KEY",
     "LIMIT",
+    "LOOPS",
+    "OPTIONS",
     "Answer",
+    "AppServer",
+    "AppServerProcess",
+    "Changes",
     "Log",
     "Peer",
     "Records",
     "Session",
     "SessionEnded",
     "TokenEndpoint",
+    "Watcher",
+    "accounted",
+    "check",
+    "end_all_tasks",
     "gather",
     "result_of",
+    "run_in",
+    "until",
+    "until_sync",
 ]

@@ -1,4 +1,4 @@
-"""The books of a connection: what its statistics must satisfy at every instant."""
+"""The accounts of a connection: what its statistics must satisfy at every instant."""
 
 from __future__ import annotations
 
@@ -35,8 +35,13 @@ def check(stats: Stats) -> Stats:
     return stats
 
 
+def accounted(connection: RealtimeConnection | SyncRealtimeConnection) -> Stats:
+    """The statistics, of which both equations hold."""
+    return check(connection.stats())
+
+
 class Watcher:
-    """A thread that looks at the books all the time, as a metrics exporter would."""
+    """A thread that looks at the accounts all the time, as a metrics exporter would."""
 
     def __init__(self, connection: RealtimeConnection | SyncRealtimeConnection) -> None:
         self.looks = 0

@@ -61,7 +61,7 @@ class _Address:
         return self.sync_client().connect("local/echo", **{**OPTIONS, **options})
 
 
-class Peer(_Address):
+class AppServer(_Address):
     """The app in a thread of this process."""
 
     def __init__(self, **options: Any) -> None:
@@ -85,7 +85,7 @@ class Peer(_Address):
         self._loop = asyncio.new_event_loop()
         self._over: asyncio.Event | None = None
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="peer", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="app server", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -189,12 +189,12 @@ class Peer(_Address):
                 await socket.send(msgpack.packb({"n": n}))
 
 
-class PeerProcess(_Address):
+class AppServerProcess(_Address):
     """The app in a process of its own, which this one's GIL cannot stop. It pings, and hangs up when unanswered."""
 
     def __init__(self, ping_interval: float, ping_timeout: float) -> None:
         arguments = [str(ping_interval), str(ping_timeout)]
-        module = [sys.executable, "-m", "support_lifecycle.peer", *arguments]
+        module = [sys.executable, "-m", "support.app_server", *arguments]
         tests = Path(__file__).parent.parent
         self._process = subprocess.Popen(module, cwd=tests, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -211,6 +211,6 @@ class PeerProcess(_Address):
 
 
 if __name__ == "__main__":
-    with Peer(ping_interval=float(sys.argv[1]), ping_timeout=float(sys.argv[2])) as peer:
+    with AppServer(ping_interval=float(sys.argv[1]), ping_timeout=float(sys.argv[2])) as peer:
         print(peer.port, flush=True)
         sys.stdin.read()

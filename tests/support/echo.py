@@ -7,9 +7,10 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import msgpack
-from support_lifecycle import end_all_tasks
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+
+from .ending import end_all_tasks
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from support_lifecycle import end_all_tasks
+from .ending import end_all_tasks
 
 if TYPE_CHECKING:
     from typing_extensions import Self

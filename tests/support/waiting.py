@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
+
+import pytest
 
 T = TypeVar("T")
 
@@ -27,6 +31,53 @@ async def gather(*awaitables: Awaitable[Any]) -> list[Any]:
 async def _as_coroutine(awaitable: Awaitable[T]) -> T:
     # `asyncio.wait_for` and `gather` make tasks of coroutines, not of any awaitable.
     return await awaitable
+
+
+async def until(condition: Callable[[], object], what: str, timeout: float = LIMIT) -> float:
+    """Wait until the condition holds; the seconds that it took. For what tells nobody when it changes."""
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start < timeout, f"{what}: not within {timeout} s"
+        await asyncio.sleep(0.002)
+    return time.monotonic() - start
+
+
+def until_sync(condition: Callable[[], object], what: str, timeout: float = LIMIT) -> None:
+    """The same without a loop."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {timeout} s"
+        time.sleep(0.002)
+
+
+def _loops() -> list[Any]:
+    loops = [pytest.param(asyncio.new_event_loop, id="asyncio")]
+    if sys.platform != "win32":
+        import uvloop  # noqa: PLC0415 - not on every platform
+
+        loops.append(pytest.param(uvloop.new_event_loop, id="uvloop"))
+    return loops
+
+
+LOOPS = _loops()
+"""Makers of event loops, as parameters of a test."""
+
+
+def run_in(new_loop: Callable[[], asyncio.AbstractEventLoop], work: Coroutine[Any, Any, T], timeout: float = 20) -> T:
+    """What `asyncio.run` does, in a loop of the given kind, for at most `timeout` seconds."""
+    loop = new_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        return loop.run_until_complete(asyncio.wait_for(work, timeout))
+    finally:
+        rest = asyncio.all_tasks(loop)
+        for task in rest:
+            task.cancel()
+        if rest:
+            loop.run_until_complete(asyncio.wait(rest, timeout=5))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        asyncio.set_event_loop(None)
+        loop.close()
 
 
 class Changes:

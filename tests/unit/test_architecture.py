@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 MAP = (DOCS / "architecture.md").read_text(encoding="utf-8")
 QUESTIONS = dict(re.findall(r"^\| (Wh.*\?) \| (.*) \|$", MAP, re.MULTILINE))

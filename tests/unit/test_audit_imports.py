@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "audit_imports.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "audit_imports.py"
 
 
 @pytest.fixture(scope="module")

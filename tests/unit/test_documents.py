@@ -16,7 +16,7 @@ import pytest
 
 from fal_realtime import RealtimeClient, ReconnectPolicy
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FOLDERS = ("*.md", "docs/**/*.md", "benches/*.md", "benches/results/*.md", "findings/*.md")
 DOCUMENTS = sorted(path for folder in FOLDERS for path in ROOT.glob(folder))
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")

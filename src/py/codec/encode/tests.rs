@@ -1,4 +1,4 @@
-//! What the rest of the crate calls; `tests/test_codec.py` tests what is encoded.
+//! What the rest of the crate calls; `tests/unit/test_msgpack_and_json.py` tests what is encoded.
 #![allow(clippy::unwrap_used)]
 
 use std::ffi::CStr;

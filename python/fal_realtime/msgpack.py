@@ -36,6 +36,9 @@ encoded as one), since fal's server refuses others, and there is no `default`.
 | an array or a map as a key | a tuple: of the items, or of the pairs |
 
 Containers nest at most 256 levels deep.
+
+Encoding takes 0.8 to 1.3 times as long as with `msgspec.msgpack`, and 0.5 to 1.0 times as long as with `ormsgpack`;
+decoding 0.9 to 1.0 times as long as with either. What was measured, and how, is in `docs/performance.md`.
 """
 
 from __future__ import annotations

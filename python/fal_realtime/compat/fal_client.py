@@ -22,6 +22,7 @@ Other than there, on purpose:
 - `ws_connect` gives a `RawConnection`: `send`, `recv`, iteration and `close` as with `websockets`, with this package's
   errors;
 - leaving with unread results takes no ten seconds, pings are answered while the program is busy, errors can be pickled;
+- a round trip takes about half the time, and half the processor's (`docs/performance.md`);
 - values are encoded and decoded as `fal_realtime.msgpack` does: it takes more types, and timestamps become `datetime`.
 
 `SyncClient` and `AsyncClient` take this package's client options beside `key` and `default_timeout` (which is accepted,

@@ -1,4 +1,4 @@
-"""`pool.map` beside a pool of `fal_client`'s connections as one would write it: inputs answered a second.
+"""`pool.map` beside a pool of `fal_client`'s connections as one would write it: inputs answered, and their CPU time.
 
     .venv/bin/python benches/pool.py [--rounds 7] [--seconds 1] [--connections 8]
 
@@ -150,7 +150,9 @@ def compare(size: str, options: argparse.Namespace, addresses: dict[str, Any]) -
         rates = [figures["rate"] for figures in rounds]
         ratios = [mine / each["rate"] for mine, each in zip(rates, found["fal_client"], strict=True)]
         costs = [figures["cpu_us"] for figures in rounds]
-        print(f"  {name:<24} {shown(rates, ',.0f')} a second, {shown(ratios, '.2f')}x, {shown(costs, '.0f')} µs CPU")
+        shares = [mine / each["cpu_us"] for mine, each in zip(costs, found["fal_client"], strict=True)]
+        print(f"  {name:<24} {shown(rates, ',.0f')} a second, {shown(ratios, '.2f')}x", end="")
+        print(f"; {shown(costs, '.0f')} µs of CPU, {shown(shares, '.2f')}x")
     wanted = TARGETS[size]
     reached = Spread.of([a["rate"] / b["rate"] for a, b in zip(found["pool.map"], found["fal_client"], strict=True)])
     assert reached is not None

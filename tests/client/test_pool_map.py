@@ -231,7 +231,7 @@ async def test_what_waits_for_an_earlier_outcome_is_bounded(window):
         async with peer.client().pool(APP, size=2, depth=2, close_timeout=0.1) as pool:
             async with pool.map(({"n": n} for n in itertools.count()), window=window) as outcomes:
                 waiting = asyncio.create_task(anext(outcomes))
-                bound = window or 8
+                bound = window or 16
                 await peer.until(lambda: len(peer.inputs) == bound)
                 for _ in range(100):
                     await asyncio.sleep(0)
@@ -247,7 +247,7 @@ async def test_nor_is_more_pulled_while_nobody_takes_the_outcomes(server):
         outcomes = pool.map(({"n": n} for n in itertools.count()), ordered=False)
         await anext(outcomes)
         await until(lambda: not outcomes.progress.in_flight)
-        assert outcomes.progress.pulled == 5  # one was taken, and four wait
+        assert outcomes.progress.pulled == 9  # one was taken, and eight wait
         await outcomes.aclose()
 
 

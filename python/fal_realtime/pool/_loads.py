@@ -18,27 +18,32 @@ class Loads:
     def __init__(self, depth: int) -> None:
         # A dict keeps the order, and finds what is to be removed.
         self._by_load: list[dict[Member, None]] = [{} for _ in range(depth)]
+        self._depth = depth
+        self._least = 0
+        """None has fewer requests than so many."""
 
     def take(self) -> Member | None:
         """Put one more request on the connection that has the fewest; None where none has room."""
-        for members in self._by_load:
+        for load in range(self._least, self._depth):
+            members = self._by_load[load]
             if members:
-                member = members.popitem()[0]
-                member.load += 1
-                self.add(member)
+                self._least = load
+                member, _ = members.popitem()
+                member.load = load + 1
+                if member.load < self._depth:
+                    self._by_load[member.load][member] = None
                 return member
+        self._least = self._depth
         return None
 
     def add(self, member: Member) -> None:
         """Let it take requests as long as it has room."""
-        if member.load < len(self._by_load):
-            self._by_load[member.load][member] = None
+        load = member.load
+        if load < self._depth:
+            self._by_load[load][member] = None
+            self._least = min(self._least, load)
 
     def remove(self, member: Member) -> None:
         """Let it take none."""
-        if member.load < len(self._by_load):
+        if member.load < self._depth:
             self._by_load[member.load].pop(member, None)
-
-    def has_idle(self) -> bool:
-        """Whether there is a connection without any request."""
-        return bool(self._by_load[0])

@@ -133,7 +133,7 @@ def plan_for(
         message = "on_progress must be a plain function, not a coroutine function"
         raise TypeError(message)
     if window is None:
-        window = 2 * room
+        window = 4 * room
     check.integer("window", window, at_least=1)
     workers = min(room, window) if total is None else min(room, window, max(1, total))
     return Plan(workers, window, ordered, total, on_progress)

@@ -55,7 +55,7 @@ class Members:
     def take(self) -> Member | None:
         """A place on the connection with the fewest requests, or None where none has room; opens another if of use."""
         member = self._loads.take()
-        if member is None or member.load > 1:
+        if (member is None or member.load > 1) and len(self.all) < self._options.size:
             self.grow(1)
         return member
 

@@ -132,7 +132,7 @@ class Pool:
             retries: As for `request`, for each input.
             idempotent: As for `request`.
             window: As many inputs may have been pulled whose outcomes are not taken yet: what waits for an earlier one
-                or for you takes memory. Default: twice `size * depth`.
+                or for you takes memory. Default: `4 * size * depth`.
             on_progress: Called with the `Progress` after each outcome, on the loop; a plain function. What it raises is
                 reported to the loop's exception handler.
 

@@ -112,10 +112,8 @@ async def run(
             async with pool:
                 await batch.record(outcomes)
         except (ApiError, AuthenticationError, ConnectionClosedError, HandshakeError) as error:
-            error.message += (
-                f" (the batch ends; {kept.path} keeps {kept.ok} results and {kept.failed} errors: "
-                "when that is mended, run the same again)"
-            )
+            kept_so_far = f"{kept.ok} results and {kept.failed} errors"
+            error.message += f": {_advice(error)}, and run the same again ({kept.path} keeps {kept_so_far})"
             raise
         return batch.summary()
 
@@ -214,6 +212,17 @@ class _Batch:
         except Exception as error:  # noqa: BLE001 - as for all callbacks: it is reported, and the work goes on
             context = {"message": "on_progress raised", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)
+
+
+def _advice(error: FalRealtimeError) -> str:
+    """What whoever runs a batch can do about the error that ended it."""
+    if isinstance(error, AuthenticationError):
+        return "check the key (FAL_KEY, or the client's credentials)"
+    if isinstance(error, (ApiError, HandshakeError)) and not error.retryable:
+        return "check the app id, and that the key may use that app"
+    if isinstance(error, ConnectionClosedError):
+        return "see why the app ends its sessions"
+    return "wait until it can be reached"
 
 
 def _is_left(outcome: Outcome) -> bool:

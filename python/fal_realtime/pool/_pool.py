@@ -309,5 +309,5 @@ class Pool:
 
 
 def _log(app: str, error: Exception) -> None:
-    """What no request was to be told."""
-    _logger.warning("%s: %s", app, error)
+    """What no request was to be told; or has been, with all others of its connection."""
+    _logger.info("%s: %s", app, error)

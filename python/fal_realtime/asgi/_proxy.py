@@ -124,7 +124,7 @@ class ProxyEndpoint(Endpoint):
         await respond_json(send, 200, {"token": token} if target.path.endswith("realtime") else token, headers)
 
     def _app_of(self, allowed_apps: object) -> App:
-        names = cast("Sequence[Any]", allowed_apps) if isinstance(allowed_apps, list) else []
+        names: Sequence[Any] = cast("Sequence[Any]", allowed_apps) if isinstance(allowed_apps, list) else []
         if len(names) == 1:
             [name] = names
             app = self._apps.named(name) or self._apps.with_alias(name)

@@ -34,8 +34,10 @@ from ._exceptions import (
 from ._keywords import ClientKeywords, ConnectHandler
 from ._policy import ReconnectPolicy
 from ._raw import RawConnection
-from ._sync import SyncNoopConnection, SyncRawConnection, SyncRealtimeConnection
+from ._sync import SyncRealtimeConnection
 from ._sync_client import SyncRealtimeClient
+from ._sync_noop import SyncNoopConnection
+from ._sync_raw import SyncRawConnection
 from ._tls import ClientCert, InsecureForLocalTests, PathOrPaths, Trust
 from ._token import RealtimeToken
 from ._types import (

@@ -1,21 +1,20 @@
-"""The blocking connections: the same native core, without asyncio."""
+"""The blocking connection: the same native core, without asyncio."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 from . import _core
 from ._callbacks import Dispatcher, call_back, warn_of_rest
-from ._connection import describe_state, nothing_comes
+from ._connection import describe_state
 from ._exceptions import FalRealtimeError
 from ._finishing import Finish, check_close
 from ._functions import check_plain
 from ._generics import Input, OfInputAndOutput, Output
 from ._native import native
-from ._raw import NO_REQUEST
 from ._types import ErrorCallback, StateCallback, Stats, TimingsCallback
 
 if TYPE_CHECKING:
@@ -270,87 +269,3 @@ class SyncRealtimeConnection(_core.SyncConnection, OfInputAndOutput[Input, Outpu
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.app} {describe_state(self)}>"
-
-
-class SyncRawConnection(SyncRealtimeConnection["bytes | bytearray | memoryview | str", "bytes | str"]):
-    """A WebSocket whose messages pass as they are, in blocking form: see `RawConnection`."""
-
-    @native(_core.SyncConnection)
-    def send_nowait(self, input: bytes | bytearray | memoryview | str) -> None:
-        """Accept a message without waiting; the first one opens the connection.
-
-        Raises:
-            BufferFullError: The queue is full and there is no `max_buffering`.
-            MessageTooLargeError: It is larger than `max_message_size`.
-            ConnectionClosedError: The connection is closed; or the error that closed it.
-            TypeError: It is no message.
-        """
-
-    @native(_core.SyncConnection)
-    def send(self, input: bytes | bytearray | memoryview | str, timeout: float | None = None) -> None:
-        """Accept a message, waiting for room in the outgoing queue; the first one opens the connection.
-
-        Raises:
-            RequestTimeoutError: No room within `timeout` seconds.
-            MessageTooLargeError: It is larger than `max_message_size`.
-            ConnectionClosedError: The connection is closed; or the error that closed it.
-            TypeError: It is no message.
-        """
-
-    @native(_core.SyncConnection)
-    def recv(self, timeout: float | None = None) -> bytes | str:  # type: ignore[empty-body] # the native method
-        """Give the next message.
-
-        Raises:
-            RequestTimeoutError: None came within `timeout` seconds.
-            ConnectionClosedError: The connection is closed and all messages are taken.
-            RuntimeError: Messages go to `on_result`.
-        """
-
-    @native(_core.SyncConnection)
-    def latest(self, timeout: float | None = None) -> bytes | str:  # type: ignore[empty-body] # the native method
-        """Give the newest message and drop older ones, see `SyncRealtimeConnection.latest`."""
-
-    def request(
-        self, input: object, timeout: float | None = None, *, retries: int = 0, idempotent: bool = False
-    ) -> NoReturn:
-        """Raise `RuntimeError`: which message answers which is not known here."""
-        raise RuntimeError(NO_REQUEST)
-
-
-class SyncNoopConnection(SyncRealtimeConnection[Any, Any]):
-    """What `connect(…, client_only=True)` gives on the server side: sends nothing, receives nothing, never opens."""
-
-    def send_nowait(self, input: Any) -> None:
-        """Do nothing."""
-
-    def send(self, input: Any, timeout: float | None = None) -> None:
-        """Do nothing."""
-
-    def request(
-        self, input: Any, timeout: float | None = None, *, retries: int = 0, idempotent: bool = False
-    ) -> NoReturn:
-        """Raise `ConnectionClosedError`: no answer can come."""
-        raise nothing_comes()
-
-    def latest(self, timeout: float | None = None) -> NoReturn:
-        """Raise `ConnectionClosedError`: nothing can come."""
-        raise nothing_comes()
-
-    def finish(self, timeout: float | None = None) -> None:
-        """Close: nothing is under way."""
-        self.close()
-
-    def recv(self, timeout: float | None = None) -> NoReturn:
-        """Raise `ConnectionClosedError`: nothing can come."""
-        raise nothing_comes()
-
-    def __next__(self) -> NoReturn:
-        """End the iteration."""
-        raise StopIteration
-
-    def open(self) -> None:
-        """Do nothing."""
-
-    def drain(self, timeout: float | None = None) -> None:
-        """Do nothing: there is nothing to write."""

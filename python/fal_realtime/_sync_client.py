@@ -14,7 +14,9 @@ from ._functions import check_plain
 from ._generics import In, Out
 from ._keywords import ConnectHandler, PoolKeywords, SyncRawKeywords, SyncSessionKeywords
 from ._signatures import implemented_by
-from ._sync import SyncNoopConnection, SyncRawConnection, SyncRealtimeConnection
+from ._sync import SyncRealtimeConnection
+from ._sync_noop import SyncNoopConnection
+from ._sync_raw import SyncRawConnection
 from ._token import RealtimeToken
 from ._types import Validator
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from ._keywords import SyncRawKeywords
     from ._raw import RawConnection
-    from ._sync import SyncRawConnection
+    from ._sync_raw import SyncRawConnection
 
 __all__ = ["Endpoint", "IncompleteResponseError", "Response", "SyncEndpoint", "connect"]
 

@@ -41,8 +41,8 @@ from fal_realtime._client import RealtimeClient
 from fal_realtime._exceptions import ConnectionClosedError
 from fal_realtime._raw import RawConnection
 from fal_realtime._secrets import Hidden
-from fal_realtime._sync import SyncRawConnection
 from fal_realtime._sync_client import SyncRealtimeClient
+from fal_realtime._sync_raw import SyncRawConnection
 
 if TYPE_CHECKING:
     from typing_extensions import Self

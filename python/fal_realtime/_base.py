@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, cast
 
 from . import _checks as check, _core
 from ._client_base import ClientBase
-from ._defaults import DEFAULT_MAX_MESSAGE_SIZE, DEFAULT_RECONNECT
+from ._defaults import DEFAULT_MAX_MESSAGE_SIZE, DEFAULT_READ_AHEAD, DEFAULT_RECONNECT
 from ._keywords import ConnectHandler
 from ._policy import ReconnectPolicy
 from ._reuse import ConnectionT, RawT
@@ -64,6 +64,7 @@ class BaseClient(ClientBase[ConnectionT], ABC, Generic[ConnectionT, RawT]):
         idle_close: float | None = None,
         close_timeout: float = 10,
         max_message_size: int | None = None,
+        read_ahead: int = DEFAULT_READ_AHEAD,
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
         subprotocols: Sequence[str] = (),
@@ -124,6 +125,8 @@ class BaseClient(ClientBase[ConnectionT], ABC, Generic[ConnectionT, RawT]):
             close_timeout: Seconds for the closing handshake.
             max_message_size: Bytes of the largest message, in both directions. Default: 16 MiB for what is sent, which
                 is what a fal app takes (it closes with 1009 above), and 64 MiB for what is received.
+            read_ahead: Bytes of results that may wait for you before the socket is no longer read, besides the one that
+                goes over it; with `max_buffering` none is waited for. Default: 64 MiB.
             headers: Headers of your own in the opening handshake, such as `traceparent`.
             query: Parameters of your own in its address.
             subprotocols: Offered in it (`Sec-WebSocket-Protocol`), the best first; see `connection.subprotocol`.
@@ -181,6 +184,7 @@ class BaseClient(ClientBase[ConnectionT], ABC, Generic[ConnectionT, RawT]):
             idle_close=idle_close,
             close_timeout=close_timeout,
             max_message_size=max_message_size,
+            read_ahead=read_ahead,
             headers=headers,
             query=query,
             before_attempt=before_attempt,
@@ -216,6 +220,7 @@ class BaseClient(ClientBase[ConnectionT], ABC, Generic[ConnectionT, RawT]):
         busy_timeout: float | None = 0,
         close_timeout: float = 10,
         max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE,
+        read_ahead: int = DEFAULT_READ_AHEAD,
         headers: Mapping[str, str] | None = None,
         subprotocols: Sequence[str] = (),
         before_attempt: AttemptHook | None = None,
@@ -242,6 +247,7 @@ class BaseClient(ClientBase[ConnectionT], ABC, Generic[ConnectionT, RawT]):
                 None: as long as it does. Only Linux tells.
             close_timeout: Seconds for the closing handshake.
             max_message_size: Bytes, in both directions.
+            read_ahead: As for `connect`.
             headers: Headers of your own in the opening handshake, `Authorization` among them.
             subprotocols: Offered in it (`Sec-WebSocket-Protocol`), the best first; see `connection.subprotocol`.
             before_attempt: As for `connect`; there is no token to change, and the query is added to that of the `url`.
@@ -268,6 +274,7 @@ class BaseClient(ClientBase[ConnectionT], ABC, Generic[ConnectionT, RawT]):
             busy_timeout=busy_timeout,
             close_timeout=close_timeout,
             max_message_size=max_message_size,
+            read_ahead=read_ahead,
             headers=headers,
             before_attempt=before_attempt,
             on_open=on_open,

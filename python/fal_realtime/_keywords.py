@@ -67,6 +67,7 @@ class _OfAll(TypedDict, total=False):
     busy_timeout: float | Literal["auto"] | None
     close_timeout: float
     max_message_size: int | None
+    read_ahead: int
     headers: Mapping[str, str] | None
     query: Mapping[str, str] | None
     subprotocols: Sequence[str]

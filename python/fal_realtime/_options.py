@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any, ClassVar, Literal
 
 from . import _checks as check
-from ._defaults import DEFAULT_MAX_MESSAGE_SIZE, DEFAULT_RECONNECT
+from ._defaults import DEFAULT_MAX_MESSAGE_SIZE, DEFAULT_READ_AHEAD, DEFAULT_RECONNECT
 from ._handler import options_from
 from ._handshake import check_headers, check_query, checked_subprotocols
 from ._policy import ReconnectPolicy
@@ -96,6 +96,7 @@ class ConnectOptions(Callbacks):
     idle_close: float | None = None
     close_timeout: float = 10
     max_message_size: int | None = None
+    read_ahead: int = DEFAULT_READ_AHEAD
     headers: Mapping[str, str] | None = field(default=None, repr=False)  # they may hold secrets
     query: Mapping[str, str] | None = field(default=None, repr=False)  # likewise
     subprotocols: Sequence[str] = field(default=(), repr=False)  # likewise
@@ -121,6 +122,7 @@ class ConnectOptions(Callbacks):
             check.integer("max_buffering", self.max_buffering, at_least=1, at_most=60)
         if self.max_message_size is not None:
             check.integer("max_message_size", self.max_message_size, at_least=1, at_most=sys.maxsize)
+        check.integer("read_ahead", self.read_ahead, at_least=1, at_most=sys.maxsize)
         check.positive("open_timeout", self.open_timeout)
         check.not_negative("close_timeout", self.close_timeout)
         for name in ("token_expiration_seconds", "ping_interval", "ping_timeout", "max_session", "idle_close"):
@@ -166,6 +168,7 @@ class ConnectOptions(Callbacks):
             "close_timeout": float(self.close_timeout),
             "max_message_size": self.max_message_size or DEFAULT_MAX_MESSAGE_SIZE,
             "max_input_size": self.max_message_size or (DEFAULT_MAX_MESSAGE_SIZE if self.raw else FAL_MAX_INPUT_SIZE),
+            "read_ahead": self.read_ahead,
             "reconnect": None if self.reconnect is None else self.reconnect.as_native(),
             "token_provider": self.token_provider,
             "token_expiration": self._token_expiration(),

@@ -19,8 +19,8 @@ mod pausing;
 pub use item::{Item, Next, Notice, Numbered, Placed};
 pub use pausing::unread_before;
 
-/// Bytes of results that may wait before the socket is no longer read. How many messages they are does not matter: while
-/// nothing is read, pings go unanswered.
+/// Bytes of results that may wait before the socket is no longer read, unless the caller says otherwise. How many messages
+/// they are does not matter: while nothing is read, pings go unanswered.
 pub const HIGH_WATER_BYTES: usize = 64 << 20;
 /// While a request waits for its answer, reading goes on to this multiple of the high-water mark.
 const REQUEST_SLACK: usize = 2;
@@ -37,6 +37,7 @@ pub struct Inbox {
     /// The requests that wait for an answer.
     pub requests: Requests,
     lossless: bool,
+    high_water_bytes: usize,
     /// Somebody receives, or has received; else what comes are strays.
     receiving: bool,
     paused: bool,
@@ -55,8 +56,9 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// An empty inbox. `max_buffering` asks for freshness: a ring of so many results, drop-oldest.
-    pub fn new(max_buffering: Option<u8>) -> Self {
+    /// An empty inbox. `max_buffering` asks for freshness: a ring of so many results, drop-oldest. Without it reading
+    /// pauses while `high_water_bytes` wait.
+    pub fn new(max_buffering: Option<u8>, high_water_bytes: usize) -> Self {
         let ring = match max_buffering {
             Some(n) => Ring::new(usize::from(n), HIGH_WATER_BYTES, Overflow::DropOldest),
             // Lossless: the bound is that reading pauses, not that the ring refuses.
@@ -67,6 +69,7 @@ impl Inbox {
             notices: VecDeque::new(),
             requests: Requests::default(),
             lossless: max_buffering.is_none(),
+            high_water_bytes,
             receiving: false,
             paused: false,
             ends: 0,

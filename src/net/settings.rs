@@ -42,6 +42,8 @@ pub struct Settings {
     pub throttle_interval: Duration,
     /// Freshness instead of completeness: ring sizes, and what the server is told.
     pub max_buffering: Option<u8>,
+    /// Bytes of results that may wait for the caller before the socket is no longer read.
+    pub read_ahead: usize,
     /// How long one opening of the socket may take.
     pub open_timeout: Duration,
     /// The silence after which a ping is sent.

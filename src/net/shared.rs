@@ -192,7 +192,7 @@ impl Inner {
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
             outbox: Outbox::new(settings.throttle_interval, settings.max_buffering),
-            inbox: Inbox::new(settings.max_buffering),
+            inbox: Inbox::new(settings.max_buffering, settings.read_ahead),
             state: State::Idle,
             failure: None,
             failure_is_told: false,

@@ -169,6 +169,7 @@ pub(crate) fn settings(address: SocketAddr) -> Settings {
         }),
         throttle_interval: Duration::ZERO,
         max_buffering: None,
+        read_ahead: crate::core::inbox::HIGH_WATER_BYTES,
         open_timeout: patience,
         ping_interval: None,
         ping_timeout: None,

@@ -229,6 +229,7 @@ impl Client {
             session: Arc::new(plain.session),
             throttle_interval: plain.throttle_interval,
             max_buffering: plain.max_buffering,
+            read_ahead: options.read_ahead,
             open_timeout: plain.open_timeout,
             ping_interval: plain.ping_interval,
             ping_timeout: plain.ping_timeout,

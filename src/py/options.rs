@@ -57,6 +57,8 @@ pub(super) struct Options {
     pub(super) close_timeout: f64,
     pub(super) max_message_size: usize,
     pub(super) max_input_size: usize,
+    /// Bytes of results that may wait for the caller before the socket is no longer read.
+    pub(super) read_ahead: usize,
     pub(super) reconnect: Option<Reconnect>,
     pub(super) token_provider: Option<Py<PyAny>>,
     pub(super) token_expiration: Option<f64>,

@@ -261,7 +261,7 @@ class TestRefusals:
 
 class TestBackPressure:
     async def test_a_browser_that_does_not_read_holds_the_app_back(self, relay: Gateway, app: FalSocket) -> None:
-        count = 400
+        count = 64
         async with browser(relay, f"/local/echo/flood-{count}", max_queue=1, max_size=None) as socket:
             held = await stands_still(lambda: app.flooded)
             assert held < count

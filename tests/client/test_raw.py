@@ -246,6 +246,26 @@ async def test_what_came_before_a_violation_is_answered_before_the_connection_is
         assert await seen == ("hi", 1002)
 
 
+async def test_reading_stops_where_read_ahead_says():
+    size, count = 1 << 20, 48
+
+    async def flood(websocket):
+        await websocket.recv()
+        for _ in range(count):
+            await websocket.send(bytes(size))
+        await websocket.wait_closed()
+
+    async with server(flood) as url, RealtimeClient().connect_raw(url, read_ahead=size) as connection:
+        first = asyncio.ensure_future(connection.recv(timeout=10))
+        await asyncio.sleep(0)  # it waits: what comes before anybody receives is kept as it comes
+        await connection.send("go")
+        assert len(await first) == size
+        for _ in range(count - 1):
+            await asyncio.sleep(0.01)  # in which much more would come than may
+            assert connection.stats()["received_pending"] <= 2
+            assert len(await connection.recv(timeout=10)) == size
+
+
 class TestRawConnectionsToApps:
     """`connect(…, raw=True)`: fal's address, authentication and reconnection, and messages as they are."""
 

@@ -85,6 +85,7 @@ ACCEPTED = {
     "idle_close": [None, 0.1, 3600],
     "close_timeout": [0, 10],
     "max_message_size": [None, 1, 64 * 1024 * 1024],
+    "read_ahead": [1, 64 * 1024, 64 * 1024 * 1024],
     "headers": [None, {}, {"traceparent": "00-1-1-01", "X-Fal-Runner-Hint": "a"}],
     "query": [None, {}, {"region": "eu west"}],
     "on_open": [None, function, coroutine_function],
@@ -179,6 +180,11 @@ REFUSED = {
         (0, ValueError, "must be from 1 to"),
         (10**30, ValueError, "must be from 1 to"),
         (1.5, TypeError, "must be an int"),
+    ],
+    "read_ahead": [
+        (0, ValueError, "must be from 1 to"),
+        (10**30, ValueError, "must be from 1 to"),
+        (None, TypeError, "must be an int"),
     ],
     "headers": [
         ([("a", "b")], TypeError, "must be a mapping of str to str, or None, not list"),

@@ -13,6 +13,8 @@ from ._http import Refusal
 from ._relay_types import RelaySession
 
 _BUSY = (429, 503)
+_READ_AHEAD_BYTES = 256 * 1024
+"""What may wait for a browser that does not read, besides the message that goes over it."""
 
 
 def make_connection(
@@ -38,6 +40,7 @@ def make_connection(
         reconnect=None,
         open_timeout=open_timeout,
         max_message_size=max_message_size,
+        read_ahead=_READ_AHEAD_BYTES,
     )
     assert isinstance(connection, RawConnection)  # noqa: S101 - for type checkers: raw=True gives one
     return connection

@@ -1,6 +1,6 @@
 //! When reading pauses, and what that means for requests.
 
-use super::{HIGH_WATER_BYTES, Inbox, MAX_NOTICES, REQUEST_SLACK};
+use super::{Inbox, MAX_NOTICES, REQUEST_SLACK};
 use crate::error::{Error, ErrorKind};
 
 impl Inbox {
@@ -16,12 +16,12 @@ impl Inbox {
 
     fn has_piled_up(&mut self) -> bool {
         let weight = self.ring.weight();
-        if weight < HIGH_WATER_BYTES {
-            return self.paused && weight > HIGH_WATER_BYTES / 2;
+        if weight < self.high_water_bytes {
+            return self.paused && weight > self.high_water_bytes / 2;
         }
         if self.is_full() {
             // Their answers may be behind what is not taken: better an error than a hang.
-            self.requests.fail_waiting(|sent| sent, &unread());
+            self.requests.fail_waiting(|sent| sent, &unread(self.slack_bytes()));
             self.requests.fail_unaccepted(&unread_before());
             return true;
         }
@@ -30,7 +30,11 @@ impl Inbox {
 
     /// Whether so much waits to be taken that not even the answer to a request would be read.
     pub fn is_full(&self) -> bool {
-        self.lossless && self.receiving && self.ring.weight() >= HIGH_WATER_BYTES * REQUEST_SLACK
+        self.lossless && self.receiving && self.ring.weight() >= self.slack_bytes()
+    }
+
+    fn slack_bytes(&self) -> usize {
+        self.high_water_bytes.saturating_mul(REQUEST_SLACK)
     }
 
     /// Whether reading is paused.
@@ -46,11 +50,12 @@ pub fn unread_before() -> Error {
     Error::new(ErrorKind::BufferFull, why)
 }
 
-fn unread() -> Error {
+fn unread(bytes: usize) -> Error {
+    const MIB: usize = 1 << 20;
+    let size = if bytes < MIB { format!("{bytes} bytes") } else { format!("{} MiB", bytes / MIB) };
     let message = format!(
-        "{} MiB of results wait to be taken, so reading has stopped before this request's answer came: the request was \
-         sent and may have run; take results with recv(), iteration or on_result",
-        (HIGH_WATER_BYTES * REQUEST_SLACK) >> 20
+        "{size} of results wait to be taken, so reading has stopped before this request's answer came: the request was \
+         sent and may have run; take results with recv(), iteration or on_result"
     );
     Error::new(ErrorKind::Unread, message)
 }

@@ -108,7 +108,7 @@ struct Model {
 impl Model {
     fn new(max_buffering: Option<u8>) -> Self {
         Self {
-            inbox: Inbox::new(max_buffering),
+            inbox: Inbox::new(max_buffering, HIGH_WATER_BYTES),
             capacity: max_buffering.map_or(usize::MAX, usize::from),
             next: 0,
             ring: BTreeMap::new(),
@@ -315,7 +315,7 @@ proptest! {
 
 #[test]
 fn the_end_of_a_stream_displaces_no_result() {
-    let mut inbox = Inbox::new(Some(1));
+    let mut inbox = Inbox::new(Some(1), HIGH_WATER_BYTES);
     inbox.push_result(result(1), None);
     inbox.push_result(result(2), None);
     inbox.push_end(error());
@@ -328,7 +328,7 @@ fn the_end_of_a_stream_displaces_no_result() {
 
 #[test]
 fn the_answer_to_a_request_that_has_ended_is_nobodys() {
-    let mut inbox = Inbox::new(None);
+    let mut inbox = Inbox::new(None, HIGH_WATER_BYTES);
     let [early, late, unsent] = ["early", "late", "unsent"].map(|id| inbox.requests.add(id).unwrap());
     inbox.requests.set_sent(early, true);
     inbox.requests.set_sent(late, true);
@@ -347,7 +347,7 @@ fn the_answer_to_a_request_that_has_ended_is_nobodys() {
 
 #[test]
 fn however_many_requests_end_early_only_so_many_are_remembered() {
-    let mut inbox = Inbox::new(None);
+    let mut inbox = Inbox::new(None, HIGH_WATER_BYTES);
     for number in 0..40_000 {
         let key = inbox.requests.add(&number.to_string()).unwrap();
         inbox.requests.set_sent(key, true);
@@ -360,7 +360,7 @@ fn however_many_requests_end_early_only_so_many_are_remembered() {
 
 #[test]
 fn of_what_nobody_receives_the_newest_stays_and_requests_are_answered() {
-    let mut inbox = Inbox::new(None);
+    let mut inbox = Inbox::new(None, HIGH_WATER_BYTES);
     let key = inbox.requests.add("a").unwrap();
     for number in 1..=9_000 {
         inbox.push_result(result(number), None);
@@ -383,7 +383,7 @@ fn of_what_nobody_receives_the_newest_stays_and_requests_are_answered() {
 #[test]
 fn where_somebody_receives_nothing_is_dropped() {
     for on_result in [true, false] {
-        let mut inbox = Inbox::new(None);
+        let mut inbox = Inbox::new(None, HIGH_WATER_BYTES);
         if on_result {
             inbox.receive();
         } else {
@@ -398,7 +398,7 @@ fn where_somebody_receives_nothing_is_dropped() {
 
 #[test]
 fn errors_that_are_displaced_before_anybody_was_told_are_counted() {
-    let mut inbox = Inbox::new(None);
+    let mut inbox = Inbox::new(None, HIGH_WATER_BYTES);
     for _ in 0..MAX_NOTICES + 5 {
         inbox.push_notice(Notice::Error(error()));
     }
@@ -408,7 +408,7 @@ fn errors_that_are_displaced_before_anybody_was_told_are_counted() {
 
 #[test]
 fn a_second_result_with_the_id_of_an_answered_request_is_an_ordinary_one() {
-    let mut inbox = Inbox::new(None);
+    let mut inbox = Inbox::new(None, HIGH_WATER_BYTES);
     let key = inbox.requests.add("a").unwrap();
     assert_eq!(inbox.push_result(result(1), Some("a")), Placed::Answered);
     assert_eq!(inbox.push_result(result(2), Some("a")), Placed::Queued);
@@ -420,7 +420,7 @@ fn a_second_result_with_the_id_of_an_answered_request_is_an_ordinary_one() {
 
 #[test]
 fn an_overflowing_ring_costs_no_request_its_answer() {
-    let mut inbox = Inbox::new(Some(1));
+    let mut inbox = Inbox::new(Some(1), HIGH_WATER_BYTES);
     let key = inbox.requests.add("a").unwrap();
     inbox.push_result(result(1), Some("a"));
     for number in 2..10 {
@@ -434,7 +434,7 @@ fn an_overflowing_ring_costs_no_request_its_answer() {
 
 #[test]
 fn a_result_that_comes_back_stands_before_younger_ones() {
-    let mut inbox = Inbox::new(None);
+    let mut inbox = Inbox::new(None, HIGH_WATER_BYTES);
     for number in 1..=3 {
         inbox.push_result(result(number), None);
     }
@@ -447,7 +447,7 @@ fn a_result_that_comes_back_stands_before_younger_ones() {
 
 #[test]
 fn items_and_notices_come_in_the_order_of_their_arrival() {
-    let mut inbox = Inbox::new(None);
+    let mut inbox = Inbox::new(None, HIGH_WATER_BYTES);
     inbox.push_notice(Notice::Timings(1.0));
     inbox.push_result(result(1), None);
     inbox.push_notice(Notice::Timings(2.0));
@@ -463,7 +463,7 @@ fn items_and_notices_come_in_the_order_of_their_arrival() {
 }
 
 fn receiving() -> Inbox {
-    let mut inbox = Inbox::new(None);
+    let mut inbox = Inbox::new(None, HIGH_WATER_BYTES);
     inbox.receive();
     inbox
 }
@@ -529,7 +529,7 @@ fn a_request_made_while_reading_is_paused_makes_it_go_on() {
 
 #[test]
 fn with_freshness_only_too_many_notices_pause_reading_until_half_are_taken() {
-    let mut inbox = Inbox::new(Some(1));
+    let mut inbox = Inbox::new(Some(1), HIGH_WATER_BYTES);
     for number in 0..2_000 {
         inbox.push_result(result(number), None);
     }
@@ -543,7 +543,7 @@ fn with_freshness_only_too_many_notices_pause_reading_until_half_are_taken() {
 
 #[test]
 fn of_too_many_notices_the_oldest_goes() {
-    let mut inbox = Inbox::new(None);
+    let mut inbox = Inbox::new(None, HIGH_WATER_BYTES);
     for number in 0..=MAX_NOTICES {
         inbox.push_notice(Notice::Timings(number as f64));
     }
@@ -554,7 +554,7 @@ fn of_too_many_notices_the_oldest_goes() {
 
 #[test]
 fn the_newest_result_is_given_behind_errors_and_ends_and_older_ones_are_dropped() {
-    let mut inbox = Inbox::new(None);
+    let mut inbox = Inbox::new(None, HIGH_WATER_BYTES);
     for id in 0..3 {
         inbox.push_result(result(id), None);
     }

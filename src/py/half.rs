@@ -77,20 +77,20 @@ impl Callbacks {
     }
 }
 
-/// What of the caller's makes messages of inputs.
-enum Encoder {
-    /// Gives the message.
-    Own(Py<PyAny>),
-    /// Gives the input that is encoded, as one of the caller's type.
-    Checked(Py<PyAny>),
+/// A function of the caller's that each input goes through.
+enum InputHook {
+    /// Gives the message (`encode_message`).
+    Encode(Py<PyAny>),
+    /// Gives the input as one of the caller's type, to be encoded (`input_type`).
+    Check(Py<PyAny>),
 }
 
-/// What of the caller's makes objects of results.
-enum Decoder {
-    /// Takes the message.
-    Own(Py<PyAny>),
-    /// Takes what the codec made of it, and gives an object of the caller's type.
-    Typed(Py<PyAny>),
+/// A function of the caller's that each result goes through.
+enum ResultHook {
+    /// Takes the message (`decode_message`).
+    Decode(Py<PyAny>),
+    /// Takes what the codec made of it, and gives an object of the caller's type (`result_type`).
+    Convert(Py<PyAny>),
 }
 
 /// What both kinds of connection are made of.
@@ -102,9 +102,9 @@ pub(super) struct Half {
     /// How `send` offers messages.
     pub(super) send_lane: Lane,
     /// `None`: inputs are encoded as they are.
-    encoder: Option<Encoder>,
+    encoder: Option<InputHook>,
     /// `None`: results are what the codec makes of them.
-    decoder: Option<Decoder>,
+    decoder: Option<ResultHook>,
     /// Results are decoded; else they are handed on as they came.
     decodes: bool,
     callbacks: Mutex<Callbacks>,
@@ -141,8 +141,14 @@ impl Half {
             hooks,
             app,
             send_lane: if options.throttle_send { Lane::Throttled } else { Lane::Direct },
-            encoder: options.encode_message.map(Encoder::Own).or(options.check_input.map(Encoder::Checked)),
-            decoder: options.decode_message.map(Decoder::Own).or(options.convert_result.map(Decoder::Typed)),
+            encoder: options
+                .encode_message
+                .map(InputHook::Encode)
+                .or(options.check_input.map(InputHook::Check)),
+            decoder: options
+                .decode_message
+                .map(ResultHook::Decode)
+                .or(options.convert_result.map(ResultHook::Convert)),
             decodes: options.decode,
             callbacks: Mutex::default(),
             replacements: AtomicU64::new(0),
@@ -226,10 +232,10 @@ impl Half {
     pub(super) fn decode(&self, py: Python<'_>, received: &Received) -> PyResult<(Py<PyAny>, bool)> {
         let decoder = match &self.decoder {
             None => return Ok((self.plain(py, received)?, false)),
-            Some(Decoder::Typed(convert)) => {
+            Some(ResultHook::Convert(convert)) => {
                 return Ok((convert.call1(py, (self.plain(py, received)?,))?, false));
             }
-            Some(Decoder::Own(decoder)) => decoder,
+            Some(ResultHook::Decode(decoder)) => decoder,
         };
         let message = as_it_is(py, received)?;
         match decoder.bind(py).call1((message,)) {
@@ -322,10 +328,10 @@ impl Half {
     }
 
     pub(super) fn visit(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        if let Some(Encoder::Own(function) | Encoder::Checked(function)) = &self.encoder {
+        if let Some(InputHook::Encode(function) | InputHook::Check(function)) = &self.encoder {
             visit.call(function)?;
         }
-        if let Some(Decoder::Own(function) | Decoder::Typed(function)) = &self.decoder {
+        if let Some(ResultHook::Decode(function) | ResultHook::Convert(function)) = &self.decoder {
             visit.call(function)?;
         }
         if let Some(provider) = &self.provider {

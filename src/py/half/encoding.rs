@@ -9,7 +9,7 @@ use pyo3::{
     types::{PyByteArray, PyBytes, PyDict, PyMapping, PyMemoryView, PyString},
 };
 
-use super::{Encoder, Half};
+use super::{Half, InputHook};
 use crate::{
     core::{frame::Kind, message::Outgoing, payload::Payload, pool, requests::check_id},
     error::{Error, ErrorKind},
@@ -27,8 +27,8 @@ impl Half {
         match &self.encoder {
             None if self.is_raw() || is_encoded(input) => self.encoded(py, input),
             None => self.sized(py, encode::encode(py, input)?, Kind::Binary),
-            Some(Encoder::Own(encoder)) => self.encoded(py, &encoder.bind(py).call1((input,))?),
-            Some(Encoder::Checked(check)) => {
+            Some(InputHook::Encode(encoder)) => self.encoded(py, &encoder.bind(py).call1((input,))?),
+            Some(InputHook::Check(check)) => {
                 self.sized(py, encode::encode(py, &check.bind(py).call1((input,))?)?, Kind::Binary)
             }
         }
@@ -57,9 +57,9 @@ impl Half {
         }
         let fresh = format!("{:08x}-{:x}", self.salt, self.next_request.fetch_add(1, Ordering::Relaxed));
         let encoder = match &self.encoder {
-            Some(Encoder::Own(encoder)) => encoder,
+            Some(InputHook::Encode(encoder)) => encoder,
             None => return self.request_of(py, input, &fresh),
-            Some(Encoder::Checked(check)) => {
+            Some(InputHook::Check(check)) => {
                 return self.request_of(py, &check.bind(py).call1((input,))?, &fresh);
             }
         };

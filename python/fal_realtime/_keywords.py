@@ -3,7 +3,7 @@
 What each means is described at `RealtimeClient` and at its `connect`.
 """
 
-from __future__ import annotations
+# No postponed annotations: a TypedDict compiles each that is a string, which is most of what importing this would cost.
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -39,7 +39,7 @@ class ClientKeywords(TypedDict, total=False):
     proxy: str | None
     trust_env: bool
     proxy_url: str | None
-    ssl: Trust | None
+    ssl: "Trust | None"
     extra_ca: PathOrPaths | None
     client_cert: ClientCert | None
     user_agent: str | None

@@ -20,6 +20,7 @@ from support import LIMIT, Log, Peer, Session, gather, result_of
 
 from fal_realtime import DecodeError, RealtimeClient, RealtimeError, SyncRealtimeClient
 from fal_realtime._codec import AsyncEncodedConnection
+from fal_realtime.testing import LocalServer
 
 APP = "fal-ai/fast-lcm-diffusion"
 T = TypeVar("T")
@@ -264,6 +265,18 @@ async def test_an_asynchronous_encoder_does_not_keep_results_from_their_type():
             assert isinstance(connection, AsyncEncodedConnection)
             await connection.send({})
             check(await result_of(connection.recv()), ResultData)
+
+
+async def test_a_pool_gives_objects_of_the_type_too():
+    with LocalServer() as server:
+        async with server.client().pool(
+            "local/echo", size=2, result_type=ResultStruct, input_type=ResultStruct
+        ) as pool:
+            assert await pool.request(ResultStruct([], 1), timeout=LIMIT) == ResultStruct([], 1)
+            inputs = [ResultStruct([], 2), ResultStruct([], "three")]
+            first, second = [outcome async for outcome in pool.map(inputs, timeout=LIMIT)]
+            assert first.result == ResultStruct([], 2)
+            assert str(second.error) == "input.seed: expected `int | null`, got `str` ('three')"
 
 
 async def test_control_messages_and_errors_are_what_they_always_are():

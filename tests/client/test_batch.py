@@ -13,11 +13,12 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from support import Peer, Session
+from support import LIMIT, Peer, Session
 
 from fal_realtime import (
     AuthenticationError,
@@ -28,6 +29,7 @@ from fal_realtime import (
     SyncRealtimeClient,
 )
 from fal_realtime.batch import JournalError, Record, Summary, results, run, run_sync
+from fal_realtime.batch._journal import Journal
 from fal_realtime.testing import LocalServer
 
 QUICK = ReconnectPolicy(initial_delay=0.01, max_delay=0.05)
@@ -211,6 +213,20 @@ async def test_a_batch_that_is_killed_again_and_again_asks_only_what_was_under_w
     # At each kill four were being asked, and no more than eight were asked and not written down.
     assert kills <= twice <= kills * 8
     print(f"{count} inputs, {kills} kills: {twice} were asked twice")
+
+
+async def test_no_more_is_asked_while_as_much_is_not_written_down(app, server, journal, monkeypatch):
+    may_write = threading.Event()
+    write = Journal.write
+    monkeypatch.setattr(Journal, "write", lambda self, entries: may_write.wait(LIMIT) and write(self, entries))
+    batch = asyncio.create_task(app.run(numbers(50), journal, size=2))
+    await app.was_asked(4)
+    async with server.client().connect("local/echo") as connection:
+        for n in range(30):  # long enough for more to be asked
+            await connection.request({"n": n}, timeout=LIMIT)
+    assert len(app.asked) == 4
+    may_write.set()
+    assert (await batch).ok == 50
 
 
 async def test_cancelling_keeps_what_is_done(server, app, journal):

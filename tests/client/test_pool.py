@@ -136,18 +136,20 @@ async def test_room_is_given_in_the_order_of_the_requests():
 
 
 async def test_room_that_comes_to_a_request_in_the_moment_of_its_cancellation_is_not_lost(server):
-    @server.app("me/slow")
-    async def slow(message):
-        await asyncio.sleep(0.01)
-        return message
+    async with server.client().pool("local/echo", size=1) as pool:
 
-    async with server.client().pool("me/slow", size=1) as pool:
-        for n in range(15):
-            first = asyncio.create_task(pool.request({"n": n}))
-            second = asyncio.create_task(pool.request({"n": n}))
-            first.add_done_callback(lambda _, second=second: second.cancel())
-            await asyncio.wait([first, second])
-        assert (await pool.request({"n": 1}, timeout=LIMIT))["n"] == 1
+        async def first() -> None:
+            await pool.request({"n": 1})
+            # The place was given to the second one, which has not run since.
+            second.cancel()
+
+        asking = asyncio.create_task(first())
+        await asyncio.sleep(0)
+        second = asyncio.create_task(pool.request({"n": 2}))
+        await asyncio.wait([asking, second])
+        assert second.cancelled()
+        assert pool.stats()["messages"]["accepted"] == 1
+        assert (await pool.request({"n": 3}, timeout=LIMIT))["n"] == 3
 
 
 async def test_a_request_that_finds_no_room_in_time_was_not_processed():

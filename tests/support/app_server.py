@@ -184,8 +184,8 @@ class AppServer(_Address):
         start = self._loop.time()
         with contextlib.suppress(ConnectionClosed):
             for n in range(count):
-                if (wait := start + n * every - self._loop.time()) > 0:
-                    await asyncio.sleep(wait)
+                # Where it is late it does not wait, but lets handshakes and other connections have their turn.
+                await asyncio.sleep(max(0.0, start + n * every - self._loop.time()))
                 await socket.send(msgpack.packb({"n": n}))
 
 

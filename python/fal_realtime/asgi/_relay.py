@@ -75,7 +75,8 @@ class Relay:
                 a quarter later. None: never.
             drain_timeout: Seconds that sessions have to end by themselves once the server is to stop; then they end
                 with 1012.
-            drain_on_sigterm: Drain before the server hears of SIGTERM, as far as that is possible (see `drain`).
+            drain_on_sigterm: From the first session on, drain before the server hears of SIGTERM, where its handler is
+                a plain one (uvicorn) or one of asyncio's own loop (hypercorn, granian), in the main thread.
             max_message_size: Bytes of the largest message, in both directions; a larger one ends the session with
                 1009. The server has a limit of its own for what browsers send.
 
@@ -112,9 +113,8 @@ class Relay:
     async def drain(self, timeout: float | None = None) -> None:
         """Admit no more sessions, wait until those under way have ended, and end what is left with 1012.
 
-        A server that is its only application calls it at the end (lifespan), and `async with relay` does. uvicorn
-        closes all WebSockets before that: there SIGTERM is held back until it is done (`drain_on_sigterm`), which
-        other servers that use `signal.signal` see likewise.
+        A server whose only application it is calls it at the end (lifespan), and `async with relay` does. Servers
+        close all WebSockets before that: so SIGTERM is held back until it is done (`drain_on_sigterm`).
 
         Args:
             timeout: Seconds. Default: `drain_timeout`.

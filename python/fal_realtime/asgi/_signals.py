@@ -8,6 +8,9 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+_OF_LOOPS = ("asyncio.unix_events", "uvloop.loop")
+"""Where the handlers are defined that stand for those of an event loop: calling them does nothing."""
+
 
 class Termination:
     """Puts a drain before a server's own handling of SIGTERM; a second SIGTERM goes to the server at once.
@@ -32,7 +35,7 @@ class Termination:
         if of_loop is not None:
             self._server_stops = lambda: of_loop._callback(*of_loop._args)  # noqa: SLF001 - likewise
             loop.add_signal_handler(signal.SIGTERM, self._begin)
-        elif callable(handler) and getattr(handler, "__module__", None) not in ("asyncio.unix_events", None):
+        elif callable(handler) and getattr(handler, "__module__", None) not in _OF_LOOPS:
             self._server_stops = lambda: handler(signal.SIGTERM, None)
             signal.signal(signal.SIGTERM, lambda _number, _frame: _in_loop(loop, self._begin))
 

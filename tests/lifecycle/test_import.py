@@ -17,6 +17,7 @@ ON_DEMAND = {
     "fal_realtime.batch",
     "fal_realtime.pool",
     "fal_realtime.pool._pool",
+    "fal_realtime.ray",
     "fal_realtime.testing",
     "importlib.metadata",
     "inspect",

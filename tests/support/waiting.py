@@ -93,9 +93,12 @@ class Changes:
             self._changed.notify_all()
 
     def wait(self, condition: Callable[[], Any], timeout: float = LIMIT) -> None:
-        """Block until the condition holds."""
+        """Block until the condition holds. Of the client's changes, of which it may ask too, nobody tells."""
+        deadline = time.monotonic() + timeout
         with self._changed:
-            assert self._changed.wait_for(condition, timeout), "what was waited for did not happen"
+            while not condition():
+                assert time.monotonic() < deadline, "what was waited for did not happen"
+                self._changed.wait(0.02)
 
     async def until(self, condition: Callable[[], Any], timeout: float = LIMIT) -> None:
         """Wait until the condition holds, without blocking the loop."""

@@ -297,7 +297,8 @@ impl Session {
 
     /// Server streaming reads one input and never looks at the socket again.
     fn ignores_inputs(&self) -> bool {
-        self.builtin.kind() == Kind::ServerStream && !matches!(self.work, Work::Waiting)
+        let has_read_one = !self.inputs.is_empty() || !matches!(self.work, Work::Waiting);
+        self.builtin.kind() == Kind::ServerStream && has_read_one
     }
 }
 

@@ -134,6 +134,15 @@ fn what_takes_twice_the_session_timeout_fails_without_a_reason() {
 }
 
 #[test]
+fn a_stream_never_reads_what_comes_with_its_input() {
+    let mut rig = Rig::builtin(Builtin::Stream);
+    rig.input(&json(r#"{"count":1}"#));
+    rig.session.text_input();
+    rig.session.input(Bytes::from_static(b"\xc1 is no msgpack"), rig.now);
+    assert_eq!(rig.shown()[1..], [TIMEOUT, "1000"]);
+}
+
+#[test]
 fn a_text_message_ends_the_session() {
     for builtin in [Builtin::Echo, Builtin::Image, Builtin::Stream, Builtin::Collect, Builtin::Bidi] {
         let mut rig = Rig::builtin(builtin);

@@ -164,10 +164,21 @@ class Session(RuleBasedStateMachine):
         self.connection.close()
         while check(self.connection.stats())["received_pending"]:
             self.take(lambda: self.connection.recv(timeout=5))
+        self.hear_how_it_ended()
         stats = check(self.connection.stats())
         assert stats["pending"] == 0
         assert stats["delivered"] == self.taken
         assert self.sent <= stats["accepted"] <= self.attempts
+
+    def hear_how_it_ended(self) -> None:
+        """What was lost is raised once, the end again and again. What nobody hears of is reported later."""
+        said = None
+        while True:
+            with pytest.raises(FalRealtimeError) as raised:
+                self.connection.recv(timeout=5)
+            if str(raised.value) == said:
+                return
+            said = str(raised.value)
 
     def teardown(self) -> None:
         self.settle()

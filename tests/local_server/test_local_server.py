@@ -17,7 +17,6 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import fal_client
@@ -25,6 +24,7 @@ import fal_client.client
 import msgpack
 import pydantic
 import pytest
+from support.native_threads import statuses
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 
@@ -893,11 +893,7 @@ class TestLifecycle:
         if sys.platform != "linux":
             pytest.skip("reads /proc")
         mint(server)  # so that the thread is there and has its name
-        blocked = []
-        for task in Path("/proc/self/task").iterdir():
-            if (task / "comm").read_text().startswith("fal-local-serve"):
-                status = dict(line.split(":", 1) for line in (task / "status").read_text().splitlines())
-                blocked.append(int(status["SigBlk"], 16))
+        blocked = [int(status["SigBlk"], 16) for status in statuses("fal-local-serve")]
         # SIGINT and SIGTERM are bits 2 and 15.
         assert blocked
         assert all(mask & (1 << 1) and mask & (1 << 14) for mask in blocked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,16 +18,16 @@ from checks import connect, once_and_in_order
 from support import KEY, LIMIT, accounted, until
 from support.echo import EchoServer
 from support.fault_proxy import FaultProxy
+from support.native_threads import statuses
 
 from fal_realtime import SyncRealtimeClient, _core
 from fal_realtime.testing import LocalServer
 
-TASKS = Path("/proc/self/task")
 MESSAGES = 100
 BETWEEN = 0.003
 """Seconds between two messages: the network thread goes to sleep."""
 
-linux = pytest.mark.skipif(not TASKS.exists(), reason="how often a thread slept is read from /proc")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="how often a thread slept is read from /proc")
 
 
 @pytest.fixture(params=["ws", "wss"])
@@ -45,12 +46,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Ech
 
 def sleeps() -> int:
     """How often the network threads of this process went to sleep."""
-    count = 0
-    for task in TASKS.iterdir():
-        if (task / "comm").read_text().startswith("fal-realtime"):
-            status = (task / "status").read_text()
-            count += int(status.split("\nvoluntary_ctxt_switches:")[1].split()[0])
-    return count
+    return sum(int(status["voluntary_ctxt_switches"]) for status in statuses("fal-realtime"))
 
 
 @linux

@@ -30,7 +30,7 @@ from websockets.http11 import Response
 
 from fal_realtime import RealtimeClient, RealtimeConnection, SyncRealtimeClient, SyncRealtimeConnection
 
-from .ending import end_all_tasks
+from .ending import end_server, recording
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -125,15 +125,14 @@ class AppServer(_Address):
 
     async def _serve(self) -> None:
         self._over = asyncio.Event()
-        server: Server = await serve(self._session, "127.0.0.1", 0, **self._options)
+        transports: set[asyncio.Transport] = set()
+        options = {"create_connection": recording(transports), **self._options}
+        server: Server = await serve(self._session, "127.0.0.1", 0, **options)
         self.port = next(iter(server.sockets)).getsockname()[1]
         self._ready.set()
         await self._over.wait()
         self._open.set()
-        self._abort()
-        server.close()
-        await server.wait_closed()
-        await end_all_tasks()
+        await end_server(server, transports)
 
     async def _session(self, socket: ServerConnection) -> None:
         self.sockets.add(socket)

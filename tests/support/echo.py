@@ -10,7 +10,7 @@ import msgpack
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from .ending import end_all_tasks
+from .ending import end_server, recording
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -52,15 +52,13 @@ class EchoServer:
         self._loop.close()
 
     async def _serve(self) -> None:
-        server: Server = await serve(self._session, self._host, 0, **self._options)
+        transports: set[asyncio.Transport] = set()
+        options = {"create_connection": recording(transports), **self._options}
+        server: Server = await serve(self._session, self._host, 0, **options)
         self.port = next(iter(server.sockets)).getsockname()[1]
         self._ready.set()
         await self._over.wait()
-        server.close()
-        for connection in list(server.connections):
-            connection.transport.abort()
-        await server.wait_closed()
-        await end_all_tasks()
+        await end_server(server, transports)
 
     async def _session(self, socket: ServerConnection) -> None:
         assert socket.request is not None

@@ -3,13 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
+
+from websockets.asyncio.server import Server, ServerConnection
 
 
-async def end_all_tasks() -> None:
-    """Cancel the other tasks of the loop, asyncio's own for accepting among them, and wait for them."""
+def recording(transports: set[asyncio.Transport]) -> type[ServerConnection]:
+    """A `create_connection` for `websockets`, whose server leaves open what is in its opening handshake at the end."""
+
+    class Recorded(ServerConnection):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            transports.add(transport)
+            super().connection_made(transport)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            transports.discard(self.transport)
+            super().connection_lost(exc)
+
+    return Recorded
+
+
+async def end_server(server: Server, transports: Collection[asyncio.Transport]) -> None:
+    """Stop a server of `websockets`, whatever its connections are at, and leave nothing on the loop."""
+    server.close()
+    closed = asyncio.ensure_future(server.wait_closed())
+    # What asyncio had accepted may come to the server after it was closed.
+    while not closed.done():
+        for transport in list(transports):
+            transport.abort()
+        await asyncio.wait([closed], timeout=0.01)
+    await end_all_tasks(transports)
+
+
+async def end_all_tasks(transports: Collection[asyncio.Transport] = ()) -> None:
+    """Cancel the other tasks of the loop, asyncio's own for accepting among them, and abort what is open then."""
     while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+    for transport in list(transports):
+        transport.abort()
     # Transports that were closed just now close their sockets in the next round.
     await asyncio.sleep(0)

@@ -1,4 +1,7 @@
-"""`fal_realtime.ray.infer` on a Ray of this machine: each row has one outcome, whatever is killed."""
+"""`fal_realtime.ray.infer` on a Ray of this machine: each row has one outcome, whatever is killed.
+
+FAL_REALTIME_SCALE=5 makes it 10,000 rows whose actor is killed, and 15,000 whose driver is.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.scale import SCALE, scaled
 
 import fal_realtime.ray
 from fal_realtime import msgpack
 from fal_realtime.ray import infer
 from fal_realtime.testing import LocalServer
 
-pytestmark = [pytest.mark.extras, pytest.mark.timeout(300), pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.extras, pytest.mark.timeout(300 * max(1.0, SCALE)), pytest.mark.filterwarnings("default")]
 
 ROWS_PER_BLOCK = 50
-PATIENCE = 120.0
+PATIENCE = 120.0 * max(1.0, SCALE)
 
 DRIVER = """
 import sys
@@ -148,7 +152,8 @@ def test_fields_become_columns_and_a_result_without_one_is_an_error(ray: Any, ap
 
 
 def test_an_actor_that_is_killed_costs_no_row(ray: Any, app: App, tmp_path: Path) -> None:
-    app.most = 600
+    rows = scaled(2000)
+    app.most = scaled(600)
 
     def input_of(row: dict[str, Any]) -> dict[str, Any]:
         return {"n": row["id"], "pid": os.getpid()}
@@ -160,22 +165,23 @@ def test_an_actor_that_is_killed_costs_no_row(ray: Any, app: App, tmp_path: Path
     killer = threading.Thread(target=kill)
     killer.start()
     options = {"rows_per_block": ROWS_PER_BLOCK, "size": 4, "client_options": app.options}
-    infer(ray.data.range(2000), "me/app", id="id", inputs=input_of, **options).write_parquet(str(tmp_path))
+    infer(ray.data.range(rows), "me/app", id="id", inputs=input_of, **options).write_parquet(str(tmp_path))
     killer.join()
     found = written(tmp_path)
-    assert sorted(found) == list(range(2000))
+    assert sorted(found) == list(range(rows))
     assert {row["status"] for row in found.values()} == {"ok"}
     assert len(app.pids) >= 3, "no actor took the place of the one that was killed"
-    again = sum(app.asked.values()) - 2000
+    again = sum(app.asked.values()) - rows
     print(f"asked twice: {again}")
     assert 0 < again <= 4 * ROWS_PER_BLOCK
 
 
 def test_a_driver_that_is_killed_goes_on_where_it_was(ray: Any, server: LocalServer, app: App, tmp_path: Path) -> None:
-    app.most = 1200
+    rows = scaled(3000)
+    app.most = scaled(1200)
     (tmp_path / "driver.py").write_text(DRIVER, encoding="utf-8")
     output = tmp_path / "output"
-    arguments = [ray.get_runtime_context().gcs_address, server.base_url, server.rest_url, str(output), "3000"]
+    arguments = [ray.get_runtime_context().gcs_address, server.base_url, server.rest_url, str(output), str(rows)]
     command = [sys.executable, str(tmp_path / "driver.py"), *arguments]
     with subprocess.Popen(command) as driver:
         assert app.reached.wait(PATIENCE)
@@ -189,16 +195,16 @@ def test_a_driver_that_is_killed_goes_on_where_it_was(ray: Any, server: LocalSer
     (output / "half.parquet").write_bytes(whole[: len(whole) // 2])
     assert subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE).stdout == "written\n"
     found = written(output)
-    assert sorted(found) == list(range(3000))
+    assert sorted(found) == list(range(rows))
     assert {row["status"] for row in found.values()} == {"ok"}
-    again = sum(app.asked.values()) - 3000
+    again = sum(app.asked.values()) - rows
     aside = len([*output.glob("*.incomplete")])
     print(f"asked twice: {again} of {first} asked before the kill, in {before} files, {aside} set aside")
     assert 0 < again <= first
     assert (output / "half.parquet.incomplete").exists()
     # And a third time there is nothing to do.
     subprocess.run(command, check=True, timeout=PATIENCE)
-    assert sum(app.asked.values()) == 3000 + again
+    assert sum(app.asked.values()) == rows + again
     assert written(output) == found
 
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from checks import percentile
-from scale import SCALE, scaled
 from support import accounted, until
+from support.scale import SCALE, scaled
 
 from fal_realtime import RealtimeConnection, SyncRealtimeConnection
 from fal_realtime.testing import LocalServer

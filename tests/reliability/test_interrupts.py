@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from scale import SCALE, SEED, scaled
 from support import AppServer
+from support.scale import SCALE, SEED, scaled
 
 from fal_realtime.testing import LocalServer
 

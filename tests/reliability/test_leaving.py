@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 from checks import percentile
-from scale import SCALE, SEED, scaled
+from support.scale import SCALE, SEED, scaled
 
 from fal_realtime.testing import LocalServer
 

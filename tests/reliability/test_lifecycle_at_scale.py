@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 from checks import descriptors, once_and_in_order, threads
-from scale import SCALE, SEED, scaled
 from support import accounted, until
+from support.scale import SCALE, SEED, scaled
 
 from fal_realtime import ConnectionClosedError, FalRealtimeError, RealtimeConnection
 from fal_realtime.testing import LocalServer

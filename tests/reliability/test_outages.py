@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 from checks import connect, percentile
-from scale import SCALE
 from support import LIMIT, accounted, until
 from support.echo import EchoServer
 from support.fault_proxy import FaultProxy, http_answer
+from support.scale import SCALE
 
 from fal_realtime import HandshakeError, ReconnectPolicy
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 from checks import descriptors, threads
-from scale import SCALE, scaled
 from support import KEY, LIMIT, until
 from support.killable import KillableServer
+from support.scale import SCALE, scaled
 
 from fal_realtime import ConnectionLostError, RealtimeClient, ReconnectPolicy
 from fal_realtime.pool import Progress

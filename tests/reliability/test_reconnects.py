@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from checks import descriptors, threads
-from scale import SCALE, scaled
 from support import accounted, until
+from support.scale import SCALE, scaled
 
 from fal_realtime import ReconnectPolicy
 from fal_realtime.testing import LocalServer

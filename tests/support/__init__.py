@@ -2,8 +2,8 @@
 
 `Peer` follows a script, connection by connection. `AppServer` does what its inputs say, and `AppServerProcess` likewise
 in a process of its own. In modules of their own: `echo`, which records and echoes, `raw_server`, which says bytes as
-they are, `killable`, which is started and killed again and again, `fault_proxy`, which stands before any of them, and
-`native_threads`, which says what the system knows of threads.
+they are, `killable`, which is started and killed again and again, `fault_proxy`, which stands before any of them,
+`native_threads`, which says what the system knows of threads, and `scale`, which says how much is to be done.
 """
 
 from .accounts import Watcher, accounted, check

@@ -1,4 +1,4 @@
-"""How much the tests of this folder do: little by default, all of it with FAL_REALTIME_SCALE=10."""
+"""How much a test does that counts: little by default, all of it with FAL_REALTIME_SCALE=10."""
 
 from __future__ import annotations
 

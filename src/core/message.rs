@@ -20,6 +20,11 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// The app is to expect no more inputs in this session: fal's apps take null, whatever their codec, for their end.
+    pub(super) fn ends_inputs(&self) -> bool {
+        self.payload.is_null()
+    }
+
     /// The same message once more, if there is memory for it.
     pub(super) fn copy(&self) -> Option<Self> {
         let payload = self.payload.copy().ok()?;

@@ -23,6 +23,7 @@ mod sessions;
 
 use opening::Opening;
 use record::Record;
+pub use sessions::SessionEnd;
 
 /// Messages that the outgoing ring holds when the caller did not ask for freshness.
 pub const MAX_QUEUED: usize = 1024;
@@ -57,6 +58,8 @@ pub struct Outbox {
     opening: Opening,
     /// The ring makes room by dropping the oldest.
     fresh: bool,
+    /// A message that ends the inputs may be in the ring: each is to be looked at.
+    has_end: bool,
     in_flight: usize,
     cork: Cork,
     /// The weight of the message that was refused last: whoever waits for room waits for this much.
@@ -84,6 +87,7 @@ impl Outbox {
             ring,
             opening: Opening::default(),
             fresh: max_buffering.is_some(),
+            has_end: false,
             in_flight: 0,
             cork: Cork::default(),
             refused: 0,
@@ -166,6 +170,7 @@ impl Outbox {
 
     /// Puts a message into the ring; the requests whose messages it displaced.
     fn queue(&mut self, message: Outgoing) -> Vec<RequestKey> {
+        self.has_end |= message.ends_inputs();
         match self.ring.push(message) {
             Pushed::Stored => Vec::new(),
             Pushed::Displaced(older) => {
@@ -241,6 +246,7 @@ impl Outbox {
             return None;
         }
         let message = self.ring.pop()?;
+        self.has_end &= !self.ring.is_empty();
         self.in_flight += 1;
         self.record.took(&message);
         Some(message)
@@ -251,7 +257,8 @@ impl Outbox {
     /// if each of them has to be looked at.
     pub fn take_all(&mut self, most: usize, to: &mut VecDeque<Outgoing>) -> bool {
         let comes_later = self.opening.is_under_way() || self.opening.len() > 0;
-        if comes_later || self.ring.is_empty() || self.ring.weight() > most || self.record.copies() {
+        let is_each_looked_at = self.has_end || self.record.copies();
+        if comes_later || self.ring.is_empty() || self.ring.weight() > most || is_each_looked_at {
             return false;
         }
         self.in_flight += self.ring.len();
@@ -293,6 +300,7 @@ impl Outbox {
                 self.failed += 1;
                 failed.extend(message.request);
             } else {
+                self.has_end |= message.ends_inputs();
                 self.ring.push_front(message);
             }
         }

@@ -46,6 +46,11 @@ impl Payload {
         self.len == 0
     }
 
+    /// It is the null of msgpack or of JSON. The latter is no msgpack: bytes would be left over.
+    pub fn is_null(&self) -> bool {
+        matches!(self.len, 1 | 4) && matches!(self.to_vec().as_slice(), b"\xc0" | b"null")
+    }
+
     /// The memory that its own bytes take.
     #[cfg(all(test, feature = "python"))]
     pub(crate) fn own_capacity(&self) -> usize {
@@ -135,6 +140,17 @@ mod tests {
         assert_eq!((payload.len(), payload.to_vec().as_slice()), (7, &b"<ab--c>"[..]));
         assert_eq!(Payload::from(Vec::new()).to_vec(), b"");
         assert!(Payload::new(Vec::new(), vec![(0, Bytes::new())]).is_empty());
+    }
+
+    #[test]
+    fn null_is_that_of_msgpack_or_of_json_wherever_its_bytes_are() {
+        for null in [b"\xc0".as_slice(), b"null"] {
+            assert!(Payload::from(null.to_vec()).is_null());
+            assert!(Payload::new(Vec::new(), vec![(0, Bytes::from(null))]).is_null());
+        }
+        for other in [b"".as_slice(), b"\xc2", b"\xc0\xc0", b"true", b"null ", b"\x81\xa1a\xc0"] {
+            assert!(!Payload::from(other.to_vec()).is_null(), "{other:?}");
+        }
     }
 
     proptest! {

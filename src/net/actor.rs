@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     core::{
+        outbox::SessionEnd,
         session::{Action, Input, Loss, Session, State},
         token::Token,
     },
@@ -217,7 +218,7 @@ impl Actor {
                 Loss::Close { code: 1000, reason: String::new() }
             }
             Heard::Event(Event::Unauthorized) => {
-                let (_, traffic) = self.drop_link(true);
+                let (_, traffic) = self.drop_link(SessionEnd::Refused);
                 self.ended = Some(Error::closed(1006, "the server refused the session: Unauthorized"));
                 return Ok(Input::Unauthorized { socket, traffic });
             }
@@ -226,13 +227,19 @@ impl Actor {
             Heard::Event(Event::Lost(loss)) => self.without_secrets(loss),
             Heard::Event(Event::Panicked(error)) => return Err(error),
         };
-        let refused =
-            matches!(loss, Loss::Close { code: 1008, .. }) && !self.connection.shared.settings.session.raw;
+        let end = match loss {
+            _ if self.session.is_over() => SessionEnd::Regular,
+            Loss::Close { code: 1000, .. } => SessionEnd::Regular,
+            Loss::Close { code: 1008, .. } if !self.connection.shared.settings.session.raw => {
+                SessionEnd::Refused
+            }
+            _ => SessionEnd::Lost,
+        };
         // The end of a session that has ended as sessions do is what an input that the app dropped is answered with.
-        if !self.session.is_over() && !matches!(loss, Loss::Close { code: 1000, .. }) {
+        if end != SessionEnd::Regular {
             self.connection.shared.lock().note_unfinished();
         }
-        let (unsent, traffic) = self.drop_link(refused && !self.session.is_over());
+        let (unsent, traffic) = self.drop_link(end);
         let ended =
             if self.session.is_given_up() { Error::closed(1000, "idle") } else { loss.clone().into_error() };
         self.ended = Some(ended);
@@ -293,7 +300,7 @@ impl Actor {
                 }
                 Action::Abandon => {
                     self.opened = None;
-                    self.drop_link(false);
+                    self.drop_link(SessionEnd::Lost);
                 }
                 Action::StopWriting => {
                     self.with_link(Link::stop_writing);

@@ -456,7 +456,41 @@ async def test_what_follows_the_end_of_the_input_is_told():
                 await connection.send(value)
             with pytest.raises(ConnectionLostError) as raised:
                 await result_of(connection.recv())
-            assert raised.value.unanswered == 3
+            # The end of the inputs was answered by the end of the stream.
+            assert raised.value.unanswered == 2
+
+
+@pytest.mark.parametrize("end", [None, b"\xc0"])
+async def test_the_end_of_the_inputs_asks_for_nothing_but_the_end_of_the_stream(end):
+    def answer_up_to_the_end(session: Session) -> None:
+        session.send({"of": session.recv()})
+        session.recv()
+        session.send_timeout()
+        session.close(1000)
+
+    with Peer(answer_up_to_the_end) as peer:
+        async with peer.client().connect(APP, streaming=True, throttle_interval=0) as connection:
+            await connection.send(1)
+            assert await result_of(connection.recv()) == {"of": 1}
+            await connection.send(end)
+            assert [result async for result in connection] == []
+            assert balanced(connection.stats())["unanswered"] == 0
+
+
+async def test_the_end_of_the_inputs_is_unanswered_where_the_stream_is_cut():
+    def leave_at_the_end(session: Session) -> None:
+        session.send({"of": session.recv()})
+        session.recv()
+        session.close(1011)
+
+    with Peer(leave_at_the_end) as peer:
+        async with peer.client().connect(APP, streaming=True, throttle_interval=0) as connection:
+            await connection.send(1)
+            assert await result_of(connection.recv()) == {"of": 1}
+            await connection.send(None)
+            with pytest.raises(ConnectionLostError) as raised:
+                await result_of(connection.recv())
+            assert raised.value.unanswered == 1
 
 
 # --- leaving ---

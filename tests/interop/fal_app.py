@@ -131,6 +131,17 @@ class InteropApp(fal.App):
     async def json_in_binary(self, message: Any) -> dict[str, Any]:
         return {"echo": message, "request_id": message.get("request_id")}
 
+    @fal.realtime(
+        "/json-stream",
+        buffering=ROOMY,
+        content_type="application/json",
+        decode_message=json.loads,
+        encode_message=lambda result: json.dumps(result).encode(),
+    )
+    async def json_stream(self, messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        async for message in messages:
+            yield {"echo": message}
+
     @fal.realtime("/idle", session_timeout=IDLE_AFTER)
     async def idle(self, message: Any) -> dict[str, Any]:
         return {"echo": message["n"], "request_id": message.get("request_id")}

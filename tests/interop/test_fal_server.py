@@ -237,6 +237,32 @@ async def test_a_bidi_stream_answers_along_the_way_and_ends_the_iteration(connec
         assert totals == [1, 3, 6]
 
 
+@pytest.mark.parametrize("path", ["/bidi", "/client-stream"])
+async def test_none_ends_the_inputs_and_with_them_the_stream(connect: Connect, path: str) -> None:
+    async with connect(path, streaming=True) as connection:
+        if path == "/bidi":
+            await connection.send({"n": 1})
+            assert await receive(connection, 1) == [{"total": 1}]
+        else:
+            await connection.send({"audio": b"ab"})
+        await connection.send(None)
+        assert await results_of(connection) == ([] if path == "/bidi" else [{"audio": b"ab", "chunks": 1}])
+        assert connection.stats()["unanswered"] == 0
+
+
+async def test_json_null_ends_the_inputs_of_a_route_with_json_and_asks_for_nothing(connect: Connect) -> None:
+    def encode(message: Any) -> bytes:
+        return json.dumps(message).encode()
+
+    options = {"encode_message": encode, "decode_message": json.loads}
+    async with connect("/json-stream", streaming=True, **options) as connection:
+        await connection.send({"n": 1})
+        assert await receive(connection, 1) == [{"echo": {"n": 1}}]
+        await connection.send(None)
+        assert await results_of(connection) == []
+        assert connection.stats()["unanswered"] == 0
+
+
 async def test_without_streaming_the_end_of_a_servers_stream_leaves_the_iteration_waiting(connect: Connect) -> None:
     async with connect("/server-stream") as connection:
         await connection.send({"prompt": "", "count": 1})

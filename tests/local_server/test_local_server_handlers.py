@@ -133,3 +133,17 @@ async def test_a_json_app_has_its_own_codec(server: LocalServer) -> None:
     ) as connection:
         await connection.send({"a": [1]})
         assert await asyncio.wait_for(connection.recv(), 10) == {"got": {"a": [1]}}
+
+
+async def test_none_ends_a_stream_that_then_tells_of_nothing_unanswered(server: LocalServer) -> None:
+    @server.app("me/echo-stream")
+    async def echo(inputs: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        async for each in inputs:
+            yield each
+
+    async with server.client().connect("me/echo-stream", streaming=True) as connection:
+        await connection.send({"n": 1})
+        assert await connection.recv(timeout=10) == {"n": 1}
+        await connection.send(None)
+        assert [result async for result in connection] == []
+        assert connection.stats()["unanswered"] == 0

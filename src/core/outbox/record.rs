@@ -24,6 +24,10 @@ pub(super) struct Record {
     answered: u64,
     /// How many of those after it carry a request: each of these has somebody of its own who is told.
     requests: u64,
+    /// How many of those after it end the inputs.
+    ends: u64,
+    /// The place of the newest of them among the messages taken.
+    newest_end: u64,
     /// So many of the first messages were sent in the opening, and are for this session alone.
     in_opening: u64,
     /// So many of the first messages behind those are sent for the second time.
@@ -56,8 +60,7 @@ impl Record {
 
     /// A message is taken.
     pub(super) fn took(&mut self, message: &Outgoing) {
-        self.taken += 1;
-        self.requests += u64::from(message.request.is_some());
+        self.count(message);
         if self.second_left > 0 {
             self.second_left -= 1;
             self.second += 1;
@@ -73,12 +76,21 @@ impl Record {
 
     /// A message of the opening is taken. It is sent to no other session.
     pub(super) fn took_in_opening(&mut self, message: &Outgoing) {
-        self.taken += 1;
+        self.count(message);
         self.in_opening += 1;
-        self.requests += u64::from(message.request.is_some());
     }
 
-    /// Messages are taken that are not copied.
+    fn count(&mut self, message: &Outgoing) {
+        self.taken += 1;
+        if message.request.is_some() {
+            self.requests += 1;
+        } else if message.ends_inputs() {
+            self.ends += 1;
+            self.newest_end = self.taken;
+        }
+    }
+
+    /// Messages are taken that are not copied, no request and no end of the inputs among them.
     pub(super) fn took_many(&mut self, count: usize) {
         self.taken += count as u64;
     }
@@ -88,6 +100,8 @@ impl Record {
         self.taken = self.taken.saturating_sub(1);
         if message.request.is_some() {
             self.requests = self.requests.saturating_sub(1);
+        } else if message.ends_inputs() {
+            self.ends = self.ends.saturating_sub(1);
         }
         if self.taken < self.in_opening {
             self.in_opening -= 1;
@@ -107,6 +121,7 @@ impl Record {
     pub(super) fn result_came(&mut self) {
         self.answered = self.taken;
         self.requests = 0;
+        self.ends = 0;
         self.copies = None;
     }
 
@@ -141,9 +156,10 @@ impl Record {
     }
 
     /// How many messages the server may be at, `open_requests` of them requests that wait: an upper bound, since an app may
-    /// leave messages without an answer.
+    /// leave messages without an answer. The end of the inputs asks for nothing.
     pub(super) fn under_way(&self, open_requests: u64) -> u64 {
-        let others = self.taken.saturating_sub(self.answered).saturating_sub(self.requests);
+        let told = self.requests + self.ends;
+        let others = self.taken.saturating_sub(self.answered).saturating_sub(told);
         others + self.requests.max(open_requests)
     }
 
@@ -153,10 +169,15 @@ impl Record {
     }
 
     /// The session has ended. Answers how many messages that were nobody's request were written since the last result.
-    pub(super) fn end(&mut self, written: u64) -> u64 {
+    ///
+    /// The regular end of a session is what the end of the inputs asks for.
+    pub(super) fn end(&mut self, written: u64, is_regular: bool) -> u64 {
         self.is_open = false;
         self.copies = None;
         let written = written.saturating_sub(self.written_before);
-        written.saturating_sub(self.answered).saturating_sub(self.requests)
+        let others = written.saturating_sub(self.answered).saturating_sub(self.requests);
+        // A message whose write has begun is taken, not written; there is one at most that ends the inputs.
+        let torn = u64::from(self.ends > 0 && self.newest_end > written);
+        others.saturating_sub(if is_regular { self.ends - torn } else { 0 })
     }
 }

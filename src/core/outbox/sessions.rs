@@ -5,6 +5,17 @@ use std::time::Instant;
 use super::Outbox;
 use crate::core::message::RequestKey;
 
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// As sessions do: the server said so, or closed with code 1000.
+    Regular,
+    /// In another way.
+    Lost,
+    /// The server refused it, and what it had with it.
+    Refused,
+}
+
 impl Outbox {
     /// A socket is open: a session begins, and what the throttle holds may go. Returns the requests displaced by it.
     pub fn session_began(&mut self, now: Instant) -> Vec<RequestKey> {
@@ -56,18 +67,20 @@ impl Outbox {
         self.record.second_left += messages.len() as u64;
         let requests = messages.iter().filter_map(|message| message.request).collect();
         for message in messages.into_iter().rev() {
+            self.has_end |= message.ends_inputs();
             self.ring.push_front(message);
         }
         requests
     }
 
     /// The session has ended, with so many of its requests open. Returns how many other messages were written since its
-    /// last result; with the requests they are unanswered.
-    pub fn session_ended(&mut self, open_requests: usize) -> u64 {
+    /// last result; with the requests they are unanswered. A regular end is the answer to what ended the
+    /// inputs.
+    pub fn session_ended(&mut self, open_requests: usize, end: SessionEnd) -> u64 {
         if !self.record.is_open {
             return 0;
         }
-        let others = self.record.end(self.written);
+        let others = self.record.end(self.written, end == SessionEnd::Regular);
         self.unanswered += others + open_requests as u64;
         others
     }

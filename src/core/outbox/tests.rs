@@ -249,7 +249,7 @@ impl Model {
             self.torn.extend(torn.iter().map(id));
         }
         let written = self.written.len() - self.began_with;
-        let others = self.outbox.session_ended(0);
+        let others = self.outbox.session_ended(0, SessionEnd::Lost);
         // Requests are told by themselves.
         assert!(others <= written.saturating_sub(self.answered) as u64);
         self.unanswered += others;
@@ -528,7 +528,7 @@ fn while_no_session_is_open_the_throttle_holds_the_latest() {
     outbox.accept(later, message(30, 8), Lane::Throttled).unwrap();
     assert_eq!(outbox.deadline(), Some(later + INTERVAL), "no burst faster than the interval");
     assert_eq!(stats(&outbox).coalesced, 29);
-    outbox.session_ended(0);
+    outbox.session_ended(0, SessionEnd::Lost);
     outbox.tick(later + INTERVAL);
     assert!(!outbox.is_queued(), "nor in an outage");
     assert_sum(&outbox);
@@ -545,7 +545,7 @@ fn what_a_server_refused_is_sent_again_once_and_before_what_came_later() {
     outbox.accept(now, message(3, 8), Lane::Throttled).unwrap();
     // The third was torn.
     assert!(outbox.session_refused(1).is_empty());
-    assert_eq!(outbox.session_ended(0), 0);
+    assert_eq!(outbox.session_ended(0, SessionEnd::Lost), 0);
     let s = stats(&outbox);
     assert_eq!((s.written, s.failed, s.pending, s.unanswered, s.bytes_sent), (0, 0, 4, 0, 0));
 
@@ -553,7 +553,7 @@ fn what_a_server_refused_is_sent_again_once_and_before_what_came_later() {
     assert_eq!(taken(&mut outbox), [0, 1, 2, 3]);
     outbox.wrote(4, 32);
     assert!(outbox.session_refused(0).is_empty());
-    assert_eq!(outbox.session_ended(0), 3, "sent twice, and not a third time");
+    assert_eq!(outbox.session_ended(0, SessionEnd::Lost), 3, "sent twice, and not a third time");
     assert_eq!(taken(&mut outbox), [3]);
     assert_sum(&outbox);
 }
@@ -575,9 +575,82 @@ fn what_was_written_since_the_last_result_is_unanswered() {
         send(&mut outbox, number, is_request);
         outbox.wrote(1, 8);
     }
-    assert_eq!(outbox.session_ended(1), 2, "and the request, which is told by itself");
+    assert_eq!(outbox.session_ended(1, SessionEnd::Lost), 2, "and the request, which is told by itself");
     assert_eq!(stats(&outbox).unanswered, 3);
-    assert_eq!(outbox.session_ended(1), 0, "once");
+    assert_eq!(outbox.session_ended(1, SessionEnd::Lost), 0, "once");
+}
+
+fn end_of_inputs() -> Outgoing {
+    Outgoing { payload: vec![0xc0].into(), kind: Kind::Binary, request: None }
+}
+
+/// Two inputs, the end of the inputs, and another input that nobody reads.
+fn with_an_end_of_inputs() -> Outbox {
+    let (mut outbox, now) = (opened(Duration::ZERO, None), Instant::now());
+    for message in [message(0, 8), message(1, 8), end_of_inputs(), message(2, 8)] {
+        outbox.accept(now, message, Lane::Direct).unwrap();
+    }
+    outbox
+}
+
+#[test]
+fn the_regular_end_of_a_session_is_the_answer_to_the_end_of_the_inputs() {
+    let ended = |end| {
+        let mut outbox = with_an_end_of_inputs();
+        while let Some(message) = outbox.take() {
+            outbox.wrote(1, message.payload.len());
+        }
+        assert_eq!(outbox.under_way(0), 3, "the end of the inputs is none");
+        (outbox.session_ended(0, end), stats(&outbox).unanswered)
+    };
+    assert_eq!(ended(SessionEnd::Regular), (3, 3));
+    assert_eq!(ended(SessionEnd::Lost), (4, 4), "nobody knows whether the stream would have ended there");
+}
+
+#[test]
+fn the_end_of_the_inputs_is_seen_where_all_is_taken_at_once() {
+    let mut outbox = with_an_end_of_inputs();
+    // What could be sent again is looked at in any case.
+    outbox.server_spoke();
+    let mut all = VecDeque::new();
+    assert!(!outbox.take_all(usize::MAX, &mut all));
+    while let Some(message) = outbox.take() {
+        outbox.wrote(1, message.payload.len());
+    }
+    accept(&mut outbox, 3, Lane::Direct);
+    assert!(outbox.take_all(usize::MAX, &mut all), "there is none any more");
+    outbox.wrote(1, 8);
+    assert_eq!(outbox.session_ended(0, SessionEnd::Regular), 4);
+}
+
+#[test]
+fn an_end_of_the_inputs_that_came_back_or_was_torn_takes_nothing_from_the_others() {
+    for (written, torn) in [(2, 0), (2, 1)] {
+        let mut outbox = with_an_end_of_inputs();
+        let mut in_flight: VecDeque<_> = std::iter::from_fn(|| outbox.take()).collect();
+        outbox.wrote(written, written * 8);
+        in_flight.drain(..written + torn);
+        outbox.lost(torn);
+        outbox.give_back(in_flight.into_iter());
+        assert_eq!(outbox.session_ended(0, SessionEnd::Regular), 2);
+        // The next session looks for it again.
+        outbox.session_began(Instant::now());
+        outbox.server_spoke();
+        assert_eq!(outbox.take_all(usize::MAX, &mut VecDeque::new()), torn == 1);
+    }
+}
+
+#[test]
+fn a_result_behind_the_end_of_the_inputs_answers_all_before_it() {
+    let mut outbox = with_an_end_of_inputs();
+    for _ in 0..3 {
+        let message = outbox.take().unwrap();
+        outbox.wrote(1, message.payload.len());
+    }
+    outbox.result_came();
+    outbox.take().unwrap();
+    outbox.wrote(1, 8);
+    assert_eq!(outbox.session_ended(0, SessionEnd::Regular), 1);
 }
 
 /// Session number one is being opened.
@@ -647,7 +720,11 @@ fn what_an_opening_has_not_written_when_its_session_ends_fails_and_names_its_req
     outbox.wrote(1, written.payload.len());
     assert_eq!(outbox.give_back([untouched].into_iter()), [keys[1]]);
     assert_eq!(outbox.fail_opening(), [keys[2]]);
-    assert_eq!(outbox.session_ended(1), 0, "the request that was written is told by itself");
+    assert_eq!(
+        outbox.session_ended(1, SessionEnd::Lost),
+        0,
+        "the request that was written is told by itself"
+    );
     let s = stats(&outbox);
     assert_eq!((s.written, s.failed, s.pending), (1, 2, 1));
     outbox.session_began(Instant::now());
@@ -674,7 +751,7 @@ fn what_an_opening_has_written_is_not_sent_again_and_what_came_behind_it_is() {
         outbox.session_refused(0);
         assert_eq!(outbox.fail_opening(), []);
         // The greeting, and what was sent for the second time.
-        assert_eq!(outbox.session_ended(0), session);
+        assert_eq!(outbox.session_ended(0, SessionEnd::Lost), session);
         assert_sum(&outbox);
         outbox.session_began(Instant::now());
     }

@@ -2,7 +2,10 @@
 
 use super::Actor;
 use crate::{
-    core::session::{State, Traffic},
+    core::{
+        outbox::SessionEnd,
+        session::{State, Traffic},
+    },
     error::{Error, ErrorKind},
     net::{
         connection::OpenLink,
@@ -15,7 +18,7 @@ use crate::{
 impl Actor {
     pub(super) fn finish(&mut self, error: Option<Error>) {
         self.lease = None;
-        self.drop_link(false);
+        self.drop_link(SessionEnd::Lost);
         let mut inner = self.connection.shared.lock();
         if inner.state == State::Closed {
             return;
@@ -69,11 +72,11 @@ impl Actor {
 
     /// The socket is gone: what of its messages can be sent again goes back, the rest has failed. Answers whether
     /// messages wait, and what has passed.
-    pub(super) fn drop_link(&mut self, refused: bool) -> (bool, Traffic) {
+    pub(super) fn drop_link(&mut self, end: SessionEnd) -> (bool, Traffic) {
         let open = self.connection.with_link(Side::IoThread, |slot| slot.take());
         let leftover = open.map(|open| open.end().abandon().1);
         let mut inner = self.connection.shared.lock();
-        let kind = leftover.map_or(Interest::NONE, |leftover| inner.lose_link(leftover, refused));
+        let kind = leftover.map_or(Interest::NONE, |leftover| inner.lose_link(leftover, end));
         let (unsent, traffic) = (inner.has_unsent(), inner.traffic());
         shared::tell(inner, kind);
         (unsent, traffic)

@@ -1,7 +1,7 @@
 //! What becomes of messages and requests when a socket is gone.
 
 use super::{Inner, Interest};
-use crate::{error::Error, net::writer::Leftover};
+use crate::{core::outbox::SessionEnd, error::Error, net::writer::Leftover};
 
 impl Inner {
     /// The server has given up the session for `error`: every request that it has is lost. Answers whether there was one.
@@ -35,11 +35,11 @@ impl Inner {
         }
     }
 
-    /// The socket is gone: what of its messages can be sent again goes back, the rest has failed. `refused`: the server
-    /// has refused the session, and what it had with it. Answers who is to be told.
+    /// The socket is gone: what of its messages can be sent again goes back, the rest has failed. Answers who is to be
+    /// told.
     ///
     /// Whoever waits for an answer is told by [`Inner::tell_loss`], once it is known what follows.
-    pub(in crate::net) fn lose_link(&mut self, leftover: Leftover, refused: bool) -> Interest {
+    pub(in crate::net) fn lose_link(&mut self, leftover: Leftover, end: SessionEnd) -> Interest {
         let torn = leftover.torn;
         for key in leftover.untouched.iter().filter_map(|message| message.request) {
             self.inbox.requests.set_sent(key, false);
@@ -50,14 +50,14 @@ impl Inner {
         for key in only_for_it {
             self.inbox.requests.fail(key, Error::not_written_in_opening());
         }
-        if refused {
+        if end == SessionEnd::Refused {
             for key in self.outbox.session_refused(torn) {
                 self.inbox.requests.set_sent(key, false);
             }
         } else {
             self.outbox.lost(torn);
         }
-        self.left += self.outbox.session_ended(self.inbox.requests.open_and_sent());
+        self.left += self.outbox.session_ended(self.inbox.requests.open_and_sent(), end);
         let drained = if self.outbox.pending() == 0 { Interest::DRAINED } else { Interest::NONE };
         if self.inbox.requests.any_settled() { drained.and(Interest::ANSWERS) } else { drained }
     }

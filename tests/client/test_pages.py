@@ -1,4 +1,7 @@
-"""Every Python snippet of these pages runs as it stands, with local servers in place of fal's, and ends by itself."""
+"""Every Python snippet of the README and of docs runs as it stands, with local servers in place of fal's, and ends.
+
+Those that need Ray are run by `tests/extras/test_ray.py`.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +24,18 @@ import fal_realtime
 from fal_realtime.testing import LocalServer
 
 ROOT = Path(__file__).parents[2]
-PAGES = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/typed-results.md")]
 APP = "fal-ai/fast-lcm-diffusion"
+KEY = "key_id:key_secret"
+"""The key of the pages, as far as they show one."""
 LIMIT = 60.0
 """Seconds after which a snippet does not end."""
-
-SNIPPETS = [
-    snippet for page in PAGES for snippet in re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-]
-TESTS = [snippet for snippet in SNIPPETS if "def test_" in snippet]
-PROGRAMS = [snippet for snippet in SNIPPETS if snippet not in TESTS]
+SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ELSEWHERE = {"docs/ray.md"}
+PAGES = {
+    name: path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    if (name := path.relative_to(ROOT).as_posix()) not in ELSEWHERE and "node_modules" not in path.parts
+}
 
 
 def first_line(snippet: str) -> str:
@@ -39,14 +44,27 @@ def first_line(snippet: str) -> str:
     return next(lines)
 
 
+SNIPPETS = [
+    pytest.param(snippet, id=f"{name.removeprefix('docs/')}: {first_line(snippet)}")
+    for name, page in PAGES.items()
+    for snippet in SNIPPET.findall(page)
+]
+PROGRAMS = [parameters for parameters in SNIPPETS if "def test_" not in parameters.values[0]]
+TESTS = [parameters.values[0] for parameters in SNIPPETS if parameters not in PROGRAMS]
+
+
 @pytest.fixture
 def server(monkeypatch, tmp_path):
     """Serves the pages' app; the clients that a snippet makes go there, its files into a folder of the test's own."""
     monkeypatch.chdir(tmp_path)
-    with LocalServer() as server:
+    with LocalServer(key=KEY) as server:
         server.serve_builtin(APP, "image")
-        monkeypatch.setattr(fal_realtime, "RealtimeClient", server.client)
-        monkeypatch.setattr(fal_realtime, "SyncRealtimeClient", server.sync_client)
+        for name, make in (("RealtimeClient", server.client), ("SyncRealtimeClient", server.sync_client)):
+            monkeypatch.setattr(
+                fal_realtime,
+                name,
+                lambda credentials=KEY, make=make, **options: make(credentials=credentials, **options),
+            )
         yield server
 
 
@@ -68,10 +86,15 @@ def compiled(snippet: str) -> CodeType:
     return compile(snippet, "page.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
 
 
+def is_asynchronous(code: CodeType) -> bool:
+    """Whether it awaits outside of functions."""
+    return bool(code.co_flags & inspect.CO_COROUTINE)
+
+
 def run(snippet: str, names: dict[str, Any]) -> None:
     """Run it to its end."""
     code = compiled(snippet)
-    if code.co_flags & inspect.CO_COROUTINE:
+    if is_asynchronous(code):
 
         async def run_here() -> None:
             await asyncio.wait_for(eval(code, names), LIMIT)
@@ -81,13 +104,19 @@ def run(snippet: str, names: dict[str, Any]) -> None:
         eval(code, names)
 
 
+def asks_the_app(snippet: str) -> bool:
+    """Whether it does more than to define what asks it."""
+    acts = is_asynchronous(compiled(snippet)) or "asyncio.run(" in snippet or "SyncRealtimeClient()" in snippet
+    return acts and APP in snippet
+
+
 def test_there_are_snippets_of_both_kinds():
-    assert len(PROGRAMS) >= 12
-    assert len(TESTS) == 1
-    assert sum(page.count("```python") for page in PAGES) == len(SNIPPETS)
+    assert len(PROGRAMS) >= 40
+    assert len(TESTS) >= 3
+    assert sum(page.count("```python") for page in PAGES.values()) == len(SNIPPETS)
 
 
-@pytest.mark.parametrize("snippet", PROGRAMS, ids=first_line)
+@pytest.mark.parametrize("snippet", PROGRAMS)
 def test_a_snippet_runs_and_ends(snippet, server, echo):
     # The client is what an earlier snippet of the page has made.
     names = {"client": fal_realtime.RealtimeClient(), "__name__": "__main__"}
@@ -96,25 +125,15 @@ def test_a_snippet_runs_and_ends(snippet, server, echo):
     assert names
     server.wait_for_connections(0, timeout=10)
     most = 8 if ".pool(" in snippet or "batch" in snippet else 1
-    assert (0 if "connect_raw" in snippet else 1) <= server.connections_total <= most
+    assert int(asks_the_app(snippet)) <= server.connections_total <= most
 
 
-@pytest.mark.parametrize("snippet", TESTS, ids=first_line)
-def test_a_test_among_them_passes_with_pytest(snippet, tmp_path):
-    (tmp_path / "test_snippet.py").write_text(snippet, encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-o",
-        "asyncio_mode=auto",
-        "test_snippet.py",
-    ]
+def test_the_tests_among_them_pass_with_pytest(tmp_path):
+    for number, snippet in enumerate(TESTS):
+        (tmp_path / f"test_snippet_{number}.py").write_text(snippet, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto"]
     done = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT, env=dict(os.environ), check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 passed" in done.stdout
+    assert f"{sum(snippet.count('def test_') for snippet in TESTS)} passed" in done.stdout

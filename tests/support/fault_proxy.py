@@ -161,8 +161,10 @@ class FaultProxy:
         await end_all_tasks()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Chosen before the attempt is seen: whoever has seen it may change the faults for the next one.
+        answer = self.faults.answer
         self.attempts.append(time.monotonic())
-        self._start(self._serve(reader, writer))
+        self._start(self._serve(reader, writer, answer))
 
     def _start(self, work: Any) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
@@ -170,10 +172,9 @@ class FaultProxy:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: str | bytes) -> None:
         self._writers.add(writer)
         try:
-            answer = self.faults.answer
             if answer == "forward":
                 await self._forward(reader, writer)
             elif isinstance(answer, bytes):

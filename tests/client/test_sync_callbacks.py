@@ -151,8 +151,11 @@ def test_results_that_came_before_there_was_a_callback_go_to_it(peer: AppServer)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_forked_child_has_threads_of_its_own(peer: AppServer) -> None:
     program = """
-import os, sys, threading
+import os, sys, threading, warnings
 from fal_realtime import SyncRealtimeClient
+
+# From Python 3.12 on the fork of a process with threads is warned of: here it is what is tested.
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 
 def use(url):
     came = threading.Event()

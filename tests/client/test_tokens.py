@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import json
 import threading
@@ -490,7 +491,9 @@ async def test_a_refusal_in_band_mints_once_more_and_then_is_an_authentication_e
         connection.send_nowait({"number": 0})
         connection.send_nowait({"number": 1})
         await peer.until(lambda: len(peer.sessions) == 2)
-        connection.send_nowait({"number": 2})
+        # Where an earlier message has gone out again, the second session is refused before this one.
+        with contextlib.suppress(AuthenticationError):
+            connection.send_nowait({"number": 2})
         [error] = await errors.has(1)
         assert isinstance(error, AuthenticationError)
         assert connection.state == "closed"

@@ -123,10 +123,11 @@ async def test_finish_sends_what_the_throttle_holds_and_waits_for_its_answer():
             connection.send_nowait({"number": number})
         await result_of(connection.finish(10))
         stats = connection.stats()
-        assert (stats["written"], stats["coalesced"], stats["failed"], stats["unanswered"]) == (1, 2, 0, 0)
-        assert await result_of(connection.recv()) == {"number": 2}
-        with pytest.raises(ConnectionClosedError):
-            await connection.recv()
+        assert (stats["written"] + stats["coalesced"], stats["failed"], stats["unanswered"]) == (3, 0, 0)
+        # The first one may have been written before the others were sent.
+        numbers = [result["number"] async for result in connection]
+        assert numbers in ([2], [0, 2])
+        assert len(numbers) == stats["written"]
 
 
 async def test_results_without_a_request_go_to_the_callback_before_it_is_over():

@@ -3,12 +3,10 @@
 python examples/gradio_app.py
 """
 
-import io
-
 import gradio
 from PIL import Image
 
-from fal_realtime import SyncRealtimeClient
+from fal_realtime import SyncRealtimeClient, media
 
 # Gradio calls the function in threads: they share the connections of one pool.
 pool = SyncRealtimeClient().pool("fal-ai/fast-lcm-diffusion", size=4)
@@ -16,7 +14,7 @@ pool = SyncRealtimeClient().pool("fal-ai/fast-lcm-diffusion", size=4)
 
 def draw(prompt: str, seed: float) -> Image.Image:
     result = pool.request({"prompt": prompt, "seed": int(seed)}, timeout=30)
-    return Image.open(io.BytesIO(result["images"][0]["content"]))
+    return media.images(result)[0].pil()
 
 
 with gradio.Blocks(title="fal-realtime") as page:

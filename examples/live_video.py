@@ -1,38 +1,29 @@
-"""Live video: the newest frame goes to the app, and what comes back becomes a video. Needs FAL_KEY, and PyAV (`av`).
+"""Live video: the newest frame goes to the app, and what comes back becomes a video. Needs FAL_KEY, PyAV (`av`) and
+Pillow.
 
 python examples/live_video.py                      # 3 seconds of a test picture
 python examples/live_video.py /dev/video0 v4l2     # a camera, on Linux
 """
 
 import asyncio
-import base64
-import io
 import sys
 from fractions import Fraction
 
 import av
 
-from fal_realtime import RealtimeClient, RealtimeConnection
+from fal_realtime import RealtimeClient, RealtimeConnection, media
 
 FPS = 10
 TEST_PICTURE = f"testsrc=size=512x512:rate={FPS}:duration=3"
-
-
-def to_jpeg(frame: av.VideoFrame) -> str:
-    """The frame as the data URI that image apps take."""
-    encoder = av.CodecContext.create("mjpeg", "w")
-    encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, "yuvj420p"
-    encoder.time_base = Fraction(1, FPS)
-    packets = [*encoder.encode(frame.reformat(format="yuvj420p")), *encoder.encode(None)]
-    return "data:image/jpeg;base64," + base64.b64encode(b"".join(map(bytes, packets))).decode()
 
 
 async def send_frames(connection: RealtimeConnection, source: str, form: str) -> None:
     with av.open(source, format=form) as camera:
         frames = camera.decode(video=0)
         while (frame := await asyncio.to_thread(next, frames, None)) is not None:
+            image = await asyncio.to_thread(media.data_uri, frame.to_image(), max_side=512)
             # What does not go out before the next frame is replaced by it.
-            connection.send_nowait({"prompt": "a cat", "image_url": to_jpeg(frame), "seed": 1})
+            connection.send_nowait({"prompt": "a cat", "image_url": image, "seed": 1})
             if form == "lavfi":
                 await asyncio.sleep(1 / FPS)  # a camera gives its frames at its own pace
     await connection.finish(timeout=30)
@@ -45,8 +36,7 @@ async def main(source: str = TEST_PICTURE, form: str = "lavfi") -> None:
         async with client.connect("fal-ai/fast-lcm-diffusion", throttle_interval=1000 / FPS) as connection:
             sending = asyncio.create_task(send_frames(connection, source, form))
             async for result in connection:
-                with av.open(io.BytesIO(result["images"][0]["content"])) as image:
-                    frame = next(image.decode(video=0))
+                frame = av.VideoFrame.from_image(media.images(result)[0].pil())
                 if count == 0:
                     stream.width, stream.height = frame.width, frame.height
                 frame.pts, frame.time_base, count = count, Fraction(1, FPS), count + 1

@@ -12,33 +12,30 @@ The app is one of your own, of this shape; its last answer says so, whatever it 
 
 import asyncio
 import sys
-import wave
 
-from fal_realtime import RealtimeClient, RealtimeConnection
+from fal_realtime import RealtimeClient, RealtimeConnection, media
 
-CHUNK_SECONDS = 0.02
+CHUNK_MS = 20
 
 
-async def speak(connection: RealtimeConnection, path: str) -> None:
-    with wave.open(path) as speech:
-        frames = int(speech.getframerate() * CHUNK_SECONDS)
-        while speech.tell() < speech.getnframes():
-            pcm = speech.readframes(frames)
-            await connection.send({"pcm": pcm, "last": speech.tell() == speech.getnframes()})
-            await asyncio.sleep(CHUNK_SECONDS)  # as a microphone does
+async def speak(connection: RealtimeConnection, speech: media.Pcm) -> None:
+    chunks = list(speech.chunks(CHUNK_MS))
+    for number, pcm in enumerate(chunks, 1):
+        await connection.send({"pcm": pcm, "last": number == len(chunks)})
+        await asyncio.sleep(CHUNK_MS / 1000)  # as a microphone does
 
 
 async def main(app: str, question: str, answer: str) -> None:
-    with wave.open(question) as speech, wave.open(answer, "wb") as heard:
-        heard.setparams(speech.getparams())
-        async with RealtimeClient().connect(app, streaming=True, throttle_interval=0) as connection:
-            speaking = asyncio.create_task(speak(connection, question))
-            async for chunk in connection:
-                heard.writeframes(chunk["pcm"])
-                if chunk["last"]:
-                    break
-            await speaking
-        print(f"{answer}: {heard.tell() / heard.getframerate():.2f} s")
+    speech, heard = media.read_wav(question), []
+    async with RealtimeClient().connect(app, streaming=True, throttle_interval=0) as connection:
+        speaking = asyncio.create_task(speak(connection, speech))
+        async for chunk in connection:
+            heard.append(chunk["pcm"])
+            if chunk["last"]:
+                break
+        await speaking
+    spoken = media.Pcm(b"".join(heard), speech.sample_rate, speech.channels)
+    print(f"{spoken.save(answer)}: {spoken.seconds:.2f} s")
 
 
 asyncio.run(main(*sys.argv[1:]))

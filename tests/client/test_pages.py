@@ -59,6 +59,12 @@ def server(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with LocalServer(key=KEY) as server:
         server.serve_builtin(APP, "image")
+
+        @server.app("fal-ai/personaplex/realtime", kind="bidi")
+        async def converse(chunks: Any):
+            async for chunk in chunks:
+                yield {"audio": chunk["audio"], "text": ""}
+
         for name, make in (("RealtimeClient", server.client), ("SyncRealtimeClient", server.sync_client)):
             monkeypatch.setattr(
                 fal_realtime,

@@ -15,6 +15,7 @@ ON_DEMAND = {
     "fal_realtime._calls",
     "fal_realtime.asgi",
     "fal_realtime.batch",
+    "fal_realtime.media",
     "fal_realtime.pool",
     "fal_realtime.pool._pool",
     "fal_realtime.ray",

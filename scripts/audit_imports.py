@@ -157,7 +157,8 @@ def rust_files(root: Path) -> list[File]:
     renamed = {}
     for path in root.rglob("*.rs"):
         for file, name in PATH_ATTRIBUTE.findall(path.read_text()):
-            renamed[path.parent / file] = path.parent / f"{name}.rs"
+            home = path.parent if path.name in ("mod.rs", "lib.rs") else path.with_suffix("")
+            renamed[path.parent / file] = home / f"{name}.rs"
     files = []
     for path in sorted(root.rglob("*.rs")):
         parts = renamed.get(path, path).relative_to(root).with_suffix("").parts

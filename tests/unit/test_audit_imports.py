@@ -133,11 +133,16 @@ def test_tests_may_use_what_uses_what_they_test(audit: ModuleType, tmp_path: Pat
     assert rust_circles(audit, tmp_path, files) == []
 
 
-def test_a_file_under_another_name_is_known_by_its_module(audit: ModuleType, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("parent", "file", "module"), [("lib.rs", "no_poller.rs", "poller"), ("net.rs", "net/no_poller.rs", "net::poller")]
+)
+def test_a_file_under_another_name_is_known_by_its_module(
+    audit: ModuleType, tmp_path: Path, parent: str, file: str, module: str
+) -> None:
     files = {
-        "lib.rs": '#[path = "no_poller.rs"]\npub mod poller;',
-        "no_poller.rs": "use crate::a::A;",
-        "a.rs": "use crate::poller::Poller;",
+        parent: f'#[path = "{file}"]\npub mod poller;',
+        file: "use crate::a::A;",
+        "a.rs": f"use crate::{module}::Poller;",
     }
     assert len(rust_circles(audit, tmp_path, files)) == 1
 

@@ -20,7 +20,7 @@ mod panics;
 #[cfg(all(target_os = "linux", not(fal_realtime_no_poller)))]
 pub mod poller;
 #[cfg(not(all(target_os = "linux", not(fal_realtime_no_poller))))]
-#[path = "no_poller.rs"]
+#[path = "net/no_poller.rs"]
 pub mod poller;
 pub mod process;
 pub mod proxy;

@@ -9,6 +9,7 @@ use crate::net::{counters, gate, runtime};
 mod arguments;
 mod asyncio;
 mod awaitable;
+mod base;
 mod batch;
 mod calling;
 mod client;
@@ -19,7 +20,6 @@ mod delivery;
 mod encoded_result;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
-mod half;
 mod hooks;
 mod lent;
 mod line;
@@ -47,7 +47,7 @@ fn attach<T>(work: impl FnOnce(Python<'_>) -> T) -> Option<T> {
     Python::try_attach(work)
 }
 
-/// The native half of `fal_realtime`.
+/// The native core of `fal_realtime`.
 #[pymodule(gil_used = true)] // waits are armed under the GIL; not yet proved without it
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     codec::register(module)?;

@@ -50,11 +50,11 @@ class Attempt:
 
 
 Changes = tuple[list[tuple[str, str]], list[tuple[str, str]], "str | None", "str | None"]
-"""Headers, query, token and the reason to stop, for the native half."""
+"""Headers, query, token and the reason to stop, for the native core."""
 
 
 class Hook:
-    """Makes of what `before_attempt` has done to an attempt what the native half wants to know."""
+    """Makes of what `before_attempt` has done to an attempt what the native core wants to know."""
 
     def __init__(self, attempt: Attempt, use_token: bool, is_raw: bool) -> None:
         self._attempt = attempt

@@ -1,6 +1,6 @@
 """The threads that call the callbacks of blocking connections: one for all of them, and one that stands by.
 
-The native half says whose turn it is (see `_core.CallbackQueue`): a connection is with one thread at a time, so that
+The native core says whose turn it is (see `_core.CallbackQueue`): a connection is with one thread at a time, so that
 its order is kept, and where a callback blocks, the other connections have another thread.
 """
 
@@ -182,7 +182,7 @@ def warn_of_rest(events: _core.CallbackEvents, what_follows: str) -> None:
 
 
 def _at_exit() -> None:
-    """Let the callbacks of closed connections have what is theirs. Runs before the native half's own end."""
+    """Let the callbacks of closed connections have what is theirs. Runs before the native core's own end."""
     global _is_leaving  # noqa: PLW0603 - one a process
     finishing = list(_FINISHING.items())
     for dispatcher, _ in finishing:

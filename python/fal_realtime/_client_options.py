@@ -13,7 +13,7 @@ from ._tls import ClientCert, PathOrPaths, Trust, client_cert_as_native, hidden_
 from ._types import CredentialsSource, Side, TokenApi
 
 PROCESS_SETTINGS = (("FAL_REALTIME_IO_THREADS", 1, 64), ("FAL_REALTIME_SPIN_US", 0, 10_000))
-"""The variables that the native half reads, with their bounds."""
+"""The variables that the native core reads, with their bounds."""
 
 _NOT_OF_TOKENS = ("user_agent", "side", "allow_cleartext")
 """What clients may differ in that share their tokens: neither whose they are, nor where they come from or go to."""
@@ -80,7 +80,7 @@ class ClientOptions:
             raise ValueError(message)
 
     def default_token_body(self) -> str | None:
-        """The JSON body of token requests where a connection has none of its own; None: the native half's."""
+        """The JSON body of token requests where a connection has none of its own; None: the native core's."""
         return _TOKEN_APIS[self.token_api][1]
 
     def _hide_secrets(self) -> None:

@@ -1,6 +1,6 @@
-"""Encoders that are coroutine functions: they run on the event loop, one after the other, before the native half.
+"""Encoders that are coroutine functions: they run on the event loop, one after the other, before the native core.
 
-A plain function is called by the native half itself, at `send`; so is every decoder, sync or async.
+A plain function is called by the native core itself, at `send`; so is every decoder, sync or async.
 """
 
 from __future__ import annotations

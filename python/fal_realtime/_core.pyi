@@ -1,4 +1,4 @@
-"""The native half. Private: what users need of it is exported by `fal_realtime`."""
+"""The native core. Private: what users need of it is exported by `fal_realtime`."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping

@@ -68,7 +68,7 @@ def tell_decoded(connection: Connection) -> Callable[[object], None]:
     def tell(task: object) -> None:
         alive = reference()
         if alive is not None:
-            alive._decoded(task)  # noqa: SLF001 - the native half of the same connection
+            alive._decoded(task)  # noqa: SLF001 - the native core of the same connection
 
     return tell
 

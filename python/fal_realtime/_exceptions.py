@@ -1,6 +1,6 @@
 """Every exception that this package raises or hands to `on_error`.
 
-The native half constructs them positionally; all of them can be pickled and copied. None holds a key or a token.
+The native core constructs them positionally; all of them can be pickled and copied. None holds a key or a token.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class Finish:
 
     def __enter__(self) -> Self:
         """Accept no more inputs."""
-        self._connection._begin_finish()  # noqa: SLF001 - its own half
+        self._connection._begin_finish()  # noqa: SLF001 - its own base
         return self
 
     def __exit__(
@@ -80,4 +80,4 @@ class Finish:
     def _lost(self) -> int:
         """How many inputs, at most, had no answer when their session was lost."""
         now = self._connection.stats()
-        return max(now["unanswered"] - self._before["unanswered"], self._connection._unfinished)  # noqa: SLF001 - its own half
+        return max(now["unanswered"] - self._before["unanswered"], self._connection._unfinished)  # noqa: SLF001 - its own base

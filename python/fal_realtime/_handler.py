@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 _NO_COUNTERPART = {
-    "fetch": "requests are made by the native half",
-    "request_middleware": "requests are made by the native half; see proxy, proxy_url and user_agent",
+    "fetch": "requests are made by the native core",
+    "request_middleware": "requests are made by the native core; see proxy, proxy_url and user_agent",
     "response_handler": "see decode_message and on_error",
     "retry": "token requests are retried by themselves; see reconnect for connections",
     "suppress_local_credentials_warning": "no key is exposed outside a browser",

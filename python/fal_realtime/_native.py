@@ -1,4 +1,4 @@
-"""The border to the native half: where it may be used, and how its methods look to Python."""
+"""The border to the native core: where it may be used, and how its methods look to Python."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from ._exceptions import ConnectionClosedError
 from ._threads import tell_nobody
 
 CURRENT: ContextVar[object] = ContextVar("fal_realtime_opening")
-"""The native half's mark of the opening that `on_open` is called for."""
+"""The native core's mark of the opening that `on_open` is called for."""
 
 
 def on_loop(on_open: Callable[[Any], object], opening: object) -> Callable[[Any], Awaitable[None]]:

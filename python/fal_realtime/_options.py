@@ -1,7 +1,7 @@
 """Every option: its unit, default and meaning, checked before anything is opened.
 
 What is wrong raises `ValueError` or `TypeError` inside `RealtimeClient(…)` or `connect(…)`, saying what would be right.
-The grammar of app ids, paths and proxy addresses is the native half's and is checked there, at the same moment.
+The grammar of app ids, paths and proxy addresses is the native core's and is checked there, at the same moment.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, cast
 from . import _checks as check
 
 _MANY = 2**32 - 1
-"""As many attempts as the native half can count, which nobody will live to see."""
+"""As many attempts as the native core can count, which nobody will live to see."""
 
 
 class ReconnectPolicy:

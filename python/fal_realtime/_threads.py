@@ -11,7 +11,7 @@ from typing import Any
 def start_thread(work: Callable[[], None], name: str) -> None:
     """Run `work` in a daemon thread, which is one of the system's also where gevent has replaced threads by greenlets.
 
-    The native half waits without a turn of gevent's hub: a greenlet that it waits for would never run.
+    The native core waits without a turn of gevent's hub: a greenlet that it waits for would never run.
 
     Raises:
         RuntimeError: The system gives no thread.

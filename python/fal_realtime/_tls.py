@@ -45,7 +45,7 @@ Trust: TypeAlias = "PathOrPaths | ssl.SSLContext | InsecureForLocalTests"
 
 
 def trust_as_native(trust: object) -> dict[str, Any]:
-    """The native half's arguments for `ssl=`."""
+    """The native core's arguments for `ssl=`."""
     native: dict[str, Any] = {"insecure": False, "check_hostname": True, "ca": None, "ca_der": None}
     if trust is None:
         return native
@@ -105,7 +105,7 @@ def hidden_password(client_cert: object) -> object:
 
 
 def client_cert_as_native(client_cert: object) -> tuple[str, str, str | None] | None:
-    """The native half's argument for `client_cert=`: the certificate, the key, and its password."""
+    """The native core's argument for `client_cert=`: the certificate, the key, and its password."""
     expected = "None, a PEM file, or a tuple (certificate, key) or (certificate, key, password)"
     if client_cert is None:
         return None

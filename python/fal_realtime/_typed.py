@@ -2,7 +2,7 @@
 
 What flows through: each decoded result, before it is given out, becomes an object of `result_type`, and each input,
 before it is encoded, is checked to be one of `input_type`. A connection owns its two functions, which keep nothing of
-what they check; the native half calls them where it would call `decode_message` and `encode_message`.
+what they check; the native core calls them where it would call `decode_message` and `encode_message`.
 """
 
 from __future__ import annotations

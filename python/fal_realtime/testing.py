@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
-# The native half imports the last of these by itself: a frozen application holds what it sees imported here.
+# The native core imports the last of these by itself: a frozen application holds what it sees imported here.
 from . import _checks as check, _core, _local_values  # noqa: F401
 from ._client import RealtimeClient
 from ._local_handlers import HandlerThread

@@ -336,7 +336,7 @@ impl Inbox {
         self.received
     }
 
-    /// Fills in the incoming half of `stats`.
+    /// Fills in the incoming part of `stats`.
     pub fn report(&self, stats: &mut Stats) {
         stats.received = self.received;
         stats.delivered = self.delivered;

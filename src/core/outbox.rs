@@ -355,7 +355,7 @@ impl Outbox {
         self.failed
     }
 
-    /// Fills in the outgoing half of `stats`.
+    /// Fills in the outgoing part of `stats`.
     pub fn report(&self, stats: &mut Stats) {
         stats.accepted = self.accepted;
         stats.written = self.written;

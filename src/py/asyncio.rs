@@ -12,10 +12,10 @@ use pyo3::{
 
 use super::{
     arguments::{self, Given, is_plain_request},
+    base::{Base, Callbacks, takes_reason},
     client::Client,
     connection::Connection,
     delivery,
-    half::{Callbacks, Half, takes_reason},
     operation::{Kind, Operation, Wanted},
     raise::{queue_full, raised, to_py},
     warning,
@@ -31,74 +31,74 @@ impl Connection {
     #[pyo3(signature = (client, **options))]
     fn new(py: Python<'_>, client: &Client, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let empty = PyDict::new(py);
-        let half = Half::new(py, client, options.unwrap_or(&empty), Some(current_context(py)?))?;
-        Ok(Self::with(half, delivery::hand_out_soon))
+        let base = Base::new(py, client, options.unwrap_or(&empty), Some(current_context(py)?))?;
+        Ok(Self::with(base, delivery::hand_out_soon))
     }
 
     /// The app id with its path, such as `fal-ai/fast-lcm-diffusion/realtime`; in raw mode the URL without its query.
     #[getter]
     fn app(&self) -> &str {
-        &self.half.app
+        &self.base.app
     }
 
     /// What the connection is doing: a `ConnectionState`.
     #[getter]
     fn state(&self, py: Python<'_>) -> PyResult<&'static str> {
-        raised(py, self.half.net.check_process())?;
-        Ok(self.half.state().name())
+        raised(py, self.base.net.check_process())?;
+        Ok(self.base.state().name())
     }
 
     /// Why the newest attempt to open, or session, failed; a session that opens does not clear it.
     #[getter]
     fn last_error(&self, py: Python<'_>) -> Option<PyErr> {
-        self.half.last_error(py)
+        self.base.last_error(py)
     }
 
     /// The close code (RFC 6455, section 7.4): the caller's own; else that of the newest session that is over, 1006 without
     /// a close frame.
     #[getter]
     fn close_code(&self) -> Option<u16> {
-        self.half.net.last_close().map(|(code, _)| code)
+        self.base.net.last_close().map(|(code, _)| code)
     }
 
     /// The close reason that belongs to it.
     #[getter]
     fn close_reason(&self) -> Option<String> {
-        self.half.net.last_close().map(|(_, reason)| reason)
+        self.base.net.last_close().map(|(_, reason)| reason)
     }
 
     /// The subprotocol that the server chose for the newest session; None before the first, or if it chose none.
     #[getter]
     fn subprotocol(&self) -> Option<String> {
-        self.half.net.subprotocol()
+        self.base.net.subprotocol()
     }
 
     /// Seconds from the newest answered ping to its pong, in this session or an earlier one; None before the first.
     #[getter]
     fn latency(&self) -> Option<f64> {
-        self.half.net.latency().map(|latency| latency.as_secs_f64())
+        self.base.net.latency().map(|latency| latency.as_secs_f64())
     }
 
     /// How many messages of this session may have no answer yet.
     #[getter]
     fn in_flight(&self, py: Python<'_>) -> PyResult<u64> {
-        raised(py, self.half.net.check_process())?;
-        Ok(self.half.net.in_flight())
+        raised(py, self.base.net.check_process())?;
+        Ok(self.base.net.in_flight())
     }
 
     /// How many messages, at most, had no answer when their sessions were lost during `finish`.
     #[getter]
     fn _unfinished(&self) -> u64 {
-        self.half.net.unfinished()
+        self.base.net.unfinished()
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        self.half.stats(py)
+        self.base.stats(py)
     }
 
     /// Lets its hooks know it.
     fn _introduce(slf: &Bound<'_, Self>) -> PyResult<()> {
-        slf.get().half.introduce(slf.as_any())
+        slf.get().base.introduce(slf.as_any())
     }
 
     #[pyo3(signature = (*, on_result, on_error, on_timings, on_state_change))]
@@ -110,7 +110,7 @@ impl Connection {
         on_state_change: Option<Py<PyAny>>,
     ) -> PyResult<()> {
         let this = slf.get();
-        raised(slf.py(), this.half.net.check_process())?;
+        raised(slf.py(), this.base.net.check_process())?;
         arguments::callbacks(
             slf.py(),
             [
@@ -120,7 +120,7 @@ impl Connection {
                 ("on_state_change", on_state_change.as_ref()),
             ],
         )?;
-        this.half.set_callbacks(Callbacks {
+        this.base.set_callbacks(Callbacks {
             result: on_result,
             error: on_error,
             timings: on_timings,
@@ -133,12 +133,12 @@ impl Connection {
     }
 
     fn send_nowait(slf: &Bound<'_, Self>, input: &Bound<'_, PyAny>) -> PyResult<()> {
-        let message = slf.get().half.encode(slf.py(), input)?;
+        let message = slf.get().base.encode(slf.py(), input)?;
         Self::offer_now(slf, message)
     }
 
     fn send<'py>(slf: &Bound<'py, Self>, input: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Operation>> {
-        let message = slf.get().half.encode(slf.py(), input);
+        let message = slf.get().base.encode(slf.py(), input);
         Self::operation(slf, "send", message.map(|message| Kind::Send(Some(message))))
     }
 
@@ -158,7 +158,7 @@ impl Connection {
             return again.call1((slf, input, timeout, retries, idempotent));
         }
         let kind = arguments::timeout(timeout).and_then(|timeout| {
-            let (message, id) = slf.get().half.encode_request(py, input)?;
+            let (message, id) = slf.get().base.encode_request(py, input)?;
             Ok(Kind::request(message, id, timeout))
         });
         Self::operation(slf, "request", kind).map(Bound::into_any)
@@ -181,7 +181,7 @@ impl Connection {
     }
 
     fn __aiter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
-        slf.get().half.check_receivable()?;
+        slf.get().base.check_receivable()?;
         Ok(slf)
     }
 
@@ -212,21 +212,21 @@ impl Connection {
     /// Accepts nothing more.
     fn _begin_finish(slf: &Bound<'_, Self>) -> PyResult<()> {
         Self::bind(slf, true)?;
-        slf.get().half.net.begin_finish();
+        slf.get().base.net.begin_finish();
         Ok(())
     }
 
     /// Nobody waits for that any more. `tells`: what was lost meanwhile is told by whoever waited.
     fn _end_finish(&self, py: Python<'_>, tells: bool) -> PyResult<()> {
-        raised(py, self.half.net.check_process())?;
-        self.half.net.end_finish(tells);
+        raised(py, self.base.net.check_process())?;
+        self.base.net.end_finish(tells);
         Ok(())
     }
 
     /// The caller has closed it.
     #[getter]
     fn _is_closed_by_caller(&self) -> bool {
-        self.half.net.check_process().is_ok() && self.half.net.is_closed_by_caller()
+        self.base.net.check_process().is_ok() && self.base.net.is_closed_by_caller()
     }
 
     /// Waits until everything accepted is written, and answered or given up.
@@ -236,13 +236,13 @@ impl Connection {
 
     #[pyo3(signature = (code = 1000, reason = ""))]
     fn close(&self, py: Python<'_>, code: u16, reason: &str) -> PyResult<()> {
-        raised(py, self.half.net.check_process())?;
-        self.half.net.close_with(code, reason);
+        raised(py, self.base.net.check_process())?;
+        self.base.net.close_with(code, reason);
         Ok(())
     }
 
     fn _send_encoded_nowait(slf: &Bound<'_, Self>, payload: &Bound<'_, PyAny>) -> PyResult<()> {
-        let message = slf.get().half.encoded(slf.py(), payload)?;
+        let message = slf.get().base.encoded(slf.py(), payload)?;
         Self::offer_now(slf, message)
     }
 
@@ -250,7 +250,7 @@ impl Connection {
         slf: &Bound<'py, Self>,
         payload: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, Operation>> {
-        let message = slf.get().half.encoded(slf.py(), payload);
+        let message = slf.get().base.encoded(slf.py(), payload);
         Self::operation(slf, "send", message.map(|message| Kind::Send(Some(message))))
     }
 
@@ -263,7 +263,7 @@ impl Connection {
     ) -> PyResult<Bound<'py, Operation>> {
         let id = request_id.to_str()?.to_owned();
         let kind = arguments::timeout(timeout)
-            .and_then(|timeout| Ok(Kind::request(slf.get().half.encoded(slf.py(), payload)?, id, timeout)));
+            .and_then(|timeout| Ok(Kind::request(slf.get().base.encoded(slf.py(), payload)?, id, timeout)));
         Self::operation(slf, "request", kind)
     }
 
@@ -273,7 +273,7 @@ impl Connection {
         let running = this.waiting.lock().running.take();
         drop(running);
         let reported = delivery::report_task(slf, task);
-        if this.half.state() == State::Closed {
+        if this.base.state() == State::Closed {
             // At once: a turn of the loop later nobody may hold the connection any more.
             delivery::hand_out(slf)?;
         } else {
@@ -300,8 +300,8 @@ impl Connection {
 
     /// Lets what the throttle holds go before its time.
     fn _release(&self, py: Python<'_>) -> PyResult<()> {
-        raised(py, self.half.net.check_process())?;
-        self.half.net.release_throttled();
+        raised(py, self.base.net.check_process())?;
+        self.base.net.release_throttled();
         Ok(())
     }
 
@@ -326,7 +326,7 @@ impl Connection {
     }
 
     fn __clear__(&self) {
-        self.half.clear();
+        self.base.clear();
     }
 }
 
@@ -346,7 +346,7 @@ impl Connection {
         what: Wanted,
         timeout: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, Operation>> {
-        let receivable = slf.get().half.check_receivable();
+        let receivable = slf.get().base.check_receivable();
         let kind = receivable.and_then(|()| arguments::timeout(timeout));
         Self::operation(slf, name, kind.map(|timeout| Kind::Receive { what, timeout }))
     }
@@ -354,7 +354,7 @@ impl Connection {
     fn offer_now(slf: &Bound<'_, Self>, message: Outgoing) -> PyResult<()> {
         let (this, py) = (slf.get(), slf.py());
         Self::bind(slf, false)?;
-        let lane = this.half.lane(py, Lane::Throttled)?;
+        let lane = this.base.lane(py, Lane::Throttled)?;
         // Those who wait for room come first, but to what is sent in an opening.
         let crowded = lane == Lane::Throttled && !this.waiting.lock().senders.is_free();
         let offered = if crowded { Offered::Full(message) } else { Self::offer(slf, message, lane)? };
@@ -374,19 +374,19 @@ fn current_context(py: Python<'_>) -> PyResult<Py<PyAny>> {
 impl Drop for Connection {
     /// The connection was abandoned: its socket would stay open, and billed.
     fn drop(&mut self) {
-        if self.half.net.check_process().is_err() {
+        if self.base.net.check_process().is_err() {
             return;
         }
-        let is_in_use = self.half.is_in_use();
-        let untold = self.half.net.untold_failure();
-        self.half.net.close();
+        let is_in_use = self.base.is_in_use();
+        let untold = self.base.net.untold_failure();
+        self.base.net.close();
         let _ = Python::try_attach(|py| {
-            if let Some(error) = untold.filter(|_| !self.half.gives_reason()) {
+            if let Some(error) = untold.filter(|_| !self.base.gives_reason()) {
                 delivery::report_untold(py, self, &error);
             }
             self.leave_loop();
             if is_in_use {
-                warning::abandoned(py, &self.half.app);
+                warning::abandoned(py, &self.base.app);
             }
         });
     }

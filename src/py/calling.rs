@@ -1,4 +1,4 @@
-//! Calls of Python functions that the network half waits for: plain functions run in a thread of their own, coroutine
+//! Calls of Python functions that the network layer waits for: plain functions run in a thread of their own, coroutine
 //! functions on an event loop, both in the contextvars of `connect`.
 //!
 //! The I/O thread itself never takes the GIL: starting and cancelling, which need it for a moment, are done by threads

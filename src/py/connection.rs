@@ -11,7 +11,7 @@ use std::sync::{
 use crate::sync::Mutex;
 use pyo3::prelude::*;
 
-use super::half::Half;
+use super::base::Base;
 
 mod decoded;
 mod home;
@@ -24,7 +24,7 @@ pub(super) use waiting::Waiting;
 /// A connection for asyncio; the public class derives from it.
 #[pyclass(frozen, subclass, weakref, module = "fal_realtime._core")]
 pub(super) struct Connection {
-    pub(super) half: Half,
+    pub(super) base: Base,
     pub(super) waiting: Mutex<Waiting>,
     /// Where it is used from; set once.
     home: OnceLock<Home>,
@@ -40,9 +40,9 @@ pub(super) type HandOut = fn(&Bound<'_, Connection>) -> PyResult<()>;
 
 impl Connection {
     /// A connection that belongs to no loop yet. Its loop will call `hand_out` when there is something.
-    pub(super) fn with(half: Half, hand_out: HandOut) -> Self {
+    pub(super) fn with(base: Base, hand_out: HandOut) -> Self {
         Self {
-            half,
+            base,
             waiting: Mutex::new(Waiting::new()),
             home: OnceLock::new(),
             corked: AtomicBool::new(false),
@@ -52,7 +52,7 @@ impl Connection {
     }
 
     pub(super) fn visit(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        self.half.visit(visit)?;
+        self.base.visit(visit)?;
         if let Some(waiting) = self.waiting.try_lock() {
             waiting.visit(visit)?;
         }

@@ -2,7 +2,7 @@
 
 use pyo3::{intern, prelude::*};
 
-use super::half::decoder_failed;
+use super::base::decoder_failed;
 use crate::core::inbox::{Item, Numbered};
 
 /// A decoder at work, in a task of its own: whoever waits for its outcome may be cancelled, and the decoder goes on.

@@ -18,9 +18,9 @@ use entered::Entered;
 pub(super) use scheduling::hand_out_soon;
 
 use super::{
+    base::{Callbacks, describe},
     batch::Batch,
     connection::{Connection, Waiting},
-    half::{Callbacks, describe},
     operation::wake,
     raise::{error_or_none, to_py},
 };
@@ -42,11 +42,11 @@ const BUDGET: usize = 128;
 /// An error is one that is to end the loop (see [`ends_the_loop`]); should the loop run again, delivery goes on.
 pub(super) fn hand_out(connection: &Bound<'_, Connection>) -> PyResult<bool> {
     let this = connection.get();
-    if this.half.net.check_process().is_err() {
+    if this.base.net.check_process().is_err() {
         return Ok(false);
     }
     let mut budget = BUDGET;
-    let _batch = Batch::of(&this.half.net);
+    let _batch = Batch::of(&this.base.net);
     loop {
         if let Err(exit) = wake_waiters(connection).and_then(|()| call_back(connection, &mut budget)) {
             this.rearm();
@@ -66,7 +66,7 @@ pub(super) fn hand_out(connection: &Bound<'_, Connection>) -> PyResult<bool> {
 
 fn wake_waiters(connection: &Bound<'_, Connection>) -> PyResult<()> {
     let (this, py) = (connection.get(), connection.py());
-    let look = this.half.net.look();
+    let look = this.base.net.look();
     let over = look.state == State::Closed;
     let mut woken = Vec::new();
     {
@@ -128,8 +128,8 @@ fn wake_waiters(connection: &Bound<'_, Connection>) -> PyResult<()> {
 
 fn call_back(connection: &Bound<'_, Connection>, budget: &mut usize) -> PyResult<()> {
     let (this, py) = (connection.get(), connection.py());
-    let replacements = this.half.replacements();
-    let callbacks = this.half.callbacks(py);
+    let replacements = this.base.replacements();
+    let callbacks = this.base.callbacks(py);
     if callbacks.result.is_none() && !callbacks.any_notice() {
         return Ok(());
     }
@@ -152,7 +152,7 @@ fn call_one_by_one(
     // Left again however this ends.
     let _entered = callbacks.context.as_ref().map(|context| Entered::new(py, context.bind(py)));
     // A callback may give the connection new ones: the next event is theirs.
-    let are_current = || this.half.replacements() == replacements;
+    let are_current = || this.base.replacements() == replacements;
     while *budget > 0 && are_current() && this.waiting.lock().running.is_none() {
         let Some(outcome) = call_next(connection, callbacks) else { break };
         *budget -= 1;
@@ -180,10 +180,10 @@ fn call_next<'py>(
                 return Some(on_error(connection, callbacks, error));
             }
             // Cancelled: the result is there again.
-            Poll::Ready(Some(Err(_)) | None) => this.half.net.pop_any()?,
+            Poll::Ready(Some(Err(_)) | None) => this.base.net.pop_any()?,
         }
     } else {
-        Next::Notice(this.half.net.pop_notice()?)
+        Next::Notice(this.base.net.pop_notice()?)
     };
     Some(match next {
         Next::Item(item) => match item.what {
@@ -230,7 +230,7 @@ fn on_result<'py>(
     received: &Received,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = connection.py();
-    match connection.get().half.decode(py, received) {
+    match connection.get().base.decode(py, received) {
         Ok((object, false)) => call(py, callbacks.result.as_ref(), object),
         Ok((decoding, true)) => {
             let finish = py.import("fal_realtime._delivery")?.getattr("decode_then")?;
@@ -259,7 +259,7 @@ fn on_error<'py>(
 /// Tells the loop's exception handler of an error that nobody takes, and why nobody does.
 fn tell_loop(py: Python<'_>, connection: &Connection, error: PyErr, why: &str) -> PyResult<()> {
     let context = PyDict::new(py);
-    let message = format!("{}: {} ({why})", connection.half.app, describe(py, &error));
+    let message = format!("{}: {} ({why})", connection.base.app, describe(py, &error));
     context.set_item("message", message)?;
     context.set_item("exception", error.into_value(py))?;
     connection.event_loop(py)?.call_method1(intern!(py, "call_exception_handler"), (context,))?;
@@ -279,7 +279,7 @@ pub(super) fn report_untold(py: Python<'_>, connection: &Connection, error: &Err
     // The garbage collector takes a loop apart that it found together with its connections: then it is said where the
     // loop's handler would have said it.
     let told = tell_loop(py, connection, to_py(py, error), why).or_else(|_| {
-        let message = format!("{}: {} ({why})", connection.half.app, describe(py, &to_py(py, error)));
+        let message = format!("{}: {} ({why})", connection.base.app, describe(py, &to_py(py, error)));
         let logger = py.import("logging")?.call_method1("getLogger", ("asyncio",))?;
         logger.call_method1("error", ("%s", message)).map(|_| ())
     });
@@ -340,7 +340,7 @@ fn report(connection: &Bound<'_, Connection>, error: PyErr) -> PyResult<()> {
     }
     let told = || -> PyResult<()> {
         let context = PyDict::new(py);
-        context.set_item("message", format!("a callback of the connection to {} raised", this.half.app))?;
+        context.set_item("message", format!("a callback of the connection to {} raised", this.base.app))?;
         // `into_value`, unlike `value`, gives it its traceback.
         context.set_item("exception", error.into_value(py))?;
         this.event_loop(py)?.call_method1(intern!(py, "call_exception_handler"), (context,))?;

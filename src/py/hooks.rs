@@ -1,4 +1,4 @@
-//! The caller's hooks of an opening, as the network half asks them.
+//! The caller's hooks of an opening, as the network layer asks them.
 
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -87,7 +87,7 @@ impl Hooks {
         Py::new(py, hooks).map(Some)
     }
 
-    /// For the network half.
+    /// For the network layer.
     pub(super) fn for_net(
         slf: &Bound<'_, Self>,
         net: &Arc<Connection>,
@@ -189,7 +189,7 @@ fn refused(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Handshake { status: None }, message)
 }
 
-/// The hooks as the network half has them.
+/// The hooks as the network layer has them.
 struct ForNet {
     /// A weak reference to [`Hooks`]. Cloning it needs the GIL.
     hooks: Arc<Py<PyAny>>,

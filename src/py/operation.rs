@@ -302,7 +302,7 @@ impl Operation {
     fn cancel(&self, py: Python<'_>) {
         let stage = std::mem::replace(&mut self.inner.lock().stage, Stage::Running);
         let native = self.connection.get();
-        if native.half.net.check_process().is_err() {
+        if native.base.net.check_process().is_err() {
             // The lock may be one that the parent's I/O thread held at the fork, for ever.
             self.end(py);
             return;
@@ -312,7 +312,7 @@ impl Operation {
                 let was_called = self.arrive(ticket);
                 let waited_for_room = self.waits_for_room();
                 if waited_for_room {
-                    native.half.net.forget_refused();
+                    native.base.net.forget_refused();
                 }
                 if was_called {
                     self.hand_on();

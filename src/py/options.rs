@@ -1,4 +1,4 @@
-//! What the Python facade passes to a connection, made into what the network half wants.
+//! What the Python facade passes to a connection, made into what the network layer wants.
 
 use std::time::Duration;
 

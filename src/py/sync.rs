@@ -8,8 +8,8 @@ use pyo3::{exceptions::PyStopIteration, intern, prelude::*, types::PyDict};
 
 use super::{
     arguments::{self, Given, is_plain_request},
+    base::{Base, Callbacks, takes_reason},
     client::Client,
-    half::{Callbacks, Half, takes_reason},
     operation::{not_open_again, nothing_came},
     raise::{opening_full, queue_full, raised, to_py},
     warning,
@@ -46,76 +46,76 @@ impl SyncConnection {
     #[pyo3(signature = (client, **options))]
     fn new(py: Python<'_>, client: &Client, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let empty = PyDict::new(py);
-        let half = Half::new(py, client, options.unwrap_or(&empty), None)?;
+        let base = Base::new(py, client, options.unwrap_or(&empty), None)?;
         let bell = Arc::new(Bell::default());
-        half.net.set_notify(bell.clone());
-        Ok(Self { shared: Arc::new(Shared { half, bell }) })
+        base.net.set_notify(bell.clone());
+        Ok(Self { shared: Arc::new(Shared { base, bell }) })
     }
 
     /// The app id with its path, such as `fal-ai/fast-lcm-diffusion/realtime`; in raw mode the URL without its query.
     #[getter]
     fn app(&self) -> &str {
-        &self.shared.half.app
+        &self.shared.base.app
     }
 
     /// What the connection is doing: a `ConnectionState`.
     #[getter]
     fn state(&self, py: Python<'_>) -> PyResult<&'static str> {
-        raised(py, self.shared.half.net.check_process())?;
-        Ok(self.shared.half.state().name())
+        raised(py, self.shared.base.net.check_process())?;
+        Ok(self.shared.base.state().name())
     }
 
     /// Why the newest attempt to open, or session, failed; a session that opens does not clear it.
     #[getter]
     fn last_error(&self, py: Python<'_>) -> Option<PyErr> {
-        self.shared.half.last_error(py)
+        self.shared.base.last_error(py)
     }
 
     /// The close code (RFC 6455, section 7.4): the caller's own; else that of the newest session that is over, 1006 without
     /// a close frame.
     #[getter]
     fn close_code(&self) -> Option<u16> {
-        self.shared.half.net.last_close().map(|(code, _)| code)
+        self.shared.base.net.last_close().map(|(code, _)| code)
     }
 
     /// The close reason that belongs to it.
     #[getter]
     fn close_reason(&self) -> Option<String> {
-        self.shared.half.net.last_close().map(|(_, reason)| reason)
+        self.shared.base.net.last_close().map(|(_, reason)| reason)
     }
 
     /// The subprotocol that the server chose for the newest session; None before the first, or if it chose none.
     #[getter]
     fn subprotocol(&self) -> Option<String> {
-        self.shared.half.net.subprotocol()
+        self.shared.base.net.subprotocol()
     }
 
     /// Seconds from the newest answered ping to its pong, in this session or an earlier one; None before the first.
     #[getter]
     fn latency(&self) -> Option<f64> {
-        self.shared.half.net.latency().map(|latency| latency.as_secs_f64())
+        self.shared.base.net.latency().map(|latency| latency.as_secs_f64())
     }
 
     /// How many messages of this session may have no answer yet.
     #[getter]
     fn in_flight(&self, py: Python<'_>) -> PyResult<u64> {
-        raised(py, self.shared.half.net.check_process())?;
-        Ok(self.shared.half.net.in_flight())
+        raised(py, self.shared.base.net.check_process())?;
+        Ok(self.shared.base.net.in_flight())
     }
 
     /// How many messages, at most, had no answer when their sessions were lost during `finish`.
     #[getter]
     fn _unfinished(&self) -> u64 {
-        self.shared.half.net.unfinished()
+        self.shared.base.net.unfinished()
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        self.shared.half.stats(py)
+        self.shared.base.stats(py)
     }
 
     /// Lets its hooks know it.
     fn _introduce(slf: &Bound<'_, Self>) -> PyResult<()> {
-        slf.get().shared.half.introduce(slf.as_any())
+        slf.get().shared.base.introduce(slf.as_any())
     }
 
     #[pyo3(signature = (*, on_result, on_error, on_timings, on_state_change))]
@@ -127,7 +127,7 @@ impl SyncConnection {
         on_timings: Option<Py<PyAny>>,
         on_state_change: Option<Py<PyAny>>,
     ) -> PyResult<()> {
-        raised(py, self.shared.half.net.check_process())?;
+        raised(py, self.shared.base.net.check_process())?;
         arguments::callbacks(
             py,
             [
@@ -137,7 +137,7 @@ impl SyncConnection {
                 ("on_state_change", on_state_change.as_ref()),
             ],
         )?;
-        self.shared.half.set_callbacks(Callbacks {
+        self.shared.base.set_callbacks(Callbacks {
             result: on_result,
             error: on_error,
             timings: on_timings,
@@ -150,10 +150,10 @@ impl SyncConnection {
     }
 
     fn send_nowait(&self, py: Python<'_>, input: &Bound<'_, PyAny>) -> PyResult<()> {
-        let half = &self.shared.half;
-        raised(py, half.net.check_process())?;
-        let message = half.encode(py, input)?;
-        match raised(py, half.net.offer(message, half.lane(py, Lane::Throttled)?))? {
+        let base = &self.shared.base;
+        raised(py, base.net.check_process())?;
+        let message = base.encode(py, input)?;
+        match raised(py, base.net.offer(message, base.lane(py, Lane::Throttled)?))? {
             Offered::Accepted => Ok(()),
             Offered::Full(_) => Err(to_py(py, &queue_full())),
         }
@@ -166,12 +166,12 @@ impl SyncConnection {
         input: &Bound<'_, PyAny>,
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let half = &self.shared.half;
-        raised(py, half.net.check_process())?;
+        let base = &self.shared.base;
+        raised(py, base.net.check_process())?;
         let timeout = arguments::timeout(timeout)?;
         let deadline = Deadline::after(timeout);
-        let mut message = Some(half.encode(py, input)?);
-        if self.offer(py, &mut message, half.send_lane, &deadline)? {
+        let mut message = Some(base.encode(py, input)?);
+        if self.offer(py, &mut message, base.send_lane, &deadline)? {
             return Ok(());
         }
         Err(to_py(py, &too_late("there was no room in the outgoing queue", timeout).unprocessed()))
@@ -206,7 +206,7 @@ impl SyncConnection {
     }
 
     fn __iter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
-        slf.get().shared.half.check_receivable()?;
+        slf.get().shared.base.check_receivable()?;
         Ok(slf)
     }
 
@@ -217,7 +217,7 @@ impl SyncConnection {
     }
 
     fn open(&self, py: Python<'_>) -> PyResult<()> {
-        let net = &self.shared.half.net;
+        let net = &self.shared.base.net;
         raised(py, net.check_process())?;
         let openings_before = net.openings();
         raised(py, net.open(true))?;
@@ -236,7 +236,7 @@ impl SyncConnection {
 
     #[pyo3(signature = (timeout = None))]
     fn drain(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let net = &self.shared.half.net;
+        let net = &self.shared.base.net;
         raised(py, net.check_process())?;
         let timeout = arguments::timeout(timeout)?;
         let deadline = Deadline::after(timeout);
@@ -249,29 +249,29 @@ impl SyncConnection {
 
     /// Accepts nothing more.
     fn _begin_finish(&self, py: Python<'_>) -> PyResult<()> {
-        raised(py, self.shared.half.net.check_process())?;
-        self.shared.half.net.begin_finish();
+        raised(py, self.shared.base.net.check_process())?;
+        self.shared.base.net.begin_finish();
         Ok(())
     }
 
     /// Nobody waits for the end any more. `tells`: what was lost meanwhile is told by whoever waited.
     fn _end_finish(&self, py: Python<'_>, tells: bool) -> PyResult<()> {
-        raised(py, self.shared.half.net.check_process())?;
-        self.shared.half.net.end_finish(tells);
+        raised(py, self.shared.base.net.check_process())?;
+        self.shared.base.net.end_finish(tells);
         Ok(())
     }
 
     /// The caller has closed it.
     #[getter]
     fn _is_closed_by_caller(&self) -> bool {
-        let net = &self.shared.half.net;
+        let net = &self.shared.base.net;
         net.check_process().is_ok() && net.is_closed_by_caller()
     }
 
     /// Waits until everything accepted is written, and answered or given up. False when the time is over.
     #[pyo3(signature = (timeout))]
     fn _finished(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        let net = &self.shared.half.net;
+        let net = &self.shared.base.net;
         raised(py, net.check_process())?;
         let deadline = Deadline::after(timeout);
         let finished =
@@ -281,7 +281,7 @@ impl SyncConnection {
 
     #[pyo3(signature = (code = 1000, reason = ""))]
     fn close(&self, py: Python<'_>, code: u16, reason: &str) -> PyResult<()> {
-        let net = &self.shared.half.net;
+        let net = &self.shared.base.net;
         raised(py, net.check_process())?;
         net.close_with(code, reason);
         self.shared.wait(py, Interest::STATE, &Deadline::NEVER, |_| {
@@ -292,7 +292,7 @@ impl SyncConnection {
 
     /// Lets what the throttle holds go before its time.
     fn _release(&self, py: Python<'_>) -> PyResult<()> {
-        let net = &self.shared.half.net;
+        let net = &self.shared.base.net;
         raised(py, net.check_process())?;
         net.release_throttled();
         Ok(())
@@ -304,11 +304,11 @@ impl SyncConnection {
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        self.shared.half.visit(&visit)
+        self.shared.base.visit(&visit)
     }
 
     fn __clear__(&self) {
-        self.shared.half.clear();
+        self.shared.base.clear();
     }
 }
 
@@ -320,7 +320,7 @@ impl SyncConnection {
         // Not a subclass of it: a session that ended with messages unanswered is news.
         let is_closed = class.is_ok_and(|class| error.get_type(py).is(&class));
         let code = error.value(py).getattr(intern!(py, "code")).and_then(|code| code.extract::<u16>());
-        is_closed && code.is_ok_and(|code| self.shared.half.net.is_normal_code(code))
+        is_closed && code.is_ok_and(|code| self.shared.base.net.is_normal_code(code))
     }
 
     fn request_once(
@@ -329,25 +329,25 @@ impl SyncConnection {
         input: &Bound<'_, PyAny>,
         timeout: Option<f64>,
     ) -> PyResult<Py<PyAny>> {
-        let half = &self.shared.half;
-        raised(py, half.net.check_process())?;
+        let base = &self.shared.base;
+        raised(py, base.net.check_process())?;
         let deadline = Deadline::after(timeout);
-        let (mut message, id) = half.encode_request(py, input)?;
-        let unmarked_before = half.net.unmarked();
-        let key = raised(py, half.net.add_request(&id))?;
+        let (mut message, id) = base.encode_request(py, input)?;
+        let unmarked_before = base.net.unmarked();
+        let key = raised(py, base.net.add_request(&id))?;
         message.request = Some(key);
         let mut message = Some(message);
         let answered = self.offer(py, &mut message, Lane::Direct, &deadline).and_then(|accepted| {
             let answer =
-                || self.shared.wait(py, Interest::ANSWERS, &deadline, |_| Ok(half.net.take_answer(key)));
+                || self.shared.wait(py, Interest::ANSWERS, &deadline, |_| Ok(base.net.take_answer(key)));
             if accepted { answer() } else { Ok(None) }
         });
         // After an answer this does nothing.
-        let was_written = half.net.forget_request(key);
+        let was_written = base.net.forget_request(key);
         match answered? {
             None => {
-                let unmarked = half.net.unmarked().saturating_sub(unmarked_before);
-                let error = half.request_timeout(timeout.unwrap_or_default(), unmarked);
+                let unmarked = base.net.unmarked().saturating_sub(unmarked_before);
+                let error = base.request_timeout(timeout.unwrap_or_default(), unmarked);
                 Err(to_py(py, &if was_written { error } else { error.unprocessed() }))
             }
             Some(Err(error)) => Err(to_py(py, &error)),
@@ -360,8 +360,8 @@ impl SyncConnection {
 
     fn receive(&self, py: Python<'_>, timeout: Option<f64>, newest: bool) -> PyResult<Py<PyAny>> {
         let shared = &self.shared;
-        shared.half.check_receivable()?;
-        raised(py, shared.half.net.check_process())?;
+        shared.base.check_receivable()?;
+        raised(py, shared.base.net.check_process())?;
         let deadline = Deadline::after(timeout);
         let interest = Interest::ITEMS.and(Interest::STATE);
         let received = shared.wait(py, interest, &deadline, |py| shared.receive(py, newest))?;
@@ -377,8 +377,8 @@ impl SyncConnection {
         lane: Lane,
         deadline: &Deadline,
     ) -> PyResult<bool> {
-        let net = &self.shared.half.net;
-        let lane = self.shared.half.lane(py, lane)?;
+        let net = &self.shared.base.net;
+        let lane = self.shared.base.lane(py, lane)?;
         let accepted = self.shared.wait(py, Interest::ROOM.and(Interest::ANSWERS), deadline, |py| {
             let request = message.as_ref().and_then(|message| message.request);
             if request.is_some_and(|key| net.has_failed(key)) {
@@ -407,20 +407,20 @@ impl SyncConnection {
 impl Drop for SyncConnection {
     /// The connection was abandoned: its socket would stay open, and billed.
     fn drop(&mut self) {
-        let half = &self.shared.half;
-        if half.net.check_process().is_err() {
+        let base = &self.shared.base;
+        if base.net.check_process().is_err() {
             return;
         }
-        let is_in_use = half.is_in_use();
-        let untold = half.net.untold_failure().filter(|_| !half.gives_reason());
-        half.net.close();
+        let is_in_use = base.is_in_use();
+        let untold = base.net.untold_failure().filter(|_| !base.gives_reason());
+        base.net.close();
         if is_in_use || untold.is_some() {
             let _ = Python::try_attach(|py| {
                 if let Some(error) = untold {
                     report_untold(py, &error);
                 }
                 if is_in_use {
-                    warning::abandoned(py, &half.app);
+                    warning::abandoned(py, &base.app);
                 }
             });
         }

@@ -63,7 +63,7 @@ class AllowedApps:
 
 def _app(client: RealtimeClient, entry: AppEntry) -> App:
     app, path = entry if isinstance(entry, tuple) else (entry, None)
-    # The native half knows what ids mean; nothing is opened.
+    # The native core knows what ids mean; nothing is opened.
     whole = client.connect(app, path=path).app
     segments = whole.split("/")
     length = 3 if segments[0] in _NAMESPACES else 2

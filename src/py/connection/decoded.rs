@@ -25,11 +25,11 @@ impl Connection {
             }
         };
         Poll::Ready(decoding.map(|decoding| {
-            self.half.net.deliver_held();
+            self.base.net.deliver_held();
             match decoding.outcome(py) {
                 Decoded::Outcome(outcome) => outcome,
                 Decoded::Cancelled(item, error) => {
-                    self.half.net.unpop(item);
+                    self.base.net.unpop(item);
                     Err(error)
                 }
             }
@@ -52,12 +52,12 @@ impl Connection {
         };
         match started {
             Ok(decoding) => {
-                this.half.net.hold();
+                this.base.net.hold();
                 this.waiting.lock().decoding = Some(decoding);
                 Ok(())
             }
             Err((item, error)) => {
-                this.half.net.unpop(item);
+                this.base.net.unpop(item);
                 // Else Python reports that it was never awaited.
                 let _ = awaitable.call_method0(intern!(py, "close"));
                 Err(error)

@@ -33,7 +33,7 @@ impl Connection {
     /// Binds the connection to the running loop, if it is not bound yet. `strict`: it must be the running one.
     pub(in crate::py) fn bind(slf: &Bound<'_, Self>, strict: bool) -> PyResult<()> {
         let (this, py) = (slf.get(), slf.py());
-        raised(py, this.half.net.check_process())?;
+        raised(py, this.base.net.check_process())?;
         if let Some(home) = this.home.get() {
             if strict && !running_loop(py)?.is(&home.event_loop) {
                 return Err(PyRuntimeError::new_err(
@@ -48,10 +48,10 @@ impl Connection {
             return Err(no_running_loop());
         }
         let dispatcher = Dispatcher::of(py, &event_loop)?;
-        if let Some(provider) = &this.half.provider {
+        if let Some(provider) = &this.base.provider {
             provider.get().add_loop(&event_loop)?;
         }
-        if let Some(hooks) = &this.half.hooks {
+        if let Some(hooks) = &this.base.hooks {
             hooks.get().set_loop(&event_loop)?;
         }
         let place = Dispatcher::add(&dispatcher, slf.as_any(), hand_out)?;
@@ -68,9 +68,9 @@ impl Connection {
             return Self::bind(slf, strict);
         }
         if let Some(poller) = home_poller {
-            this.half.net.set_poller(poller);
+            this.base.net.set_poller(poller);
         }
-        this.half.net.set_notify(place);
+        this.base.net.set_notify(place);
         this.rearm();
         Ok(())
     }
@@ -102,7 +102,7 @@ impl Connection {
 
     /// Lets the loop hand out what is there.
     pub(in crate::py) fn look_again(&self) {
-        if self.half.net.check_process().is_err() {
+        if self.base.net.check_process().is_err() {
             // The queue's lock may be one that the parent's I/O thread held at the fork, for ever.
             return;
         }

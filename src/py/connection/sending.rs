@@ -16,7 +16,7 @@ impl Connection {
     /// Offers a message.
     pub(in crate::py) fn offer(slf: &Bound<'_, Self>, message: Outgoing, lane: Lane) -> PyResult<Offered> {
         let (this, py) = (slf.get(), slf.py());
-        let net = &this.half.net;
+        let net = &this.base.net;
         let in_batch = batch::is_of(net);
         if !(in_batch || this.is_at_home()) {
             return raised(py, net.offer(message, lane));
@@ -51,13 +51,13 @@ impl Connection {
     /// What waits for more waits no longer.
     pub(in crate::py) fn uncork(&self) {
         self.corked.store(false, Ordering::Release);
-        self.half.net.uncork();
+        self.base.net.uncork();
     }
 
     /// Somebody waits for what comes back, or for what waits to be gone.
     pub(in crate::py) fn uncork_before_waiting(&self) {
         if self.corked.load(Ordering::Acquire) {
-            self.half.net.uncork();
+            self.base.net.uncork();
         }
     }
 }

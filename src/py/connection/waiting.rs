@@ -1,4 +1,4 @@
-//! Who waits for what, and what the network half is told of it.
+//! Who waits for what, and what the network layer is told of it.
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
@@ -96,7 +96,7 @@ impl Connection {
         let somebody_waits = line.is_waiting();
         drop(waiting);
         // At the end nothing more will come that would wake the next one.
-        if somebody_waits && (self.arm() || self.half.state() == State::Closed) {
+        if somebody_waits && (self.arm() || self.base.state() == State::Closed) {
             self.look_again();
         }
     }
@@ -108,9 +108,9 @@ impl Connection {
         }
     }
 
-    /// Tells the network half what is waited for; answers whether some of it is there already.
+    /// Tells the network layer what is waited for; answers whether some of it is there already.
     pub(in crate::py) fn arm(&self) -> bool {
-        let (has_on_result, wants_notices) = (self.half.has_on_result(), self.half.wants_notices());
+        let (has_on_result, wants_notices) = (self.base.has_on_result(), self.base.wants_notices());
         let waiting = self.waiting.lock();
         let mut interest = Interest::NONE;
         let decoder = waiting.decoding.as_ref().map(|decoding| decoding.is_done);
@@ -135,6 +135,6 @@ impl Connection {
         }
         let seen = waiting.seen;
         drop(waiting);
-        self.half.net.arm(interest, interest, seen) || is_decoded
+        self.base.net.arm(interest, interest, seen) || is_decoded
     }
 }

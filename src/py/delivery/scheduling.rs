@@ -11,11 +11,11 @@ use crate::py::connection::Connection;
 /// Wakes those who wait, and has the callbacks called soon. Called by the loop's watcher of our descriptor.
 pub(in crate::py) fn hand_out_soon(connection: &Bound<'_, Connection>) -> PyResult<()> {
     let this = connection.get();
-    let has_callbacks = this.half.has_on_result() || this.half.wants_notices();
+    let has_callbacks = this.base.has_on_result() || this.base.wants_notices();
     if !has_callbacks || !may_run_again(&this.event_loop(connection.py())?)? {
         return hand_out(connection).map(drop);
     }
-    if this.half.net.check_process().is_err() {
+    if this.base.net.check_process().is_err() {
         return Ok(());
     }
     loop {

@@ -23,7 +23,7 @@ impl Operation {
         let Item::Result(received) = &item.what else {
             return Err(PyRuntimeError::new_err("only results are decoded"));
         };
-        let (object, is_async) = native.half.decode(py, received)?;
+        let (object, is_async) = native.base.decode(py, received)?;
         if !is_async {
             return Ok(Looked::Found(object));
         }
@@ -43,7 +43,7 @@ impl Operation {
             Some(done) if done.is_done => match done.outcome(connection.py()) {
                 Decoded::Outcome(outcome) => outcome.map(Looked::Found),
                 Decoded::Cancelled(item, error) => {
-                    connection.get().half.net.unpop(item);
+                    connection.get().base.net.unpop(item);
                     Err(error)
                 }
             },

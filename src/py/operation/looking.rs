@@ -30,7 +30,7 @@ impl Operation {
     pub(super) fn look(slf: &Bound<'_, Self>, called: bool) -> PyResult<Step> {
         let (this, py) = (slf.get(), slf.py());
         let connection = this.connection.bind(py);
-        raised(py, connection.get().half.net.check_process())?;
+        raised(py, connection.get().base.net.check_process())?;
         let mut kind = this.take_kind();
         let looked = Self::look_for(slf, connection, &mut kind, called);
         // A receiver has nothing to keep.
@@ -56,7 +56,7 @@ impl Operation {
 
     /// It ends with an error: whoever is next in its line gets the turn, and a late answer is nobody's.
     pub(super) fn give_up(&self, py: Python<'_>, called: bool) {
-        if self.connection.get().half.net.check_process().is_err() {
+        if self.connection.get().base.net.check_process().is_err() {
             return;
         }
         if called {
@@ -71,7 +71,7 @@ impl Operation {
             Kind::Request(request) => (request.key.take(), request.decoding.take()),
             _ => (None, None),
         };
-        let net = &self.connection.get().half.net;
+        let net = &self.connection.get().base.net;
         if let Some(key) = key {
             net.forget_request(key);
         }
@@ -88,7 +88,7 @@ impl Operation {
     ) -> PyResult<Looked> {
         let (this, py) = (slf.get(), slf.py());
         let native = connection.get();
-        let net = &native.half.net;
+        let net = &native.base.net;
         match kind {
             Kind::Receive { what, timeout: None } => Self::look_for_result(connection, *what, called),
             Kind::Receive { what, timeout: Some(timeout) } => {
@@ -100,7 +100,7 @@ impl Operation {
             }
             Kind::Send(message) => {
                 Connection::bind(connection, false)?;
-                let accepted = Self::offer(connection, message, native.half.send_lane, called)?;
+                let accepted = Self::offer(connection, message, native.base.send_lane, called)?;
                 Ok(if accepted { Looked::Found(py.None()) } else { Looked::Wait(Place::Senders) })
             }
             Kind::Request(request) => {
@@ -108,7 +108,7 @@ impl Operation {
                 if this.inner.lock().expired {
                     let seconds = timeout.unwrap_or_default();
                     let unmarked = net.unmarked().saturating_sub(*unmarked_before);
-                    let error = native.half.request_timeout(seconds, unmarked);
+                    let error = native.base.request_timeout(seconds, unmarked);
                     // First it is given up: else it could be written between the question and that.
                     let was_written = key.take().is_some_and(|key| net.forget_request(key));
                     return Err(to_py(py, &if was_written { error } else { error.unprocessed() }));
@@ -228,17 +228,17 @@ impl Operation {
                 Poll::Ready(Some(outcome)) => return outcome.map(Looked::Found),
                 Poll::Ready(None) => {}
             }
-            let net = &native.half.net;
+            let net = &native.base.net;
             let Some(item) = (if what == Wanted::Newest { net.pop_newest() } else { net.pop() }) else {
-                return match native.half.net.end() {
+                return match native.base.net.end() {
                     None => Ok(Looked::Wait(Place::Receivers)),
                     Some(error) => Err(ended(py, &error, what, net.is_normal_end(&error))),
                 };
             };
             let (object, is_async) = match &item.what {
-                Item::Result(received) => native.half.decode(py, received)?,
+                Item::Result(received) => native.base.decode(py, received)?,
                 Item::Error(error) => {
-                    native.half.net.has_raised(error);
+                    native.base.net.has_raised(error);
                     return Err(to_py(py, error));
                 }
                 Item::End(error) => return Err(ended(py, error, what, net.is_normal_end(error))),
@@ -258,7 +258,7 @@ impl Operation {
         called: bool,
     ) -> PyResult<bool> {
         let (native, py) = (connection.get(), connection.py());
-        let lane = native.half.lane(py, lane)?;
+        let lane = native.base.lane(py, lane)?;
         let is_in_opening = matches!(lane, Lane::Opening(_));
         if !called && !is_in_opening && !native.waiting.lock().senders.is_free() {
             return Ok(false);

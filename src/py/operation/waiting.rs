@@ -76,7 +76,7 @@ impl Operation {
 
     /// The opening that this one waits for has been, even if it is over.
     fn was_opened(&self) -> bool {
-        let openings = self.connection.get().half.net.openings();
+        let openings = self.connection.get().base.net.openings();
         matches!(self.inner.lock().kind, Kind::Open { openings_before: Some(before) } if openings > before)
     }
 

@@ -58,8 +58,8 @@ impl CallbackQueue {
         shared.listen_with(Listener {
             turns: self.turns.clone(),
             number,
-            net: Arc::downgrade(&shared.half.net),
-            takes_results: AtomicBool::new(shared.half.has_on_result()),
+            net: Arc::downgrade(&shared.base.net),
+            takes_results: AtomicBool::new(shared.base.has_on_result()),
         });
         // What was there before is found by looking.
         self.turns.push(number);

@@ -24,20 +24,20 @@ impl Events {
     /// The app of the connection, as that says it.
     #[getter]
     fn app(&self) -> &str {
-        &self.shared.half.app
+        &self.shared.base.app
     }
 
     /// How many results, and how many other events, callbacks have not been called with.
     fn left(&self) -> (usize, usize) {
-        let (results, others) = self.shared.half.net.left();
-        (if self.shared.half.has_on_result() { results } else { 0 }, others)
+        let (results, others) = self.shared.base.net.left();
+        (if self.shared.base.has_on_result() { results } else { 0 }, others)
     }
 
     /// The next event, without waiting: `result`, `error`, `timings` or `state_change` and the value; `nothing`: the queue
     /// will have the connection again when there is something; `end`: the connection is closed and all was taken.
     fn poll<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         loop {
-            let has_on_result = self.shared.half.has_on_result();
+            let has_on_result = self.shared.base.has_on_result();
             if let Some(event) = self.look(py, has_on_result)? {
                 return Ok(event);
             }
@@ -51,12 +51,12 @@ impl Events {
 
 impl Events {
     fn look<'py>(&self, py: Python<'py>, has_on_result: bool) -> PyResult<Option<Bound<'py, PyTuple>>> {
-        let half = &self.shared.half;
+        let base = &self.shared.base;
         loop {
             let next =
-                if has_on_result { half.net.pop_any() } else { half.net.pop_notice().map(Next::Notice) };
+                if has_on_result { base.net.pop_any() } else { base.net.pop_notice().map(Next::Notice) };
             let event = match next {
-                None if half.state() == State::Closed => ("end", py.None()),
+                None if base.state() == State::Closed => ("end", py.None()),
                 None => return Ok(None),
                 Some(Next::Notice(Notice::Error(error))) => {
                     ("error", to_py(py, &error).into_value(py).into_any())

@@ -13,7 +13,7 @@ use crate::{
     error::{Error, ErrorKind},
     net::handle::Interest,
     py::{
-        half::Half,
+        base::Base,
         raise::{raised, to_py},
     },
 };
@@ -25,7 +25,7 @@ const SIGNALS: Duration = Duration::from_millis(50);
 
 /// What a connection and the threads that call its callbacks share.
 pub(super) struct Shared {
-    pub(super) half: Half,
+    pub(super) base: Base,
     pub(super) bell: Arc<Bell>,
 }
 
@@ -58,7 +58,7 @@ impl Shared {
         if let Some(found) = look(py)? {
             return Ok(Some(found));
         }
-        self.half.net.uncork();
+        self.base.net.uncork();
         self.bell.waiting.lock().add(interest);
         let outcome = self.wait_in_line(py, deadline, &mut look);
         let mut waiting = self.bell.waiting.lock();
@@ -85,7 +85,7 @@ impl Shared {
             };
             let everybody = everybody.and(self.listener_interest());
             // Whatever comes from here on rings the bell; what came before is found by the look that follows.
-            self.half.net.arm(everybody, Interest::NONE, State::Idle);
+            self.base.net.arm(everybody, Interest::NONE, State::Idle);
             let found = look(py);
             if !matches!(found, Ok(None)) {
                 return found;
@@ -95,9 +95,9 @@ impl Shared {
             }
             let until = Instant::now() + SIGNALS;
             let until = deadline.0.map_or(until, |at| at.min(until));
-            py.detach(|| self.bell.wait(&self.half.net, rings, until));
+            py.detach(|| self.bell.wait(&self.base.net, rings, until));
             py.check_signals()?;
-            raised(py, self.half.net.check_process())?;
+            raised(py, self.base.net.check_process())?;
         }
     }
 
@@ -114,7 +114,7 @@ impl Shared {
         }
         let callbacks = self.listener_interest();
         let calls = self.bell.waiting.lock().interest();
-        self.half.net.listen(calls.and(callbacks), callbacks)
+        self.base.net.listen(calls.and(callbacks), callbacks)
     }
 
     /// Waits for the socket and moves its bytes, as long as `goes_on` says so; for a thread without the GIL.
@@ -125,14 +125,14 @@ impl Shared {
             if !goes_on() {
                 return;
             }
-            self.bell.wait(&self.half.net, rings, Instant::now() + SITTING);
+            self.bell.wait(&self.base.net, rings, Instant::now() + SITTING);
         }
     }
 
     /// The callbacks are others now.
     pub(super) fn listen_anew(&self) {
         if let Some(listener) = self.bell.listener() {
-            listener.takes_results.store(self.half.has_on_result(), Ordering::Release);
+            listener.takes_results.store(self.base.has_on_result(), Ordering::Release);
         }
         self.bell.wake_all();
     }
@@ -143,7 +143,7 @@ impl Shared {
 
     /// The object for a result; a decoder's coroutine is refused, since nothing here could await it.
     pub(super) fn decode(&self, py: Python<'_>, received: &Received) -> PyResult<Py<PyAny>> {
-        let (object, is_async) = self.half.decode(py, received)?;
+        let (object, is_async) = self.base.decode(py, received)?;
         if !is_async {
             return Ok(object);
         }
@@ -155,14 +155,14 @@ impl Shared {
 
     /// The oldest result, or the newest; with that, older ones are dropped.
     pub(super) fn receive(&self, py: Python<'_>, newest: bool) -> PyResult<Option<Py<PyAny>>> {
-        let net = &self.half.net;
+        let net = &self.base.net;
         let Some(item) = (if newest { net.pop_newest() } else { net.pop() }) else {
             return net.end().map_or(Ok(None), |error| Err(to_py(py, &error)));
         };
         match &item.what {
             Item::Result(received) => self.decode(py, received).map(Some),
             Item::Error(error) | Item::End(error) => {
-                self.half.net.has_raised(error);
+                self.base.net.has_raised(error);
                 Err(to_py(py, error))
             }
         }

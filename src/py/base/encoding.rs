@@ -9,7 +9,7 @@ use pyo3::{
     types::{PyByteArray, PyBytes, PyDict, PyMapping, PyMemoryView, PyString},
 };
 
-use super::{Half, InputHook};
+use super::{Base, InputHook};
 use crate::{
     core::{frame::Kind, message::Outgoing, payload::Payload, pool, requests::check_id},
     error::{Error, ErrorKind},
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-impl Half {
+impl Base {
     /// The message for an input.
     pub(in crate::py) fn encode(&self, py: Python<'_>, input: &Bound<'_, PyAny>) -> PyResult<Outgoing> {
         lent::let_go(py);

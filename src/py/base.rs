@@ -94,7 +94,7 @@ enum ResultHook {
 }
 
 /// What both kinds of connection are made of.
-pub(super) struct Half {
+pub(super) struct Base {
     pub(super) net: Arc<Connection>,
     pub(super) provider: Option<Py<Provider>>,
     pub(super) hooks: Option<Py<Hooks>>,
@@ -115,7 +115,7 @@ pub(super) struct Half {
     salt: u32,
 }
 
-impl Half {
+impl Base {
     /// `context`: the contextvars for the callbacks, see [`Callbacks`].
     pub(super) fn new(
         py: Python<'_>,
@@ -135,7 +135,7 @@ impl Half {
         if let Some(hooks) = &hooks {
             net.set_hooks(Hooks::for_net(hooks.bind(py), &net)?);
         }
-        let half = Self {
+        let base = Self {
             net,
             provider,
             hooks,
@@ -155,7 +155,7 @@ impl Half {
             next_request: AtomicU64::new(0),
             salt: fastrand::u32(..),
         };
-        half.set_callbacks(Callbacks {
+        base.set_callbacks(Callbacks {
             result: options.on_result,
             error: options.on_error,
             timings: options.on_timings,
@@ -163,7 +163,7 @@ impl Half {
             state_change: options.on_state_change,
             context,
         });
-        Ok(half)
+        Ok(base)
     }
 
     /// Lets the hooks know the connection that they are of. To be called before it opens.

@@ -41,5 +41,5 @@ pub mod token_store;
 pub mod transport;
 mod tunnel;
 pub mod upgrade;
-pub mod wakes;
+pub mod wakeups;
 mod writer;

@@ -287,7 +287,7 @@ impl Actor {
                 Action::FetchToken { fresh } => self.work = Work::Token { fresh },
                 Action::Dial { socket } => self.work = Work::Dial { socket },
                 Action::Wait { delay, reason } => {
-                    report::note(|| {
+                    report::notable(|| {
                         format!("{self}: {reason}; trying again in {:.2} s", delay.as_secs_f64())
                     });
                     self.connection.shared.lock().last_error = Some(reason.clone());
@@ -319,7 +319,7 @@ impl Actor {
                 }
                 Action::Finish(error) => {
                     if let Some(error) = &error {
-                        report::note(|| format!("{self}: closed: {error}"));
+                        report::notable(|| format!("{self}: closed: {error}"));
                         self.connection.shared.lock().last_error = Some(error.clone());
                     }
                     self.finish(error);

@@ -14,7 +14,7 @@ use super::{
     process,
     runtime::{self, Io},
     shared::{Inner, Unpark, tell},
-    wakes::{self, Notify},
+    wakeups::{self, Notify},
 };
 use crate::{
     core::{
@@ -106,21 +106,21 @@ impl Connection {
         if inner.state == State::Closed || inner.commands.close {
             return Err(inner.closed_error());
         }
-        self.wake_to_open(&mut inner, eager).map(|kick| {
+        self.wake_to_open(&mut inner, eager).map(|wakeup| {
             drop(inner);
-            run_kick(kick);
+            run_wakeup(wakeup);
         })
     }
 
     /// Makes sure that an actor runs and opens.
-    fn wake_to_open(self: &Arc<Self>, inner: &mut Inner, eager: bool) -> Result<Option<Kick>> {
+    fn wake_to_open(self: &Arc<Self>, inner: &mut Inner, eager: bool) -> Result<Option<Wakeup>> {
         if inner.state == State::Active {
-            return Ok(inner.unpark().map(Kick::Wake));
+            return Ok(inner.unpark().map(Wakeup::Wake));
         }
         let before = inner.commands.open.unwrap_or(false);
         inner.commands.open = Some(before || eager);
         if inner.io.is_some() {
-            return Ok(inner.unpark().map(Kick::Wake));
+            return Ok(inner.unpark().map(Wakeup::Wake));
         }
         let io = match self.poller() {
             Some(poller) => poller.io(runtime::io),
@@ -130,11 +130,11 @@ impl Connection {
             // What was accepted will not be sent, and whoever waits is to know.
             let kind = inner.finish(Some(error.clone()));
             if let Some(notify) = inner.tell(kind) {
-                wakes::notify(notify);
+                wakeups::notify(notify);
             }
         })?;
         inner.io = Some(io.clone());
-        Ok(Some(Kick::Start(io, self.clone())))
+        Ok(Some(Wakeup::Start(io, self.clone())))
     }
 
     /// Registers a request, to be followed by [`Connection::offer`] of its message.
@@ -472,16 +472,16 @@ impl Connection {
 }
 
 /// What sets the actor in motion, once the lock is released.
-enum Kick {
+enum Wakeup {
     Wake(Unpark),
     Start(Io, Arc<Connection>),
 }
 
-fn run_kick(kick: Option<Kick>) {
-    match kick {
-        Some(Kick::Wake(actor)) => actor.wake(),
+fn run_wakeup(wakeup: Option<Wakeup>) {
+    match wakeup {
+        Some(Wakeup::Wake(actor)) => actor.wake(),
         // On a thread that is being stopped the actor is dropped at once, and takes the lock to say so.
-        Some(Kick::Start(io, connection)) => io.spawn(actor::run(connection, io.clone())),
+        Some(Wakeup::Start(io, connection)) => io.spawn(actor::run(connection, io.clone())),
         None => {}
     }
 }

@@ -300,7 +300,7 @@ impl TokenSource for Mint {
         Box::pin(async move {
             *shared.last_failure.lock() = None;
             let note = |error: &Error| {
-                report::note(|| format!("{}: no token, trying again: {error}", shared.request.app_path));
+                report::notable(|| format!("{}: no token, trying again: {error}", shared.request.app_path));
                 *shared.last_failure.lock() = Some(error.clone());
             };
             mint(&shared.config, &shared.transport, &shared.request, note).await

@@ -279,7 +279,7 @@ impl Poller {
     fn wake_task(&self) {
         let task = self.task.lock().clone();
         if let (Some(task), Some(io)) = (task, self.io.get()) {
-            io.kick(task);
+            io.wake(task);
         }
     }
 }

@@ -23,7 +23,7 @@ pub fn give_to(take: Take) {
 }
 
 /// Something happened that is worth knowing in operation.
-pub(super) fn note(text: impl FnOnce() -> String) {
+pub(super) fn notable(text: impl FnOnce() -> String) {
     record(true, text);
 }
 

@@ -22,7 +22,7 @@ use tokio::runtime::Handle;
 use super::{
     process::PerProcess,
     schedule, spin,
-    wakes::{self, Kicks},
+    wakeups::{self, Wakeups},
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -75,7 +75,7 @@ struct IoThread {
 #[derive(Debug, Clone)]
 pub struct Io {
     handle: Handle,
-    kicks: Arc<Kicks>,
+    wakeups: Arc<Wakeups>,
 }
 
 impl Io {
@@ -90,8 +90,8 @@ impl Io {
     }
 
     /// Wakes a task of the thread.
-    pub fn kick(&self, task: Waker) {
-        self.kicks.kick(task);
+    pub fn wake(&self, task: Waker) {
+        self.wakeups.wake(task);
     }
 }
 
@@ -139,21 +139,21 @@ fn start(index: usize) -> Result<IoThread> {
         )
         .transient()
     };
-    let kicks = Arc::new(Kicks::default());
+    let wakeups = Arc::new(Wakeups::default());
     let stop = Arc::new(Stop::default());
     let (tell, started) = mpsc::sync_channel(1);
-    let (for_thread, stop_for_thread) = (kicks.clone(), stop.clone());
+    let (for_thread, stop_for_thread) = (wakeups.clone(), stop.clone());
     let join = std::thread::Builder::new()
         .name(format!("fal-realtime-{index}"))
         .spawn(move || {
             block_signals();
-            wakes::adopt(for_thread.clone());
+            wakeups::adopt(for_thread.clone());
             let built = tokio::runtime::Builder::new_current_thread()
                 .enable_io()
                 .enable_time()
                 .event_interval(EVENT_INTERVAL)
-                .on_thread_park(wakes::before_sleep)
-                .on_thread_unpark(wakes::after_sleep)
+                .on_thread_park(wakeups::before_sleep)
+                .on_thread_unpark(wakeups::after_sleep)
                 .max_blocking_threads(16)
                 .thread_keep_alive(Duration::from_secs(5))
                 .build();
@@ -166,8 +166,8 @@ fn start(index: usize) -> Result<IoThread> {
                     runtime.block_on(run(&for_thread, &stop_for_thread));
                     // A name lookup may hang in a blocking thread: it must not hold up the exit.
                     runtime.shutdown_background();
-                    // What the last turn noted, and what was noted by the tasks that were dropped just now.
-                    wakes::ring();
+                    // What the last turn marked ready, and what the tasks did that were dropped just now.
+                    wakeups::notify_ready();
                 }
                 Err(error) => {
                     let _ = tell.send(Err(error));
@@ -177,13 +177,13 @@ fn start(index: usize) -> Result<IoThread> {
         .map_err(failed)?;
     let handle =
         started.recv().map_err(|_| failed(std::io::Error::other("the thread ended")))?.map_err(failed)?;
-    Ok(IoThread { io: Io { handle, kicks }, stop, join })
+    Ok(IoThread { io: Io { handle, wakeups }, stop, join })
 }
 
 /// Runs until the thread is asked to stop.
-async fn run(kicks: &Kicks, stop: &Stop) {
+async fn run(wakeups: &Wakeups, stop: &Stop) {
     poll_fn(|context| {
-        kicks.set_rouse(context.waker());
+        wakeups.set_unpark(context.waker());
         *stop.waker.lock() = Some(context.waker().clone());
         if stop.asked.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
     })

@@ -12,7 +12,7 @@ use super::{
     redact::Told,
     runtime::Io,
     settings::Settings,
-    wakes::{self, Notify},
+    wakeups::{self, Notify},
 };
 use crate::{
     core::{
@@ -99,7 +99,7 @@ pub(super) fn tell(mut inner: MutexGuard<'_, Inner>, kind: Interest) {
     let told = inner.tell(kind);
     drop(inner);
     if let Some(notify) = told {
-        wakes::notify(notify);
+        wakeups::notify(notify);
     }
 }
 
@@ -162,7 +162,7 @@ pub(super) struct Unpark(Io, Waker);
 impl Unpark {
     /// Wakes it. Not to be done with the lock.
     pub(super) fn wake(self) {
-        self.0.kick(self.1);
+        self.0.wake(self.1);
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::wakes;
+use super::wakeups;
 
 /// How long the I/O thread polls before it sleeps, in microseconds; 0 or unset: not at all.
 const VARIABLE: &str = "FAL_REALTIME_SPIN_US";
@@ -58,8 +58,8 @@ pub(super) async fn spin(limit: Duration) {
             } else if Instant::now() >= until {
                 break;
             }
-            wakes::attend();
-            wakes::ring();
+            wakeups::attend();
+            wakeups::notify_ready();
             // Yielding polls the sockets without sleeping.
             tokio::task::yield_now().await;
         }

@@ -23,15 +23,15 @@ use crate::{
     },
 };
 
-mod bell;
 mod callbacks;
 mod events;
+mod notifier;
 mod shared;
 mod turns;
 
-use bell::Bell;
 pub(super) use callbacks::CallbackQueue;
 pub(super) use events::Events;
+use notifier::Notifier;
 use shared::{Deadline, Shared};
 
 /// A connection in blocking form; the public class derives from it.
@@ -47,9 +47,9 @@ impl SyncConnection {
     fn new(py: Python<'_>, client: &Client, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let empty = PyDict::new(py);
         let base = Base::new(py, client, options.unwrap_or(&empty), None)?;
-        let bell = Arc::new(Bell::default());
-        base.net.set_notify(bell.clone());
-        Ok(Self { shared: Arc::new(Shared { base, bell }) })
+        let notifier = Arc::new(Notifier::default());
+        base.net.set_notify(notifier.clone());
+        Ok(Self { shared: Arc::new(Shared { base, notifier }) })
     }
 
     /// The app id with its path, such as `fal-ai/fast-lcm-diffusion/realtime`; in raw mode the URL without its query.

@@ -19,7 +19,7 @@ use super::{lent, signal::Signal};
 use crate::net::{
     driven::Side,
     poller::Poller,
-    wakes::{self, Notify},
+    wakeups::{self, Notify},
 };
 
 /// The numbers of the connections of one loop that have something.
@@ -44,10 +44,10 @@ impl Queue {
             return;
         }
         self.ready.lock().splice(..0, numbers);
-        self.ring();
+        self.notify();
     }
 
-    fn ring(&self) {
+    fn notify(&self) {
         // Until it is heard, it need not be rung again.
         if self.rung.swap(true, Ordering::AcqRel) {
             return;
@@ -69,12 +69,12 @@ pub(super) struct Place {
 }
 
 impl Notify for Place {
-    fn note(&self) {
+    fn mark_ready(&self) {
         self.queue.ready.lock().push(self.number);
     }
 
-    fn ring(&self) {
-        self.queue.ring();
+    fn notify(&self) {
+        self.queue.notify();
     }
 }
 
@@ -103,7 +103,7 @@ impl Dispatcher {
     fn drain(&self, py: Python<'_>) -> PyResult<()> {
         lent::let_go(py);
         if let Some(poller) = &self.poller {
-            wakes::noting(|| read(py, poller));
+            wakeups::without_notifying(|| read(py, poller));
         }
         if self.queue.rung.load(Ordering::Acquire) {
             if let Bell::Signal(signal) = &self.queue.bell {
@@ -220,7 +220,7 @@ impl Drop for Dispatcher {
         if let Bell::Thread { over, .. } = &self.queue.bell {
             over.store(true, Ordering::Release);
             self.queue.rung.store(false, Ordering::Release);
-            self.queue.ring();
+            self.queue.notify();
         }
     }
 }
@@ -248,7 +248,9 @@ fn read(py: Python<'_>, poller: &Poller) {
         }
     }
     if !much.is_empty() {
-        py.detach(|| wakes::noting(|| much.iter().for_each(|link| link.on_readable(Side::Caller))));
+        py.detach(|| {
+            wakeups::without_notifying(|| much.iter().for_each(|link| link.on_readable(Side::Caller)));
+        });
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
         connection::{Connection, LinkSlot, OpenLink},
         driven::Side,
         link::{Event, Work},
-        spin, wakes,
+        spin, wakeups,
     },
 };
 
@@ -61,7 +61,7 @@ impl Driving {
         work: &mut Work,
     ) -> Poll<Heard> {
         spin::busy();
-        wakes::attend();
+        wakeups::attend();
         let is_pending = {
             let mut inner = connection.shared.lock();
             if inner.commands.close && !self.close_asked {
@@ -128,7 +128,7 @@ impl Driving {
     fn poll_timer(&mut self, context: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
         let Some(deadline) = deadline else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::ZERO)));
-        // Set anew only when it would ring too late; when it rings too early, that is found out by looking.
+        // Set anew only when it would fire too late; when it fires too early, the turn that follows finds out.
         if timer.is_elapsed() || deadline < timer.deadline().into_std() {
             timer.as_mut().reset(deadline.into());
         }

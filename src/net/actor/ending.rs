@@ -32,11 +32,11 @@ impl Actor {
     /// The connection ends with a defect of ours. What is left of its link is not touched, but counted.
     pub(super) fn panicked(&mut self, error: Error) {
         self.has_panicked = true;
-        report::note(|| format!("{self}: closed: {error}"));
+        report::notable(|| format!("{self}: closed: {error}"));
         self.lease = None;
         let link = self.connection.with_link(Side::IoThread, |slot| slot.take());
         if let Err(again) = panics::caught(|| drop(link.map(OpenLink::end))) {
-            report::note(|| format!("{self}: and again, while it was cleared away: {again}"));
+            report::notable(|| format!("{self}: and again, while it was cleared away: {again}"));
         }
         let mut inner = self.connection.shared.lock();
         if inner.state == State::Closed {
@@ -63,7 +63,7 @@ impl Actor {
             State::Idle => "the next message begins another",
             _ => "the connection is being opened again",
         };
-        report::note(|| format!("{self}: the session ended: {ended}; {what_follows}"));
+        report::notable(|| format!("{self}: the session ended: {ended}; {what_follows}"));
         let mut inner = self.connection.shared.lock();
         let kind = inner.tell_loss(ended.clone(), what_follows);
         shared::tell(inner, kind);

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Connection, Interest, Offered, run_kick};
+use super::{Connection, Interest, Offered, run_wakeup};
 use crate::{
     core::{
         message::Outgoing,
@@ -10,7 +10,7 @@ use crate::{
         session::State,
     },
     error::{Error, ErrorKind, Result},
-    net::{driven::Side, link::Work, shared::tell, wakes},
+    net::{driven::Side, link::Work, shared::tell, wakeups},
 };
 
 /// The stream that the message was meant for is over; it would begin another one.
@@ -63,13 +63,13 @@ impl Connection {
         }
         // What is sent in an opening is written at once; all else that is sent meanwhile waits.
         let is_active = inner.state == State::Active || inner.outbox.is_opening();
-        let kick = if is_active { Ok(None) } else { self.wake_to_open(&mut inner, false) };
+        let wakeup = if is_active { Ok(None) } else { self.wake_to_open(&mut inner, false) };
         let told = inner.inbox.requests.any_settled().then(|| inner.tell(Interest::ANSWERS)).flatten();
         drop(inner);
         if let Some(notify) = told {
-            wakes::notify(notify);
+            wakeups::notify(notify);
         }
-        run_kick(kick?);
+        run_wakeup(wakeup?);
         if waits {
             self.wait_for_more();
         } else if is_active {

@@ -23,7 +23,7 @@ use crate::{
     net::{
         counters,
         driven::{Held, Side},
-        panics, report, schedule, spin, wakes,
+        panics, report, schedule, spin, wakeups,
     },
 };
 
@@ -67,7 +67,7 @@ impl Poller {
 /// Watches until there is neither a loop nor a link. A panic is no reason to leave the loop alone.
 async fn keep_watching(poller: Arc<Poller>) {
     while let Err(error) = panics::caught_in(watch(poller.clone())).await {
-        report::note(|| format!("who stands in for an event loop begins anew: {error}"));
+        report::notable(|| format!("who stands in for an event loop begins anew: {error}"));
         tokio::time::sleep(PANIC_PAUSE).await;
     }
 }
@@ -111,7 +111,7 @@ impl<'a> Watch<'a> {
     /// Ready when there is neither a loop nor a link any more.
     fn poll(&mut self, context: &mut Context<'_>, io_side: &AsyncFd<IoSide>) -> Poll<()> {
         self.poller.set_task(context.waker());
-        wakes::attend();
+        wakeups::attend();
         for _ in 0..ROUNDS {
             if self.poller.is_over.load(Ordering::Acquire) && self.poller.links.lock().is_empty() {
                 return Poll::Ready(());
@@ -212,7 +212,7 @@ impl<'a> Watch<'a> {
             }
             if number % READS == READS - 1 {
                 // What they bring is to be handled meanwhile, and what that sends is to leave.
-                wakes::attend();
+                wakeups::attend();
                 self.write();
             }
         }

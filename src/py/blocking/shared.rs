@@ -7,7 +7,7 @@ use std::{
 
 use pyo3::{intern, prelude::*};
 
-use super::{bell::Bell, turns::Listener};
+use super::{notifier::Notifier, turns::Listener};
 use crate::{
     core::{inbox::Item, message::Received, session::State},
     error::{Error, ErrorKind},
@@ -26,7 +26,7 @@ const SIGNALS: Duration = Duration::from_millis(50);
 /// What a connection and the threads that call its callbacks share.
 pub(super) struct Shared {
     pub(super) base: Base,
-    pub(super) bell: Arc<Bell>,
+    pub(super) notifier: Arc<Notifier>,
 }
 
 /// A point in time to give up at.
@@ -59,15 +59,15 @@ impl Shared {
             return Ok(Some(found));
         }
         self.base.net.uncork();
-        self.bell.waiting.lock().add(interest);
+        self.notifier.waiting.lock().add(interest);
         let outcome = self.wait_in_line(py, deadline, &mut look);
-        let mut waiting = self.bell.waiting.lock();
+        let mut waiting = self.notifier.waiting.lock();
         waiting.remove(interest);
         let others_wait = waiting.interest() != Interest::NONE;
         drop(waiting);
         if others_wait {
             // One of them waits for the socket from now on; and something may have come for it while this one was awake.
-            self.bell.wake_all();
+            self.notifier.wake_all();
         }
         outcome
     }
@@ -79,12 +79,12 @@ impl Shared {
         look: &mut impl FnMut(Python<'py>) -> PyResult<Option<T>>,
     ) -> PyResult<Option<T>> {
         loop {
-            let (rings, everybody) = {
-                let waiting = self.bell.waiting.lock();
-                (waiting.rings, waiting.interest())
+            let (notifications, everybody) = {
+                let waiting = self.notifier.waiting.lock();
+                (waiting.notifications, waiting.interest())
             };
             let everybody = everybody.and(self.listener_interest());
-            // Whatever comes from here on rings the bell; what came before is found by the look that follows.
+            // Whatever comes from here on is notified; what came before is found by the poll that follows.
             self.base.net.arm(everybody, Interest::NONE, State::Idle);
             let found = look(py);
             if !matches!(found, Ok(None)) {
@@ -95,7 +95,7 @@ impl Shared {
             }
             let until = Instant::now() + SIGNALS;
             let until = deadline.0.map_or(until, |at| at.min(until));
-            py.detach(|| self.bell.wait(&self.base.net, rings, until));
+            py.detach(|| self.notifier.wait(&self.base.net, notifications, until));
             py.check_signals()?;
             raised(py, self.base.net.check_process())?;
         }
@@ -103,42 +103,42 @@ impl Shared {
 
     /// From now on there are callbacks.
     pub(super) fn listen_with(&self, listener: Listener) {
-        self.bell.listen_with(listener);
+        self.notifier.listen_with(listener);
     }
 
     /// What is for callbacks is waited for from now on. Answers whether something is there already. `takes_results`: there
     /// is an `on_result`.
     pub(super) fn listen(&self, takes_results: bool) -> bool {
-        if let Some(listener) = self.bell.listener() {
+        if let Some(listener) = self.notifier.listener() {
             listener.takes_results.store(takes_results, Ordering::Release);
         }
         let callbacks = self.listener_interest();
-        let calls = self.bell.waiting.lock().interest();
+        let calls = self.notifier.waiting.lock().interest();
         self.base.net.listen(calls.and(callbacks), callbacks)
     }
 
     /// Waits for the socket and moves its bytes, as long as `goes_on` says so; for a thread without the GIL.
     pub(super) fn sit(&self, goes_on: impl Fn() -> bool) {
         loop {
-            // What comes from here on rings; what came before is found by asking.
-            let rings = self.bell.waiting.lock().rings;
+            // What comes from here on is notified; what came before is found by asking.
+            let notifications = self.notifier.waiting.lock().notifications;
             if !goes_on() {
                 return;
             }
-            self.bell.wait(&self.base.net, rings, Instant::now() + SITTING);
+            self.notifier.wait(&self.base.net, notifications, Instant::now() + SITTING);
         }
     }
 
     /// The callbacks are others now.
     pub(super) fn listen_anew(&self) {
-        if let Some(listener) = self.bell.listener() {
+        if let Some(listener) = self.notifier.listener() {
             listener.takes_results.store(self.base.has_on_result(), Ordering::Release);
         }
-        self.bell.wake_all();
+        self.notifier.wake_all();
     }
 
     fn listener_interest(&self) -> Interest {
-        self.bell.listener().map_or(Interest::NONE, Listener::interest)
+        self.notifier.listener().map_or(Interest::NONE, Listener::interest)
     }
 
     /// The object for a result; a decoder's coroutine is refused, since nothing here could await it.

@@ -250,7 +250,7 @@ impl Listener {
 
     /// Something has come, perhaps for the callbacks. `others`: what threads wait for in calls. May be called by whoever has
     /// the boxes; then the turn shows whether there is something.
-    pub(super) fn ring(&self, others: Interest) {
+    pub(super) fn notify(&self, others: Interest) {
         let Some(net) = self.net.upgrade() else { return };
         if net.try_listen(others.and(self.interest()), self.interest()).unwrap_or(true) {
             self.turns.push(self.number);

@@ -6,7 +6,7 @@ use pyo3::{exceptions::PyRuntimeError, prelude::*, sync::PyOnceLock};
 
 use super::Connection;
 use crate::{
-    net::wakes::Notify,
+    net::wakeups::Notify,
     py::{
         raise::{no_running_loop, raised},
         wake::{Dispatcher, Place},
@@ -107,8 +107,8 @@ impl Connection {
             return;
         }
         if let Some(home) = self.home.get() {
-            home.place.note();
-            home.place.ring();
+            home.place.mark_ready();
+            home.place.notify();
         }
     }
 }

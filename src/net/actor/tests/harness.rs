@@ -26,7 +26,7 @@ use crate::{
         handle::{Connection, Interest, Offered, Routes},
         settings::Settings,
         testing::settings,
-        wakes::Notify,
+        wakeups::Notify,
     },
 };
 
@@ -49,26 +49,26 @@ pub(super) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 #[derive(Default)]
-struct Bell(tokio::sync::Notify);
+struct TestNotifier(tokio::sync::Notify);
 
-impl Notify for Bell {
-    fn note(&self) {}
+impl Notify for TestNotifier {
+    fn mark_ready(&self) {}
 
-    fn ring(&self) {
+    fn notify(&self) {
         self.0.notify_one();
     }
 }
 
 pub(super) struct Client {
     pub(super) connection: Arc<Connection>,
-    bell: Arc<Bell>,
+    notifier: Arc<TestNotifier>,
 }
 
 impl Client {
     pub(super) fn new(settings: Settings) -> Self {
-        let (connection, bell) = (Connection::new(settings), Arc::new(Bell::default()));
-        connection.set_notify(bell.clone());
-        Self { connection, bell }
+        let (connection, notifier) = (Connection::new(settings), Arc::new(TestNotifier::default()));
+        connection.set_notify(notifier.clone());
+        Self { connection, notifier }
     }
 
     /// Results are for somebody, who has not taken any yet.
@@ -81,7 +81,7 @@ impl Client {
         // A change of state matters to whoever waits for anything.
         let seen = self.connection.state();
         if !self.connection.arm(interest.and(Interest::STATE), interest.and(Interest::STATE), seen) {
-            soon("a wake", self.bell.0.notified()).await;
+            soon("a wake", self.notifier.0.notified()).await;
         }
     }
 

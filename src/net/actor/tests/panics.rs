@@ -14,7 +14,7 @@ use crate::{
     net::{
         handle::{Connection, Interest},
         token_store::{SharedToken, TokenSource},
-        wakes::Notify,
+        wakeups::Notify,
     },
 };
 
@@ -25,11 +25,11 @@ struct Defect {
 }
 
 impl Notify for Defect {
-    fn note(&self) {
+    fn mark_ready(&self) {
         assert!(self.has_shown.swap(true, Ordering::AcqRel), "a defect for the test");
     }
 
-    fn ring(&self) {}
+    fn notify(&self) {}
 }
 
 fn with_defect(client: &Client) -> Arc<Defect> {

@@ -1,4 +1,4 @@
-//! Where the threads of a blocking connection wait, and what they wait for.
+//! The notifier of a blocking connection: where its threads wait, and what they wait for.
 
 use std::{
     sync::{
@@ -14,7 +14,7 @@ use super::turns::Listener;
 use crate::{
     net::{
         handle::{Connection, Interest},
-        wakes::Notify,
+        wakeups::Notify,
     },
     py::signal::Signal,
 };
@@ -32,7 +32,7 @@ const KINDS: [Interest; 7] = [
 
 /// Where the threads of a connection wait.
 #[derive(Default)]
-pub(super) struct Bell {
+pub(super) struct Notifier {
     pub(super) waiting: Mutex<Waiters>,
     condition: Condvar,
     /// Wakes the thread that waits for the socket; made when one first does, `None` where none can.
@@ -43,11 +43,13 @@ pub(super) struct Bell {
     listener: OnceLock<Listener>,
 }
 
+/// How many threads wait, and for what.
 #[derive(Default)]
 pub(super) struct Waiters {
     /// How many wait for each of [`KINDS`].
     counts: [usize; KINDS.len()],
-    pub(super) rings: u64,
+    /// How often something was marked ready.
+    pub(super) notifications: u64,
 }
 
 impl Waiters {
@@ -69,14 +71,14 @@ impl Waiters {
     }
 }
 
-impl Notify for Bell {
-    fn note(&self) {
-        self.waiting.lock().rings += 1;
+impl Notify for Notifier {
+    fn mark_ready(&self) {
+        self.waiting.lock().notifications += 1;
     }
 
-    fn ring(&self) {
+    fn notify(&self) {
         self.condition.notify_all();
-        // Pairs with the store before whoever waits for the socket looks at `rings`.
+        // Pairs with the store before whoever waits for the socket looks at `notifications`.
         if self.at_socket.load(Ordering::SeqCst)
             && let Some(Some(signal)) = self.signal.get()
         {
@@ -84,12 +86,12 @@ impl Notify for Bell {
         }
         if let Some(listener) = self.listener.get() {
             let waited_for = self.waiting.lock().interest();
-            listener.ring(waited_for);
+            listener.notify(waited_for);
         }
     }
 }
 
-impl Bell {
+impl Notifier {
     /// From now on there are callbacks.
     pub(super) fn listen_with(&self, listener: Listener) {
         let _ = self.listener.set(listener);
@@ -99,33 +101,33 @@ impl Bell {
         self.listener.get()
     }
 
-    /// Lets all who wait look again.
+    /// Lets all who wait poll again.
     pub(super) fn wake_all(&self) {
-        self.note();
-        self.ring();
+        self.mark_ready();
+        self.notify();
     }
 
-    /// Waits until it has rung since `rings`, or the time is up: at the connection's socket, which this thread drives
-    /// meanwhile, if no other thread does so already.
-    pub(super) fn wait(&self, net: &Arc<Connection>, rings: u64, until: Instant) {
-        if self.wait_at_socket(net, rings, until) {
+    /// Waits until there are more than so many `notifications`, or the time is up: at the connection's socket, which this
+    /// thread drives meanwhile, if no other thread does so already.
+    pub(super) fn wait(&self, net: &Arc<Connection>, notifications: u64, until: Instant) {
+        if self.wait_at_socket(net, notifications, until) {
             return;
         }
         let mut waiting = self.waiting.lock();
         let mut is_over = false;
-        while waiting.rings == rings && !is_over {
+        while waiting.notifications == notifications && !is_over {
             (waiting, is_over) = self.condition.wait_until(waiting, until);
         }
     }
 
     #[cfg(unix)]
-    fn wait_at_socket(&self, net: &Arc<Connection>, rings: u64, until: Instant) -> bool {
+    fn wait_at_socket(&self, net: &Arc<Connection>, notifications: u64, until: Instant) -> bool {
         let Some(signal) = self.signal.get_or_init(|| Signal::new().ok()) else { return false };
-        let is_rung = || {
+        let is_notified = || {
             self.at_socket.store(true, Ordering::SeqCst);
-            self.waiting.lock().rings != rings
+            self.waiting.lock().notifications != notifications
         };
-        let drove = net.drive_until(signal.as_fd(), until, is_rung);
+        let drove = net.drive_until(signal.as_fd(), until, is_notified);
         if drove {
             self.at_socket.store(false, Ordering::SeqCst);
             signal.clear();
@@ -134,7 +136,7 @@ impl Bell {
     }
 
     #[cfg(not(unix))]
-    fn wait_at_socket(&self, _net: &Arc<Connection>, _rings: u64, _until: Instant) -> bool {
+    fn wait_at_socket(&self, _net: &Arc<Connection>, _notifications: u64, _until: Instant) -> bool {
         false
     }
 }

@@ -18,6 +18,7 @@ mod codec;
 mod connection;
 mod decoding;
 mod delivery;
+mod dispatcher;
 mod encoded_result;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -32,10 +33,9 @@ mod operation;
 mod options;
 mod raise;
 mod report;
-mod signal;
 mod token_request;
 mod token_source;
-mod wake;
+mod wake_fd;
 mod warning;
 
 /// How long the exit of the interpreter waits for the I/O threads.

@@ -7,10 +7,10 @@ use pyo3::{prelude::*, types::PyDict};
 
 use super::{
     calling::{self, Call, Function},
+    dispatcher::weak_reference,
     opening::Opening,
     options::{Options, own_headers},
     raise::error_or_none,
-    wake::weak_reference,
 };
 use crate::{
     core::token::Token,

@@ -15,7 +15,7 @@ use pyo3::{exceptions::PyTypeError, intern, prelude::*, types::PyString};
 
 use super::{
     calling::{self, Call, Function},
-    wake::weak_reference,
+    dispatcher::weak_reference,
 };
 use crate::{
     error::{Error, ErrorKind, Result},

@@ -16,7 +16,7 @@ use crate::{
         handle::{Connection, Interest},
         wakeups::Notify,
     },
-    py::signal::Signal,
+    py::wake_fd::WakeFd,
 };
 
 /// The kinds of thing that threads wait for.
@@ -36,7 +36,7 @@ pub(super) struct Notifier {
     pub(super) waiting: Mutex<Waiters>,
     condition: Condvar,
     /// Wakes the thread that waits for the socket; made when one first does, `None` where none can.
-    signal: OnceLock<Option<Signal>>,
+    wake_fd: OnceLock<Option<WakeFd>>,
     /// A thread waits for the socket, or is about to.
     at_socket: AtomicBool,
     /// Where there are callbacks.
@@ -80,9 +80,9 @@ impl Notify for Notifier {
         self.condition.notify_all();
         // Pairs with the store before whoever waits for the socket looks at `notifications`.
         if self.at_socket.load(Ordering::SeqCst)
-            && let Some(Some(signal)) = self.signal.get()
+            && let Some(Some(wake_fd)) = self.wake_fd.get()
         {
-            signal.set();
+            wake_fd.set();
         }
         if let Some(listener) = self.listener.get() {
             let waited_for = self.waiting.lock().interest();
@@ -122,15 +122,15 @@ impl Notifier {
 
     #[cfg(unix)]
     fn wait_at_socket(&self, net: &Arc<Connection>, notifications: u64, until: Instant) -> bool {
-        let Some(signal) = self.signal.get_or_init(|| Signal::new().ok()) else { return false };
+        let Some(wake_fd) = self.wake_fd.get_or_init(|| WakeFd::new().ok()) else { return false };
         let is_notified = || {
             self.at_socket.store(true, Ordering::SeqCst);
             self.waiting.lock().notifications != notifications
         };
-        let drove = net.drive_until(signal.as_fd(), until, is_notified);
+        let drove = net.drive_until(wake_fd.as_fd(), until, is_notified);
         if drove {
             self.at_socket.store(false, Ordering::SeqCst);
-            signal.clear();
+            wake_fd.clear();
         }
         drove
     }

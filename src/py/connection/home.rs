@@ -8,8 +8,8 @@ use super::Connection;
 use crate::{
     net::wakeups::Notify,
     py::{
+        dispatcher::{Dispatcher, Place},
         raise::{no_running_loop, raised},
-        wake::{Dispatcher, Place},
     },
 };
 

@@ -1,13 +1,13 @@
-//! A descriptor that a thread without the GIL makes readable and an event loop watches.
+//! The wake descriptor of a loop: a thread without the GIL makes it readable, and the loop watches it.
 
 use std::io;
 
 #[cfg(target_os = "linux")]
-pub(super) use linux::Signal;
+pub(super) use linux::WakeFd;
 #[cfg(all(unix, not(target_os = "linux")))]
-pub(super) use portable::Signal;
+pub(super) use portable::WakeFd;
 #[cfg(not(unix))]
-pub(super) use unsupported::Signal;
+pub(super) use unsupported::WakeFd;
 
 /// One eventfd: eight bytes, one descriptor.
 #[cfg(target_os = "linux")]
@@ -16,9 +16,9 @@ mod linux {
 
     use super::io;
 
-    pub(crate) struct Signal(OwnedFd);
+    pub(crate) struct WakeFd(OwnedFd);
 
-    impl Signal {
+    impl WakeFd {
         pub(crate) fn new() -> io::Result<Self> {
             // SAFETY: takes no pointers.
             let descriptor = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
@@ -66,12 +66,12 @@ mod portable {
 
     use super::io;
 
-    pub(crate) struct Signal {
+    pub(crate) struct WakeFd {
         reader: UnixStream,
         writer: UnixStream,
     }
 
-    impl Signal {
+    impl WakeFd {
         pub(crate) fn new() -> io::Result<Self> {
             let (reader, writer) = UnixStream::pair()?;
             reader.set_nonblocking(true)?;
@@ -104,9 +104,9 @@ mod portable {
 mod unsupported {
     use super::io;
 
-    pub(crate) struct Signal;
+    pub(crate) struct WakeFd;
 
-    impl Signal {
+    impl WakeFd {
         pub(crate) fn new() -> io::Result<Self> {
             Ok(Self)
         }

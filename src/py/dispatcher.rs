@@ -1,4 +1,4 @@
-//! Wakes an event loop once for a batch: one descriptor a loop, shared by all its connections.
+//! The dispatcher of an event loop: wakes the loop once for all of its connections that have something, by one descriptor.
 //!
 //! The I/O thread puts the number of a connection into a queue and, if the queue was empty, makes the descriptor
 //! readable; it never needs the GIL. The loop then calls [`Dispatcher::drain`], which lets each connection that has
@@ -15,7 +15,7 @@ use std::{
 use crate::sync::{Condvar, Mutex};
 use pyo3::{intern, prelude::*, sync::PyOnceLock};
 
-use super::{lent, signal::Signal};
+use super::{lent, wake_fd::WakeFd};
 use crate::net::{
     driven::Side,
     poller::Poller,
@@ -25,16 +25,16 @@ use crate::net::{
 /// The numbers of the connections of one loop that have something.
 pub(super) struct Queue {
     ready: Mutex<Vec<u64>>,
-    rung: AtomicBool,
-    bell: Bell,
+    woken: AtomicBool,
+    waker: LoopWaker,
 }
 
-/// How the loop is told that the queue is no longer empty.
-enum Bell {
+/// How the loop is woken when the queue is no longer empty.
+enum LoopWaker {
     /// It watches a descriptor.
-    Signal(Signal),
+    Watched(WakeFd),
     /// It cannot watch descriptors: a thread waits for this and calls `call_soon_threadsafe`.
-    Thread { rung: Mutex<bool>, condition: Condvar, over: AtomicBool },
+    Thread { woken: Mutex<bool>, condition: Condvar, over: AtomicBool },
 }
 
 impl Queue {
@@ -48,14 +48,14 @@ impl Queue {
     }
 
     fn notify(&self) {
-        // Until it is heard, it need not be rung again.
-        if self.rung.swap(true, Ordering::AcqRel) {
+        // Until the loop has come, it need not be woken again.
+        if self.woken.swap(true, Ordering::AcqRel) {
             return;
         }
-        match &self.bell {
-            Bell::Signal(signal) => signal.set(),
-            Bell::Thread { rung, condition, .. } => {
-                *rung.lock() = true;
+        match &self.waker {
+            LoopWaker::Watched(wake_fd) => wake_fd.set(),
+            LoopWaker::Thread { woken, condition, .. } => {
+                *woken.lock() = true;
                 condition.notify_one();
             }
         }
@@ -105,12 +105,12 @@ impl Dispatcher {
         if let Some(poller) = &self.poller {
             wakeups::without_notifying(|| read(py, poller));
         }
-        if self.queue.rung.load(Ordering::Acquire) {
-            if let Bell::Signal(signal) = &self.queue.bell {
-                signal.clear();
+        if self.queue.woken.load(Ordering::Acquire) {
+            if let LoopWaker::Watched(wake_fd) = &self.queue.waker {
+                wake_fd.clear();
             }
-            // Whatever was noted before a ring that this silences is in the list by now.
-            self.queue.rung.store(false, Ordering::Release);
+            // Whatever was marked ready before a wakeup that this clears is in the list by now.
+            self.queue.woken.store(false, Ordering::Release);
         }
         let mut ready = std::mem::take(&mut *self.queue.ready.lock()).into_iter();
         while let Some(number) = ready.next() {
@@ -167,8 +167,8 @@ impl Dispatcher {
         Ok(made)
     }
 
-    fn new(py: Python<'_>, bell: Bell, poller: Option<Arc<Poller>>) -> PyResult<Bound<'_, Self>> {
-        let queue = Arc::new(Queue { ready: Mutex::new(Vec::new()), rung: AtomicBool::new(false), bell });
+    fn new(py: Python<'_>, waker: LoopWaker, poller: Option<Arc<Poller>>) -> PyResult<Bound<'_, Self>> {
+        let queue = Arc::new(Queue { ready: Mutex::new(Vec::new()), woken: AtomicBool::new(false), waker });
         let (connections, next) = (Mutex::new(HashMap::new()), AtomicU64::new(0));
         Bound::new(py, Self { queue, poller, connections, next })
     }
@@ -179,13 +179,13 @@ impl Dispatcher {
     }
 
     fn watched<'py>(py: Python<'py>, event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
-        let signal = Signal::new()?;
-        let poller = poller_for(&signal)?;
+        let wake_fd = WakeFd::new()?;
+        let poller = poller_for(&wake_fd)?;
         let descriptor = match poller.as_ref().and_then(|poller| poller.descriptor()) {
             Some(descriptor) => descriptor,
-            None => signal.descriptor()?,
+            None => wake_fd.descriptor()?,
         };
-        let this = Self::new(py, Bell::Signal(signal), poller)?;
+        let this = Self::new(py, LoopWaker::Watched(wake_fd), poller)?;
         event_loop
             .call_method1(intern!(py, "add_reader"), (descriptor, this.getattr(intern!(py, "drain"))?))?;
         Ok(this)
@@ -193,9 +193,12 @@ impl Dispatcher {
 
     /// For loops without `add_reader`, such as Windows' default one.
     fn threaded<'py>(py: Python<'py>, event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
-        let bell =
-            Bell::Thread { rung: Mutex::new(false), condition: Condvar::new(), over: AtomicBool::new(false) };
-        let this = Self::new(py, bell, None)?;
+        let waker = LoopWaker::Thread {
+            woken: Mutex::new(false),
+            condition: Condvar::new(),
+            over: AtomicBool::new(false),
+        };
+        let this = Self::new(py, waker, None)?;
         let queue = this.get().queue.clone();
         let weak_loop = weak_reference(py)?.call1((event_loop,))?.unbind();
         let weak_self = weak_reference(py)?.call1((&this,))?.unbind();
@@ -217,23 +220,23 @@ impl Drop for Dispatcher {
         if let Some(poller) = &self.poller {
             poller.end();
         }
-        if let Bell::Thread { over, .. } = &self.queue.bell {
+        if let LoopWaker::Thread { over, .. } = &self.queue.waker {
             over.store(true, Ordering::Release);
-            self.queue.rung.store(false, Ordering::Release);
+            self.queue.woken.store(false, Ordering::Release);
             self.queue.notify();
         }
     }
 }
 
-/// The poller for a loop that is called by `signal`, if there can be one.
+/// The poller for a loop that is called by `wake_fd`, if there can be one.
 #[cfg(all(target_os = "linux", not(fal_realtime_no_poller)))]
-fn poller_for(signal: &Signal) -> std::io::Result<Option<Arc<Poller>>> {
-    Poller::for_loop(signal.as_fd())
+fn poller_for(wake_fd: &WakeFd) -> std::io::Result<Option<Arc<Poller>>> {
+    Poller::for_loop(wake_fd.as_fd())
 }
 
 #[cfg(not(all(target_os = "linux", not(fal_realtime_no_poller))))]
 #[allow(clippy::unnecessary_wraps)] // elsewhere there is one, which may fail
-fn poller_for(_signal: &Signal) -> std::io::Result<Option<Arc<Poller>>> {
+fn poller_for(_wake_fd: &WakeFd) -> std::io::Result<Option<Arc<Poller>>> {
     Ok(None)
 }
 
@@ -255,14 +258,14 @@ fn read(py: Python<'_>, poller: &Poller) {
 }
 
 impl Queue {
-    /// Waits for the bell. False when it is over.
+    /// Waits to be woken. False when it is over.
     fn wait(&self) -> bool {
-        let Bell::Thread { rung, condition, over } = &self.bell else { return false };
-        let mut is_rung = rung.lock();
-        while !*is_rung {
-            is_rung = condition.wait(is_rung);
+        let LoopWaker::Thread { woken, condition, over } = &self.waker else { return false };
+        let mut is_woken = woken.lock();
+        while !*is_woken {
+            is_woken = condition.wait(is_woken);
         }
-        *is_rung = false;
+        *is_woken = false;
         !over.load(Ordering::Acquire)
     }
 }

@@ -24,7 +24,6 @@ mod encoded_result;
 pub mod fuzzing;
 mod hooks;
 mod lent;
-mod line;
 #[cfg(feature = "local-server")]
 mod local_server;
 mod method;
@@ -35,6 +34,7 @@ mod raise;
 mod report;
 mod token_request;
 mod token_source;
+mod waiters;
 mod wake_fd;
 mod warning;
 

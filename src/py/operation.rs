@@ -10,7 +10,7 @@ use pyo3::{
     prelude::*,
 };
 
-use super::{connection::Connection, decoding::Decoding, line::Ticket, warning};
+use super::{connection::Connection, decoding::Decoding, waiters::Ticket, warning};
 use crate::core::message::{Outgoing, RequestKey};
 
 mod am_send;
@@ -315,7 +315,7 @@ impl Operation {
                     native.base.net.forget_refused();
                 }
                 if was_called {
-                    self.hand_on();
+                    self.pass_turn();
                 } else if waited_for_room {
                     native.rearm();
                 }
@@ -347,7 +347,7 @@ impl Drop for Operation {
             let name = inner.kind.name();
             let _ = Python::try_attach(|py| warning::never_awaited(py, name));
         }
-        // A coroutine that nobody will resume is closed; else it would be called out of its line, and never come.
+        // A coroutine that nobody will resume is closed; else it would be called when its turn comes, and never come.
         if matches!(inner.stage, Stage::Waiting(..)) {
             let _ = Python::try_attach(|py| self.cancel(py));
         }

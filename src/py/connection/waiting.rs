@@ -10,20 +10,20 @@ use crate::{
     net::handle::Interest,
     py::{
         decoding::Decoding,
-        line::{Crowd, Line},
+        waiters::{BroadcastWaiters, FifoWaiters},
     },
 };
 
 /// Who waits for what. Never locked while Python code runs.
 pub(in crate::py) struct Waiting {
-    pub(in crate::py) receivers: Line,
-    pub(in crate::py) senders: Line,
+    pub(in crate::py) receivers: FifoWaiters,
+    pub(in crate::py) senders: FifoWaiters,
     pub(in crate::py) requests: BTreeMap<RequestKey, Py<PyAny>>,
     /// They wait for a state, or for nothing to be pending; each looks for itself.
-    pub(in crate::py) openers: Crowd,
-    pub(in crate::py) closers: Crowd,
-    pub(in crate::py) drainers: Crowd,
-    pub(in crate::py) finishers: Crowd,
+    pub(in crate::py) openers: BroadcastWaiters,
+    pub(in crate::py) closers: BroadcastWaiters,
+    pub(in crate::py) drainers: BroadcastWaiters,
+    pub(in crate::py) finishers: BroadcastWaiters,
     /// The result in an asynchronous decoder; the next one is received after it.
     pub(in crate::py) decoding: Option<Decoding>,
     /// The asynchronous callback that is running; delivery goes on after it.
@@ -41,13 +41,13 @@ pub(in crate::py) struct Waiting {
 impl Waiting {
     pub(super) fn new() -> Self {
         Self {
-            receivers: Line::new(),
-            senders: Line::new(),
+            receivers: FifoWaiters::new(),
+            senders: FifoWaiters::new(),
             requests: BTreeMap::new(),
-            openers: Crowd::new(),
-            closers: Crowd::new(),
-            drainers: Crowd::new(),
-            finishers: Crowd::new(),
+            openers: BroadcastWaiters::new(),
+            closers: BroadcastWaiters::new(),
+            drainers: BroadcastWaiters::new(),
+            finishers: BroadcastWaiters::new(),
             decoding: None,
             running: None,
             calling: false,
@@ -58,11 +58,11 @@ impl Waiting {
     }
 
     pub(super) fn visit(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        let lines = self.receivers.iter().chain(self.senders.iter());
-        let crowds = self.openers.iter().chain(self.closers.iter()).chain(self.drainers.iter());
-        let crowds = crowds.chain(self.finishers.iter());
+        let fifo = self.receivers.iter().chain(self.senders.iter());
+        let broadcast = self.openers.iter().chain(self.closers.iter()).chain(self.drainers.iter());
+        let broadcast = broadcast.chain(self.finishers.iter());
         let others = self.requests.values().chain(&self.running);
-        for future in lines.chain(crowds).chain(others) {
+        for future in fifo.chain(broadcast).chain(others) {
             visit.call(future)?;
         }
         self.decoding.as_ref().map_or(Ok(()), |decoding| decoding.visit(visit))
@@ -88,12 +88,12 @@ impl Connection {
         self.at_once.store(0, Ordering::Relaxed);
     }
 
-    /// The turn in a line goes on to the next.
-    pub(in crate::py) fn hand_on(&self, line: impl FnOnce(&mut Waiting) -> &mut Line) {
+    /// Passes the turn on to the next of these waiters.
+    pub(in crate::py) fn pass_turn(&self, waiters: impl FnOnce(&mut Waiting) -> &mut FifoWaiters) {
         let mut waiting = self.waiting.lock();
-        let line = line(&mut waiting);
-        line.hand_on();
-        let somebody_waits = line.is_waiting();
+        let waiters = waiters(&mut waiting);
+        waiters.pass_turn();
+        let somebody_waits = waiters.is_waiting();
         drop(waiting);
         // At the end nothing more will come that would wake the next one.
         if somebody_waits && (self.arm() || self.base.state() == State::Closed) {

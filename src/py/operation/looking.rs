@@ -26,7 +26,7 @@ pub(super) enum Looked {
 }
 
 impl Operation {
-    /// Takes what is there, or waits for it. `called`: it stood in line and it is its turn.
+    /// Takes what is there, or waits for it. `called`: it has waited, and it is its turn.
     pub(super) fn look(slf: &Bound<'_, Self>, called: bool) -> PyResult<Step> {
         let (this, py) = (slf.get(), slf.py());
         let connection = this.connection.bind(py);
@@ -54,13 +54,13 @@ impl Operation {
         }
     }
 
-    /// It ends with an error: whoever is next in its line gets the turn, and a late answer is nobody's.
+    /// It ends with an error: whoever waits next for the same gets the turn, and a late answer is nobody's.
     pub(super) fn give_up(&self, py: Python<'_>, called: bool) {
         if self.connection.get().base.net.check_process().is_err() {
             return;
         }
         if called {
-            self.hand_on();
+            self.pass_turn();
         }
         self.forget_request(py);
     }
@@ -212,7 +212,7 @@ impl Operation {
         }
         let looked = Self::take_result(connection, what, called)?;
         if called && matches!(looked, Looked::Found(_)) {
-            native.hand_on(|waiting| &mut waiting.receivers);
+            native.pass_turn(|waiting| &mut waiting.receivers);
         }
         Ok(looked)
     }
@@ -275,7 +275,7 @@ impl Operation {
             Err(error) => Err(error),
         };
         if called {
-            native.hand_on(|waiting| &mut waiting.senders);
+            native.pass_turn(|waiting| &mut waiting.senders);
         }
         accepted
     }

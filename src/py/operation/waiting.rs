@@ -7,7 +7,7 @@ use crate::{
     core::message::RequestKey,
     py::{
         connection::Connection,
-        line::{Line, Ticket},
+        waiters::{FifoWaiters, Ticket},
     },
 };
 
@@ -54,8 +54,8 @@ impl Operation {
             };
             if returning {
                 match place {
-                    Place::Receivers => waiting.receivers.hand_on(),
-                    Place::Senders => waiting.senders.hand_on(),
+                    Place::Receivers => waiting.receivers.pass_turn(),
+                    Place::Senders => waiting.senders.pass_turn(),
                     _ => {}
                 }
             }
@@ -106,17 +106,17 @@ impl Operation {
         self.place() == Place::Senders
     }
 
-    /// Whoever is next in the line of this one gets the turn.
-    pub(super) fn hand_on(&self) {
+    /// Passes the turn on to whoever waits next for the same.
+    pub(super) fn pass_turn(&self) {
         let native = self.connection.get();
         match self.place() {
-            Place::Receivers => native.hand_on(|waiting| &mut waiting.receivers),
-            Place::Senders => native.hand_on(|waiting| &mut waiting.senders),
+            Place::Receivers => native.pass_turn(|waiting| &mut waiting.receivers),
+            Place::Senders => native.pass_turn(|waiting| &mut waiting.senders),
             _ => {}
         }
     }
 
-    /// Leaves the place where it waited. True when it had been called out of a line: the turn is its own.
+    /// Leaves the place where it waited. True when it had been called, one after the other: the turn is its own.
     pub(super) fn arrive(&self, ticket: Ticket) -> bool {
         let native = self.connection.get();
         let (place, request) = (self.place(), self.request());
@@ -124,7 +124,7 @@ impl Operation {
         if let Some(key) = request {
             waiting.requests.remove(&key);
         }
-        let out_of = |line: &mut Line| !line.leave(ticket);
+        let out_of = |waiters: &mut FifoWaiters| !waiters.leave(ticket);
         match place {
             Place::Receivers => return out_of(&mut waiting.receivers),
             Place::Senders => return out_of(&mut waiting.senders),

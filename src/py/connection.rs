@@ -14,11 +14,11 @@ use pyo3::prelude::*;
 use super::base::Base;
 
 mod decoded;
-mod home;
+mod loop_binding;
 mod sending;
 mod waiting;
 
-use home::Home;
+use loop_binding::LoopBinding;
 pub(super) use waiting::Waiting;
 
 /// A connection for asyncio; the public class derives from it.
@@ -27,7 +27,7 @@ pub(super) struct Connection {
     pub(super) base: Base,
     pub(super) waiting: Mutex<Waiting>,
     /// Where it is used from; set once.
-    home: OnceLock<Home>,
+    binding: OnceLock<LoopBinding>,
     /// The loop will uncork.
     corked: AtomicBool,
     /// How many operations in a row were not made to wait.
@@ -44,7 +44,7 @@ impl Connection {
         Self {
             base,
             waiting: Mutex::new(Waiting::new()),
-            home: OnceLock::new(),
+            binding: OnceLock::new(),
             corked: AtomicBool::new(false),
             at_once: AtomicU32::new(0),
             hand_out,
@@ -56,8 +56,8 @@ impl Connection {
         if let Some(waiting) = self.waiting.try_lock() {
             waiting.visit(visit)?;
         }
-        if let Some(home) = self.home.get() {
-            home.visit(visit)?;
+        if let Some(binding) = self.binding.get() {
+            binding.visit(visit)?;
         }
         Ok(())
     }

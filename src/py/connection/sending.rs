@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use pyo3::{intern, prelude::*};
 
-use super::{Connection, home::running_loop};
+use super::{Connection, loop_binding::running_loop};
 use crate::{
     core::{message::Outgoing, outbox::Lane},
     net::handle::Offered,
@@ -18,7 +18,7 @@ impl Connection {
         let (this, py) = (slf.get(), slf.py());
         let net = &this.base.net;
         let in_batch = batch::is_of(net);
-        if !(in_batch || this.is_at_home()) {
+        if !(in_batch || this.is_on_loop_thread()) {
             return raised(py, net.offer(message, lane));
         }
         let (offered, waits) = raised(py, net.offer_more(message, lane))?;

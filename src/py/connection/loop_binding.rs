@@ -1,4 +1,4 @@
-//! Which event loop a connection belongs to, and how that is made to look again.
+//! The loop binding of a connection: which event loop it belongs to, and how that is woken for it.
 
 use std::{ptr, sync::Arc};
 
@@ -13,8 +13,8 @@ use crate::{
     },
 };
 
-/// The event loop that a connection is used from.
-pub(super) struct Home {
+/// The event loop that a connection is used from, and its place in the dispatcher of that.
+pub(super) struct LoopBinding {
     event_loop: Py<PyAny>,
     dispatcher: Py<Dispatcher>,
     place: Arc<Place>,
@@ -22,7 +22,7 @@ pub(super) struct Home {
     thread: usize,
 }
 
-impl Home {
+impl LoopBinding {
     pub(super) fn visit(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         visit.call(&self.event_loop)?;
         visit.call(&self.dispatcher)
@@ -34,8 +34,8 @@ impl Connection {
     pub(in crate::py) fn bind(slf: &Bound<'_, Self>, strict: bool) -> PyResult<()> {
         let (this, py) = (slf.get(), slf.py());
         raised(py, this.base.net.check_process())?;
-        if let Some(home) = this.home.get() {
-            if strict && !running_loop(py)?.is(&home.event_loop) {
+        if let Some(binding) = this.binding.get() {
+            if strict && !running_loop(py)?.is(&binding.event_loop) {
                 return Err(PyRuntimeError::new_err(
                     "the connection belongs to another event loop: it is used from the loop of its first open or \
                      send; only send_nowait, close and stats may be called from elsewhere",
@@ -55,19 +55,19 @@ impl Connection {
             hooks.get().set_loop(&event_loop)?;
         }
         let place = Dispatcher::add(&dispatcher, slf.as_any(), hand_out)?;
-        let home_poller = dispatcher.get().poller().cloned();
-        let home = Home {
+        let poller = dispatcher.get().poller().cloned();
+        let binding = LoopBinding {
             event_loop: event_loop.unbind(),
             dispatcher: dispatcher.unbind(),
             place: place.clone(),
             thread: this_thread(),
         };
-        if let Err(late) = this.home.set(home) {
+        if let Err(late) = this.binding.set(binding) {
             // Another thread was first.
             late.dispatcher.get().remove(&late.place);
             return Self::bind(slf, strict);
         }
-        if let Some(poller) = home_poller {
+        if let Some(poller) = poller {
             this.base.net.set_poller(poller);
         }
         this.base.net.set_notify(place);
@@ -77,26 +77,26 @@ impl Connection {
 
     /// The loop, once bound.
     pub(in crate::py) fn event_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.home.get().map(|home| home.event_loop.bind(py).clone()).ok_or_else(no_running_loop)
+        self.binding.get().map(|binding| binding.event_loop.bind(py).clone()).ok_or_else(no_running_loop)
     }
 
     /// This is probably the thread of the connection's loop.
-    pub(super) fn is_at_home(&self) -> bool {
-        self.home.get().is_some_and(|home| home.thread == this_thread())
+    pub(super) fn is_on_loop_thread(&self) -> bool {
+        self.binding.get().is_some_and(|binding| binding.thread == this_thread())
     }
 
     /// Whether it belongs to another event loop than the running one.
     pub(in crate::py) fn is_elsewhere(&self, py: Python<'_>) -> PyResult<bool> {
-        match self.home.get() {
-            Some(home) => Ok(!running_loop(py)?.is(&home.event_loop)),
+        match self.binding.get() {
+            Some(binding) => Ok(!running_loop(py)?.is(&binding.event_loop)),
             None => Ok(false),
         }
     }
 
     /// Its loop need not know it any more.
     pub(in crate::py) fn leave_loop(&self) {
-        if let Some(home) = self.home.get() {
-            home.dispatcher.get().remove(&home.place);
+        if let Some(binding) = self.binding.get() {
+            binding.dispatcher.get().remove(&binding.place);
         }
     }
 
@@ -106,9 +106,9 @@ impl Connection {
             // The queue's lock may be one that the parent's I/O thread held at the fork, for ever.
             return;
         }
-        if let Some(home) = self.home.get() {
-            home.place.mark_ready();
-            home.place.notify();
+        if let Some(binding) = self.binding.get() {
+            binding.place.mark_ready();
+            binding.place.notify();
         }
     }
 }

@@ -73,7 +73,7 @@ def with_perf(spec: Spec, event: str, directory: str) -> None:
 
 
 LAYERS = (
-    ("encoding", r"py::encode|py::base::encoding|py::lent"),
+    ("encoding", r"py::encode|py::base::encoding|py::borrowed_bytes"),
     ("decoding", r"py::decode|py::codec"),
     ("callbacks, waiting, wakes of the loop", r"fal_realtime::py::"),
     ("framing and masking", r"core::frame|core::payload|net::writer|net::mask_keys"),

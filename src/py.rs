@@ -12,6 +12,7 @@ mod awaitable;
 mod base;
 mod batch;
 mod blocking;
+mod borrowed_bytes;
 mod calling;
 mod client;
 mod codec;
@@ -23,7 +24,6 @@ mod encoded_result;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod hooks;
-mod lent;
 #[cfg(feature = "local-server")]
 mod local_server;
 mod method;

@@ -1,4 +1,4 @@
-//! The bytes of an outgoing message: its own, and between them large ones that are lent to it instead of being copied.
+//! The bytes of an outgoing message: its own, and between them large ones that it borrows instead of copying them.
 
 use std::collections::TryReserveError;
 
@@ -10,30 +10,31 @@ use super::pool;
 #[derive(Debug, Default)]
 pub struct Payload {
     own: Vec<u8>,
-    /// What is lent, and before which of the own bytes it stands, in order.
-    lent: Vec<(usize, Bytes)>,
+    /// What is borrowed, and before which of the own bytes it stands, in order.
+    borrowed: Vec<(usize, Bytes)>,
     len: usize,
 }
 
 impl Payload {
-    /// The bytes of `own` with those of `lent` between them: each stands before the own byte at its offset. Offsets
+    /// The bytes of `own` with those of `borrowed` between them: each stands before the own byte at its offset. Offsets
     /// ascend, and are at most the length of `own`.
-    pub fn new(own: Vec<u8>, lent: Vec<(usize, Bytes)>) -> Self {
+    pub fn new(own: Vec<u8>, borrowed: Vec<(usize, Bytes)>) -> Self {
         debug_assert!(
-            lent.is_sorted_by_key(|(at, _)| *at) && lent.last().is_none_or(|(at, _)| *at <= own.len())
+            borrowed.is_sorted_by_key(|(at, _)| *at)
+                && borrowed.last().is_none_or(|(at, _)| *at <= own.len())
         );
-        let len = own.len() + lent.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
-        Self { own, lent, len }
+        let len = own.len() + borrowed.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
+        Self { own, borrowed, len }
     }
 
-    /// The same payload once more; what is lent is lent to both. Fails when there is not that much memory.
+    /// The same payload once more; what is borrowed, both borrow. Fails when there is not that much memory.
     pub fn copy(&self) -> Result<Self, TryReserveError> {
         let mut own = pool::take(self.own.len())?;
         own.extend_from_slice(&self.own);
-        let mut lent = Vec::new();
-        lent.try_reserve_exact(self.lent.len())?;
-        lent.extend_from_slice(&self.lent);
-        Ok(Self { own, lent, len: self.len })
+        let mut borrowed = Vec::new();
+        borrowed.try_reserve_exact(self.borrowed.len())?;
+        borrowed.extend_from_slice(&self.borrowed);
+        Ok(Self { own, borrowed, len: self.len })
     }
 
     /// How many bytes it has.
@@ -67,17 +68,17 @@ impl Payload {
         all
     }
 
-    /// Its pieces are numbered from 0: the even ones are its own, the odd ones lent.
+    /// Its pieces are numbered from 0: the even ones are its own, the odd ones borrowed.
     fn piece(&self, number: usize) -> Option<&[u8]> {
         let index = number / 2;
         if number % 2 == 1 {
-            return self.lent.get(index).map(|(_, bytes)| bytes.as_ref());
+            return self.borrowed.get(index).map(|(_, bytes)| bytes.as_ref());
         }
         let start = match index.checked_sub(1) {
-            Some(before) => self.lent.get(before)?.0,
+            Some(before) => self.borrowed.get(before)?.0,
             None => 0,
         };
-        let end = self.lent.get(index).map_or(self.own.len(), |(at, _)| *at);
+        let end = self.borrowed.get(index).map_or(self.own.len(), |(at, _)| *at);
         self.own.get(start..end)
     }
 }
@@ -134,9 +135,9 @@ mod tests {
 
     #[test]
     fn what_is_lent_stands_where_it_was_put() {
-        let lent =
+        let borrowed =
             vec![(0, Bytes::from("<")), (2, Bytes::from("--")), (2, Bytes::from("")), (3, Bytes::from(">"))];
-        let payload = Payload::new(b"abc".to_vec(), lent);
+        let payload = Payload::new(b"abc".to_vec(), borrowed);
         assert_eq!((payload.len(), payload.to_vec().as_slice()), (7, &b"<ab--c>"[..]));
         assert_eq!(Payload::from(Vec::new()).to_vec(), b"");
         assert!(Payload::new(Vec::new(), vec![(0, Bytes::new())]).is_empty());
@@ -157,16 +158,16 @@ mod tests {
         #[test]
         fn a_cursor_passes_everything_once_and_in_order(
             own in prop::collection::vec(any::<u8>(), 0..50),
-            lent in prop::collection::vec((0..50_usize, prop::collection::vec(any::<u8>(), 0..20)), 0..5),
+            borrowed in prop::collection::vec((0..50_usize, prop::collection::vec(any::<u8>(), 0..20)), 0..5),
             steps in prop::collection::vec(1..30_usize, 1..10),
         ) {
-            let mut lent: Vec<_> = lent.into_iter().map(|(at, bytes)| (at.min(own.len()), Bytes::from(bytes))).collect();
-            lent.sort_by_key(|(at, _)| *at);
+            let mut borrowed: Vec<_> = borrowed.into_iter().map(|(at, bytes)| (at.min(own.len()), Bytes::from(bytes))).collect();
+            borrowed.sort_by_key(|(at, _)| *at);
             let mut expected = own.clone();
-            for (at, bytes) in lent.iter().rev() {
+            for (at, bytes) in borrowed.iter().rev() {
                 expected.splice(*at..*at, bytes.iter().copied());
             }
-            let payload = Payload::new(own, lent);
+            let payload = Payload::new(own, borrowed);
             let (mut cursor, mut passed) = (Cursor::default(), Vec::new());
             for step in steps.iter().cycle() {
                 let Some(bytes) = cursor.advance(&payload, *step) else { break };

@@ -15,7 +15,7 @@ use std::{
 use crate::sync::{Condvar, Mutex};
 use pyo3::{intern, prelude::*, sync::PyOnceLock};
 
-use super::{lent, wake_fd::WakeFd};
+use super::{borrowed_bytes, wake_fd::WakeFd};
 use crate::net::{
     driven::Side,
     poller::Poller,
@@ -101,7 +101,7 @@ pub(super) struct Dispatcher {
 impl Dispatcher {
     /// Lets every connection that has something hand it out. Called by the loop, out of which an error is raised.
     fn drain(&self, py: Python<'_>) -> PyResult<()> {
-        lent::let_go(py);
+        borrowed_bytes::let_go(py);
         if let Some(poller) = &self.poller {
             wakeups::without_notifying(|| read(py, poller));
         }

@@ -29,9 +29,9 @@ impl Write for Pipe {
 }
 
 fn message(id: u8, size: usize) -> Outgoing {
-    // Of a large one some is lent.
-    let lent = if size < LARGE { 0 } else { size / 3 };
-    let payload = Payload::new(vec![id; size - lent], vec![(size / 2, vec![id; lent].into())]);
+    // Of a large one some is borrowed.
+    let borrowed = if size < LARGE { 0 } else { size / 3 };
+    let payload = Payload::new(vec![id; size - borrowed], vec![(size / 2, vec![id; borrowed].into())]);
     Outgoing { payload, kind: Kind::Binary, request: None }
 }
 

@@ -14,8 +14,8 @@ use crate::{
     core::{frame::Kind, message::Outgoing, payload::Payload, pool, requests::check_id},
     error::{Error, ErrorKind},
     py::{
+        borrowed_bytes::{self, MIN_BORROWED_BYTES},
         codec::encode,
-        lent::{self, LENT},
         raise::to_py,
     },
 };
@@ -23,7 +23,7 @@ use crate::{
 impl Base {
     /// The message for an input.
     pub(in crate::py) fn encode(&self, py: Python<'_>, input: &Bound<'_, PyAny>) -> PyResult<Outgoing> {
-        lent::let_go(py);
+        borrowed_bytes::let_go(py);
         match &self.encoder {
             None if self.is_raw() || is_encoded(input) => self.encoded(py, input),
             None => self.sized(py, encode::encode(py, input)?, Kind::Binary),
@@ -123,7 +123,7 @@ impl Base {
             return self.sized(py, payload.into(), Kind::Text);
         }
         if let Ok(bytes) = payload.cast::<PyBytes>() {
-            return self.sized(py, copied_or_lent(bytes), Kind::Binary);
+            return self.sized(py, copied_or_borrowed(bytes), Kind::Binary);
         }
         // Whatever has the buffer protocol, such as bytearray and memoryview. Not what `bytes()` would take beyond that:
         // a list of numbers is a message that somebody forgot to encode.
@@ -136,7 +136,7 @@ impl Base {
             PyTypeError::new_err(format!("{who} bytes (sent as binary) or str (sent as text), not {kind}"))
         })?;
         let bytes = view.call_method0(intern!(py, "tobytes"))?.cast_into::<PyBytes>()?;
-        self.sized(py, copied_or_lent(&bytes), Kind::Binary)
+        self.sized(py, copied_or_borrowed(&bytes), Kind::Binary)
     }
 
     fn sized(&self, py: Python<'_>, payload: Payload, kind: Kind) -> PyResult<Outgoing> {
@@ -177,11 +177,11 @@ fn encode_error(py: Python<'_>, why: String) -> PyErr {
     to_py(py, &Error::new(ErrorKind::Encode, why))
 }
 
-fn copied_or_lent(bytes: &Bound<'_, PyBytes>) -> Payload {
+fn copied_or_borrowed(bytes: &Bound<'_, PyBytes>) -> Payload {
     let contents = bytes.as_bytes();
-    if contents.len() < LENT {
+    if contents.len() < MIN_BORROWED_BYTES {
         contents.to_vec().into()
     } else {
-        Payload::new(Vec::new(), vec![(0, lent::lend(bytes))])
+        Payload::new(Vec::new(), vec![(0, borrowed_bytes::borrow(bytes))])
     }
 }

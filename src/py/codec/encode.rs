@@ -24,11 +24,11 @@ use super::limits::MAX_DEPTH;
 use crate::core::{payload::Payload, requests::check_id};
 
 mod buffer;
-mod bulk;
 mod convert;
 mod encoder;
 mod failure;
 mod rules;
+mod size_hint;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -37,7 +37,7 @@ mod writer;
 /// The key by which fal's applications relate a result to its input.
 const REQUEST_ID: &str = "request_id";
 
-/// Encodes `value`. Its large `bytes` are not copied, but lent to the message.
+/// Encodes `value`. Its large `bytes` are not copied, but borrowed by the message.
 ///
 /// Raises `EncodeError`, or whatever the Python code raised that was run for a value (`model_dump`, a property).
 pub(crate) fn encode(py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Payload> {

@@ -71,8 +71,8 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
                 self.writer.put([0xc0])?;
             } else if kind == &raw mut ffi::PyBytes_Type {
                 let size = ffi::Py_SIZE(object) as usize;
-                if self.writer.lends(size) {
-                    self.lent(&value.to_owned().cast_into_unchecked())?;
+                if self.writer.borrows(size) {
+                    self.borrowed(&value.to_owned().cast_into_unchecked())?;
                 } else {
                     // A bytes object is immutable and outlives this call.
                     self.bin(slice::from_raw_parts(ffi::PyBytes_AS_STRING(object).cast(), size))?;

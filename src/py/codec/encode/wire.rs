@@ -11,14 +11,14 @@ use pyo3::{
 
 use super::{
     buffer::Buffer,
-    bulk,
     encoder::Encoder,
     failure::{Failure, Outcome},
     rules::Dialect,
+    size_hint::size_hint,
 };
 
-/// From this size on, growing for a payload first looks how much more bulk the input holds.
-const BULK: usize = 256 * 1024;
+/// From this size on, growing for a payload asks first for a hint of how much more the input holds.
+const MIN_HINT_BYTES: usize = 256 * 1024;
 
 impl<'py> Encoder<'_, '_, 'py> {
     /// Writes a `str` or an instance of a subclass. Runs no Python code.
@@ -98,13 +98,13 @@ impl<'py> Encoder<'_, '_, 'py> {
 
     /// Writes a large `bytes` object without copying it.
     #[cold]
-    pub(super) fn lent(&mut self, bytes: &Bound<'py, PyBytes>) -> Outcome {
+    pub(super) fn borrowed(&mut self, bytes: &Bound<'py, PyBytes>) -> Outcome {
         let length = bytes.as_bytes().len();
         match u16::try_from(length) {
             Ok(length) => self.writer.put_marked(0xc5, length.to_be_bytes())?,
             Err(_) => self.writer.put_marked(0xc6, length_32(length)?.to_be_bytes())?,
         }
-        self.writer.lend(bytes)?;
+        self.writer.borrow(bytes)?;
         Ok(())
     }
 
@@ -156,9 +156,9 @@ impl<'py> Encoder<'_, '_, 'py> {
     /// that this one is not moved for them.
     #[inline]
     pub(super) fn make_room(&mut self, size: usize) -> Outcome {
-        if size >= BULK && !self.writer.has_room(size) {
-            let bulk = bulk::bulk_bytes(self.root, |size| self.writer.lends(size));
-            self.writer.reserve(size.max(bulk))?;
+        if size >= MIN_HINT_BYTES && !self.writer.has_room(size) {
+            let hint = size_hint(self.root, |size| self.writer.borrows(size));
+            self.writer.reserve(size.max(hint))?;
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use pyo3::{exceptions::PyMemoryError, ffi, prelude::*, types::PyBytes};
 use super::failure::Outcome;
 use crate::{
     core::{payload::Payload, pool},
-    py::lent::{LENT, lend},
+    py::borrowed_bytes::{MIN_BORROWED_BYTES, borrow},
 };
 
 // SAFETY: this is its signature in `bytesobject.h`, the same in every CPython from 3.10 on.
@@ -34,7 +34,7 @@ const SLACK: usize = 512;
 /// Where the message goes when it leaves the scratch buffer.
 #[derive(Clone, Copy)]
 pub(super) enum Target {
-    /// A message, to which large `bytes` are lent: [`Writer::into_payload`].
+    /// A message, which borrows large `bytes`: [`Writer::into_payload`].
     Payload,
     /// A Python `bytes` object: [`Writer::into_bytes`].
     Bytes,
@@ -56,7 +56,7 @@ pub(super) struct Writer<'s, 'py> {
     capacity: usize,
     storage: Storage,
     target: Target,
-    lent: Vec<(usize, Bytes)>,
+    borrowed: Vec<(usize, Bytes)>,
     scratch: PhantomData<&'s mut Scratch>,
 }
 
@@ -65,8 +65,8 @@ impl<'s, 'py> Writer<'s, 'py> {
     pub(super) fn new(py: Python<'py>, target: Target, scratch: &'s mut Scratch) -> Self {
         let capacity = scratch.len();
         let start = NonNull::from(scratch).cast();
-        let (storage, lent) = (Storage::Scratch, Vec::new());
-        Self { py, start, len: 0, capacity, storage, target, lent, scratch: PhantomData }
+        let (storage, borrowed) = (Storage::Scratch, Vec::new());
+        Self { py, start, len: 0, capacity, storage, target, borrowed, scratch: PhantomData }
     }
 
     /// Whether `additional` bytes fit without growing.
@@ -74,17 +74,17 @@ impl<'s, 'py> Writer<'s, 'py> {
         additional <= self.capacity - self.len
     }
 
-    /// Whether a `bytes` object of `size` bytes is lent, not copied.
+    /// Whether a `bytes` object of `size` bytes is borrowed, not copied.
     #[inline]
-    pub(super) fn lends(&self, size: usize) -> bool {
-        size >= LENT && matches!(self.target, Target::Payload)
+    pub(super) fn borrows(&self, size: usize) -> bool {
+        size >= MIN_BORROWED_BYTES && matches!(self.target, Target::Payload)
     }
 
-    /// Lends the contents of `bytes`.
+    /// Refers to the contents of `bytes`.
     #[cold]
-    pub(super) fn lend(&mut self, bytes: &Bound<'py, PyBytes>) -> Outcome {
-        self.lent.try_reserve(1).map_err(|_| too_large())?;
-        self.lent.push((self.len, lend(bytes)));
+    pub(super) fn borrow(&mut self, bytes: &Bound<'py, PyBytes>) -> Outcome {
+        self.borrowed.try_reserve(1).map_err(|_| too_large())?;
+        self.borrowed.push((self.len, borrow(bytes)));
         Ok(())
     }
 
@@ -212,7 +212,7 @@ impl<'s, 'py> Writer<'s, 'py> {
                 self.written().to_vec()
             }
         };
-        Payload::new(own, mem::take(&mut self.lent))
+        Payload::new(own, mem::take(&mut self.borrowed))
     }
 
     /// What was written, for a writer with [`Target::Bytes`].

@@ -1,4 +1,4 @@
-//! `bytes` objects that messages on their way out refer to instead of copying them.
+//! BorrowedBytes bytes: `bytes` objects that messages on their way out refer to instead of copying them.
 //!
 //! The I/O thread is done with them first, and has no right to touch a reference count: what it gives back lies here
 //! until a thread that holds the GIL comes by, which the next large message does, and every wake of a loop.
@@ -13,24 +13,24 @@ use crate::sync::{Mutex, MutexGuard};
 use bytes::Bytes;
 use pyo3::{prelude::*, pybacked::PyBackedBytes, types::PyBytes};
 
-/// From this size on a `bytes` object is lent to a message: what that costs, copying it costs too.
-pub(super) const LENT: usize = 16 << 10;
+/// From this size on a `bytes` object is borrowed by a message: what that costs, copying it costs too.
+pub(super) const MIN_BORROWED_BYTES: usize = 16 << 10;
 /// How often the lock is tried. It is held for nanoseconds, except in a forked child, where it may be held for ever.
-const TRIES: u32 = 1000;
+const MAX_LOCK_TRIES: u32 = 1000;
 
 static RETURNED: Mutex<Vec<PyBackedBytes>> = Mutex::new(Vec::new());
 static ANY: AtomicBool = AtomicBool::new(false);
 
 /// A `bytes` object, kept alive for as long as somebody refers to its contents.
-struct Lent(ManuallyDrop<PyBackedBytes>);
+struct BorrowedBytes(ManuallyDrop<PyBackedBytes>);
 
-impl AsRef<[u8]> for Lent {
+impl AsRef<[u8]> for BorrowedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }
 }
 
-impl Drop for Lent {
+impl Drop for BorrowedBytes {
     fn drop(&mut self) {
         // SAFETY: it is taken out once, here, and not used afterwards.
         let bytes = unsafe { ManuallyDrop::take(&mut self.0) };
@@ -46,8 +46,8 @@ impl Drop for Lent {
 }
 
 /// The contents of `bytes`, without a copy.
-pub(super) fn lend(bytes: &Bound<'_, PyBytes>) -> Bytes {
-    Bytes::from_owner(Lent(ManuallyDrop::new(PyBackedBytes::from(bytes.clone()))))
+pub(super) fn borrow(bytes: &Bound<'_, PyBytes>) -> Bytes {
+    Bytes::from_owner(BorrowedBytes(ManuallyDrop::new(PyBackedBytes::from(bytes.clone()))))
 }
 
 /// Lets go of what has been given back.
@@ -69,7 +69,7 @@ fn let_go_now() {
 }
 
 fn lock() -> Option<MutexGuard<'static, Vec<PyBackedBytes>>> {
-    for _ in 0..TRIES {
+    for _ in 0..MAX_LOCK_TRIES {
         if let Some(returned) = RETURNED.try_lock() {
             return Some(returned);
         }

@@ -1,4 +1,5 @@
-//! How much bulk data an input holds: a cheap look ahead, so that a message of several images grows once.
+//! The size hint of an input: about how much its large values take, found cheaply, so that a message of several images
+//! grows once.
 
 use std::ptr;
 
@@ -9,19 +10,24 @@ use pyo3::{
     types::{PyByteArray, PyByteArrayMethods, PyBytes, PyDict, PyList, PyString, PyTuple},
 };
 
-/// Looks at no more values than this.
+/// No more values than this are visited.
 const MAX_VISITS: usize = 256;
-/// Looks no deeper than this.
+/// No deeper levels than this are visited.
 const MAX_LEVELS: usize = 4;
 
-/// The bytes that the bytes-like objects and strings of `root` take, as far as a short look finds them. It is an
-/// estimate: the input may change before it is encoded. `bytes` of a size that is `lent` take none.
-pub(super) fn bulk_bytes(root: Borrowed<'_, '_, PyAny>, lent: impl Fn(usize) -> bool) -> usize {
+/// The bytes that the bytes-like objects and strings of `root` take, as far as a short visit finds them. It is an
+/// estimate: the input may change before it is encoded. `bytes` of a size that is `borrowed` take none.
+pub(super) fn size_hint(root: Borrowed<'_, '_, PyAny>, borrowed: impl Fn(usize) -> bool) -> usize {
     let mut visits = MAX_VISITS;
-    look(&root, MAX_LEVELS, &mut visits, &lent)
+    value_bytes(&root, MAX_LEVELS, &mut visits, &borrowed)
 }
 
-fn look(value: &Bound<'_, PyAny>, levels: usize, visits: &mut usize, lent: &impl Fn(usize) -> bool) -> usize {
+fn value_bytes(
+    value: &Bound<'_, PyAny>,
+    levels: usize,
+    visits: &mut usize,
+    borrowed: &impl Fn(usize) -> bool,
+) -> usize {
     if *visits == 0 || levels == 0 {
         return 0;
     }
@@ -29,33 +35,35 @@ fn look(value: &Bound<'_, PyAny>, levels: usize, visits: &mut usize, lent: &impl
     let inner = levels - 1;
     if let Ok(bytes) = value.cast_exact::<PyBytes>() {
         let size = bytes.as_bytes().len();
-        if lent(size) { 0 } else { size }
+        if borrowed(size) { 0 } else { size }
     } else if let Ok(array) = value.cast_exact::<PyByteArray>() {
         array.len()
     } else if value.cast_exact::<PyString>().is_ok() {
         // SAFETY: `value` is a str. Characters beyond ASCII take more, which growing makes up for.
         unsafe { ffi::PyUnicode_GET_LENGTH(value.as_ptr()) as usize }
     } else if let Ok(dict) = value.cast_exact::<PyDict>() {
-        look_into_dict(dict, inner, visits, lent)
+        dict_bytes(dict, inner, visits, borrowed)
     } else if let Ok(list) = value.cast_exact::<PyList>() {
         let limit = *visits;
-        list.iter().take(limit).fold(0, |sum, item| sum.saturating_add(look(&item, inner, visits, lent)))
+        list.iter()
+            .take(limit)
+            .fold(0, |sum, item| sum.saturating_add(value_bytes(&item, inner, visits, borrowed)))
     } else if let Ok(tuple) = value.cast_exact::<PyTuple>() {
         let limit = *visits;
         tuple
             .iter_borrowed()
             .take(limit)
-            .fold(0, |sum, item| sum.saturating_add(look(&item, inner, visits, lent)))
+            .fold(0, |sum, item| sum.saturating_add(value_bytes(&item, inner, visits, borrowed)))
     } else {
         0
     }
 }
 
-fn look_into_dict(
+fn dict_bytes(
     dict: &Bound<'_, PyDict>,
     levels: usize,
     visits: &mut usize,
-    lent: &impl Fn(usize) -> bool,
+    borrowed: &impl Fn(usize) -> bool,
 ) -> usize {
     let mut sum = 0_usize;
     let (mut position, mut value) = (0, ptr::null_mut());
@@ -69,7 +77,7 @@ fn look_into_dict(
                 }
                 Bound::from_borrowed_ptr(dict.py(), value)
             };
-            sum = sum.saturating_add(look(&item, levels, visits, lent));
+            sum = sum.saturating_add(value_bytes(&item, levels, visits, borrowed));
         }
     });
     sum

@@ -7,7 +7,7 @@ pub mod counters;
 mod dial;
 pub mod driven;
 mod duty;
-pub mod gate;
+pub mod exit_gate;
 pub mod handle;
 mod head;
 pub mod hooks;

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use pyo3::{ffi, prelude::*, types::PyDict};
 
-use crate::net::{counters, gate, runtime};
+use crate::net::{counters, exit_gate, runtime};
 
 mod arguments;
 mod asyncio;
 mod awaitable;
 mod base;
-mod batch;
 mod blocking;
 mod borrowed_bytes;
+mod callback_scope;
 mod calling;
 mod client;
 mod codec;
@@ -21,6 +21,7 @@ mod decoding;
 mod delivery;
 mod dispatcher;
 mod encoded_result;
+mod errors;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod hooks;
@@ -30,10 +31,9 @@ mod method;
 mod opening;
 mod operation;
 mod options;
-mod raise;
 mod report;
+mod token_provider;
 mod token_request;
-mod token_source;
 mod waiters;
 mod wake_fd;
 mod warning;
@@ -43,7 +43,7 @@ const EXIT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Attaches a thread of our own to the interpreter; `None` when that is leaving.
 fn attach<T>(work: impl FnOnce(Python<'_>) -> T) -> Option<T> {
-    let _inside = gate::enter()?;
+    let _inside = exit_gate::enter()?;
     Python::try_attach(work)
 }
 
@@ -95,7 +95,7 @@ fn interpreter_id(_py: Python<'_>) -> i64 {
 #[pyfunction]
 fn _shutdown(py: Python<'_>) {
     py.detach(|| {
-        gate::close(EXIT_PATIENCE);
+        exit_gate::close(EXIT_PATIENCE);
         runtime::shutdown(EXIT_PATIENCE);
     });
 }

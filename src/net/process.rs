@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use super::gate;
+use super::exit_gate;
 
 /// Grows by one in each forked child. What was made under another number belongs to another process.
 static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -25,7 +25,7 @@ pub fn number() -> u32 {
 
 extern "C" fn after_fork_in_child() {
     NUMBER.fetch_add(1, Ordering::Relaxed);
-    gate::reset();
+    exit_gate::reset();
 }
 
 /// Counts forks from now on. To be called before there is anything that a child must not touch.

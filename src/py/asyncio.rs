@@ -16,8 +16,8 @@ use super::{
     client::Client,
     connection::Connection,
     delivery,
+    errors::{py_result, queue_full, to_py},
     operation::{Kind, Operation, Wanted},
-    raise::{queue_full, raised, to_py},
     warning,
 };
 use crate::{
@@ -44,7 +44,7 @@ impl Connection {
     /// What the connection is doing: a `ConnectionState`.
     #[getter]
     fn state(&self, py: Python<'_>) -> PyResult<&'static str> {
-        raised(py, self.base.net.check_process())?;
+        py_result(py, self.base.net.check_process())?;
         Ok(self.base.state().name())
     }
 
@@ -82,7 +82,7 @@ impl Connection {
     /// How many messages of this session may have no answer yet.
     #[getter]
     fn in_flight(&self, py: Python<'_>) -> PyResult<u64> {
-        raised(py, self.base.net.check_process())?;
+        py_result(py, self.base.net.check_process())?;
         Ok(self.base.net.in_flight())
     }
 
@@ -110,7 +110,7 @@ impl Connection {
         on_state_change: Option<Py<PyAny>>,
     ) -> PyResult<()> {
         let this = slf.get();
-        raised(slf.py(), this.base.net.check_process())?;
+        py_result(slf.py(), this.base.net.check_process())?;
         arguments::callbacks(
             slf.py(),
             [
@@ -218,7 +218,7 @@ impl Connection {
 
     /// Nobody waits for that any more. `tells`: what was lost meanwhile is told by whoever waited.
     fn _end_finish(&self, py: Python<'_>, tells: bool) -> PyResult<()> {
-        raised(py, self.base.net.check_process())?;
+        py_result(py, self.base.net.check_process())?;
         self.base.net.end_finish(tells);
         Ok(())
     }
@@ -236,7 +236,7 @@ impl Connection {
 
     #[pyo3(signature = (code = 1000, reason = ""))]
     fn close(&self, py: Python<'_>, code: u16, reason: &str) -> PyResult<()> {
-        raised(py, self.base.net.check_process())?;
+        py_result(py, self.base.net.check_process())?;
         self.base.net.close_with(code, reason);
         Ok(())
     }
@@ -300,7 +300,7 @@ impl Connection {
 
     /// Lets what the throttle holds go before its time.
     fn _release(&self, py: Python<'_>) -> PyResult<()> {
-        raised(py, self.base.net.check_process())?;
+        py_result(py, self.base.net.check_process())?;
         self.base.net.release_throttled();
         Ok(())
     }

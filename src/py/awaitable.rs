@@ -18,8 +18,8 @@ use pyo3_async_runtimes::{
 };
 use tokio::task;
 
-use super::raise::raised;
-use crate::net::{blocking, gate, runtime};
+use super::errors::py_result;
+use crate::net::{blocking, exit_gate, runtime};
 
 /// The name of the threads that hand results over.
 const SETTLER: &str = "fal-realtime-await";
@@ -40,7 +40,7 @@ where
     T: for<'any> IntoPyObject<'any> + Send + 'static,
 {
     // Without a thread the asyncio future would never be done: that is said before there is one.
-    raised(py, runtime::io())?;
+    py_result(py, runtime::io())?;
     generic::future_into_py::<IoThreads, _, T>(py, future)
 }
 
@@ -50,7 +50,7 @@ pub(super) fn wait<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> PyResult<T> {
     let (tell, mut told) = mpsc::sync_channel(1);
-    let io = raised(py, runtime::io())?;
+    let io = py_result(py, runtime::io())?;
     let task = AbortOnDrop(io.handle().spawn(async move {
         let _ = tell.send(future.await);
     }));
@@ -102,7 +102,7 @@ impl Runtime for IoThreads {
     {
         // Nothing touches Python once the interpreter is leaving, or where no thread can be had.
         let guarded = move || {
-            if let Some(_inside) = gate::enter() {
+            if let Some(_inside) = exit_gate::enter() {
                 work();
             }
         };

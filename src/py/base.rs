@@ -12,11 +12,11 @@ use super::{
     client::Client,
     codec::decode,
     encoded_result::EncodedResult,
+    errors::{py_result, to_py},
     hooks::Hooks,
     opening,
     options::Options,
-    raise::{raised, to_py},
-    token_source::Provider,
+    token_provider::Provider,
 };
 use crate::{
     core::{frame::Kind, intake::Dialect, message::Received, outbox::Lane, session::State},
@@ -300,7 +300,7 @@ impl Base {
     }
 
     pub(super) fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        raised(py, self.net.check_process())?;
+        py_result(py, self.net.check_process())?;
         let stats = self.net.stats();
         let dict = PyDict::new(py);
         for (name, value) in [

@@ -10,15 +10,15 @@ use super::{
     arguments::{self, Given, is_plain_request},
     base::{Base, Callbacks, takes_reason},
     client::Client,
+    errors::{opening_full, py_result, queue_full, to_py},
     operation::{not_open_again, nothing_came},
-    raise::{opening_full, queue_full, raised, to_py},
     warning,
 };
 use crate::{
     core::{inbox::Item, message::Outgoing, outbox::Lane, session::State},
     error::{Error, ErrorKind},
     net::{
-        gate,
+        exit_gate,
         handle::{Interest, Offered},
     },
 };
@@ -61,7 +61,7 @@ impl SyncConnection {
     /// What the connection is doing: a `ConnectionState`.
     #[getter]
     fn state(&self, py: Python<'_>) -> PyResult<&'static str> {
-        raised(py, self.shared.base.net.check_process())?;
+        py_result(py, self.shared.base.net.check_process())?;
         Ok(self.shared.base.state().name())
     }
 
@@ -99,7 +99,7 @@ impl SyncConnection {
     /// How many messages of this session may have no answer yet.
     #[getter]
     fn in_flight(&self, py: Python<'_>) -> PyResult<u64> {
-        raised(py, self.shared.base.net.check_process())?;
+        py_result(py, self.shared.base.net.check_process())?;
         Ok(self.shared.base.net.in_flight())
     }
 
@@ -127,7 +127,7 @@ impl SyncConnection {
         on_timings: Option<Py<PyAny>>,
         on_state_change: Option<Py<PyAny>>,
     ) -> PyResult<()> {
-        raised(py, self.shared.base.net.check_process())?;
+        py_result(py, self.shared.base.net.check_process())?;
         arguments::callbacks(
             py,
             [
@@ -151,9 +151,9 @@ impl SyncConnection {
 
     fn send_nowait(&self, py: Python<'_>, input: &Bound<'_, PyAny>) -> PyResult<()> {
         let base = &self.shared.base;
-        raised(py, base.net.check_process())?;
+        py_result(py, base.net.check_process())?;
         let message = base.encode(py, input)?;
-        match raised(py, base.net.offer(message, base.lane(py, Lane::Throttled)?))? {
+        match py_result(py, base.net.offer(message, base.lane(py, Lane::Throttled)?))? {
             Offered::Accepted => Ok(()),
             Offered::Full(_) => Err(to_py(py, &queue_full())),
         }
@@ -167,7 +167,7 @@ impl SyncConnection {
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let base = &self.shared.base;
-        raised(py, base.net.check_process())?;
+        py_result(py, base.net.check_process())?;
         let timeout = arguments::timeout(timeout)?;
         let deadline = Deadline::after(timeout);
         let mut message = Some(base.encode(py, input)?);
@@ -218,9 +218,9 @@ impl SyncConnection {
 
     fn open(&self, py: Python<'_>) -> PyResult<()> {
         let net = &self.shared.base.net;
-        raised(py, net.check_process())?;
+        py_result(py, net.check_process())?;
         let openings_before = net.openings();
-        raised(py, net.open(true))?;
+        py_result(py, net.open(true))?;
         let limit = net.settings().open_timeout.as_secs_f64();
         // The first opening has its own limit.
         let deadline = Deadline::after((openings_before > 0).then_some(limit));
@@ -237,26 +237,26 @@ impl SyncConnection {
     #[pyo3(signature = (timeout = None))]
     fn drain(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let net = &self.shared.base.net;
-        raised(py, net.check_process())?;
+        py_result(py, net.check_process())?;
         let timeout = arguments::timeout(timeout)?;
         let deadline = Deadline::after(timeout);
         let told_before = net.told_failures();
         let drained = self.shared.wait(py, Interest::DRAINED, &deadline, |_| {
-            net.drained(told_before).map(|outcome| raised(py, outcome)).transpose()
+            net.drained(told_before).map(|outcome| py_result(py, outcome)).transpose()
         })?;
         drained.ok_or_else(|| to_py(py, &too_late("not everything was written", timeout)))
     }
 
     /// Accepts nothing more.
     fn _begin_finish(&self, py: Python<'_>) -> PyResult<()> {
-        raised(py, self.shared.base.net.check_process())?;
+        py_result(py, self.shared.base.net.check_process())?;
         self.shared.base.net.begin_finish();
         Ok(())
     }
 
     /// Nobody waits for the end any more. `tells`: what was lost meanwhile is told by whoever waited.
     fn _end_finish(&self, py: Python<'_>, tells: bool) -> PyResult<()> {
-        raised(py, self.shared.base.net.check_process())?;
+        py_result(py, self.shared.base.net.check_process())?;
         self.shared.base.net.end_finish(tells);
         Ok(())
     }
@@ -272,7 +272,7 @@ impl SyncConnection {
     #[pyo3(signature = (timeout))]
     fn _finished(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let net = &self.shared.base.net;
-        raised(py, net.check_process())?;
+        py_result(py, net.check_process())?;
         let deadline = Deadline::after(timeout);
         let finished =
             self.shared.wait(py, Interest::FINISHED, &deadline, |_| Ok(net.is_finished().then_some(())))?;
@@ -282,7 +282,7 @@ impl SyncConnection {
     #[pyo3(signature = (code = 1000, reason = ""))]
     fn close(&self, py: Python<'_>, code: u16, reason: &str) -> PyResult<()> {
         let net = &self.shared.base.net;
-        raised(py, net.check_process())?;
+        py_result(py, net.check_process())?;
         net.close_with(code, reason);
         self.shared.wait(py, Interest::STATE, &Deadline::NEVER, |_| {
             Ok((net.state() == State::Closed).then_some(()))
@@ -293,7 +293,7 @@ impl SyncConnection {
     /// Lets what the throttle holds go before its time.
     fn _release(&self, py: Python<'_>) -> PyResult<()> {
         let net = &self.shared.base.net;
-        raised(py, net.check_process())?;
+        py_result(py, net.check_process())?;
         net.release_throttled();
         Ok(())
     }
@@ -330,11 +330,11 @@ impl SyncConnection {
         timeout: Option<f64>,
     ) -> PyResult<Py<PyAny>> {
         let base = &self.shared.base;
-        raised(py, base.net.check_process())?;
+        py_result(py, base.net.check_process())?;
         let deadline = Deadline::after(timeout);
         let (mut message, id) = base.encode_request(py, input)?;
         let unmarked_before = base.net.unmarked();
-        let key = raised(py, base.net.add_request(&id))?;
+        let key = py_result(py, base.net.add_request(&id))?;
         message.request = Some(key);
         let mut message = Some(message);
         let answered = self.offer(py, &mut message, Lane::Direct, &deadline).and_then(|accepted| {
@@ -361,7 +361,7 @@ impl SyncConnection {
     fn receive(&self, py: Python<'_>, timeout: Option<f64>, newest: bool) -> PyResult<Py<PyAny>> {
         let shared = &self.shared;
         shared.base.check_receivable()?;
-        raised(py, shared.base.net.check_process())?;
+        py_result(py, shared.base.net.check_process())?;
         let deadline = Deadline::after(timeout);
         let interest = Interest::ITEMS.and(Interest::STATE);
         let received = shared.wait(py, interest, &deadline, |py| shared.receive(py, newest))?;
@@ -391,7 +391,7 @@ impl SyncConnection {
             } else {
                 net.offer(offered, lane)
             };
-            match raised(py, offered)? {
+            match py_result(py, offered)? {
                 Offered::Accepted => Ok(Some(())),
                 Offered::Full(_) if matches!(lane, Lane::Opening(_)) => Err(to_py(py, &opening_full())),
                 Offered::Full(back) => {
@@ -429,7 +429,7 @@ impl Drop for SyncConnection {
 
 /// A connection is dropped, and nobody was told of what ended it: `threading.excepthook` is, as of what a callback raised.
 fn report_untold(py: Python<'_>, error: &Error) {
-    if gate::enter().is_none() {
+    if exit_gate::enter().is_none() {
         return; // The interpreter is leaving, and may be what ended it.
     }
     // A destructor may run while an exception is on its way.

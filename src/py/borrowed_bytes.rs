@@ -1,4 +1,4 @@
-//! BorrowedBytes bytes: `bytes` objects that messages on their way out refer to instead of copying them.
+//! Borrowed bytes: `bytes` objects that messages on their way out refer to instead of copying them.
 //!
 //! The I/O thread is done with them first, and has no right to touch a reference count: what it gives back lies here
 //! until a thread that holds the GIL comes by, which the next large message does, and every wake of a loop.

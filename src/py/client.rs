@@ -7,10 +7,10 @@ use pyo3::{exceptions::PyValueError, prelude::*};
 
 use super::{
     awaitable,
+    errors::py_result,
     options::{Options, own_header, own_headers},
-    raise::raised,
+    token_provider::{Provider, PythonSource},
     token_request::{Minted, Wish},
-    token_source::{Provider, PythonSource},
 };
 use crate::{
     core::{
@@ -126,7 +126,7 @@ impl Client {
                 providers,
             })
         };
-        raised(py, py.detach(made))
+        py_result(py, py.detach(made))
     }
 
     /// An awaitable of the app id with its path, and a token for it.
@@ -194,7 +194,7 @@ impl Client {
         let address = match (&plain.endpoint, &options.url) {
             (Some(endpoint), _) => {
                 if !options.use_jwt {
-                    headers.push(raised(py, self.authorization())?);
+                    headers.push(py_result(py, self.authorization())?);
                 } else if let Some(function) = &options.token_provider {
                     let found = Provider::of(py, &self.providers, function)?;
                     token = Some(self.provided_token(&found, endpoint, plain.token_expiration)?);
@@ -211,7 +211,7 @@ impl Client {
             // Neither key nor token: this goes to whom the caller names.
             (None, url) => {
                 let url = url.as_deref().unwrap_or(&options.app);
-                Address::Url(raised(py, validate_url("url", url))?)
+                Address::Url(py_result(py, validate_url("url", url))?)
             }
         };
         let dialect = match (options.raw, &options.decode_message) {
@@ -321,7 +321,7 @@ impl Client {
         expiration: f64,
         body: Option<&str>,
     ) -> PyResult<Wish> {
-        let endpoint = raised(py, Endpoint::parse(app, path))?;
+        let endpoint = py_result(py, Endpoint::parse(app, path))?;
         let expiration = Duration::try_from_secs_f64(expiration)
             .map_err(|_| PyValueError::new_err("expiration is no number of seconds"))?;
         Ok(Wish { source: self.mint(&endpoint, expiration, body)?, app_path: endpoint.app_path() })

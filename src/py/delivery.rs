@@ -1,4 +1,4 @@
-//! Hands out what is there, on the loop: wakes those who wait, calls the callbacks, a bounded batch at a time.
+//! Hands out what is there, on the loop: wakes those who wait, calls the callbacks, a bounded number at a time.
 
 use std::task::Poll;
 
@@ -19,10 +19,10 @@ pub(super) use scheduling::hand_out_soon;
 
 use super::{
     base::{Callbacks, describe},
-    batch::Batch,
+    callback_scope::CallbackScope,
     connection::{Connection, Waiting},
+    errors::{error_or_none, to_py},
     operation::wake,
-    raise::{error_or_none, to_py},
 };
 use crate::{
     core::{
@@ -31,7 +31,7 @@ use crate::{
         session::State,
     },
     error::Error,
-    net::gate,
+    net::exit_gate,
 };
 
 /// Callbacks in one turn of the loop, so that others have their turn.
@@ -46,7 +46,7 @@ pub(super) fn hand_out(connection: &Bound<'_, Connection>) -> PyResult<bool> {
         return Ok(false);
     }
     let mut budget = BUDGET;
-    let _batch = Batch::of(&this.base.net);
+    let _scope = CallbackScope::of(&this.base.net);
     loop {
         if let Err(exit) = wake_waiters(connection).and_then(|()| call_back(connection, &mut budget)) {
             this.rearm();
@@ -269,7 +269,7 @@ fn tell_loop(py: Python<'_>, connection: &Connection, error: PyErr, why: &str) -
 /// A connection is dropped, and nobody was told of what ended it. As asyncio has it with what nobody retrieves from a
 /// task, the loop's exception handler is.
 pub(super) fn report_untold(py: Python<'_>, connection: &Connection, error: &Error) {
-    if gate::enter().is_none() {
+    if exit_gate::enter().is_none() {
         return; // The interpreter is leaving, and may be what ended it.
     }
     // A destructor may run while an exception is on its way.

@@ -8,9 +8,9 @@ use pyo3::{prelude::*, types::PyDict};
 use super::{
     calling::{self, Call, Function},
     dispatcher::weak_reference,
+    errors::error_or_none,
     opening::Opening,
     options::{Options, own_headers},
-    raise::error_or_none,
 };
 use crate::{
     core::token::Token,
@@ -117,7 +117,7 @@ impl Hooks {
 
     fn event_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let event_loop = self.event_loop.get().map(|weak| weak.bind(py).call0()).transpose()?;
-        event_loop.filter(|event_loop| !event_loop.is_none()).ok_or_else(super::raise::no_running_loop)
+        event_loop.filter(|event_loop| !event_loop.is_none()).ok_or_else(super::errors::no_running_loop)
     }
 
     fn ask_before_attempt(&self, py: Python<'_>, attempt: &Attempt) -> PyResult<Option<Call<Changes>>> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyDict};
 
-use super::raise::raised;
+use super::errors::py_result;
 use crate::{
     core::{
         backoff::BackoffPolicy,
@@ -107,7 +107,7 @@ impl Options {
     }
 
     pub(super) fn plain(&self, py: Python<'_>) -> PyResult<Plain> {
-        raised(py, self.try_plain())
+        py_result(py, self.try_plain())
     }
 
     fn try_plain(&self) -> Result<Plain> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pyo3::{prelude::*, types::PyTuple};
 
-use super::raise::raised;
+use super::errors::py_result;
 use crate::{error::Result, net::token_store::TokenSource};
 
 /// A token that is wanted.
@@ -28,6 +28,6 @@ impl<'py> IntoPyObject<'py> for Minted {
     type Error = PyErr;
 
     fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-        raised(py, self.0)?.into_pyobject(py)
+        py_result(py, self.0)?.into_pyobject(py)
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     py::{
         borrowed_bytes::{self, MIN_BORROWED_BYTES},
         codec::encode,
-        raise::to_py,
+        errors::to_py,
     },
 };
 

@@ -12,7 +12,7 @@ use super::{
     events::Events,
     turns::{Left, Listener, Step, Turn, Turns},
 };
-use crate::net::gate;
+use crate::net::exit_gate;
 
 /// The events of a connection, and a weak reference to whatever calls back.
 type Source = (Py<Events>, Py<PyAny>);
@@ -74,7 +74,7 @@ impl CallbackQueue {
         loop {
             let (turn, inside) = py.detach(|| {
                 let turn = self.next_turn();
-                let inside = gate::enter();
+                let inside = exit_gate::enter();
                 while inside.is_none() {
                     // The interpreter is leaving, and cuts off daemon threads.
                     std::thread::park();

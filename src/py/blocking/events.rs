@@ -10,7 +10,7 @@ use crate::{
         inbox::{Item, Next, Notice},
         session::State,
     },
-    py::raise::{error_or_none, to_py},
+    py::errors::{error_or_none, to_py},
 };
 
 /// The events of a connection, for whoever calls its callbacks.

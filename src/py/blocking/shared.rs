@@ -14,7 +14,7 @@ use crate::{
     net::handle::Interest,
     py::{
         base::Base,
-        raise::{raised, to_py},
+        errors::{py_result, to_py},
     },
 };
 
@@ -97,7 +97,7 @@ impl Shared {
             let until = deadline.0.map_or(until, |at| at.min(until));
             py.detach(|| self.notifier.wait(&self.base.net, notifications, until));
             py.check_signals()?;
-            raised(py, self.base.net.check_process())?;
+            py_result(py, self.base.net.check_process())?;
         }
     }
 

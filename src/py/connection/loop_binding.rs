@@ -9,7 +9,7 @@ use crate::{
     net::wakeups::Notify,
     py::{
         dispatcher::{Dispatcher, Place},
-        raise::{no_running_loop, raised},
+        errors::{no_running_loop, py_result},
     },
 };
 
@@ -33,7 +33,7 @@ impl Connection {
     /// Binds the connection to the running loop, if it is not bound yet. `strict`: it must be the running one.
     pub(in crate::py) fn bind(slf: &Bound<'_, Self>, strict: bool) -> PyResult<()> {
         let (this, py) = (slf.get(), slf.py());
-        raised(py, this.base.net.check_process())?;
+        py_result(py, this.base.net.check_process())?;
         if let Some(binding) = this.binding.get() {
             if strict && !running_loop(py)?.is(&binding.event_loop) {
                 return Err(PyRuntimeError::new_err(

@@ -9,7 +9,7 @@ use super::{Connection, loop_binding::running_loop};
 use crate::{
     core::{message::Outgoing, outbox::Lane},
     net::handle::Offered,
-    py::{batch, raise::raised},
+    py::{callback_scope, errors::py_result},
 };
 
 impl Connection {
@@ -17,13 +17,13 @@ impl Connection {
     pub(in crate::py) fn offer(slf: &Bound<'_, Self>, message: Outgoing, lane: Lane) -> PyResult<Offered> {
         let (this, py) = (slf.get(), slf.py());
         let net = &this.base.net;
-        let in_batch = batch::is_of(net);
-        if !(in_batch || this.is_on_loop_thread()) {
-            return raised(py, net.offer(message, lane));
+        let in_callback = callback_scope::is_of(net);
+        if !(in_callback || this.is_on_loop_thread()) {
+            return py_result(py, net.offer(message, lane));
         }
-        let (offered, waits) = raised(py, net.offer_more(message, lane))?;
-        if waits && in_batch {
-            batch::uncork_at_the_end();
+        let (offered, waits) = py_result(py, net.offer_more(message, lane))?;
+        if waits && in_callback {
+            callback_scope::uncork_at_the_end();
         } else if waits && !this.corked.swap(true, Ordering::AcqRel) {
             Self::uncork_soon(slf)?;
         }

@@ -15,7 +15,7 @@ use crate::{
     net::handle::Offered,
     py::{
         connection::Connection,
-        raise::{opening_full, raised, to_py},
+        errors::{opening_full, py_result, to_py},
     },
 };
 
@@ -30,7 +30,7 @@ impl Operation {
     pub(super) fn look(slf: &Bound<'_, Self>, called: bool) -> PyResult<Step> {
         let (this, py) = (slf.get(), slf.py());
         let connection = this.connection.bind(py);
-        raised(py, connection.get().base.net.check_process())?;
+        py_result(py, connection.get().base.net.check_process())?;
         let mut kind = this.take_kind();
         let looked = Self::look_for(slf, connection, &mut kind, called);
         // A receiver has nothing to keep.
@@ -117,7 +117,7 @@ impl Operation {
                 if message.is_some() && !has_failed {
                     Connection::bind(connection, true)?;
                     if key.is_none() {
-                        let fresh = raised(py, net.add_request(id))?;
+                        let fresh = py_result(py, net.add_request(id))?;
                         *key = Some(fresh);
                         *unmarked_before = net.unmarked();
                         if let Some(message) = message {
@@ -149,7 +149,7 @@ impl Operation {
                     before
                 } else {
                     let before = net.openings();
-                    raised(py, net.open(true))?;
+                    py_result(py, net.open(true))?;
                     // The first opening has its own limit. Later ones go on when this one has waited long enough.
                     if before > 0 {
                         Self::start_timer(slf, connection, Some(limit))?;
@@ -168,7 +168,7 @@ impl Operation {
             Kind::Drain { told_before } => {
                 match net.drained(*told_before.get_or_insert_with(|| net.told_failures())) {
                     None => Ok(Looked::Wait(Place::Drainers)),
-                    Some(outcome) => raised(py, outcome).map(|()| Looked::Found(py.None())),
+                    Some(outcome) => py_result(py, outcome).map(|()| Looked::Found(py.None())),
                 }
             }
             Kind::Finish => {

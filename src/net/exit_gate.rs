@@ -1,5 +1,5 @@
-//! Counts our own threads that are with the interpreter, so that its exit can wait for them and let no more in: a
-//! thread that comes while it is being torn down crashes it.
+//! The exit gate counts our own threads that are with the interpreter, so that its exit can wait for them and let no more
+//! in: a thread that comes while it is being torn down crashes it.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -7,7 +7,7 @@ use std::{
 };
 
 /// The top bit says that the gate is closed, the others count who is inside.
-static GATE: AtomicUsize = AtomicUsize::new(0);
+static THREADS_INSIDE: AtomicUsize = AtomicUsize::new(0);
 const CLOSED: usize = 1 << (usize::BITS - 1);
 
 /// Is inside until dropped.
@@ -17,27 +17,27 @@ pub struct Inside(());
 /// Goes in; `None` when the gate is closed.
 pub fn enter() -> Option<Inside> {
     // Counted before looking, so that whoever closes the gate either sees this thread or turns it away.
-    let before = GATE.fetch_add(1, Ordering::AcqRel);
+    let before = THREADS_INSIDE.fetch_add(1, Ordering::AcqRel);
     let inside = Inside(());
     (before & CLOSED == 0).then_some(inside)
 }
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        GATE.fetch_sub(1, Ordering::AcqRel);
+        THREADS_INSIDE.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 /// Lets nobody in any more, and waits for at most `patience` until all are out.
 pub fn close(patience: Duration) {
-    GATE.fetch_or(CLOSED, Ordering::AcqRel);
+    THREADS_INSIDE.fetch_or(CLOSED, Ordering::AcqRel);
     let until = Instant::now() + patience;
-    while GATE.load(Ordering::Acquire) != CLOSED && Instant::now() < until {
+    while THREADS_INSIDE.load(Ordering::Acquire) != CLOSED && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
 /// In a forked child, where those who were inside do not exist.
 pub(super) fn reset() {
-    GATE.store(0, Ordering::Release);
+    THREADS_INSIDE.store(0, Ordering::Release);
 }

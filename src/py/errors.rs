@@ -1,4 +1,4 @@
-//! The only way from [`Error`] to a Python exception.
+//! Errors as Python exceptions: the only way from [`Error`] to one.
 
 use std::collections::BTreeMap;
 
@@ -149,7 +149,7 @@ pub(crate) fn error_or_none(py: Python<'_>, error: Option<&Error>) -> Option<Py<
 }
 
 /// `result`, with its error as a Python exception.
-pub(crate) fn raised<T>(py: Python<'_>, result: crate::error::Result<T>) -> PyResult<T> {
+pub(crate) fn py_result<T>(py: Python<'_>, result: crate::error::Result<T>) -> PyResult<T> {
     result.map_err(|error| to_py(py, &error))
 }
 

@@ -1,5 +1,5 @@
-//! Which connection's callbacks are being called on this thread, one after the other: what they send may wait for what the
-//! next one sends, and leave together with it.
+//! The callback scope of a thread: which connection's callbacks it is calling, one after the other. What they send may wait
+//! for what the next one sends, and leave together with it.
 
 use std::{cell::Cell, ptr, sync::Arc};
 
@@ -12,19 +12,19 @@ thread_local! {
 }
 
 /// The callbacks of one connection are being called, until this is dropped.
-pub(super) struct Batch<'a> {
+pub(super) struct CallbackScope<'a> {
     connection: &'a Arc<Connection>,
     /// What was so further up the stack.
     outer: (*const Connection, bool),
 }
 
-impl<'a> Batch<'a> {
+impl<'a> CallbackScope<'a> {
     pub(super) fn of(connection: &'a Arc<Connection>) -> Self {
         Self { connection, outer: (CURRENT.replace(Arc::as_ptr(connection)), WAITS.take()) }
     }
 }
 
-impl Drop for Batch<'_> {
+impl Drop for CallbackScope<'_> {
     fn drop(&mut self) {
         CURRENT.set(self.outer.0);
         if WAITS.replace(self.outer.1) {

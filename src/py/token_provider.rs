@@ -170,7 +170,7 @@ impl Provider {
             }
             resting.get_or_insert(event_loop);
         }
-        resting.ok_or_else(super::raise::no_running_loop)
+        resting.ok_or_else(super::errors::no_running_loop)
     }
 
     /// Starts a plain function in a thread of its own, a coroutine function on an event loop.

@@ -13,9 +13,9 @@ use pyo3::{
 use super::{
     arguments::{self, Given, is_plain_request},
     base::{Base, Callbacks, takes_reason},
+    callbacks,
     client::Client,
     connection::Connection,
-    delivery,
     errors::{py_result, queue_full, to_py},
     operation::{Kind, Operation, Wanted},
     warning,
@@ -32,7 +32,7 @@ impl Connection {
     fn new(py: Python<'_>, client: &Client, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let empty = PyDict::new(py);
         let base = Base::new(py, client, options.unwrap_or(&empty), Some(current_context(py)?))?;
-        Ok(Self::with(base, delivery::hand_out_soon))
+        Ok(Self::with(base, callbacks::hand_out_soon))
     }
 
     /// The app id with its path, such as `fal-ai/fast-lcm-diffusion/realtime`; in raw mode the URL without its query.
@@ -272,10 +272,10 @@ impl Connection {
         let this = slf.get();
         let running = this.waiting.lock().running.take();
         drop(running);
-        let reported = delivery::report_task(slf, task);
+        let reported = callbacks::report_task(slf, task);
         if this.base.state() == State::Closed {
             // At once: a turn of the loop later nobody may hold the connection any more.
-            delivery::hand_out(slf)?;
+            callbacks::hand_out(slf)?;
         } else {
             this.look_again();
         }
@@ -313,12 +313,12 @@ impl Connection {
     /// The loop's turn to call the callbacks has come.
     fn _call_back(slf: &Bound<'_, Self>) -> PyResult<()> {
         slf.get().waiting.lock().scheduled = false;
-        delivery::hand_out(slf).map(drop)
+        callbacks::hand_out(slf).map(drop)
     }
 
     /// Hands out what is there; answers whether there is more. What waits for an asynchronous callback does not count.
     fn _deliver(slf: &Bound<'_, Self>) -> PyResult<bool> {
-        delivery::hand_out(slf)
+        callbacks::hand_out(slf)
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
@@ -382,7 +382,7 @@ impl Drop for Connection {
         self.base.net.close();
         let _ = Python::try_attach(|py| {
             if let Some(error) = untold.filter(|_| !self.base.gives_reason()) {
-                delivery::report_untold(py, self, &error);
+                callbacks::report_untold(py, self, &error);
             }
             self.leave_loop();
             if is_in_use {

@@ -1,7 +1,7 @@
 //! The state of a connection for asyncio: who waits for what, and the event loop that it is used from.
 //!
 //! Lies below all that share it: what Python calls is in [`asyncio`](super::asyncio), what it awaits in
-//! [`operation`](super::operation), what hands things out to it in [`delivery`](super::delivery).
+//! [`operation`](super::operation), what hands things out to it in [`callbacks`](super::callbacks).
 
 use std::sync::{
     OnceLock,

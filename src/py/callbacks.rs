@@ -1,4 +1,4 @@
-//! Hands out what is there, on the loop: wakes those who wait, calls the callbacks, a bounded number at a time.
+//! Callbacks, and those who wait: hands out what is there, on the loop. Wakes those who wait, calls the callbacks, a bounded number at a time.
 
 use std::task::Poll;
 
@@ -11,10 +11,10 @@ use pyo3::{
     types::PyDict,
 };
 
-mod entered;
+mod context;
 mod scheduling;
 
-use entered::Entered;
+use context::EnteredContext;
 pub(super) use scheduling::hand_out_soon;
 
 use super::{
@@ -150,7 +150,7 @@ fn call_one_by_one(
 ) -> PyResult<()> {
     let (this, py) = (connection.get(), connection.py());
     // Left again however this ends.
-    let _entered = callbacks.context.as_ref().map(|context| Entered::new(py, context.bind(py)));
+    let _entered = callbacks.context.as_ref().map(|context| EnteredContext::new(py, context.bind(py)));
     // A callback may give the connection new ones: the next event is theirs.
     let are_current = || this.base.replacements() == replacements;
     while *budget > 0 && are_current() && this.waiting.lock().running.is_none() {

@@ -3,9 +3,9 @@
 use pyo3::{ffi, prelude::*};
 
 /// Contextvars that are current until this is dropped.
-pub(super) struct Entered<'a, 'py>(Option<&'a Bound<'py, PyAny>>);
+pub(super) struct EnteredContext<'a, 'py>(Option<&'a Bound<'py, PyAny>>);
 
-impl<'a, 'py> Entered<'a, 'py> {
+impl<'a, 'py> EnteredContext<'a, 'py> {
     pub(super) fn new(py: Python<'py>, context: &'a Bound<'py, PyAny>) -> Self {
         // SAFETY: `context` is a live `contextvars.Context`, and the GIL is held.
         if unsafe { ffi::PyContext_Enter(context.as_ptr()) } == 0 {
@@ -17,7 +17,7 @@ impl<'a, 'py> Entered<'a, 'py> {
     }
 }
 
-impl Drop for Entered<'_, '_> {
+impl Drop for EnteredContext<'_, '_> {
     fn drop(&mut self) {
         if let Some(context) = self.0 {
             // SAFETY: it was entered by `new`, on this thread, and the GIL is held.

@@ -35,9 +35,9 @@ pub use super::{
     shared::{Interest, Routes},
 };
 
-/// What [`Connection::look`] sees.
+/// What is there for those who wait, at one instant.
 #[derive(Debug)]
-pub struct Look {
+pub struct Readiness {
     /// Where the connection stands.
     pub state: State,
     /// How often it has become active.
@@ -50,7 +50,7 @@ pub struct Look {
     pub is_drained: bool,
     /// Nothing more is accepted, and nothing is pending or without an answer.
     pub is_finished: bool,
-    /// The requests that were settled since the last look.
+    /// The requests that were settled since this was last asked.
     pub settled: Vec<RequestKey>,
 }
 
@@ -178,9 +178,9 @@ impl Connection {
     }
 
     /// What is there for those who wait, at one instant.
-    pub fn look(&self) -> Look {
+    pub fn readiness(&self) -> Readiness {
         let mut inner = self.shared.lock();
-        Look {
+        Readiness {
             state: inner.state,
             openings: inner.openings,
             has_items: inner.inbox.has_items(),

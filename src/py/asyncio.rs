@@ -1,6 +1,6 @@
 //! `_core.Connection`: a connection for asyncio, as Python calls it.
 //!
-//! Whoever waits does so on a plain asyncio future, which carries nothing: it only says "look again". What is
+//! Whoever waits does so on a plain asyncio future, which carries nothing: it only says "poll again". What is
 //! there is taken by the waiting coroutine itself, so that cancelling it can lose nothing.
 
 use pyo3::{
@@ -277,7 +277,7 @@ impl Connection {
             // At once: a turn of the loop later nobody may hold the connection any more.
             callbacks::hand_out(slf)?;
         } else {
-            this.look_again();
+            this.wake_loop();
         }
         reported
     }

@@ -1,4 +1,5 @@
-//! Callbacks, and those who wait: hands out what is there, on the loop. Wakes those who wait, calls the callbacks, a bounded number at a time.
+//! Callbacks, and those who wait: hands out what is there, on the loop. Wakes those who wait, and calls the callbacks, a
+//! bounded number at a time.
 
 use std::task::Poll;
 
@@ -56,7 +57,7 @@ pub(super) fn hand_out(connection: &Bound<'_, Connection>) -> PyResult<bool> {
             return Ok(false);
         }
         if budget == 0 {
-            this.look_again();
+            this.wake_loop();
             return Ok(true);
         }
     }
@@ -66,8 +67,8 @@ pub(super) fn hand_out(connection: &Bound<'_, Connection>) -> PyResult<bool> {
 
 fn wake_waiters(connection: &Bound<'_, Connection>) -> PyResult<()> {
     let (this, py) = (connection.get(), connection.py());
-    let look = this.base.net.look();
-    let over = look.state == State::Closed;
+    let ready = this.base.net.readiness();
+    let over = ready.state == State::Closed;
     let mut woken = Vec::new();
     {
         let mut waiting = this.waiting.lock();
@@ -84,32 +85,32 @@ fn wake_waiters(connection: &Bound<'_, Connection>) -> PyResult<()> {
             seen_openings,
             ..
         } = &mut *waiting;
-        woken.extend(look.settled.iter().filter_map(|key| requests.remove(key)));
+        woken.extend(ready.settled.iter().filter_map(|key| requests.remove(key)));
         if over {
             woken.extend(std::mem::take(requests).into_values());
         }
         // What is in the decoder comes first.
-        if decoding.as_ref().map_or(look.has_items || over, |decoding| decoding.is_done) {
+        if decoding.as_ref().map_or(ready.has_items || over, |decoding| decoding.is_done) {
             woken.extend(receivers.call());
         }
-        if look.has_room || over {
+        if ready.has_room || over {
             woken.extend(senders.call());
         }
-        if look.is_drained || over {
+        if ready.is_drained || over {
             woken.extend(drainers.call());
         }
-        if look.is_finished || over {
+        if ready.is_finished || over {
             woken.extend(finishers.call());
         }
         if over {
             woken.extend(closers.call());
         }
-        let was_open = look.openings != *seen_openings;
-        if over || was_open || matches!(look.state, State::Active | State::Closing) {
+        let was_open = ready.openings != *seen_openings;
+        if over || was_open || matches!(ready.state, State::Active | State::Closing) {
             woken.extend(openers.call());
         }
-        *seen = look.state;
-        *seen_openings = look.openings;
+        *seen = ready.state;
+        *seen_openings = ready.openings;
     }
     let mut outcome = Ok(());
     for future in woken {

@@ -1,7 +1,7 @@
 //! What `send`, `recv`, `request`, `open`, `drain` and `wait_closed` return: a native coroutine.
 //!
 //! When what it wants is there already, awaiting it costs neither a future nor a turn of the loop. Otherwise it
-//! waits on a future that carries nothing, and looks again when it is woken.
+//! waits on a future that carries nothing, and is polled again when it is woken.
 
 use crate::sync::Mutex;
 use pyo3::{
@@ -15,11 +15,11 @@ use crate::core::message::{Outgoing, RequestKey};
 
 mod am_send;
 mod decoding;
-mod looking;
+mod polling;
 mod waiting;
 
 pub(super) use am_send::install as install_am_send;
-pub(super) use looking::{not_open_again, nothing_came};
+pub(super) use polling::{not_open_again, nothing_came};
 pub(super) use waiting::wake;
 
 /// What is wanted.
@@ -199,7 +199,7 @@ impl Operation {
     /// The timeout of a request, a receiver or an opening. Called by the loop.
     fn _expire(&self, py: Python<'_>) -> PyResult<()> {
         self.inner.lock().expired = true;
-        self.look_again(py)
+        self.wake(py)
     }
 
     /// The asynchronous decoder of a request's answer is done. Called by the loop.
@@ -209,7 +209,7 @@ impl Operation {
         {
             decoding.is_done = true;
         }
-        self.look_again(py)
+        self.wake(py)
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
@@ -259,18 +259,18 @@ impl Operation {
                 // What `asyncio.sleep(0)` yields.
                 return Ok(Step::Yield(py.None()));
             }
-            Stage::Fresh => Self::look(slf, false),
+            Stage::Fresh => Self::poll(slf, false),
             Stage::Waiting(_, ticket) => {
-                // Woken by the future, or by somebody who drives coroutines by hand: both look.
+                // Woken by the future, or by somebody who drives coroutines by hand: it is polled either way.
                 let came = this.arrive(ticket);
-                Self::look(slf, came)
+                Self::poll(slf, came)
             }
         };
         this.ended(py, step)
     }
 
-    /// Lets the coroutine look again, if it waits.
-    fn look_again(&self, py: Python<'_>) -> PyResult<()> {
+    /// Wakes the coroutine, if it waits.
+    fn wake(&self, py: Python<'_>) -> PyResult<()> {
         let future = match &self.inner.lock().stage {
             Stage::Waiting(future, _) => future.clone_ref(py),
             _ => return Ok(()),

@@ -25,7 +25,7 @@ pub(in crate::py) struct CallbackQueue {
 }
 
 impl CallbackQueue {
-    /// Waits for a connection to look after.
+    /// Waits for a connection whose turn it is.
     fn next_turn(&self) -> Option<Turn> {
         let mut has_sat = false;
         loop {
@@ -61,7 +61,7 @@ impl CallbackQueue {
             net: Arc::downgrade(&shared.base.net),
             takes_results: AtomicBool::new(shared.base.has_on_result()),
         });
-        // What was there before is found by looking.
+        // What was there before is found by polling.
         self.turns.push(number);
         needs_thread
     }

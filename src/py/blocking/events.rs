@@ -38,10 +38,10 @@ impl Events {
     fn poll<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         loop {
             let has_on_result = self.shared.base.has_on_result();
-            if let Some(event) = self.look(py, has_on_result)? {
+            if let Some(event) = self.poll_event(py, has_on_result)? {
                 return Ok(event);
             }
-            // What comes from here on calls for the next look; what came before is found by it.
+            // What comes from here on calls for the next poll, which finds what came before.
             if !self.shared.listen(has_on_result) {
                 return ("nothing", py.None()).into_pyobject(py);
             }
@@ -50,7 +50,7 @@ impl Events {
 }
 
 impl Events {
-    fn look<'py>(&self, py: Python<'py>, has_on_result: bool) -> PyResult<Option<Bound<'py, PyTuple>>> {
+    fn poll_event<'py>(&self, py: Python<'py>, has_on_result: bool) -> PyResult<Option<Bound<'py, PyTuple>>> {
         let base = &self.shared.base;
         loop {
             let next =

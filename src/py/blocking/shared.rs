@@ -47,20 +47,20 @@ impl Deadline {
 }
 
 impl Shared {
-    /// Waits until `look` finds something; `None` when the time is over.
+    /// Waits until `poll` gives something; `None` when the time is over.
     pub(super) fn wait<'py, T>(
         &self,
         py: Python<'py>,
         interest: Interest,
         deadline: &Deadline,
-        mut look: impl FnMut(Python<'py>) -> PyResult<Option<T>>,
+        mut poll: impl FnMut(Python<'py>) -> PyResult<Option<T>>,
     ) -> PyResult<Option<T>> {
-        if let Some(found) = look(py)? {
+        if let Some(found) = poll(py)? {
             return Ok(Some(found));
         }
         self.base.net.uncork();
         self.notifier.waiting.lock().add(interest);
-        let outcome = self.wait_in_line(py, deadline, &mut look);
+        let outcome = self.wait_in_line(py, deadline, &mut poll);
         let mut waiting = self.notifier.waiting.lock();
         waiting.remove(interest);
         let others_wait = waiting.interest() != Interest::NONE;
@@ -76,7 +76,7 @@ impl Shared {
         &self,
         py: Python<'py>,
         deadline: &Deadline,
-        look: &mut impl FnMut(Python<'py>) -> PyResult<Option<T>>,
+        poll: &mut impl FnMut(Python<'py>) -> PyResult<Option<T>>,
     ) -> PyResult<Option<T>> {
         loop {
             let (notifications, everybody) = {
@@ -86,7 +86,7 @@ impl Shared {
             let everybody = everybody.and(self.listener_interest());
             // Whatever comes from here on is notified; what came before is found by the poll that follows.
             self.base.net.arm(everybody, Interest::NONE, State::Idle);
-            let found = look(py);
+            let found = poll(py);
             if !matches!(found, Ok(None)) {
                 return found;
             }

@@ -101,7 +101,7 @@ impl Connection {
     }
 
     /// Lets the loop hand out what is there.
-    pub(in crate::py) fn look_again(&self) {
+    pub(in crate::py) fn wake_loop(&self) {
         if self.base.net.check_process().is_err() {
             // The queue's lock may be one that the parent's I/O thread held at the fork, for ever.
             return;

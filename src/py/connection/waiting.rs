@@ -19,7 +19,7 @@ pub(in crate::py) struct Waiting {
     pub(in crate::py) receivers: FifoWaiters,
     pub(in crate::py) senders: FifoWaiters,
     pub(in crate::py) requests: BTreeMap<RequestKey, Py<PyAny>>,
-    /// They wait for a state, or for nothing to be pending; each looks for itself.
+    /// They wait for a state, or for nothing to be pending; each finds out by itself.
     pub(in crate::py) openers: BroadcastWaiters,
     pub(in crate::py) closers: BroadcastWaiters,
     pub(in crate::py) drainers: BroadcastWaiters,
@@ -97,14 +97,14 @@ impl Connection {
         drop(waiting);
         // At the end nothing more will come that would wake the next one.
         if somebody_waits && (self.arm() || self.base.state() == State::Closed) {
-            self.look_again();
+            self.wake_loop();
         }
     }
 
-    /// What is waited for has changed. If some of it is there already, the loop is made to look again.
+    /// What is waited for has changed. If some of it is there already, the loop is woken.
     pub(in crate::py) fn rearm(&self) {
         if self.arm() {
-            self.look_again();
+            self.wake_loop();
         }
     }
 

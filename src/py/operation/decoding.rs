@@ -2,7 +2,7 @@
 
 use pyo3::{exceptions::PyRuntimeError, intern, prelude::*};
 
-use super::{Operation, looking::Looked, waiting::Place};
+use super::{Operation, polling::Polled, waiting::Place};
 use crate::{
     core::inbox::{Item, Numbered},
     py::{
@@ -18,14 +18,14 @@ impl Operation {
         connection: &Bound<'_, Connection>,
         item: Numbered<Item>,
         decoding: &mut Option<Decoding>,
-    ) -> PyResult<Looked> {
+    ) -> PyResult<Polled> {
         let (native, py) = (connection.get(), connection.py());
         let Item::Result(received) = &item.what else {
             return Err(PyRuntimeError::new_err("only results are decoded"));
         };
         let (object, is_async) = native.base.decode(py, received)?;
         if !is_async {
-            return Ok(Looked::Found(object));
+            return Ok(Polled::Ready(object));
         }
         let on_done = slf.getattr(intern!(py, "_decoded"))?;
         let event_loop = native.event_loop(py)?;
@@ -38,10 +38,10 @@ impl Operation {
     pub(super) fn poll_answer(
         connection: &Bound<'_, Connection>,
         decoding: &mut Option<Decoding>,
-    ) -> PyResult<Looked> {
+    ) -> PyResult<Polled> {
         match decoding.take() {
             Some(done) if done.is_done => match done.outcome(connection.py()) {
-                Decoded::Outcome(outcome) => outcome.map(Looked::Found),
+                Decoded::Outcome(outcome) => outcome.map(Polled::Ready),
                 Decoded::Cancelled(item, error) => {
                     connection.get().base.net.unpop(item);
                     Err(error)
@@ -49,7 +49,7 @@ impl Operation {
             },
             at_work => {
                 *decoding = at_work;
-                Ok(Looked::Wait(Place::Request))
+                Ok(Polled::Pending(Place::Request))
             }
         }
     }

@@ -138,7 +138,7 @@ impl Operation {
     }
 }
 
-/// Resolves a future that says "look again", unless it is done or cancelled.
+/// Resolves a future that says "poll again", unless it is done or cancelled.
 pub(in crate::py) fn wake(future: &Bound<'_, PyAny>) -> PyResult<()> {
     static DONE_ALREADY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let py = future.py();

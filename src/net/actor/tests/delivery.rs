@@ -312,7 +312,7 @@ async fn a_request_behind_what_is_not_taken_is_told_that_it_may_have_run() {
                 return outcome;
             }
             client.wait_for(Interest::ANSWERS).await;
-            client.connection.look();
+            client.connection.readiness();
         }
     };
     let outcome = tokio::select! {

@@ -1,4 +1,4 @@
-//! What an operation looks for, and what a look comes to.
+//! Polling an operation: takes what it waits for if that is there, or says where it waits.
 
 use std::task::Poll;
 
@@ -19,27 +19,29 @@ use crate::{
     },
 };
 
-/// What a look came to.
-pub(super) enum Looked {
-    Found(Py<PyAny>),
-    Wait(Place),
+/// What polling an operation came to.
+pub(super) enum Polled {
+    /// It is done, with this value.
+    Ready(Py<PyAny>),
+    /// It waits in this place.
+    Pending(Place),
 }
 
 impl Operation {
     /// Takes what is there, or waits for it. `called`: it has waited, and it is its turn.
-    pub(super) fn look(slf: &Bound<'_, Self>, called: bool) -> PyResult<Step> {
+    pub(super) fn poll(slf: &Bound<'_, Self>, called: bool) -> PyResult<Step> {
         let (this, py) = (slf.get(), slf.py());
         let connection = this.connection.bind(py);
         py_result(py, connection.get().base.net.check_process())?;
         let mut kind = this.take_kind();
-        let looked = Self::look_for(slf, connection, &mut kind, called);
+        let polled = Self::poll_kind(slf, connection, &mut kind, called);
         // A receiver has nothing to keep.
         if !matches!(kind, Kind::Receive { .. }) {
             this.inner.lock().kind = kind;
         }
-        let step = match looked {
-            Ok(Looked::Found(value)) => Ok(Step::Done(value)),
-            Ok(Looked::Wait(place)) => Self::wait(slf, place, called),
+        let step = match polled {
+            Ok(Polled::Ready(value)) => Ok(Step::Done(value)),
+            Ok(Polled::Pending(place)) => Self::wait(slf, place, called),
             Err(error) => Err(error),
         };
         step.inspect_err(|_| this.give_up(py, called))
@@ -80,28 +82,28 @@ impl Operation {
         }
     }
 
-    fn look_for(
+    fn poll_kind(
         slf: &Bound<'_, Self>,
         connection: &Bound<'_, Connection>,
         kind: &mut Kind,
         called: bool,
-    ) -> PyResult<Looked> {
+    ) -> PyResult<Polled> {
         let (this, py) = (slf.get(), slf.py());
         let native = connection.get();
         let net = &native.base.net;
         match kind {
-            Kind::Receive { what, timeout: None } => Self::look_for_result(connection, *what, called),
+            Kind::Receive { what, timeout: None } => Self::poll_result(connection, *what, called),
             Kind::Receive { what, timeout: Some(timeout) } => {
-                let looked = Self::look_for_result(connection, *what, called)?;
-                if matches!(looked, Looked::Wait(_)) {
+                let polled = Self::poll_result(connection, *what, called)?;
+                if matches!(polled, Polled::Pending(_)) {
                     Self::expire_receiver(slf, connection, *timeout)?;
                 }
-                Ok(looked)
+                Ok(polled)
             }
             Kind::Send(message) => {
                 Connection::bind(connection, false)?;
                 let accepted = Self::offer(connection, message, native.base.send_lane, called)?;
-                Ok(if accepted { Looked::Found(py.None()) } else { Looked::Wait(Place::Senders) })
+                Ok(if accepted { Polled::Ready(py.None()) } else { Polled::Pending(Place::Senders) })
             }
             Kind::Request(request) => {
                 let Request { message, id, key, timeout, decoding, unmarked_before } = &mut **request;
@@ -126,7 +128,7 @@ impl Operation {
                         Self::start_timer(slf, connection, *timeout)?;
                     }
                     if !Self::offer(connection, message, Lane::Direct, called)? {
-                        return Ok(Looked::Wait(Place::Senders));
+                        return Ok(Polled::Pending(Place::Senders));
                     }
                 }
                 if decoding.is_some() {
@@ -134,7 +136,7 @@ impl Operation {
                 }
                 let Some(key) = *key else { return Err(PyRuntimeError::new_err("the request was lost")) };
                 match net.take_answer(key) {
-                    None => Ok(Looked::Wait(Place::Request)),
+                    None => Ok(Polled::Pending(Place::Request)),
                     Some(Err(error)) => Err(to_py(py, &error)),
                     Some(Ok(item)) => Self::decode_answer(slf, connection, item, decoding),
                 }
@@ -157,30 +159,30 @@ impl Operation {
                     *openings_before.insert(before)
                 };
                 match net.state() {
-                    State::Active => Ok(Looked::Found(py.None())),
+                    State::Active => Ok(Polled::Ready(py.None())),
                     // It was open, and is idle, lost or over already. What came in between is there to be received,
                     // and the reason of the end behind it.
-                    _ if net.openings() > before => Ok(Looked::Found(py.None())),
+                    _ if net.openings() > before => Ok(Polled::Ready(py.None())),
                     State::Closing | State::Closed => Err(to_py(py, &net.closed_error())),
-                    _ => Ok(Looked::Wait(Place::Openers)),
+                    _ => Ok(Polled::Pending(Place::Openers)),
                 }
             }
             Kind::Drain { told_before } => {
                 match net.drained(*told_before.get_or_insert_with(|| net.told_failures())) {
-                    None => Ok(Looked::Wait(Place::Drainers)),
-                    Some(outcome) => py_result(py, outcome).map(|()| Looked::Found(py.None())),
+                    None => Ok(Polled::Pending(Place::Drainers)),
+                    Some(outcome) => py_result(py, outcome).map(|()| Polled::Ready(py.None())),
                 }
             }
             Kind::Finish => {
                 if net.is_finished() {
-                    return Ok(Looked::Found(py.None()));
+                    return Ok(Polled::Ready(py.None()));
                 }
-                Ok(Looked::Wait(Place::Finishers))
+                Ok(Polled::Pending(Place::Finishers))
             }
             Kind::Failed(failed) => Err(failed.error.take().unwrap_or_else(awaited_already)),
             Kind::Closed => match net.state() {
-                State::Closed => Ok(Looked::Found(py.None())),
-                _ => Ok(Looked::Wait(Place::Closers)),
+                State::Closed => Ok(Polled::Ready(py.None())),
+                _ => Ok(Polled::Pending(Place::Closers)),
             },
         }
     }
@@ -205,33 +207,33 @@ impl Operation {
         Self::start_timer(slf, connection, Some(timeout))
     }
 
-    fn look_for_result(connection: &Bound<'_, Connection>, what: Wanted, called: bool) -> PyResult<Looked> {
+    fn poll_result(connection: &Bound<'_, Connection>, what: Wanted, called: bool) -> PyResult<Polled> {
         let native = connection.get();
         if !called && !native.waiting.lock().receivers.is_free() {
-            return Ok(Looked::Wait(Place::Receivers));
+            return Ok(Polled::Pending(Place::Receivers));
         }
-        let looked = Self::take_result(connection, what, called)?;
-        if called && matches!(looked, Looked::Found(_)) {
+        let polled = Self::take_result(connection, what, called)?;
+        if called && matches!(polled, Polled::Ready(_)) {
             native.pass_turn(|waiting| &mut waiting.receivers);
         }
-        Ok(looked)
+        Ok(polled)
     }
 
     /// Takes the result that an earlier receiver had decoded, or else the next one.
-    fn take_result(connection: &Bound<'_, Connection>, what: Wanted, called: bool) -> PyResult<Looked> {
+    fn take_result(connection: &Bound<'_, Connection>, what: Wanted, called: bool) -> PyResult<Polled> {
         let (native, py) = (connection.get(), connection.py());
         loop {
             match native.poll_decoded(py) {
-                Poll::Pending => return Ok(Looked::Wait(Place::Receivers)),
+                Poll::Pending => return Ok(Polled::Pending(Place::Receivers)),
                 // Cancelled while nobody waited for it: it is decoded once more.
                 Poll::Ready(Some(Err(error))) if !called && !error.is_instance_of::<PyException>(py) => {}
-                Poll::Ready(Some(outcome)) => return outcome.map(Looked::Found),
+                Poll::Ready(Some(outcome)) => return outcome.map(Polled::Ready),
                 Poll::Ready(None) => {}
             }
             let net = &native.base.net;
             let Some(item) = (if what == Wanted::Newest { net.pop_newest() } else { net.pop() }) else {
                 return match native.base.net.end() {
-                    None => Ok(Looked::Wait(Place::Receivers)),
+                    None => Ok(Polled::Pending(Place::Receivers)),
                     Some(error) => Err(ended(py, &error, what, net.is_normal_end(&error))),
                 };
             };
@@ -244,7 +246,7 @@ impl Operation {
                 Item::End(error) => return Err(ended(py, error, what, net.is_normal_end(error))),
             };
             if !is_async {
-                return Ok(Looked::Found(object));
+                return Ok(Polled::Ready(object));
             }
             Connection::start_decoding(connection, object.bind(py), item)?;
         }

@@ -75,7 +75,7 @@ fn _io_counters(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let dict = PyDict::new(py);
     for (name, counter) in [
         ("io_wakes", &counters::IO_WAKES),
-        ("looks", &counters::LOOKS),
+        ("loop_polls", &counters::LOOP_POLLS),
         ("taken_over", &counters::TAKEN_OVER),
         ("given_back", &counters::GIVEN_BACK),
     ] {

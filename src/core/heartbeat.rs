@@ -198,7 +198,7 @@ impl Heartbeat {
         }
         let Some(mark) = self.mark else {
             // What is to be acknowledged is known from now on only.
-            self.look_again(now, sent, sent.given);
+            self.poll_acknowledged(now, sent, sent.given);
             return Beat::Idle;
         };
         if sent.is_held_back || sent.acknowledged >= mark.given {
@@ -206,7 +206,7 @@ impl Heartbeat {
         }
         if sent.acknowledged > mark.acknowledged {
             // On a slow line: its way there is free.
-            self.look_again(now, sent, mark.given);
+            self.poll_acknowledged(now, sent, mark.given);
             return Beat::Idle;
         }
         if now < pinged_at + timeout.max(Self::ACKNOWLEDGED_WITHIN) {
@@ -242,7 +242,7 @@ impl Heartbeat {
     }
 
     /// The peer's time begins anew: so much is to be acknowledged in it.
-    fn look_again(&mut self, now: Instant, sent: Sent, given: u64) {
+    fn poll_acknowledged(&mut self, now: Instant, sent: Sent, given: u64) {
         self.pinged_at = Some(now);
         self.mark = Some(Sent { given, ..sent });
         self.is_late = true;

@@ -165,11 +165,11 @@ impl Intake {
         if !self.expects_answers {
             return Inbound::Result { request_id: None };
         }
-        let looked = match std::str::from_utf8(payload) {
+        let parsed = match std::str::from_utf8(payload) {
             Ok(text) if text.trim_start().starts_with('{') => classify_text(text),
             _ => classify_binary(payload),
         };
-        match looked {
+        match parsed {
             result @ Inbound::Result { .. } => result,
             _ => Inbound::Result { request_id: None },
         }

@@ -175,8 +175,8 @@ impl Session {
                 self.over = true;
                 vec![Action::StopWriting]
             }
-            (Active, Input::Looked { socket, moved, is_used }) if socket == self.socket => {
-                self.looked(now, moved, is_used)
+            (Active, Input::Polled { socket, moved, is_used }) if socket == self.socket => {
+                self.polled(now, moved, is_used)
             }
             (Active, Input::Unused { socket }) if socket == self.socket => self.unused(),
             (Active | Connecting, Input::Unauthorized { socket, traffic }) if self.is_open(socket) => {

@@ -209,7 +209,7 @@ impl Actor {
 
     async fn drive(&mut self) -> Result<Input> {
         let socket = self.session.socket();
-        let Some(heard) = self.hear().await else { return Ok(self.looked()) };
+        let Some(heard) = self.hear().await else { return Ok(self.polled()) };
         let loss = match heard {
             Heard::CloseAsked => return Ok(Input::Close),
             Heard::Pending => {
@@ -250,18 +250,18 @@ impl Actor {
     async fn hear(&mut self) -> Option<Heard> {
         // Whatever comes next is for the next session, which does not wait until the server has closed.
         let is_last = self.session.is_over();
-        let look_at = self.session.look_at();
+        let poll_at = self.session.poll_at();
         let heard = self.driving.next(&self.connection, is_last);
-        match look_at {
+        match poll_at {
             None => Some(heard.await),
             Some(at) => timeout_at(at.into(), heard).await.ok(),
         }
     }
 
-    fn looked(&self) -> Input {
+    fn polled(&self) -> Input {
         let inner = self.connection.shared.lock();
         let is_used = inner.has_unsent() || !inner.nothing_under_way();
-        Input::Looked { socket: self.session.socket(), moved: inner.moved(), is_used }
+        Input::Polled { socket: self.session.socket(), moved: inner.moved(), is_used }
     }
 
     /// A server may repeat in its close reason what it was told.

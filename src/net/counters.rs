@@ -23,8 +23,8 @@ impl Counter {
 
 /// An I/O thread has woken up.
 pub static IO_WAKES: Counter = Counter::new();
-/// An I/O thread has looked whether a loop comes.
-pub static LOOKS: Counter = Counter::new();
+/// An I/O thread has polled whether a loop comes.
+pub static LOOP_POLLS: Counter = Counter::new();
 /// An I/O thread has begun to read in a loop's place.
 pub static TAKEN_OVER: Counter = Counter::new();
 /// A loop has come back and reads itself.

@@ -84,7 +84,7 @@ pub struct Poller {
     is_watched: AtomicBool,
     /// Links of which callers keep something back.
     held: Mutex<Vec<Arc<dyn Driven>>>,
-    /// The I/O thread will look at what is held.
+    /// The I/O thread will poll what is held.
     sees_held: AtomicBool,
     /// Links whose output the I/O thread is to write.
     unwritten: Mutex<Vec<Arc<dyn Driven>>>,
@@ -217,7 +217,7 @@ impl Poller {
         // A shot that was fired is to be loaded again.
         if *armed != watch || watch == When::ReadableOnce {
             *armed = watch;
-            // Fails only without memory. Whoever looks next finds what is readable.
+            // Fails only without memory. Whoever polls next finds what is readable.
             let _ = self.io_side.modify(&self.sockets, SOCKETS, watch);
         }
     }

@@ -1,19 +1,19 @@
 //! The end of a session that costs and is not used.
 //!
 //! ```text
-//!   active -- Looked: too old, or quiet for too long --> EndWhenUnused -- Unused --> SendClose -- Lost --> idle
+//!   active -- Polled: too old, or quiet for too long --> EndWhenUnused -- Unused --> SendClose -- Lost --> idle
 //! ```
 //!
-//! How long it has been quiet is found out by looking now and then, so that no message costs anything.
+//! How long it has been quiet is found out by polling now and then, so that no message costs anything.
 
 use std::time::{Duration, Instant};
 
 use super::{Action, Session, State};
 
-/// A quiet session is looked at so often within the time after which it is ended.
-const LOOKS: u32 = 4;
-/// It is not looked at more often than this.
-const SHORTEST: Duration = Duration::from_millis(5);
+/// A quiet session is polled so often within the time after which it is ended.
+const POLLS_IN_IDLE_TIME: u32 = 4;
+/// It is not polled more often than this.
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// What was seen of the newest session.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub(super) struct Use {
     moved: u64,
     /// Nothing has passed since.
     quiet_since: Option<Instant>,
-    looked_at: Option<Instant>,
+    polled_at: Option<Instant>,
     /// It will end when it is unused.
     is_too_old: bool,
 }
@@ -29,28 +29,28 @@ pub(super) struct Use {
 impl Use {
     /// A session begins.
     pub(super) fn begin(&mut self, now: Instant) {
-        *self = Self { quiet_since: Some(now), looked_at: Some(now), ..Self::default() };
+        *self = Self { quiet_since: Some(now), polled_at: Some(now), ..Self::default() };
     }
 }
 
 impl Session {
-    /// When [`Input::Looked`](super::Input::Looked) is to be given; `None` while it would say nothing.
-    pub fn look_at(&self) -> Option<Instant> {
+    /// When [`Input::Polled`](super::Input::Polled) is to be given; `None` while it would say nothing.
+    pub fn poll_at(&self) -> Option<Instant> {
         if self.state != State::Active || self.over {
             return None;
         }
         let too_old = self.config.max_session.filter(|_| !self.used.is_too_old);
         let too_old = too_old.and_then(|limit| self.opened_at?.checked_add(limit));
-        let quiet = self.config.idle_close.map(|limit| (limit / LOOKS).max(SHORTEST));
-        let quiet = quiet.and_then(|wait| self.used.looked_at?.checked_add(wait));
+        let quiet = self.config.idle_close.map(|limit| (limit / POLLS_IN_IDLE_TIME).max(MIN_POLL_INTERVAL));
+        let quiet = quiet.and_then(|wait| self.used.polled_at?.checked_add(wait));
         [too_old, quiet].into_iter().flatten().min()
     }
 
-    pub(super) fn looked(&mut self, now: Instant, moved: u64, is_used: bool) -> Vec<Action> {
+    pub(super) fn polled(&mut self, now: Instant, moved: u64, is_used: bool) -> Vec<Action> {
         if self.over {
             return Vec::new();
         }
-        self.used.looked_at = Some(now);
+        self.used.polled_at = Some(now);
         if !self.used.is_too_old && self.config.max_session.is_some_and(|limit| self.lived_for(now) >= limit)
         {
             self.used.is_too_old = true;

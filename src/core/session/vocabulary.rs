@@ -148,8 +148,8 @@ pub enum Input {
         /// The socket's generation.
         socket: u64,
     },
-    /// What is known at the time that [`Session::look_at`](super::Session::look_at) named.
-    Looked {
+    /// What is known at the time that [`Session::poll_at`](super::Session::poll_at) named.
+    Polled {
         /// The socket's generation.
         socket: u64,
         /// Grows with each message in either direction.

@@ -33,7 +33,7 @@ const HOLD_TIME: Duration = Duration::from_millis(2);
 const FORCED_CHANGE: Duration = Duration::from_micros(1500);
 /// Rounds before the other tasks of the thread have a turn.
 const ROUNDS: usize = 4;
-/// Links that are read in a row before there is a look at what callers have left to be written.
+/// Links that are read in a row before what callers have left to be written is polled.
 const READS: usize = 16;
 /// What happens in less time says little about the load.
 const WINDOW: Duration = Duration::from_millis(25);
@@ -41,8 +41,8 @@ const WINDOW: Duration = Duration::from_millis(25);
 const LEND_TIME: Duration = Duration::from_millis(10);
 /// After a panic, which may come again.
 const PANIC_PAUSE: Duration = Duration::from_millis(100);
-/// Nothing was held for so long: the I/O thread no longer looks.
-const HELD_LOOKS: u32 = 5;
+/// Nothing was held for so long: the I/O thread no longer polls.
+const MAX_IDLE_POLLS: u32 = 5;
 
 /// The I/O side's descriptor, for tokio to watch.
 struct IoSide(Arc<Poller>);
@@ -87,9 +87,9 @@ struct Watch<'a> {
     dog: Watchdog,
     trial: Trial,
     last_sample: Option<Instant>,
-    /// When to look at what is held.
+    /// When to poll what is held.
     held_until: Option<Instant>,
-    idle_looks: u32,
+    idle_polls: u32,
     keys: Vec<u64>,
     timer: Pin<Box<Sleep>>,
 }
@@ -102,7 +102,7 @@ impl<'a> Watch<'a> {
             trial: Trial::default(),
             last_sample: None,
             held_until: None,
-            idle_looks: 0,
+            idle_polls: 0,
             keys: Vec::new(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
         }
@@ -194,7 +194,7 @@ impl<'a> Watch<'a> {
                 }
                 drop(armed);
                 if schedule::alternates() {
-                    self.dog.look_at(Instant::now() + FORCED_CHANGE);
+                    self.dog.poll_at(Instant::now() + FORCED_CHANGE);
                 } else {
                     self.dog.woken(Instant::now(), self.turns());
                 }
@@ -220,25 +220,25 @@ impl<'a> Watch<'a> {
 
     fn time_is_up(&mut self, now: Instant) {
         if self.held_until.is_some_and(|at| at <= now) {
-            self.look_at_held(now);
+            self.poll_held(now);
         }
         if self.dog.deadline().is_some_and(|at| at <= now) {
-            self.look(now);
+            self.poll_loop(now);
         }
     }
 
-    fn look(&mut self, now: Instant) {
+    fn poll_loop(&mut self, now: Instant) {
         if schedule::alternates() {
             return self.change_hands(now + FORCED_CHANGE);
         }
-        counters::LOOKS.add();
+        counters::LOOP_POLLS.add();
         let turns = self.turns();
         self.weigh(now);
         if self.poller.driver() != Driver::Loop {
             self.dog.away(now, turns);
             return;
         }
-        match self.dog.look(now, turns, self.poller.sockets.is_ready()) {
+        match self.dog.poll(now, turns, self.poller.sockets.is_ready()) {
             Verdict::Fine => {}
             Verdict::Stuck => {
                 counters::TAKEN_OVER.add();
@@ -282,19 +282,19 @@ impl<'a> Watch<'a> {
         } else {
             self.poller.hand_over(Driver::Loop, When::Off);
         }
-        self.dog.look_at(next);
+        self.dog.poll_at(next);
     }
 
     fn see_held(&mut self) {
         if self.held_until.is_none() && self.poller.sees_held.load(Ordering::Acquire) {
             self.held_until = Some(Instant::now() + HOLD_TIME);
-            self.idle_looks = 0;
+            self.idle_polls = 0;
         }
     }
 
-    fn look_at_held(&mut self, now: Instant) {
+    fn poll_held(&mut self, now: Instant) {
         let held = std::mem::take(&mut *self.poller.held.lock());
-        self.idle_looks = if held.is_empty() { self.idle_looks + 1 } else { 0 };
+        self.idle_polls = if held.is_empty() { self.idle_polls + 1 } else { 0 };
         let mut wait = HOLD_TIME;
         for link in held {
             match link.on_held() {
@@ -305,7 +305,7 @@ impl<'a> Watch<'a> {
             self.poller.held.lock().push(link);
         }
         self.held_until = Some(now + wait);
-        if self.idle_looks >= HELD_LOOKS {
+        if self.idle_polls >= MAX_IDLE_POLLS {
             self.held_until = None;
             self.poller.sees_held.store(false, Ordering::Release);
             if !self.poller.held.lock().is_empty() {

@@ -42,8 +42,8 @@ fn input((number, _, bits): Step, session: &Session) -> Input {
         State::Active => &[
             "unauthorized",
             "over",
-            "looked",
-            "looked used",
+            "polled",
+            "polled used",
             "unused",
             "lost 1000",
             "lost 1000 unsent",

@@ -517,10 +517,10 @@ fn limited(max_session: Option<Duration>, idle_close: Option<Duration>) -> Scene
 }
 
 impl Scene {
-    /// The next look, at its time.
-    fn look(&mut self, moved: u64, is_used: bool) -> String {
-        self.now = self.session.look_at().unwrap();
-        self.give(Input::Looked { socket: self.session.socket(), moved, is_used })
+    /// The next poll, at its time.
+    fn poll(&mut self, moved: u64, is_used: bool) -> String {
+        self.now = self.session.poll_at().unwrap();
+        self.give(Input::Polled { socket: self.session.socket(), moved, is_used })
     }
 }
 
@@ -528,25 +528,25 @@ impl Scene {
 fn a_session_is_ended_when_nothing_has_passed_and_nothing_is_under_way_for_the_time_that_was_given() {
     let limit = Duration::from_secs(8);
     let mut scene = limited(None, Some(limit));
-    assert_eq!(scene.look(1, false), "", "a message has passed");
+    assert_eq!(scene.poll(1, false), "", "a message has passed");
     let quiet_since = scene.now;
     for _ in 0..3 {
-        assert_eq!(scene.look(1, false), "");
+        assert_eq!(scene.poll(1, false), "");
     }
-    assert_eq!(scene.look(1, false), "end if unused");
+    assert_eq!(scene.poll(1, false), "end if unused");
     assert_eq!(scene.now - quiet_since, limit);
     // A message was quicker.
     for (moved, is_used) in [(1, true), (1, true), (1, true), (1, true), (1, true), (2, false)] {
-        assert_eq!(scene.look(moved, is_used), "", "something is under way");
+        assert_eq!(scene.poll(moved, is_used), "", "something is under way");
     }
     for _ in 0..3 {
-        assert_eq!(scene.look(2, false), "");
+        assert_eq!(scene.poll(2, false), "");
     }
-    assert_eq!(scene.look(2, false), "end if unused");
+    assert_eq!(scene.poll(2, false), "end if unused");
     let socket = scene.session.socket();
     assert_eq!(scene.give(Input::Unused { socket }), "send close");
     assert!(scene.session.is_over() && scene.session.is_given_up());
-    assert_eq!(scene.session.look_at(), None);
+    assert_eq!(scene.session.poll_at(), None);
     assert_eq!(scene.give(scene.closed_by(1000, false, ANSWERED)), "");
     assert_eq!(scene.session.state(), State::Idle);
     assert_eq!(scene.give(Input::Open { eager: false }), "dial", "it was of use");
@@ -557,22 +557,22 @@ fn an_old_session_is_ended_at_the_next_moment_with_nothing_under_way_and_what_wa
     let limit = Duration::from_secs(60);
     let mut scene = limited(Some(limit), None);
     let opened = scene.now;
-    assert_eq!(scene.look(7, true), "end when unused");
+    assert_eq!(scene.poll(7, true), "end when unused");
     assert_eq!(scene.now - opened, limit);
-    assert_eq!(scene.session.look_at(), None, "that moment comes by itself");
+    assert_eq!(scene.session.poll_at(), None, "that moment comes by itself");
     let socket = scene.session.socket();
     assert_eq!(scene.give(Input::Unused { socket }), "send close");
     // Whatever becomes of the socket.
     assert_eq!(scene.give(scene.lost(Loss::Broken("reset".into()), true, ANSWERED)), "dial");
     scene.give(scene.opened());
     assert!(!scene.session.is_given_up());
-    assert_eq!(scene.session.look_at(), Some(scene.now + limit), "a session of its own");
+    assert_eq!(scene.session.poll_at(), Some(scene.now + limit), "a session of its own");
 }
 
 #[test]
 fn sessions_that_we_end_unused_are_not_opened_faster_than_the_back_off() {
     let mut scene = limited(None, Some(Duration::from_millis(1)));
-    scene.look(0, false);
+    scene.poll(0, false);
     let socket = scene.session.socket();
     scene.give(Input::Unused { socket });
     scene.give(scene.closed_by(1000, false, Traffic::default()));

@@ -236,7 +236,7 @@ const IGNORED: &[(State, &[&str])] = {
     macro_rules! all_but {
         ($($extra:literal),*) => {
             &[
-                "looked", "looked used", "greeted", "greet failed", "unused old", "opened old", "failed old", "unauthorized old", "over old", "lost 1000 old",
+                "polled", "polled used", "greeted", "greet failed", "unused old", "opened old", "failed old", "unauthorized old", "over old", "lost 1000 old",
                 "lost 1008 old", "lost broken old", $($extra),*
             ]
         };

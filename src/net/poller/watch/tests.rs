@@ -16,7 +16,7 @@ use crate::net::{
     poller::{Registration, load::thread_cpu},
 };
 
-/// Bytes that a link reads in one turn: what it leaves is to be seen by whoever looks next.
+/// Bytes that a link reads in one turn: what it leaves is to be seen by whoever polls next.
 const BYTES_A_TURN: usize = 3;
 const LINKS: usize = 3;
 
@@ -171,9 +171,9 @@ impl<'a> World<'a> {
                     Driver::Both => self.poller.hand_over(Driver::Loop, When::Off),
                     Driver::IoThread | Driver::IoThreadAlways => {}
                 }
-                // Both are part of a look.
+                // Both are part of a poll.
                 self.now = self.now.max(Instant::now());
-                self.watch.look(self.now);
+                self.watch.poll_loop(self.now);
             }
         }
     }
@@ -206,7 +206,7 @@ impl<'a> World<'a> {
         } else {
             prop_assert_eq!(armed, When::Readable);
         }
-        // Nothing waits without somebody who is called, or looks.
+        // Nothing waits without somebody who is called, or polls.
         prop_assert!(
             !unread || io_is_called || self.watch.deadline().is_some(),
             "nobody stands in for the loop"
@@ -280,7 +280,7 @@ proptest! {
             }
             world.check()?;
             prop_assert!(poller.links.lock().is_empty());
-            // Quiet: a loop that is well is looked at no more.
+            // Quiet: a loop that is well is polled no more.
             world.loop_comes();
             if poller.driver() == Driver::Loop {
                 for _ in 0..5 {

@@ -1,11 +1,11 @@
 //! The protocol on tokio: sockets, TLS, proxies, the token request, one task a connection. Knows no Python.
 
-pub mod actor;
 pub mod blocking;
 mod connection;
 pub mod counters;
 mod dial;
 pub mod driven;
+pub mod driver;
 mod duty;
 pub mod exit_gate;
 pub mod handle;

@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    actor,
     driven::Side,
+    driver,
     link::Work,
     process,
     runtime::{self, Io},
@@ -112,7 +112,7 @@ impl Connection {
         })
     }
 
-    /// Makes sure that an actor runs and opens.
+    /// Makes sure that a driver runs and opens.
     fn wake_to_open(self: &Arc<Self>, inner: &mut Inner, eager: bool) -> Result<Option<Wakeup>> {
         if inner.state == State::Active {
             return Ok(inner.unpark().map(Wakeup::Wake));
@@ -297,13 +297,13 @@ impl Connection {
             // What was throttled may have been all that was pending.
             if inner.outbox.pending() == 0 { kind.and(Interest::DRAINED) } else { kind }
         } else {
-            // Nothing is open, so there is nothing to wait for; the actor, if there is one, follows.
+            // Nothing is open, so there is nothing to wait for; the driver, if there is one, follows.
             inner.finish(None)
         };
         let unpark = inner.unpark();
         tell(inner, kind);
-        if let Some(actor) = unpark {
-            actor.wake();
+        if let Some(driver) = unpark {
+            driver.wake();
         }
     }
 
@@ -471,7 +471,7 @@ impl Connection {
     }
 }
 
-/// What sets the actor in motion, once the lock is released.
+/// What sets the driver in motion, once the lock is released.
 enum Wakeup {
     Wake(Unpark),
     Start(Io, Arc<Connection>),
@@ -479,9 +479,9 @@ enum Wakeup {
 
 fn run_wakeup(wakeup: Option<Wakeup>) {
     match wakeup {
-        Some(Wakeup::Wake(actor)) => actor.wake(),
-        // On a thread that is being stopped the actor is dropped at once, and takes the lock to say so.
-        Some(Wakeup::Start(io, connection)) => io.spawn(actor::run(connection, io.clone())),
+        Some(Wakeup::Wake(driver)) => driver.wake(),
+        // On a thread that is being stopped the driver is dropped at once, and takes the lock to say so.
+        Some(Wakeup::Start(io, connection)) => io.spawn(driver::run(connection, io.clone())),
         None => {}
     }
 }

@@ -103,7 +103,7 @@ pub(super) fn tell(mut inner: MutexGuard<'_, Inner>, kind: Interest) {
     }
 }
 
-/// What the actor and the caller's threads share.
+/// What the driver and the caller's threads share.
 pub(super) struct Inner {
     pub(super) outbox: Outbox,
     pub(super) inbox: Inbox,
@@ -146,7 +146,7 @@ pub(super) struct Inner {
     /// A session is a stream.
     streaming: bool,
     pub(super) commands: Commands,
-    /// The actor sleeps and is to be woken with this.
+    /// The driver sleeps and is to be woken with this.
     pub(super) parked: Option<Waker>,
     pub(super) routes: Routes,
     pub(super) told: Told,
@@ -156,7 +156,7 @@ pub(super) struct Inner {
     notified: bool,
 }
 
-/// The waker of an actor that slept.
+/// The waker of a driver that slept.
 pub(super) struct Unpark(Io, Waker);
 
 impl Unpark {
@@ -166,7 +166,7 @@ impl Unpark {
     }
 }
 
-/// What the caller wants of the actor.
+/// What the caller wants of the driver.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Commands {
     pub(super) open: Option<bool>,
@@ -282,7 +282,7 @@ impl Inner {
         self.outbox.pending() > 0
     }
 
-    /// The actor sleeps no more: it is to be woken with this after the lock is released.
+    /// The driver sleeps no more: it is to be woken with this after the lock is released.
     pub(super) fn unpark(&mut self) -> Option<Unpark> {
         let waker = self.parked.take()?;
         Some(Unpark(self.io.clone()?, waker))
@@ -364,7 +364,7 @@ impl Inner {
 
     /// `reason`: the error that led to it, if one did.
     pub(super) fn set_state(&mut self, state: State, reason: Option<Error>) -> Interest {
-        // The caller's close comes first: the actor learns of it a little later.
+        // The caller's close comes first: the driver learns of it a little later.
         let closing = self.state == State::Closing && state != State::Closed;
         if self.state == state || self.state == State::Closed || closing {
             return Interest::NONE;

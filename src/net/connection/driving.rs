@@ -34,11 +34,11 @@ impl Connection {
     /// Does what is wanted. Answers whether more has been wanted meanwhile.
     fn drive_locked(&self, mut slot: LinkSlot<'_>, side: Side) -> bool {
         let wanted = self.duty.take_wanted();
-        let for_actor =
+        let for_driver =
             slot.as_mut().is_some_and(|open| wanted != Work::NONE && open.turn(self, wanted, side));
         drop(slot);
-        if for_actor {
-            self.wake_actor();
+        if for_driver {
+            self.wake_driver();
         }
         self.duty.is_wanted()
     }
@@ -70,11 +70,11 @@ impl Connection {
         }
     }
 
-    /// Lets the actor run.
-    fn wake_actor(&self) {
+    /// Lets the driver run.
+    fn wake_driver(&self) {
         let unpark = self.shared.lock().unpark();
-        if let Some(actor) = unpark {
-            actor.wake();
+        if let Some(driver) = unpark {
+            driver.wake();
         }
     }
 
@@ -83,7 +83,7 @@ impl Connection {
         match self.poller.get() {
             Some(poller) if self.duty.hold() => poller.hold(self.clone()),
             Some(_) => {}
-            // The turn finds a deadline, and lets the actor keep it.
+            // The turn finds a deadline, and lets the driver keep it.
             None => self.drive(Work::WRITE, Side::Caller),
         }
     }
@@ -100,7 +100,7 @@ impl Driven for Connection {
 
     fn on_writable(&self) {
         self.drive(Work::WRITABLE, Side::IoThread);
-        self.wake_actor();
+        self.wake_driver();
     }
 
     fn on_unwritten(&self) {

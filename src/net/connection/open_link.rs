@@ -1,4 +1,4 @@
-//! A link with its place in a poller, and what the actor has to hear of it.
+//! A link with its place in a poller, and what the driver has to hear of it.
 
 use std::{collections::VecDeque, net::TcpStream, sync::Arc, time::Instant};
 
@@ -17,16 +17,16 @@ use crate::{
 /// The link of a connection whose socket is open.
 pub(in crate::net) struct OpenLink {
     pub(in crate::net) link: Link,
-    /// Its place in a poller; without one tokio watches the socket for the actor.
+    /// Its place in a poller; without one tokio watches the socket for the driver.
     registration: Option<Registration>,
-    /// What the actor has to hear.
+    /// What the driver has to hear.
     events: VecDeque<Event>,
-    /// The actor has to hear something before anybody goes on.
+    /// The driver has to hear something before anybody goes on.
     stands_still: bool,
-    /// The actor waits for the socket: to be readable, to be writable.
+    /// The driver waits for the socket: to be readable, to be writable.
     awaited: (bool, bool),
-    /// When the actor wakes up by itself.
-    actor_wakes_at: Option<Instant>,
+    /// When the driver wakes up by itself.
+    driver_wakes_at: Option<Instant>,
     /// A blocking caller waits for the socket itself, so that nobody else need watch it.
     is_lent: bool,
 }
@@ -39,24 +39,24 @@ impl OpenLink {
             events: VecDeque::new(),
             stands_still: false,
             awaited: (false, false),
-            actor_wakes_at: None,
+            driver_wakes_at: None,
             is_lent: false,
         }
     }
 
-    /// The next thing that the actor has to hear.
+    /// The next thing that the driver has to hear.
     pub(in crate::net) fn take_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// The actor has heard what it had to.
+    /// The driver has heard what it had to.
     pub(in crate::net) fn go_on(&mut self) {
         self.stands_still = false;
     }
 
-    /// The actor sleeps until then.
-    pub(in crate::net) fn actor_sleeps(&mut self, until: Option<Instant>, awaited: (bool, bool)) {
-        self.actor_wakes_at = until;
+    /// The driver sleeps until then.
+    pub(in crate::net) fn driver_sleeps(&mut self, until: Option<Instant>, awaited: (bool, bool)) {
+        self.driver_wakes_at = until;
         self.awaited = awaited;
     }
 
@@ -73,7 +73,7 @@ impl OpenLink {
         (!self.stands_still && self.link.reads(), !self.stands_still && self.link.is_blocked())
     }
 
-    /// Takes a turn. Answers whether the actor has something to do.
+    /// Takes a turn. Answers whether the driver has something to do.
     pub(super) fn turn(&mut self, connection: &Connection, work: Work, side: Side) -> bool {
         if self.stands_still {
             return false;
@@ -88,8 +88,8 @@ impl OpenLink {
         }
     }
 
-    /// Like [`OpenLink::turn`], for the actor itself.
-    pub(in crate::net) fn turn_of_actor(
+    /// Like [`OpenLink::turn`], for the driver itself.
+    pub(in crate::net) fn turn_of_driver(
         &mut self,
         connection: &Connection,
         work: Work,
@@ -106,18 +106,18 @@ impl OpenLink {
         {
             registration.note_read(turn.read_bytes);
         }
-        let mut for_actor = turn.for_io_thread
+        let mut for_driver = turn.for_io_thread
             || turn.more_to_write
-            || turn.deadline.is_some_and(|at| self.actor_wakes_at.is_none_or(|wakes| at < wakes));
+            || turn.deadline.is_some_and(|at| self.driver_wakes_at.is_none_or(|wakes| at < wakes));
         if let Some(event) = turn.event {
             self.stands_still = true;
             self.events.push_back(event);
-            for_actor = true;
+            for_driver = true;
         }
-        for_actor | self.watch(turn.more_to_read)
+        for_driver | self.watch(turn.more_to_read)
     }
 
-    /// Sees to it that somebody is called when the socket is ready. Answers whether the actor has something to do.
+    /// Sees to it that somebody is called when the socket is ready. Answers whether the driver has something to do.
     fn watch(&mut self, more_to_read: bool) -> bool {
         let (reads, is_blocked) = self.waits_for();
         let (Some(registration), Tcp::Polled(tcp)) = (&mut self.registration, self.link.socket.tcp()) else {

@@ -61,7 +61,7 @@ impl Link {
             exchanged.held_back = inner.outbox.is_queued();
             exchanged.for_io_thread = inner.outbox.next_weight().is_some_and(|weight| weight >= large);
         }
-        // What is queued is for another link, which the actor sees to.
+        // What is queued is for another link, which the driver sees to.
         exchanged.for_io_thread |= !self.may_write && inner.outbox.is_queued();
         // When the server no longer takes messages, there is nothing to flush.
         if matches!(self.ending, Ending::Flushing) && !(self.may_write && inner.outbox.is_queued()) {

@@ -16,7 +16,7 @@ impl Notify for TestNotifier {
     }
 }
 
-/// Notifies when it is dropped, as an actor does.
+/// Notifies when it is dropped, as a driver does.
 struct Dropped(Arc<TestNotifier>);
 
 impl Drop for Dropped {

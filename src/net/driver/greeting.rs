@@ -6,13 +6,13 @@ use std::{
     time::Instant,
 };
 
-use super::{Actor, driving::Driving};
+use super::{Driver, driving::Driving};
 use crate::{core::session::Input, error::Result, net::link::Link};
 
 /// The caller's hook, within the time that there is for it.
 pub(super) type Greeting = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
-impl Actor {
+impl Driver {
     /// From now on only what the caller sends in the hook is written. To be followed by the start of the link.
     pub(super) fn begin_greeting(&mut self, socket: u64) {
         self.connection.shared.lock().outbox.opens(socket);

@@ -97,7 +97,7 @@ impl Client {
         assert!(self.try_send(payload).is_none(), "no room");
     }
 
-    /// Puts a message into the queue without waking the actor.
+    /// Puts a message into the queue without waking the driver.
     pub(super) fn put(&self, payload: &[u8]) {
         let mut inner = self.connection.shared.lock();
         inner.outbox.accept(std::time::Instant::now(), message(payload, None), Lane::Direct).unwrap();

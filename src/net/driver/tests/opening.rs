@@ -36,7 +36,7 @@ async fn closing_while_connecting_opens_no_socket() {
 }
 
 #[tokio::test]
-async fn closing_before_anything_was_opened_needs_no_actor() {
+async fn closing_before_anything_was_opened_needs_no_driver() {
     let server = Server::new().await;
     let client = Client::new(server.settings());
     client.connection.close();

@@ -1,6 +1,6 @@
 //! The end of a session, and of the connection: the accounts, and who is told.
 
-use super::Actor;
+use super::Driver;
 use crate::{
     core::{
         outbox::SessionEnd,
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-impl Actor {
+impl Driver {
     pub(super) fn finish(&mut self, error: Option<Error>) {
         self.lease = None;
         self.drop_link(SessionEnd::Lost);

@@ -45,7 +45,7 @@ use self::{
     greeting::Greeting,
 };
 
-/// What the actor does until the next input.
+/// What the driver does until the next input.
 enum Work {
     /// Nothing: a command will come.
     Rest,
@@ -60,7 +60,7 @@ enum Work {
     Sleep(Duration),
 }
 
-struct Actor {
+struct Driver {
     connection: Arc<Connection>,
     io: Io,
     session: Session,
@@ -87,11 +87,11 @@ struct Actor {
     has_panicked: bool,
 }
 
-/// Runs a connection until it is closed. The actor exists from the call on, so that a connection whose thread stops
+/// Runs a connection until it is closed. The driver exists from the call on, so that a connection whose thread stops
 /// before the first poll is told, too.
 pub(super) fn run(connection: Arc<Connection>, io: Io) -> impl Future<Output = ()> + Send {
     let session = Session::new(connection.shared.settings.session.clone());
-    let mut actor = Actor {
+    let mut driver = Driver {
         connection,
         io,
         session,
@@ -110,13 +110,13 @@ pub(super) fn run(connection: Arc<Connection>, io: Io) -> impl Future<Output = (
         has_panicked: false,
     };
     async move {
-        if let Err(error) = panics::caught_in(actor.live()).await.and_then(|lived| lived) {
-            actor.panicked(error);
+        if let Err(error) = panics::caught_in(driver.live()).await.and_then(|lived| lived) {
+            driver.panicked(error);
         }
     }
 }
 
-impl Drop for Actor {
+impl Drop for Driver {
     /// The thread is being stopped: whoever waits is told.
     fn drop(&mut self) {
         if self.session.state() != State::Closed && !self.has_panicked {
@@ -127,7 +127,7 @@ impl Drop for Actor {
     }
 }
 
-impl Actor {
+impl Driver {
     /// Fails when its link has panicked.
     async fn live(&mut self) -> Result<()> {
         while self.session.state() != State::Closed {
@@ -403,7 +403,7 @@ fn late(what: &str, open_timeout: Duration, last: Option<Error>) -> Error {
 }
 
 /// As records name the connection.
-impl fmt::Display for Actor {
+impl fmt::Display for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.connection.shared.settings.address {
             Address::App { endpoint, .. } => f.write_str(&endpoint.app_path()),

@@ -1,4 +1,4 @@
-//! The actor's part in driving a link: its timers, large messages, what others found out, and sockets that tokio watches.
+//! The driver's part in driving a link: its timers, large messages, what others found out, and sockets that tokio watches.
 
 use std::{
     pin::Pin,
@@ -21,7 +21,7 @@ use crate::{
 /// Turns before the other tasks of the thread come.
 const TURNS: usize = 4;
 
-/// What the actor hears.
+/// What the driver hears.
 pub(super) enum Heard {
     /// The caller closes.
     CloseAsked,
@@ -31,7 +31,7 @@ pub(super) enum Heard {
     Event(Event),
 }
 
-/// What the actor knows of a link between two turns.
+/// What the driver knows of a link between two turns.
 #[derive(Default)]
 pub(super) struct Driving {
     close_asked: bool,
@@ -49,7 +49,7 @@ impl Driving {
     /// Lets the link have one turn.
     pub(super) fn write_once(connection: &Connection) {
         connection.with_link(Side::IoThread, |slot| {
-            slot.as_mut().map(|open| open.turn_of_actor(connection, Work::WRITE));
+            slot.as_mut().map(|open| open.turn_of_driver(connection, Work::WRITE));
         });
     }
 
@@ -106,7 +106,7 @@ impl Driving {
             return Some(Poll::Ready(Heard::Pending));
         }
         open.go_on();
-        let (more, deadline) = open.turn_of_actor(connection, *work);
+        let (more, deadline) = open.turn_of_driver(connection, *work);
         *work = Work::WRITE;
         if more {
             *work = Work::ALL;
@@ -121,7 +121,7 @@ impl Driving {
             return None;
         }
         let awaited = if open.registered().is_some() { open.waits_for() } else { (false, false) };
-        open.actor_sleeps(deadline, awaited);
+        open.driver_sleeps(deadline, awaited);
         Some(Poll::Pending)
     }
 

@@ -112,7 +112,7 @@ async fn what_is_sent_when_the_session_is_known_to_be_over_goes_to_the_next() {
     let mut first = server.accept().await;
     assert_eq!(next_data(&mut first).await.unwrap(), b"\x80");
     client.drained().await;
-    // Neither wakes the actor: it reads the end and finds the message in one turn.
+    // Neither wakes the driver: it reads the end and finds the message in one turn.
     first.get_mut().try_write(&frame(0x81, TIMEOUT.as_bytes())).unwrap();
     client.put(b"\x81");
     // Enough for it to do so. (Together with the close frame the end would be another case.)
@@ -280,7 +280,7 @@ async fn an_abnormal_close_without_a_policy_ends_the_connection_with_its_code() 
 /// The I/O threads can be stopped only once a process, so this happens in one of its own.
 #[test]
 fn stopping_the_io_threads_ends_every_connection() {
-    let name = "net::actor::tests::endings::in_a_process_of_its_own";
+    let name = "net::driver::tests::endings::in_a_process_of_its_own";
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([name, "--exact", "--ignored", "--nocapture"])
         .spawn()

@@ -89,12 +89,12 @@ async fn other_connections_of_the_thread_go_on_after_a_panic() {
 }
 
 #[tokio::test]
-async fn a_panic_in_the_actor_itself_ends_the_connection_with_the_reason() {
+async fn a_panic_in_the_driver_itself_ends_the_connection_with_the_reason() {
     let server = Server::new().await;
     let client = Client::new(server.settings());
     let defect = Arc::new(Defect::default());
     client.connection.set_notify(defect.clone());
-    // The first change of state is the actor's to tell.
+    // The first change of state is the driver's to tell.
     client.connection.arm(Interest::STATE, Interest::NONE, State::Idle);
     client.connection.open(false).unwrap();
     ended(&client.connection).await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Actor;
+use super::Driver;
 use crate::{
     core::{endpoint::append_query, session::Input, token::Token},
     error::{Error, ErrorKind, Result},
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-impl Actor {
+impl Driver {
     /// Gets a token.
     pub(super) async fn fetch_token(&mut self, fresh: bool) -> Input {
         let was_given = self.changes.take().is_some_and(|changes| changes.token.is_some());

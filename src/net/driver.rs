@@ -41,7 +41,7 @@ mod ending;
 mod greeting;
 
 use self::{
-    driving::{Driving, Heard},
+    driving::{DriveEvent, Driving},
     greeting::Greeting,
 };
 
@@ -209,23 +209,23 @@ impl Driver {
 
     async fn drive(&mut self) -> Result<Input> {
         let socket = self.session.socket();
-        let Some(heard) = self.hear().await else { return Ok(self.polled()) };
-        let loss = match heard {
-            Heard::CloseAsked => return Ok(Input::Close),
-            Heard::Pending => {
+        let Some(event) = self.next_event().await else { return Ok(self.polled()) };
+        let loss = match event {
+            DriveEvent::CloseAsked => return Ok(Input::Close),
+            DriveEvent::Pending => {
                 self.with_link(Link::close);
                 Driving::write_once(&self.connection);
                 Loss::Close { code: 1000, reason: String::new() }
             }
-            Heard::Event(Event::Unauthorized) => {
+            DriveEvent::Event(Event::Unauthorized) => {
                 let (_, traffic) = self.drop_link(SessionEnd::Refused);
                 self.ended = Some(Error::closed(1006, "the server refused the session: Unauthorized"));
                 return Ok(Input::Unauthorized { socket, traffic });
             }
-            Heard::Event(Event::SessionOver) => return Ok(Input::SessionOver { socket }),
-            Heard::Event(Event::Unused) => return Ok(Input::Unused { socket }),
-            Heard::Event(Event::Lost(loss)) => self.without_secrets(loss),
-            Heard::Event(Event::Panicked(error)) => return Err(error),
+            DriveEvent::Event(Event::SessionOver) => return Ok(Input::SessionOver { socket }),
+            DriveEvent::Event(Event::Unused) => return Ok(Input::Unused { socket }),
+            DriveEvent::Event(Event::Lost(loss)) => self.without_secrets(loss),
+            DriveEvent::Event(Event::Panicked(error)) => return Err(error),
         };
         let end = match loss {
             _ if self.session.is_over() => SessionEnd::Regular,
@@ -246,15 +246,15 @@ impl Driver {
         Ok(Input::Lost { socket, loss, unsent, traffic })
     }
 
-    /// Drives the link until there is something to hear; `None`: the session wants to know what is under way.
-    async fn hear(&mut self) -> Option<Heard> {
+    /// Drives the link until there is an event; `None`: the session wants to know what is under way.
+    async fn next_event(&mut self) -> Option<DriveEvent> {
         // Whatever comes next is for the next session, which does not wait until the server has closed.
         let is_last = self.session.is_over();
         let poll_at = self.session.poll_at();
-        let heard = self.driving.next(&self.connection, is_last);
+        let event = self.driving.next(&self.connection, is_last);
         match poll_at {
-            None => Some(heard.await),
-            Some(at) => timeout_at(at.into(), heard).await.ok(),
+            None => Some(event.await),
+            Some(at) => timeout_at(at.into(), event).await.ok(),
         }
     }
 

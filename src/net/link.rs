@@ -102,7 +102,7 @@ impl Work {
 /// What a turn came to.
 #[derive(Default)]
 pub(super) struct Turn {
-    /// The session is to hear of it. The link stands still until it is driven again.
+    /// The session is to be told of it. The link stands still until it is driven again.
     pub(super) event: Option<Event>,
     /// There is more to read at once.
     pub(super) more_to_read: bool,
@@ -188,7 +188,7 @@ impl Link {
 
     /// What comes is to be read.
     pub(super) fn reads(&self) -> bool {
-        (!self.paused || self.discarding) && !self.hears_no_more()
+        (!self.paused || self.discarding) && !self.has_stopped_reading()
     }
 
     /// The system has taken all it can.

@@ -42,7 +42,7 @@ pub(super) use registration::Registration;
 /// Who reads the sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-enum Driver {
+enum DrivenBy {
     /// The loop's thread.
     Loop,
     /// The I/O thread, until the loop comes again.
@@ -53,7 +53,7 @@ enum Driver {
     IoThreadAlways,
 }
 
-impl Driver {
+impl DrivenBy {
     fn from_u8(value: u8) -> Self {
         [Self::Loop, Self::IoThread, Self::Both]
             .get(usize::from(value))
@@ -73,7 +73,7 @@ pub struct Poller {
     loop_side: Option<Epoll>,
     io_side: Epoll,
     links: Mutex<Links>,
-    /// [`Driver`]; changed under `armed`.
+    /// [`DrivenBy`]; changed under `armed`.
     driver: AtomicU8,
     /// How the sockets are watched in the I/O side.
     armed: Mutex<When>,
@@ -105,7 +105,7 @@ impl Poller {
         }
         let loop_side = Epoll::new()?;
         loop_side.add(signal, SOCKETS, When::Readable)?;
-        let this = Self::new(Some(loop_side), Driver::Loop)?;
+        let this = Self::new(Some(loop_side), DrivenBy::Loop)?;
         if let Some(loop_side) = &this.loop_side {
             loop_side.add(&this.sockets, SOCKETS, When::Readable)?;
         }
@@ -122,14 +122,14 @@ impl Poller {
     }
 
     fn for_io_thread(io: Io) -> io::Result<Arc<Self>> {
-        let this = Self::new(None, Driver::IoThreadAlways)?;
+        let this = Self::new(None, DrivenBy::IoThreadAlways)?;
         let _ = this.io.set(io);
         Ok(Arc::new(this))
     }
 
-    fn new(loop_side: Option<Epoll>, driver: Driver) -> io::Result<Self> {
+    fn new(loop_side: Option<Epoll>, driver: DrivenBy) -> io::Result<Self> {
         let (sockets, io_side) = (Epoll::new()?, Epoll::new()?);
-        let armed = if driver == Driver::Loop { When::ReadableOnce } else { When::Readable };
+        let armed = if driver == DrivenBy::Loop { When::ReadableOnce } else { When::Readable };
         io_side.add(&sockets, SOCKETS, armed)?;
         Ok(Self {
             sockets,
@@ -165,8 +165,8 @@ impl Poller {
         Ok(self.io.get_or_init(|| io).clone())
     }
 
-    fn driver(&self) -> Driver {
-        Driver::from_u8(self.driver.load(Ordering::Acquire))
+    fn driven_by(&self) -> DrivenBy {
+        DrivenBy::from_u8(self.driver.load(Ordering::Acquire))
     }
 
     // --- the loop's side ---
@@ -175,13 +175,13 @@ impl Poller {
     pub fn poll(&self) -> Vec<Arc<dyn Driven>> {
         self.turns.fetch_add(1, Ordering::Release);
         self.load.note_loop();
-        match self.driver() {
-            Driver::Both => return Vec::new(),
-            Driver::IoThread => {
-                self.hand_over(Driver::Loop, When::Off);
+        match self.driven_by() {
+            DrivenBy::Both => return Vec::new(),
+            DrivenBy::IoThread => {
+                self.hand_over(DrivenBy::Loop, When::Off);
                 counters::GIVEN_BACK.add();
             }
-            Driver::Loop | Driver::IoThreadAlways => {}
+            DrivenBy::Loop | DrivenBy::IoThreadAlways => {}
         }
         self.ready()
     }
@@ -201,13 +201,13 @@ impl Poller {
     }
 
     /// Another side reads from now on.
-    fn hand_over(&self, driver: Driver, watch: When) {
+    fn hand_over(&self, driver: DrivenBy, watch: When) {
         let mut armed = self.armed.lock();
-        let before = Driver::from_u8(self.driver.swap(driver as u8, Ordering::AcqRel));
+        let before = DrivenBy::from_u8(self.driver.swap(driver as u8, Ordering::AcqRel));
         if let Some(loop_side) = &self.loop_side
-            && (before == Driver::Both) != (driver == Driver::Both)
+            && (before == DrivenBy::Both) != (driver == DrivenBy::Both)
         {
-            let watch = if driver == Driver::Both { When::Off } else { When::Readable };
+            let watch = if driver == DrivenBy::Both { When::Off } else { When::Readable };
             let _ = loop_side.modify(&self.sockets, SOCKETS, watch);
         }
         self.arm(&mut armed, watch);
@@ -230,7 +230,7 @@ impl Poller {
 
     /// The I/O thread writes what callers send.
     pub(super) fn writes_on_io_thread(&self) -> bool {
-        self.driver() == Driver::Both
+        self.driven_by() == DrivenBy::Both
     }
 
     /// A turn has read so many bytes.
@@ -286,7 +286,7 @@ impl Poller {
 
 impl std::fmt::Debug for Poller {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Poller").field("driver", &self.driver()).finish_non_exhaustive()
+        f.debug_struct("Poller").field("driver", &self.driven_by()).finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,4 @@
-//! A link with its place in a poller, and what the driver has to hear of it.
+//! A link with its place in a poller, and what its driver is told of it.
 
 use std::{collections::VecDeque, net::TcpStream, sync::Arc, time::Instant};
 
@@ -19,9 +19,9 @@ pub(in crate::net) struct OpenLink {
     pub(in crate::net) link: Link,
     /// Its place in a poller; without one tokio watches the socket for the driver.
     registration: Option<Registration>,
-    /// What the driver has to hear.
+    /// What the driver is to be told.
     events: VecDeque<Event>,
-    /// The driver has to hear something before anybody goes on.
+    /// The driver is to be told something before anybody goes on.
     stands_still: bool,
     /// The driver waits for the socket: to be readable, to be writable.
     awaited: (bool, bool),
@@ -44,12 +44,12 @@ impl OpenLink {
         }
     }
 
-    /// The next thing that the driver has to hear.
+    /// The next thing that the driver is to be told.
     pub(in crate::net) fn take_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// The driver has heard what it had to.
+    /// The driver knows what it was to be told.
     pub(in crate::net) fn go_on(&mut self) {
         self.stands_still = false;
     }

@@ -21,8 +21,8 @@ use crate::{
 /// Turns before the other tasks of the thread come.
 const TURNS: usize = 4;
 
-/// What the driver hears.
-pub(super) enum Heard {
+/// What comes of driving a link.
+pub(super) enum DriveEvent {
     /// The caller closes.
     CloseAsked,
     /// There is a message, which is for another link.
@@ -39,9 +39,9 @@ pub(super) struct Driving {
 }
 
 impl Driving {
-    /// Works until there is something to hear. `is_last`: messages that come now are for another link.
-    pub(super) async fn next(&mut self, connection: &Connection, is_last: bool) -> Heard {
-        // What was heard before has been acted upon, which may have made work.
+    /// Works until there is an event. `is_last`: messages that come now are for another link.
+    pub(super) async fn next(&mut self, connection: &Connection, is_last: bool) -> DriveEvent {
+        // The last event has been acted upon, which may have made work.
         let mut work = Work::ALL;
         std::future::poll_fn(|context| self.poll(context, connection, is_last, &mut work)).await
     }
@@ -59,14 +59,14 @@ impl Driving {
         connection: &Connection,
         is_last: bool,
         work: &mut Work,
-    ) -> Poll<Heard> {
+    ) -> Poll<DriveEvent> {
         spin::busy();
         wakeups::attend();
         let is_pending = {
             let mut inner = connection.shared.lock();
             if inner.commands.close && !self.close_asked {
                 self.close_asked = true;
-                return Poll::Ready(Heard::CloseAsked);
+                return Poll::Ready(DriveEvent::CloseAsked);
             }
             if !inner.parked.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
                 inner.parked = Some(context.waker().clone());
@@ -94,16 +94,16 @@ impl Driving {
         slot: &mut LinkSlot<'_>,
         is_pending: bool,
         work: &mut Work,
-    ) -> Option<Poll<Heard>> {
+    ) -> Option<Poll<DriveEvent>> {
         let Some(open) = &mut **slot else {
             let loss = Loss::Broken("there is no socket".into());
-            return Some(Poll::Ready(Heard::Event(Event::Lost(loss))));
+            return Some(Poll::Ready(DriveEvent::Event(Event::Lost(loss))));
         };
         if let Some(event) = open.take_event() {
-            return Some(Poll::Ready(Heard::Event(event)));
+            return Some(Poll::Ready(DriveEvent::Event(event)));
         }
         if is_pending {
-            return Some(Poll::Ready(Heard::Pending));
+            return Some(Poll::Ready(DriveEvent::Pending));
         }
         open.go_on();
         let (more, deadline) = open.turn_of_driver(connection, *work);

@@ -61,7 +61,7 @@ impl Link {
             if self.verdict != Verdict::Nothing {
                 return Ok(true);
             }
-            if self.hears_no_more() {
+            if self.has_stopped_reading() {
                 return Ok(false);
             }
             // What TLS has read from the socket is read to its end: nobody would be called for it.
@@ -174,7 +174,7 @@ impl Link {
     }
 
     /// Nothing more is read.
-    pub(super) fn hears_no_more(&self) -> bool {
+    pub(super) fn has_stopped_reading(&self) -> bool {
         matches!(self.ending, Ending::Failing(_) | Ending::FlushingClose(_))
     }
 

@@ -85,7 +85,7 @@ fn a_loop_that_comes_reads_itself() {
         it.poller.poll().iter().for_each(|link| link.on_readable(Side::Caller));
         assert_eq!(it.told.recv_timeout(PATIENCE).unwrap(), (Side::Caller, vec![number]));
     }
-    assert_eq!(it.poller.driver(), Driver::Loop);
+    assert_eq!(it.poller.driven_by(), DrivenBy::Loop);
 }
 
 #[test]
@@ -95,9 +95,9 @@ fn the_io_thread_reads_for_a_loop_that_does_not_come_until_it_comes() {
         it.server.write_all(&[number]).unwrap();
         assert_eq!(it.told.recv_timeout(PATIENCE).unwrap(), (Side::IoThread, vec![number]));
     }
-    assert_eq!(it.poller.driver(), Driver::IoThread);
+    assert_eq!(it.poller.driven_by(), DrivenBy::IoThread);
     assert!(it.poller.poll().len() <= 1, "the only link need not be asked whether it is ready");
-    assert_eq!(it.poller.driver(), Driver::Loop);
+    assert_eq!(it.poller.driven_by(), DrivenBy::Loop);
     // And again, once it stays away.
     it.server.write_all(&[9]).unwrap();
     assert_eq!(it.told.recv_timeout(PATIENCE).unwrap(), (Side::IoThread, vec![9]));

@@ -14,7 +14,7 @@ use tokio::{
     time::Sleep,
 };
 
-use super::{Driver, LINKS_A_TURN, Poller, SOCKETS, When};
+use super::{DrivenBy, LINKS_A_TURN, Poller, SOCKETS, When};
 use crate::{
     core::{
         trial::{Advice, Trial},
@@ -185,11 +185,11 @@ impl<'a> Watch<'a> {
     }
 
     fn sockets_are_ready(&mut self) {
-        match self.poller.driver() {
-            Driver::Loop => {
+        match self.poller.driven_by() {
+            DrivenBy::Loop => {
                 // The first data after quiet: is the loop there to take it?
                 let mut armed = self.poller.armed.lock();
-                if self.poller.driver() == Driver::Loop {
+                if self.poller.driven_by() == DrivenBy::Loop {
                     self.poller.arm(&mut armed, When::Off);
                 }
                 drop(armed);
@@ -199,7 +199,7 @@ impl<'a> Watch<'a> {
                     self.dog.woken(Instant::now(), self.turns());
                 }
             }
-            Driver::IoThread | Driver::Both | Driver::IoThreadAlways => self.read(),
+            DrivenBy::IoThread | DrivenBy::Both | DrivenBy::IoThreadAlways => self.read(),
         }
     }
 
@@ -207,7 +207,7 @@ impl<'a> Watch<'a> {
     fn read(&self) {
         for (number, link) in self.poller.ready().iter().enumerate() {
             link.on_readable(Side::IoThread);
-            if self.poller.driver() == Driver::Loop {
+            if self.poller.driven_by() == DrivenBy::Loop {
                 break; // it came back
             }
             if number % READS == READS - 1 {
@@ -234,7 +234,7 @@ impl<'a> Watch<'a> {
         counters::LOOP_POLLS.add();
         let turns = self.turns();
         self.weigh(now);
-        if self.poller.driver() != Driver::Loop {
+        if self.poller.driven_by() != DrivenBy::Loop {
             self.dog.away(now, turns);
             return;
         }
@@ -242,12 +242,12 @@ impl<'a> Watch<'a> {
             Verdict::Fine => {}
             Verdict::Stuck => {
                 counters::TAKEN_OVER.add();
-                self.poller.hand_over(Driver::IoThread, When::Readable);
+                self.poller.hand_over(DrivenBy::IoThread, When::Readable);
                 self.read();
             }
             Verdict::Park => {
                 let mut armed = self.poller.armed.lock();
-                if self.poller.driver() == Driver::Loop {
+                if self.poller.driven_by() == DrivenBy::Loop {
                     self.poller.arm(&mut armed, When::ReadableOnce);
                 }
             }
@@ -260,27 +260,28 @@ impl<'a> Watch<'a> {
             return;
         }
         self.last_sample = Some(now);
-        let Some(sample) = self.poller.load.sample(now).filter(|_| self.poller.driver() != Driver::IoThread)
+        let Some(sample) =
+            self.poller.load.sample(now).filter(|_| self.poller.driven_by() != DrivenBy::IoThread)
         else {
             self.trial.interrupt();
             return;
         };
         match self.trial.sample(sample) {
             Advice::Unchanged => {}
-            Advice::Both => self.poller.hand_over(Driver::Both, When::Readable),
-            Advice::Loop => self.poller.hand_over(Driver::Loop, When::Off),
+            Advice::Both => self.poller.hand_over(DrivenBy::Both, When::Readable),
+            Advice::Loop => self.poller.hand_over(DrivenBy::Loop, When::Off),
         }
     }
 
     /// For tests: the I/O thread takes over though the loop is well, or gives back though it does not come.
     fn change_hands(&mut self, next: Instant) {
-        if self.poller.driver() == Driver::Loop {
+        if self.poller.driven_by() == DrivenBy::Loop {
             counters::TAKEN_OVER.add();
-            let driver = if self.turns().is_multiple_of(2) { Driver::IoThread } else { Driver::Both };
+            let driver = if self.turns().is_multiple_of(2) { DrivenBy::IoThread } else { DrivenBy::Both };
             self.poller.hand_over(driver, When::Readable);
             self.read();
         } else {
-            self.poller.hand_over(Driver::Loop, When::Off);
+            self.poller.hand_over(DrivenBy::Loop, When::Off);
         }
         self.dog.poll_at(next);
     }

@@ -101,7 +101,7 @@ fn traffic(bits: u8) -> Traffic {
     Traffic { wrote, received, answered: wrote && received && bits & 4 != 0 }
 }
 
-/// Runs a session as the driver does: timers ring when they are due, and not before.
+/// Runs a session as the driver does: timers fire when they are due, and not before.
 struct Run {
     session: Session,
     now: Instant,

@@ -166,10 +166,10 @@ impl<'a> World<'a> {
             Event::GoesOn(link) => self.places[link].set_paused(false),
             Event::Ends(link) => self.places[link].end(),
             Event::Trial => {
-                match self.poller.driver() {
-                    Driver::Loop => self.poller.hand_over(Driver::Both, When::Readable),
-                    Driver::Both => self.poller.hand_over(Driver::Loop, When::Off),
-                    Driver::IoThread | Driver::IoThreadAlways => {}
+                match self.poller.driven_by() {
+                    DrivenBy::Loop => self.poller.hand_over(DrivenBy::Both, When::Readable),
+                    DrivenBy::Both => self.poller.hand_over(DrivenBy::Loop, When::Off),
+                    DrivenBy::IoThread | DrivenBy::IoThreadAlways => {}
                 }
                 // Both are part of a poll.
                 self.now = self.now.max(Instant::now());
@@ -193,15 +193,15 @@ impl<'a> World<'a> {
     }
 
     fn check(&self) -> Result<(), TestCaseError> {
-        let (unread, driver) = (self.unread() > 0, self.poller.driver());
+        let (unread, driver) = (self.unread() > 0, self.poller.driven_by());
         // A descriptor is readable if and only if something is to be read: a paused or closed link spins nothing.
         prop_assert_eq!(self.poller.sockets.is_ready(), unread);
-        prop_assert_eq!(self.loop_is_called(), unread && driver != Driver::Both);
+        prop_assert_eq!(self.loop_is_called(), unread && driver != DrivenBy::Both);
         let io_is_called = self.poller.io_side.is_ready();
         prop_assert!(unread || !io_is_called, "the I/O thread spins");
         // One side reads.
         let armed = *self.poller.armed.lock();
-        if driver == Driver::Loop {
+        if driver == DrivenBy::Loop {
             prop_assert!(matches!(armed, When::Off | When::ReadableOnce), "{:?}", armed);
         } else {
             prop_assert_eq!(armed, When::Readable);
@@ -263,7 +263,7 @@ proptest! {
             }
             if loop_stays {
                 // Where both read, the loop leaves it to the I/O thread until a trial ends.
-                if poller.driver() == Driver::Both {
+                if poller.driven_by() == DrivenBy::Both {
                     world.happens(Event::Trial);
                 }
                 prop_assert!(world.loop_reads_all());
@@ -282,7 +282,7 @@ proptest! {
             prop_assert!(poller.links.lock().is_empty());
             // Quiet: a loop that is well is polled no more.
             world.loop_comes();
-            if poller.driver() == Driver::Loop {
+            if poller.driven_by() == DrivenBy::Loop {
                 for _ in 0..5 {
                     world.happens(Event::TimePasses);
                 }
@@ -300,9 +300,9 @@ fn a_loop_that_stays_away_is_stood_in_for_until_it_comes() {
         let before = (counters::TAKEN_OVER.get(), counters::GIVEN_BACK.get());
         world.places[0].send(1);
         assert!(world.io_thread_reads_all());
-        assert_eq!(poller.driver(), Driver::IoThread);
+        assert_eq!(poller.driven_by(), DrivenBy::IoThread);
         world.happens(Event::LoopComesForOthers);
-        assert_eq!(poller.driver(), Driver::Loop);
+        assert_eq!(poller.driven_by(), DrivenBy::Loop);
         assert!(counters::TAKEN_OVER.get() > before.0 && counters::GIVEN_BACK.get() > before.1);
     });
 }
@@ -329,7 +329,7 @@ fn until_both(world: &mut World<'_>) -> usize {
     (1..=10)
         .find(|_| {
             window(world, 0.99, 100_000);
-            world.poller.driver() == Driver::Both
+            world.poller.driven_by() == DrivenBy::Both
         })
         .expect("a saturated loop is helped, on trial")
 }
@@ -342,11 +342,11 @@ fn the_io_thread_reads_beside_a_saturated_loop_while_that_gets_more_through() {
         for _ in 0..6 {
             window(&mut world, 0.99, 300_000);
         }
-        assert_eq!(poller.driver(), Driver::Both, "three times as much gets through");
+        assert_eq!(poller.driven_by(), DrivenBy::Both, "three times as much gets through");
         for _ in 0..4 {
             window(&mut world, 0.1, 1_000);
         }
-        assert_eq!(poller.driver(), Driver::Loop, "there is little to do");
+        assert_eq!(poller.driven_by(), DrivenBy::Loop, "there is little to do");
     });
 }
 
@@ -358,6 +358,6 @@ fn the_io_thread_leaves_a_saturated_loop_alone_where_reading_beside_it_gains_not
         for _ in 0..6 {
             window(&mut world, 0.99, 50_000);
         }
-        assert_eq!(poller.driver(), Driver::Loop);
+        assert_eq!(poller.driven_by(), DrivenBy::Loop);
     });
 }

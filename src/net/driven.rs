@@ -31,5 +31,5 @@ pub enum Held {
     /// Output that waits for more.
     Corked,
     /// The socket, which a blocking caller has waited for lately.
-    Lent,
+    Borrowed,
 }

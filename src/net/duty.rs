@@ -7,7 +7,7 @@
 //!   want ------------> take_wanted, by whoever has the link; it looks again (is_wanted) once it has let go
 //!   hold ------------> let_go, when the poller finds that no output waits for more
 //!   leave_unwritten -> take_unwritten, when the I/O thread writes
-//!   begin_blocking --> end_blocking --> ask_lent, again and again until no caller has come since the last time
+//!   begin_blocking --> end_blocking --> poll_borrowed, again and again until no caller has come since the last time
 //! ```
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
@@ -26,15 +26,15 @@ pub(super) struct Duty {
     /// A blocking caller drives the link.
     has_blocking_driver: AtomicBool,
     /// A caller has had the socket, and the poller will ask whether it is still wanted.
-    is_lent: AtomicBool,
+    is_borrowed: AtomicBool,
     /// A caller has had it since that was last asked.
-    was_lent: AtomicBool,
+    was_borrowed: AtomicBool,
 }
 
-/// Whether blocking callers still want the socket that they have had.
+/// A socket that blocking callers have borrowed: whether they still want it.
 #[must_use]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lent {
+pub(super) enum Borrow {
     /// Nobody has it, or whoever has it will say when it is through.
     No,
     /// One has had it since this was last asked: ask again.
@@ -99,29 +99,29 @@ impl Duty {
         if self.has_blocking_driver.swap(true, Ordering::AcqRel) {
             return false;
         }
-        self.was_lent.store(true, Ordering::Release);
+        self.was_borrowed.store(true, Ordering::Release);
         true
     }
 
     /// The caller is through; it has had the socket, or (`drove`) could not get it. True when the poller is to be told that
-    /// the socket is lent, and to ask whether it still is.
+    /// the socket is borrowed, and to ask whether it still is.
     #[must_use]
     pub(super) fn end_blocking(&self, drove: bool) -> bool {
         self.has_blocking_driver.store(false, Ordering::Release);
-        drove && !self.is_lent.swap(true, Ordering::AcqRel)
+        drove && !self.is_borrowed.swap(true, Ordering::AcqRel)
     }
 
     /// The poller asks whether the socket is still wanted.
-    pub(super) fn ask_lent(&self) -> Lent {
-        if !self.is_lent.load(Ordering::Acquire) {
-            return Lent::No;
+    pub(super) fn poll_borrowed(&self) -> Borrow {
+        if !self.is_borrowed.load(Ordering::Acquire) {
+            return Borrow::No;
         }
-        if self.was_lent.swap(false, Ordering::AcqRel) {
-            return Lent::InUse;
+        if self.was_borrowed.swap(false, Ordering::AcqRel) {
+            return Borrow::InUse;
         }
-        self.is_lent.store(false, Ordering::Release);
+        self.is_borrowed.store(false, Ordering::Release);
         // A caller that waits will say when it is through.
-        if self.has_blocking_driver.load(Ordering::Acquire) { Lent::No } else { Lent::Unused }
+        if self.has_blocking_driver.load(Ordering::Acquire) { Borrow::No } else { Borrow::Unused }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::sync::MutexGuard;
 use super::{Connection, OpenLink};
 use crate::net::{
     driven::{Driven, Held, Side},
-    duty::Lent,
+    duty::Borrow,
     link::Work,
 };
 
@@ -113,12 +113,12 @@ impl Driven for Connection {
     }
 
     fn on_held(&self) -> Held {
-        match self.duty.ask_lent() {
-            Lent::InUse => return Held::Lent,
-            Lent::Unused => {
-                self.with_link(Side::IoThread, |slot| slot.as_mut().map(OpenLink::take_back));
+        match self.duty.poll_borrowed() {
+            Borrow::InUse => return Held::Borrowed,
+            Borrow::Unused => {
+                self.with_link(Side::IoThread, |slot| slot.as_mut().map(OpenLink::return_socket));
             }
-            Lent::No => {}
+            Borrow::No => {}
         }
         let mut inner = self.shared.lock();
         match inner.outbox.corked_until() {

@@ -28,7 +28,7 @@ pub(in crate::net) struct OpenLink {
     /// When the driver wakes up by itself.
     driver_wakes_at: Option<Instant>,
     /// A blocking caller waits for the socket itself, so that nobody else need watch it.
-    is_lent: bool,
+    is_borrowed: bool,
 }
 
 impl OpenLink {
@@ -40,7 +40,7 @@ impl OpenLink {
             stands_still: false,
             awaited: (false, false),
             driver_wakes_at: None,
-            is_lent: false,
+            is_borrowed: false,
         }
     }
 
@@ -123,17 +123,19 @@ impl OpenLink {
         let (Some(registration), Tcp::Polled(tcp)) = (&mut self.registration, self.link.socket.tcp()) else {
             return (reads && (!self.awaited.0 || more_to_read)) || (is_blocked && !self.awaited.1);
         };
-        let Err(error) = registration.watch(tcp, reads && !self.is_lent, is_blocked) else { return false };
+        let Err(error) = registration.watch(tcp, reads && !self.is_borrowed, is_blocked) else {
+            return false;
+        };
         self.stands_still = true;
         self.events.push_back(Event::Lost(Loss::Broken(format!("the socket cannot be watched: {error}"))));
         true
     }
 
-    /// Lends the socket to a blocking caller: answers it, and whether it is to be read. `None` where tokio watches it.
-    pub(in crate::net) fn lend(&mut self) -> Option<(Arc<TcpStream>, bool)> {
+    /// A blocking caller borrows the socket: answers it, and whether it is to be read. `None` where tokio watches it.
+    pub(in crate::net) fn borrow_socket(&mut self) -> Option<(Arc<TcpStream>, bool)> {
         let Tcp::Polled(tcp) = self.link.socket.tcp() else { return None };
         let tcp = tcp.clone();
-        if !std::mem::replace(&mut self.is_lent, true) {
+        if !std::mem::replace(&mut self.is_borrowed, true) {
             self.watch(false);
         }
         Some((tcp, self.waits_for().0))
@@ -145,8 +147,8 @@ impl OpenLink {
     }
 
     /// The poller watches the socket again.
-    pub(in crate::net) fn take_back(&mut self) {
-        if std::mem::replace(&mut self.is_lent, false) {
+    pub(in crate::net) fn return_socket(&mut self) {
+        if std::mem::replace(&mut self.is_borrowed, false) {
             self.watch(false);
         }
     }

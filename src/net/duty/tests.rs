@@ -31,23 +31,23 @@ fn one_blocking_caller_drives_at_a_time() {
     let duty = Duty::default();
     assert!(duty.begin_blocking());
     assert!(!duty.begin_blocking());
-    assert!(!duty.end_blocking(false), "a caller that had no socket has lent none");
+    assert!(!duty.end_blocking(false), "a caller that had no socket has borrowed none");
     assert!(duty.begin_blocking());
 }
 
 #[test]
 fn a_socket_is_taken_back_once_no_caller_has_come_between_two_questions() {
     let duty = Duty::default();
-    assert_eq!(duty.ask_lent(), Lent::No, "no caller has had it");
+    assert_eq!(duty.poll_borrowed(), Borrow::No, "no caller has had it");
     assert!(duty.begin_blocking());
-    assert_eq!(duty.ask_lent(), Lent::No, "its caller will say when it is through");
+    assert_eq!(duty.poll_borrowed(), Borrow::No, "its caller will say when it is through");
     assert!(duty.end_blocking(true), "the poller does not know of it");
-    assert_eq!(duty.ask_lent(), Lent::InUse);
+    assert_eq!(duty.poll_borrowed(), Borrow::InUse);
     assert!(duty.begin_blocking());
     assert!(!duty.end_blocking(true), "the poller knows of it");
-    assert_eq!(duty.ask_lent(), Lent::InUse);
-    assert_eq!(duty.ask_lent(), Lent::Unused);
-    assert_eq!(duty.ask_lent(), Lent::No);
+    assert_eq!(duty.poll_borrowed(), Borrow::InUse);
+    assert_eq!(duty.poll_borrowed(), Borrow::Unused);
+    assert_eq!(duty.poll_borrowed(), Borrow::No);
 }
 
 #[test]
@@ -91,15 +91,15 @@ proptest! {
     fn a_lent_socket_is_never_left_unwatched(steps in steps()) {
         let duty = Duty::default();
         // What `OpenLink` and the poller would know.
-        let (mut lent, mut caller, mut asks) = (false, None, VecDeque::new());
+        let (mut borrowed, mut caller, mut asks) = (false, None, VecDeque::new());
         for step in steps {
             match step {
                 Step::Begin { gets_socket } => {
                     prop_assert_eq!(duty.begin_blocking(), caller.is_none());
                     if caller.is_none() {
                         caller = Some(gets_socket);
-                        // There is none to get once it is closed, and the next one is not lent.
-                        lent = gets_socket;
+                        // There is none to get once it is closed, and the next one is not borrowed.
+                        borrowed = gets_socket;
                     }
                 }
                 Step::End => if let Some(drove) = caller.take()
@@ -108,15 +108,15 @@ proptest! {
                     asks.push_back(());
                 },
                 Step::Ask => if asks.pop_front().is_some() {
-                    match duty.ask_lent() {
-                        Lent::InUse => asks.push_back(()),
-                        Lent::Unused => lent = false,
-                        Lent::No => {}
+                    match duty.poll_borrowed() {
+                        Borrow::InUse => asks.push_back(()),
+                        Borrow::Unused => borrowed = false,
+                        Borrow::No => {}
                     }
                 },
             }
             prop_assert!(asks.len() <= 1, "the poller is told once");
-            prop_assert!(!lent || caller.is_some() || !asks.is_empty(), "nobody watches it, nor asks");
+            prop_assert!(!borrowed || caller.is_some() || !asks.is_empty(), "nobody watches it, nor asks");
         }
         // When no caller comes any more, the socket is soon back.
         if let Some(drove) = caller && duty.end_blocking(drove) {
@@ -124,14 +124,14 @@ proptest! {
         }
         for _ in 0..3 {
             if asks.pop_front().is_some() {
-                match duty.ask_lent() {
-                    Lent::InUse => asks.push_back(()),
-                    Lent::Unused => lent = false,
-                    Lent::No => {}
+                match duty.poll_borrowed() {
+                    Borrow::InUse => asks.push_back(()),
+                    Borrow::Unused => borrowed = false,
+                    Borrow::No => {}
                 }
             }
         }
-        prop_assert!(!lent && asks.is_empty());
+        prop_assert!(!borrowed && asks.is_empty());
     }
 }
 

@@ -34,7 +34,7 @@ impl Connection {
         }
         let mut drives = false;
         let mut spin_until = spin::limit().map(|limit| Instant::now() + limit);
-        while let Some((socket, reads)) = self.lend() {
+        while let Some((socket, reads)) = self.borrow_socket() {
             drives = true;
             let now = Instant::now();
             if is_over() || now >= until {
@@ -71,7 +71,7 @@ impl Connection {
     }
 
     /// The socket, which nobody else watches from now on, and whether it is to be read.
-    fn lend(&self) -> Option<(Arc<TcpStream>, bool)> {
-        self.with_link(Side::Caller, |slot| slot.as_mut().and_then(OpenLink::lend))
+    fn borrow_socket(&self) -> Option<(Arc<TcpStream>, bool)> {
+        self.with_link(Side::Caller, |slot| slot.as_mut().and_then(OpenLink::borrow_socket))
     }
 }

@@ -27,21 +27,21 @@ use crate::{
     },
 };
 
-/// What waits for more output waits no longer than this, and twice that when the timer is unlucky.
+/// The time that output is held back for more that follows: it waits no longer than this, and twice that when the timer is unlucky.
 const HOLD_TIME: Duration = Duration::from_millis(2);
 /// How often who reads changes without reason, where that is asked for.
-const FORCED_CHANGE: Duration = Duration::from_micros(1500);
-/// Rounds before the other tasks of the thread have a turn.
-const ROUNDS: usize = 4;
-/// Links that are read in a row before what callers have left to be written is polled.
-const READS: usize = 16;
-/// What happens in less time says little about the load.
-const WINDOW: Duration = Duration::from_millis(25);
-/// A socket that no caller has waited for in this time is the I/O thread's again.
-const LEND_TIME: Duration = Duration::from_millis(10);
-/// After a panic, which may come again.
+const FORCED_CHANGE_INTERVAL: Duration = Duration::from_micros(1500);
+/// The most rounds before the other tasks of the thread have a turn.
+const MAX_ROUNDS: usize = 4;
+/// The most links that are read in a row before what callers have left to be written is polled.
+const MAX_READS_IN_A_ROW: usize = 16;
+/// The time over which the load is measured: what happens in less says little about it.
+const LOAD_WINDOW: Duration = Duration::from_millis(25);
+/// How often a socket that a caller has borrowed is polled: one that none has waited for since is the I/O thread's again.
+const BORROW_POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// The pause after a panic, which may come again.
 const PANIC_PAUSE: Duration = Duration::from_millis(100);
-/// Nothing was held for so long: the I/O thread no longer polls.
+/// After so many polls in a row that found nothing held the I/O thread polls no more.
 const MAX_IDLE_POLLS: u32 = 5;
 
 /// The I/O side's descriptor, for tokio to watch.
@@ -112,7 +112,7 @@ impl<'a> Watch<'a> {
     fn poll(&mut self, context: &mut Context<'_>, io_side: &AsyncFd<IoSide>) -> Poll<()> {
         self.poller.set_task(context.waker());
         wakeups::attend();
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             if self.poller.is_over.load(Ordering::Acquire) && self.poller.links.lock().is_empty() {
                 return Poll::Ready(());
             }
@@ -194,7 +194,7 @@ impl<'a> Watch<'a> {
                 }
                 drop(armed);
                 if schedule::alternates() {
-                    self.dog.poll_at(Instant::now() + FORCED_CHANGE);
+                    self.dog.poll_at(Instant::now() + FORCED_CHANGE_INTERVAL);
                 } else {
                     self.dog.woken(Instant::now(), self.turns());
                 }
@@ -210,7 +210,7 @@ impl<'a> Watch<'a> {
             if self.poller.driven_by() == DrivenBy::Loop {
                 break; // it came back
             }
-            if number % READS == READS - 1 {
+            if number % MAX_READS_IN_A_ROW == MAX_READS_IN_A_ROW - 1 {
                 // What they bring is to be handled meanwhile, and what that sends is to leave.
                 wakeups::attend();
                 self.write();
@@ -229,7 +229,7 @@ impl<'a> Watch<'a> {
 
     fn poll_loop(&mut self, now: Instant) {
         if schedule::alternates() {
-            return self.change_hands(now + FORCED_CHANGE);
+            return self.change_hands(now + FORCED_CHANGE_INTERVAL);
         }
         counters::LOOP_POLLS.add();
         let turns = self.turns();
@@ -256,7 +256,7 @@ impl<'a> Watch<'a> {
 
     /// Finds out whether the I/O thread should read and write beside the loop.
     fn weigh(&mut self, now: Instant) {
-        if self.last_sample.is_some_and(|last| now < last + WINDOW) {
+        if self.last_sample.is_some_and(|last| now < last + LOAD_WINDOW) {
             return;
         }
         self.last_sample = Some(now);
@@ -301,7 +301,7 @@ impl<'a> Watch<'a> {
             match link.on_held() {
                 Held::No => continue,
                 Held::Corked => wait = HOLD_TIME,
-                Held::Lent => wait = LEND_TIME,
+                Held::Borrowed => wait = BORROW_POLL_INTERVAL,
             }
             self.poller.held.lock().push(link);
         }

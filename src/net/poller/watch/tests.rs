@@ -312,7 +312,7 @@ fn a_loop_that_stays_away_is_stood_in_for_until_it_comes() {
 fn window(world: &mut World<'_>, share: f64, bytes: usize) {
     let before = thread_cpu();
     let mut work = Duration::ZERO;
-    while work < WINDOW.mul_f64(share) {
+    while work < LOAD_WINDOW.mul_f64(share) {
         work = thread_cpu().saturating_sub(before);
     }
     let reads = 100;
@@ -320,7 +320,7 @@ fn window(world: &mut World<'_>, share: f64, bytes: usize) {
         world.poller.note_read(bytes / reads);
     }
     world.loop_comes();
-    world.now += thread_cpu().saturating_sub(before).div_f64(share).max(WINDOW);
+    world.now += thread_cpu().saturating_sub(before).div_f64(share).max(LOAD_WINDOW);
     world.watch.weigh(world.now);
 }
 

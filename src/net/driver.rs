@@ -267,7 +267,7 @@ impl Driver {
     /// A server may repeat in its close reason what it was told.
     fn without_secrets(&self, loss: Loss) -> Loss {
         let Loss::Close { code, reason } = loss else { return loss };
-        Loss::Close { code, reason: self.connection.shared.lock().told.quote(&reason) }
+        Loss::Close { code, reason: self.connection.shared.lock().sent_secrets.quote(&reason) }
     }
 
     // --- what follows from an input ---
@@ -361,9 +361,9 @@ impl Driver {
     fn start_opened(&mut self) {
         let Some(Opened { stream, leftover, subprotocol }) = self.opened.take() else { return };
         let mut inner = self.connection.shared.lock();
-        inner.told.token = self.current_token();
+        inner.sent_secrets.token = self.current_token();
         if let Some(own) = self.changes.as_ref().and_then(|changes| changes.headers.as_ref()) {
-            inner.told.add(own);
+            inner.sent_secrets.add(own);
         }
         inner.subprotocol = subprotocol;
         inner.session_began();

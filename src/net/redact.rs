@@ -93,24 +93,24 @@ pub(crate) fn credentials(headers: &[(HeaderName, HeaderValue)]) -> impl Iterato
         .flat_map(|value| value.split([' ', ':', ',']))
 }
 
-/// The secrets that the server of a connection was told, for what it says in an open session.
+/// The secrets that were sent to the server of a connection, for what it says in an open session.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct SentSecrets {
     /// The token of the current session.
     pub(super) token: Option<Secret>,
     credentials: Vec<Secret>,
-    /// How many of them every session is told.
+    /// How many of them are sent in every session.
     own: usize,
 }
 
-impl Told {
-    /// What these headers tell.
+impl SentSecrets {
+    /// What these headers hold.
     pub(super) fn new(headers: &[(HeaderName, HeaderValue)]) -> Self {
         let credentials: Vec<_> = credentials(headers).map(Secret::from).collect();
         Self { token: None, own: credentials.len(), credentials }
     }
 
-    /// What other headers tell, in this session.
+    /// What other headers hold, in this session.
     pub(super) fn add(&mut self, headers: &[(HeaderName, HeaderValue)]) {
         let known: Vec<_> = self.credentials.iter().map(Secret::expose).collect();
         let new: Vec<_> =
@@ -184,12 +184,12 @@ mod tests {
     #[test]
     fn an_error_is_rid_of_the_token_and_the_key_however_they_are_spelled() {
         let key = HeaderValue::from_static("Key some-key-id:some-secret");
-        let mut told = Told::new(&[(header::AUTHORIZATION, key)]);
-        told.token = Some("to/ken+1234".into());
+        let mut secrets = SentSecrets::new(&[(header::AUTHORIZATION, key)]);
+        secrets.token = Some("to/ken+1234".into());
         let payload =
             Bytes::from_static(br#"{"reason":"to\/ken+1234","at":"to%2Fken%2B1234","key":"some-key-id"}"#);
         let kind = ErrorKind::Realtime { error: "E".into(), reason: "some-secret: no".into(), payload };
-        let error = told.without(Error::new(kind, "E: some-secret: to/ken+1234"));
+        let error = secrets.without(Error::new(kind, "E: some-secret: to/ken+1234"));
         assert_eq!(error.message, "E: ***: ***");
         let ErrorKind::Realtime { error, reason, payload } = &error.kind else { panic!("another kind") };
         assert_eq!((error.as_str(), reason.as_str()), ("E", "***: no"));

@@ -9,7 +9,7 @@ use std::{
 use crate::sync::{Mutex, MutexGuard};
 
 use super::{
-    redact::Told,
+    redact::SentSecrets,
     runtime::Io,
     settings::Settings,
     wakeups::{self, Notify},
@@ -23,7 +23,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-mod losing;
+mod link_lost;
 mod receiving;
 
 /// What the caller's side waits for; a set of flags.
@@ -149,7 +149,7 @@ pub(super) struct Inner {
     /// The driver sleeps and is to be woken with this.
     pub(super) parked: Option<Waker>,
     pub(super) routes: Routes,
-    pub(super) told: Told,
+    pub(super) sent_secrets: SentSecrets,
     pub(super) io: Option<Io>,
     interest: Interest,
     pub(super) notify: Option<Arc<dyn Notify>>,
@@ -216,7 +216,7 @@ impl Inner {
             commands: Commands::default(),
             parked: None,
             routes: Routes::default(),
-            told: Told::new(&[&settings.headers[..], &settings.own_headers].concat()),
+            sent_secrets: SentSecrets::new(&[&settings.headers[..], &settings.own_headers].concat()),
             io: None,
             interest: Interest::NONE,
             notify: None,

@@ -20,9 +20,9 @@ impl Inner {
             // An app, or whoever is between it and us, may repeat what it was told.
             let arrival = match arrival {
                 Arrival::Realtime { error, fatal } => {
-                    Arrival::Realtime { error: self.told.without(error), fatal }
+                    Arrival::Realtime { error: self.sent_secrets.without(error), fatal }
                 }
-                Arrival::Error(error) => Arrival::Error(self.told.without(error)),
+                Arrival::Error(error) => Arrival::Error(self.sent_secrets.without(error)),
                 other => other,
             };
             let more = match arrival {

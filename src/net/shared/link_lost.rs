@@ -1,4 +1,4 @@
-//! What becomes of messages and requests when a socket is gone.
+//! A link is lost: what becomes of the messages and requests of its socket.
 
 use super::{Inner, Interest};
 use crate::{core::outbox::SessionEnd, error::Error, net::writer::Leftover};

@@ -9,7 +9,9 @@ use std::{
 
 use bytes::{BufMut, BytesMut};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use fal_realtime::core::frame::{FrameReader, Kind, Limits, Role, apply_mask, extend_masked, write_small};
+use fal_realtime::core::frame::{
+    FrameReader, Limits, MessageKind, Role, apply_mask, extend_masked, write_small,
+};
 use tokio_tungstenite::tungstenite::{
     WebSocket,
     protocol::{
@@ -196,7 +198,7 @@ fn write(c: &mut Criterion) {
         b.iter(|| {
             out.clear();
             for _ in 0..64 {
-                write_small(&mut out, Kind::Binary, black_box(&payload), KEY);
+                write_small(&mut out, MessageKind::Binary, black_box(&payload), KEY);
             }
         });
     });

@@ -4,13 +4,13 @@
 use bytes::Bytes;
 use fal_realtime::core::{
     envelope::{Inbound, classify_binary, classify_text, control_text},
-    frame::Kind,
+    frame::MessageKind,
     intake::{Dialect, Intake, Verdict},
 };
 use libfuzzer_sys::fuzz_target;
 
 /// A message is one arrival, or a verdict upon the session; in the raw mode it is a result.
-fn take(kind: Kind, data: &[u8]) {
+fn take(kind: MessageKind, data: &[u8]) {
     for dialect in [Dialect::Fal, Dialect::Custom, Dialect::Raw] {
         for expects_answers in [false, true] {
             let mut intake = Intake::new(dialect);
@@ -24,12 +24,12 @@ fn take(kind: Kind, data: &[u8]) {
 }
 
 fuzz_target!(|data: &[u8]| {
-    take(Kind::Binary, data);
+    take(MessageKind::Binary, data);
     if let Inbound::Timings { seconds } = classify_binary(data) {
         assert!(seconds.is_finite(), "{seconds}");
     }
     let Ok(text) = std::str::from_utf8(data) else { return };
-    take(Kind::Text, data);
+    take(MessageKind::Text, data);
     let classified = classify_text(text);
     if let Inbound::Timings { seconds } = classified {
         assert!(seconds.is_finite(), "{seconds}");

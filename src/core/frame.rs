@@ -5,17 +5,17 @@
 //! No extension is negotiated, so a reserved bit is always a violation.
 //!
 //! ```
-//! use fal_realtime::core::frame::{FrameReader, Kind, Limits, Message, Role, write_small};
+//! use fal_realtime::core::frame::{FrameReader, MessageKind, Limits, Message, Role, write_small};
 //!
 //! let mut bytes = Vec::new();
-//! write_small(&mut bytes, Kind::Text, b"hello", [1, 2, 3, 4]);
+//! write_small(&mut bytes, MessageKind::Text, b"hello", [1, 2, 3, 4]);
 //!
 //! // Whoever reads what a client writes is the server. The first half is no message yet.
 //! let mut reader = FrameReader::new(Limits::default(), Role::Server);
 //! let (mut first, mut second) = bytes.split_at(6);
 //! assert_eq!(reader.feed(&mut first)?, None);
 //! let message = reader.feed(&mut second)?;
-//! assert_eq!(message, Some(Message::Data { kind: Kind::Text, payload: "hello".into() }));
+//! assert_eq!(message, Some(Message::Data { kind: MessageKind::Text, payload: "hello".into() }));
 //! # Ok::<(), fal_realtime::core::frame::Violation>(())
 //! ```
 
@@ -75,7 +75,7 @@ impl Default for Limits {
 
 /// The two kinds of data message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum MessageKind {
     /// UTF-8 text.
     Text,
     /// Bytes.
@@ -88,7 +88,7 @@ pub enum Message {
     /// A data message, its fragments joined.
     Data {
         /// Text or binary. The payload of a text message is valid UTF-8.
-        kind: Kind,
+        kind: MessageKind,
         /// The payload. From [`FrameReader::feed`] it owns its memory alone: keeping it keeps nothing else.
         payload: Bytes,
     },

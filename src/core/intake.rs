@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     envelope::{Inbound, classify_binary, classify_binary_without_id, classify_text, control_text},
-    frame::Kind,
+    frame::MessageKind,
     inbox::{Item, Numbered},
     message::Received,
 };
@@ -92,21 +92,21 @@ impl Intake {
     }
 
     /// Takes a data message.
-    pub fn take(&mut self, kind: Kind, payload: Bytes) -> Verdict {
+    pub fn take(&mut self, kind: MessageKind, payload: Bytes) -> Verdict {
         let inbound = match (self.dialect, kind) {
             (Dialect::Raw, _) => Inbound::Result { request_id: None },
-            (_, Kind::Text) => {
+            (_, MessageKind::Text) => {
                 let text = std::str::from_utf8(&payload).unwrap_or_default();
                 match self.dialect {
                     Dialect::Fal | Dialect::Relayed => classify_text(text),
                     _ => control_text(text).unwrap_or_else(|| self.custom(&payload)),
                 }
             }
-            (Dialect::Fal | Dialect::Relayed, Kind::Binary) if self.expects_answers => {
+            (Dialect::Fal | Dialect::Relayed, MessageKind::Binary) if self.expects_answers => {
                 classify_binary(&payload)
             }
-            (Dialect::Fal | Dialect::Relayed, Kind::Binary) => classify_binary_without_id(&payload),
-            (_, Kind::Binary) => self.custom(&payload),
+            (Dialect::Fal | Dialect::Relayed, MessageKind::Binary) => classify_binary_without_id(&payload),
+            (_, MessageKind::Binary) => self.custom(&payload),
         };
         let inbound = match inbound {
             Inbound::Malformed { .. } if self.dialect == Dialect::Relayed => {
@@ -144,7 +144,7 @@ impl Intake {
                 (Arrival::Error(Error::new(ErrorKind::Decode, message)), Verdict::Nothing)
             }
             Inbound::Malformed { why } => {
-                let what = if kind == Kind::Text { "text" } else { "binary" };
+                let what = if kind == MessageKind::Text { "text" } else { "binary" };
                 let message =
                     format!("a {what} message of {} bytes could not be decoded: {why}", payload.len());
                 (Arrival::Error(Error::new(ErrorKind::Decode, message)), Verdict::Nothing)

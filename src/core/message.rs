@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{frame::Kind, payload::Payload, ring::Weigh};
+use super::{frame::MessageKind, payload::Payload, ring::Weigh};
 
 /// Names a request within its connection; is never given out twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,7 +14,7 @@ pub struct Outgoing {
     /// What it says.
     pub payload: Payload,
     /// Binary, or text if a custom encoder gave a str.
-    pub kind: Kind,
+    pub kind: MessageKind,
     /// The request that waits for the answer to this message.
     pub request: Option<RequestKey>,
 }
@@ -42,7 +42,7 @@ impl Weigh for Outgoing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
     /// Binary or text.
-    pub kind: Kind,
+    pub kind: MessageKind,
     /// The payload; text has been checked to be UTF-8.
     pub payload: Bytes,
 }

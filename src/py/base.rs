@@ -19,7 +19,7 @@ use super::{
     token_provider::Provider,
 };
 use crate::{
-    core::{frame::Kind, intake::Dialect, message::Received, outbox::Lane, session::State},
+    core::{frame::MessageKind, intake::Dialect, message::Received, outbox::Lane, session::State},
     error::{Error, ErrorKind},
     net::{
         handle::{Connection, Routes},
@@ -252,8 +252,8 @@ impl Base {
         match received.kind {
             _ if self.is_raw() => Ok(as_it_is(py, received)?.unbind()),
             _ if !self.decodes => EncodedResult::of(py, received),
-            Kind::Binary => decode::decode(py, &received.payload),
-            Kind::Text => decode::decode_json(py, text_of(received)?),
+            MessageKind::Binary => decode::decode(py, &received.payload),
+            MessageKind::Text => decode::decode_json(py, text_of(received)?),
         }
     }
 
@@ -371,8 +371,8 @@ pub(super) fn describe(py: Python<'_>, error: &PyErr) -> String {
 /// Bytes for a binary message, a str for a text one.
 fn as_it_is<'py>(py: Python<'py>, received: &Received) -> PyResult<Bound<'py, PyAny>> {
     match received.kind {
-        Kind::Binary => decode::bytes(py, &received.payload),
-        Kind::Text => decode::text(py, text_of(received)?.as_bytes()),
+        MessageKind::Binary => decode::bytes(py, &received.payload),
+        MessageKind::Text => decode::text(py, text_of(received)?.as_bytes()),
     }
 }
 

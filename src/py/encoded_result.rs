@@ -5,7 +5,7 @@ use pyo3::{exceptions::PyRuntimeError, prelude::*, types::PyString};
 use super::codec::decode;
 use crate::core::{
     envelope::{Inbound, classify_binary, classify_text},
-    frame::Kind,
+    frame::MessageKind,
     message::Received,
 };
 
@@ -14,15 +14,17 @@ use crate::core::{
 pub(super) struct EncodedResult {
     payload: Py<PyAny>,
     request_id: Option<Py<PyString>>,
-    kind: Kind,
+    kind: MessageKind,
 }
 
 impl EncodedResult {
     /// The object for a result.
     pub(super) fn of(py: Python<'_>, received: &Received) -> PyResult<Py<PyAny>> {
         let (payload, inbound) = match received.kind {
-            Kind::Binary => (decode::bytes(py, &received.payload)?, classify_binary(&received.payload)),
-            Kind::Text => {
+            MessageKind::Binary => {
+                (decode::bytes(py, &received.payload)?, classify_binary(&received.payload))
+            }
+            MessageKind::Text => {
                 let text = std::str::from_utf8(&received.payload)
                     .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
                 (decode::text(py, text.as_bytes())?, classify_text(text))
@@ -55,8 +57,8 @@ impl EncodedResult {
     #[getter]
     fn kind(&self) -> &'static str {
         match self.kind {
-            Kind::Binary => "binary",
-            Kind::Text => "text",
+            MessageKind::Binary => "binary",
+            MessageKind::Text => "text",
         }
     }
 

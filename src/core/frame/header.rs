@@ -1,6 +1,6 @@
 //! The frame header: RFC 6455, section 5.2.
 
-use super::{Kind, MAX_CONTROL_PAYLOAD, MAX_HEADER, Role, Violation};
+use super::{MAX_CONTROL_PAYLOAD, MAX_HEADER, MessageKind, Role, Violation};
 
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
@@ -12,7 +12,7 @@ const LENGTH_64: u8 = 127;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opcode {
     Continuation,
-    Data(Kind),
+    Data(MessageKind),
     Close,
     Ping,
     Pong,
@@ -22,8 +22,8 @@ impl Opcode {
     const fn from_bits(bits: u8) -> Option<Self> {
         Some(match bits {
             0x0 => Self::Continuation,
-            0x1 => Self::Data(Kind::Text),
-            0x2 => Self::Data(Kind::Binary),
+            0x1 => Self::Data(MessageKind::Text),
+            0x2 => Self::Data(MessageKind::Binary),
             0x8 => Self::Close,
             0x9 => Self::Ping,
             0xA => Self::Pong,
@@ -34,8 +34,8 @@ impl Opcode {
     pub(super) const fn bits(self) -> u8 {
         match self {
             Self::Continuation => 0x0,
-            Self::Data(Kind::Text) => 0x1,
-            Self::Data(Kind::Binary) => 0x2,
+            Self::Data(MessageKind::Text) => 0x1,
+            Self::Data(MessageKind::Binary) => 0x2,
             Self::Close => 0x8,
             Self::Ping => 0x9,
             Self::Pong => 0xA,

@@ -4,7 +4,7 @@ use std::str;
 
 use super::super::pool::{self, Recycled};
 use super::{
-    Kind, Message, Violation,
+    Message, MessageKind, Violation,
     header::Opcode,
     mask::{apply_mask, rotate},
 };
@@ -31,7 +31,7 @@ pub(super) struct Frame {
 /// A data message that is partly there.
 #[derive(Debug)]
 pub(super) struct Partial {
-    kind: Kind,
+    kind: MessageKind,
     pub(super) payload: Vec<u8>,
     pub(super) fragments: usize,
     /// How much of the payload is unmasked.
@@ -41,7 +41,7 @@ pub(super) struct Partial {
 }
 
 impl Partial {
-    pub(super) fn new(kind: Kind) -> Self {
+    pub(super) fn new(kind: MessageKind) -> Self {
         Self { kind, payload: Vec::new(), fragments: 1, unmasked: 0, valid: 0 }
     }
 
@@ -52,7 +52,7 @@ impl Partial {
             apply_mask(&mut self.payload[self.unmasked..], rotate(key, self.unmasked - frame.start));
         }
         self.unmasked = self.payload.len();
-        if self.kind == Kind::Text {
+        if self.kind == MessageKind::Text {
             match str::from_utf8(&self.payload[self.valid..]) {
                 Ok(_) => self.valid = self.payload.len(),
                 // Cut within a character: at most three bytes are looked at again.
@@ -64,7 +64,7 @@ impl Partial {
     }
 
     pub(super) fn finish(mut self) -> Result<Message, Violation> {
-        if self.kind == Kind::Text && self.valid < self.payload.len() {
+        if self.kind == MessageKind::Text && self.valid < self.payload.len() {
             return Err(NOT_UTF8);
         }
         // Only fragments leave room unused. A reader of queued messages counts their length, so that must be near

@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes};
 
 use super::super::pool::Recycled;
 use super::{
-    Kind, Limits, Message, Role, Violation, close,
+    Limits, Message, MessageKind, Role, Violation, close,
     header::{Header, HeaderReader, Opcode},
     mask::apply_mask,
     partial::{Frame, NOT_UTF8, Partial, append},
@@ -226,7 +226,7 @@ fn whole(
     };
     match frame.opcode {
         Opcode::Data(kind) => {
-            if kind == Kind::Text && str::from_utf8(&payload).is_err() {
+            if kind == MessageKind::Text && str::from_utf8(&payload).is_err() {
                 return Err(NOT_UTF8);
             }
             Ok(Some(Message::Data { kind, payload }))

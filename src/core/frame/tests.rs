@@ -10,7 +10,7 @@ mod writing;
 
 use bytes::BufMut;
 
-use super::{FrameReader, Kind, Limits, Message, Role, Violation, apply_mask};
+use super::{FrameReader, Limits, Message, MessageKind, Role, Violation, apply_mask};
 
 const FIN: u8 = 0x80;
 const CONTINUATION: u8 = 0x0;
@@ -52,11 +52,11 @@ fn client() -> FrameReader {
 }
 
 fn text(payload: &str) -> Message {
-    Message::Data { kind: Kind::Text, payload: payload.to_owned().into() }
+    Message::Data { kind: MessageKind::Text, payload: payload.to_owned().into() }
 }
 
 fn binary(payload: &[u8]) -> Message {
-    Message::Data { kind: Kind::Binary, payload: payload.to_vec().into() }
+    Message::Data { kind: MessageKind::Binary, payload: payload.to_vec().into() }
 }
 
 /// Feeds one chunk and collects what comes out of it.

@@ -1,7 +1,7 @@
 //! A client's frames: final and masked.
 
 use super::{
-    Kind, MAX_CONTROL_PAYLOAD, MAX_HEADER,
+    MAX_CONTROL_PAYLOAD, MAX_HEADER, MessageKind,
     header::{Opcode, put_header},
     mask::extend_masked,
 };
@@ -20,13 +20,13 @@ pub enum Control {
 /// Appends the header of a data frame with a payload of `len` bytes, which is to follow: [`extend_masked`] under
 /// the same key, or in pieces under the key [rotated](super::rotate) by what went before.
 #[inline]
-pub fn write_header(out: &mut Vec<u8>, kind: Kind, len: usize, mask: [u8; 4]) {
+pub fn write_header(out: &mut Vec<u8>, kind: MessageKind, len: usize, mask: [u8; 4]) {
     append_header(out, Opcode::Data(kind), len, mask);
 }
 
 /// Appends a whole data frame to `out`: one copy of the payload, masked.
 #[inline]
-pub fn write_small(out: &mut Vec<u8>, kind: Kind, payload: &[u8], mask: [u8; 4]) {
+pub fn write_small(out: &mut Vec<u8>, kind: MessageKind, payload: &[u8], mask: [u8; 4]) {
     write_frame(out, Opcode::Data(kind), payload, mask);
 }
 

@@ -7,14 +7,14 @@ use proptest::prelude::*;
 use bytes::Bytes;
 
 use super::*;
-use crate::{core::frame::Kind, error::ErrorKind};
+use crate::{core::frame::MessageKind, error::ErrorKind};
 
 fn result(id: u64) -> Received {
-    Received { kind: Kind::Binary, payload: Bytes::copy_from_slice(&id.to_be_bytes()) }
+    Received { kind: MessageKind::Binary, payload: Bytes::copy_from_slice(&id.to_be_bytes()) }
 }
 
 fn sized(size: usize) -> Received {
-    Received { kind: Kind::Binary, payload: vec![0; size].into() }
+    Received { kind: MessageKind::Binary, payload: vec![0; size].into() }
 }
 
 fn id_of(received: &Received) -> u64 {

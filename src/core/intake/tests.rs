@@ -21,7 +21,7 @@ fn handed_over(intake: &mut Intake) -> Vec<Arrival> {
 
 fn understood(
     dialect: Dialect,
-    kind: Kind,
+    kind: MessageKind,
     payload: &[u8],
     expects_answers: bool,
 ) -> (Vec<Arrival>, Verdict) {
@@ -32,7 +32,7 @@ fn understood(
 }
 
 fn text_of(message: &str) -> (Vec<Arrival>, Verdict) {
-    understood(Dialect::Fal, Kind::Text, message.as_bytes(), false)
+    understood(Dialect::Fal, MessageKind::Text, message.as_bytes(), false)
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn control_messages_are_no_results() {
 fn what_cannot_be_understood_is_an_error_in_its_place() {
     let mut intake = Intake::new(Dialect::Fal);
     for payload in [&b"\x01"[..], b"\xc1", b"\x02"] {
-        intake.take(Kind::Binary, Bytes::copy_from_slice(payload));
+        intake.take(MessageKind::Binary, Bytes::copy_from_slice(payload));
     }
     intake.fail(Error::new(ErrorKind::Protocol { code: 1002 }, "violated"));
     let kinds: Vec<_> = handed_over(&mut intake)
@@ -77,7 +77,7 @@ fn what_cannot_be_understood_is_an_error_in_its_place() {
 fn a_request_id_is_read_only_while_a_request_waits() {
     let payload = b"\x81\xaarequest_id\xa3abc";
     for (expects, id) in [(true, Some("abc")), (false, None)] {
-        let (arrivals, _) = understood(Dialect::Fal, Kind::Binary, payload, expects);
+        let (arrivals, _) = understood(Dialect::Fal, MessageKind::Binary, payload, expects);
         let [Arrival::Result(_, found)] = &arrivals[..] else { panic!("{arrivals:?}") };
         assert_eq!(found.as_deref(), id);
     }
@@ -90,7 +90,7 @@ proptest! {
     fn a_message_is_one_arrival_or_a_verdict(
         payload in proptest::collection::vec(any::<u8>(), 0..64), is_text: bool, expects: bool, dialect in 0..3_usize,
     ) {
-        let (dialect, kind) = (DIALECTS[dialect], if is_text { Kind::Text } else { Kind::Binary });
+        let (dialect, kind) = (DIALECTS[dialect], if is_text { MessageKind::Text } else { MessageKind::Binary });
         let payload = if is_text { String::from_utf8_lossy(&payload).into_owned().into_bytes() } else { payload };
         let (arrivals, verdict) = understood(dialect, kind, &payload, expects);
         prop_assert!(arrivals.len() <= 1);
@@ -112,8 +112,8 @@ proptest! {
         intake.expects_answers = true;
         for (number, kind) in (0..40_u8).zip(&kinds) {
             let verdict = match kind {
-                0 => intake.take(Kind::Binary, Bytes::copy_from_slice(&[number])),
-                1 => intake.take(Kind::Binary, [&b"\x82\xaarequest_id\xa1a\xa1n"[..], &[number]].concat().into()),
+                0 => intake.take(MessageKind::Binary, Bytes::copy_from_slice(&[number])),
+                1 => intake.take(MessageKind::Binary, [&b"\x82\xaarequest_id\xa1a\xa1n"[..], &[number]].concat().into()),
                 _ => {
                     intake.fail(Error::new(ErrorKind::Decode, number.to_string()));
                     Verdict::Nothing

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::frame::Kind;
+use crate::core::frame::MessageKind;
 use crate::core::{payload::Cursor, requests::Requests};
 
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -20,7 +20,7 @@ fn opened(throttle: Duration, max_buffering: Option<u8>) -> Outbox {
 fn message(id: u64, size: usize) -> Outgoing {
     let mut buffer = vec![0; size.max(8)];
     buffer[..8].copy_from_slice(&id.to_be_bytes());
-    Outgoing { payload: buffer.into(), kind: Kind::Binary, request: None }
+    Outgoing { payload: buffer.into(), kind: MessageKind::Binary, request: None }
 }
 
 fn id(message: &Outgoing) -> u64 {
@@ -581,7 +581,7 @@ fn what_was_written_since_the_last_result_is_unanswered() {
 }
 
 fn end_of_inputs() -> Outgoing {
-    Outgoing { payload: vec![0xc0].into(), kind: Kind::Binary, request: None }
+    Outgoing { payload: vec![0xc0].into(), kind: MessageKind::Binary, request: None }
 }
 
 /// Two inputs, the end of the inputs, and another input that nobody reads.

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::core::frame::Kind;
+use crate::core::frame::MessageKind;
 
 fn answer(number: u64) -> Answer {
-    Answer { number, outcome: Ok(Received { kind: Kind::Binary, payload: Bytes::new() }) }
+    Answer { number, outcome: Ok(Received { kind: MessageKind::Binary, payload: Bytes::new() }) }
 }
 
 fn error() -> Error {

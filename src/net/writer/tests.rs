@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::core::{
-    frame::{FrameReader, Kind, Limits, Message, Role},
+    frame::{FrameReader, Limits, Message, MessageKind, Role},
     payload::Payload,
 };
 
@@ -32,7 +32,7 @@ fn message(id: u8, size: usize) -> Outgoing {
     // Of a large one some is borrowed.
     let borrowed = if size < LARGE { 0 } else { size / 3 };
     let payload = Payload::new(vec![id; size - borrowed], vec![(size / 2, vec![id; borrowed].into())]);
-    Outgoing { payload, kind: Kind::Binary, request: None }
+    Outgoing { payload, kind: MessageKind::Binary, request: None }
 }
 
 /// A message as it was pulled.

@@ -11,7 +11,7 @@ use pyo3::{
 
 use super::{Base, InputHook};
 use crate::{
-    core::{frame::Kind, message::Outgoing, payload::Payload, pool, requests::check_id},
+    core::{frame::MessageKind, message::Outgoing, payload::Payload, pool, requests::check_id},
     error::{Error, ErrorKind},
     py::{
         borrowed_bytes::{self, MIN_BORROWED_BYTES},
@@ -26,10 +26,10 @@ impl Base {
         borrowed_bytes::let_go(py);
         match &self.encoder {
             None if self.is_raw() || is_encoded(input) => self.encoded(py, input),
-            None => self.sized(py, encode::encode(py, input)?, Kind::Binary),
+            None => self.sized(py, encode::encode(py, input)?, MessageKind::Binary),
             Some(InputHook::Encode(encoder)) => self.encoded(py, &encoder.bind(py).call1((input,))?),
             Some(InputHook::Check(check)) => {
-                self.sized(py, encode::encode(py, &check.bind(py).call1((input,))?)?, Kind::Binary)
+                self.sized(py, encode::encode(py, &check.bind(py).call1((input,))?)?, MessageKind::Binary)
             }
         }
     }
@@ -104,7 +104,7 @@ impl Base {
         fresh: &str,
     ) -> PyResult<(Outgoing, String)> {
         let (payload, id) = encode::encode_with_request_id(py, input, fresh)?;
-        Ok((self.sized(py, payload, Kind::Binary)?, id))
+        Ok((self.sized(py, payload, MessageKind::Binary)?, id))
     }
 
     /// The message for what an encoder gave: bytes go as binary, a str as text.
@@ -120,10 +120,10 @@ impl Base {
             let no_memory = |_| PyMemoryError::new_err("the message is too large for memory");
             let mut payload = pool::take(text.len()).map_err(no_memory)?;
             payload.extend_from_slice(text.as_bytes());
-            return self.sized(py, payload.into(), Kind::Text);
+            return self.sized(py, payload.into(), MessageKind::Text);
         }
         if let Ok(bytes) = payload.cast::<PyBytes>() {
-            return self.sized(py, copied_or_borrowed(bytes), Kind::Binary);
+            return self.sized(py, copied_or_borrowed(bytes), MessageKind::Binary);
         }
         // Whatever has the buffer protocol, such as bytearray and memoryview. Not what `bytes()` would take beyond that:
         // a list of numbers is a message that somebody forgot to encode.
@@ -136,10 +136,10 @@ impl Base {
             PyTypeError::new_err(format!("{who} bytes (sent as binary) or str (sent as text), not {kind}"))
         })?;
         let bytes = view.call_method0(intern!(py, "tobytes"))?.cast_into::<PyBytes>()?;
-        self.sized(py, copied_or_borrowed(&bytes), Kind::Binary)
+        self.sized(py, copied_or_borrowed(&bytes), MessageKind::Binary)
     }
 
-    fn sized(&self, py: Python<'_>, payload: Payload, kind: Kind) -> PyResult<Outgoing> {
+    fn sized(&self, py: Python<'_>, payload: Payload, kind: MessageKind) -> PyResult<Outgoing> {
         let message = Outgoing { payload, kind, request: None };
         let settings = self.net.settings();
         let (size, limit) = (message.payload.len(), settings.max_input_size);

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::{
 };
 
 use super::{
-    super::{Control, Kind, Message, close_payload, write_control, write_small},
+    super::{Control, Message, MessageKind, close_payload, write_control, write_small},
     binary, client, feed_all, text,
 };
 
@@ -55,9 +55,9 @@ fn payload(len: usize) -> Vec<u8> {
 fn tungstenite_reads_what_we_write() {
     let mut wire = Vec::new();
     for len in SIZES {
-        write_small(&mut wire, Kind::Binary, &payload(len), [1, 2, 3, len as u8]);
+        write_small(&mut wire, MessageKind::Binary, &payload(len), [1, 2, 3, len as u8]);
     }
-    write_small(&mut wire, Kind::Text, "κόσμε".as_bytes(), [4; 4]);
+    write_small(&mut wire, MessageKind::Text, "κόσμε".as_bytes(), [4; 4]);
     write_control(&mut wire, Control::Ping, b"ping", [5; 4]);
     write_control(&mut wire, Control::Pong, &[6; 125], [6; 4]);
     write_control(&mut wire, Control::Close, &close_payload(1001, "going"), [7; 4]);

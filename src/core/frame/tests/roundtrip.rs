@@ -3,7 +3,7 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    super::{FrameReader, Kind, Limits, Message, Role},
+    super::{FrameReader, Limits, Message, MessageKind, Role},
     BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, frame, read_cut, read_direct,
 };
 
@@ -20,8 +20,8 @@ fn message() -> impl Strategy<Value = Message> {
     let binary =
         prop_oneof![4 => vec(any::<u8>(), 0..300), 1 => (any::<u8>(), 0..90_000_usize).prop_map(large)];
     prop_oneof![
-        3 => binary.prop_map(|payload| Message::Data { kind: Kind::Binary, payload: payload.into() }),
-        2 => ".{0,40}".prop_map(|payload| Message::Data { kind: Kind::Text, payload: payload.into() }),
+        3 => binary.prop_map(|payload| Message::Data { kind: MessageKind::Binary, payload: payload.into() }),
+        2 => ".{0,40}".prop_map(|payload| Message::Data { kind: MessageKind::Text, payload: payload.into() }),
         1 => vec(any::<u8>(), 0..126).prop_map(|payload| Message::Ping(payload.into())),
         1 => vec(any::<u8>(), 0..126).prop_map(|payload| Message::Pong(payload.into())),
     ]
@@ -50,7 +50,7 @@ fn write(all: &[Sent], key: Option<[u8; 4]>) -> (Vec<u8>, Vec<Message>) {
     for Sent { message, cuts, pings } in all {
         match message {
             Message::Data { kind, payload } => {
-                let mut opcode = if *kind == Kind::Text { TEXT } else { BINARY };
+                let mut opcode = if *kind == MessageKind::Text { TEXT } else { BINARY };
                 let mut start = 0;
                 for &cut in cuts {
                     wire.extend(frame(opcode, &payload[start..cut], key));

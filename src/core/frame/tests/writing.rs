@@ -2,8 +2,8 @@
 
 use super::{
     super::{
-        Control, FrameReader, Kind, Limits, Message, Role, apply_mask, close_payload, extend_masked, rotate,
-        write_control, write_header, write_small,
+        Control, FrameReader, Limits, Message, MessageKind, Role, apply_mask, close_payload, extend_masked,
+        rotate, write_control, write_header, write_small,
     },
     binary, feed_all,
 };
@@ -23,7 +23,7 @@ fn payload(len: usize) -> Vec<u8> {
 fn the_example_of_the_rfc() {
     let expected = [0x81, 0x85, 0x37, 0xFA, 0x21, 0x3D, 0x7F, 0x9F, 0x4D, 0x51, 0x58];
     let mut out = Vec::new();
-    write_small(&mut out, Kind::Text, b"Hello", KEY);
+    write_small(&mut out, MessageKind::Text, b"Hello", KEY);
     assert_eq!(out, expected);
 }
 
@@ -32,11 +32,11 @@ fn a_frame_in_pieces_is_the_frame_in_one() {
     for len in [0, 1, 125, 126, 65_535, 65_536, 100_003] {
         let payload = payload(len);
         let mut whole = Vec::new();
-        write_small(&mut whole, Kind::Binary, &payload, KEY);
+        write_small(&mut whole, MessageKind::Binary, &payload, KEY);
         assert_eq!(feed_all(&mut server(), &whole), Ok(vec![binary(&payload)]), "{len} bytes");
         for step in [1, 2, 3, 64, 4099] {
             let mut pieces = Vec::new();
-            write_header(&mut pieces, Kind::Binary, len, KEY);
+            write_header(&mut pieces, MessageKind::Binary, len, KEY);
             for (number, piece) in payload.chunks(step).enumerate() {
                 extend_masked(&mut pieces, piece, rotate(KEY, number * step));
             }
@@ -48,7 +48,7 @@ fn a_frame_in_pieces_is_the_frame_in_one() {
 #[test]
 fn frames_are_appended() {
     let mut out = Vec::new();
-    write_small(&mut out, Kind::Binary, b"one", KEY);
+    write_small(&mut out, MessageKind::Binary, b"one", KEY);
     write_control(&mut out, Control::Ping, b"two", KEY);
     write_control(&mut out, Control::Pong, &[3; 200], [9; 4]);
     write_control(&mut out, Control::Close, &close_payload(1000, "done"), KEY);

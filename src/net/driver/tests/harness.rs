@@ -14,7 +14,7 @@ use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite::Message};
 
 use crate::{
     core::{
-        frame::Kind,
+        frame::MessageKind,
         inbox::Item,
         message::{Outgoing, RequestKey},
         outbox::Lane,
@@ -162,7 +162,7 @@ impl Client {
 }
 
 pub(super) fn message(payload: &[u8], request: Option<RequestKey>) -> Outgoing {
-    Outgoing { payload: payload.to_vec().into(), kind: Kind::Binary, request }
+    Outgoing { payload: payload.to_vec().into(), kind: MessageKind::Binary, request }
 }
 
 pub(super) type Socket = WebSocketStream<TcpStream>;

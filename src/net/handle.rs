@@ -13,7 +13,7 @@ use super::{
     link::Work,
     process,
     runtime::{self, Io},
-    shared::{Inner, Unpark, tell},
+    shared::{SharedState, Unpark, tell},
     wakeups::{self, Notify},
 };
 use crate::{
@@ -113,7 +113,7 @@ impl Connection {
     }
 
     /// Makes sure that a driver runs and opens.
-    fn wake_to_open(self: &Arc<Self>, inner: &mut Inner, eager: bool) -> Result<Option<Wakeup>> {
+    fn wake_to_open(self: &Arc<Self>, inner: &mut SharedState, eager: bool) -> Result<Option<Wakeup>> {
         if inner.state == State::Active {
             return Ok(inner.unpark().map(Wakeup::Wake));
         }

@@ -270,10 +270,10 @@ fn token_in(body: &[u8]) -> Option<String> {
 /// The default mint for one app, as a [`TokenSource`].
 #[derive(Clone)]
 pub struct Mint {
-    shared: Arc<Shared>,
+    context: Arc<MintContext>,
 }
 
-struct Shared {
+struct MintContext {
     config: MintConfig,
     transport: TransportConfig,
     request: MintRequest,
@@ -283,36 +283,36 @@ struct Shared {
 
 impl fmt::Debug for Mint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mint").field("request", &self.shared.request).finish_non_exhaustive()
+        f.debug_struct("Mint").field("request", &self.context.request).finish_non_exhaustive()
     }
 }
 
 impl Mint {
     /// A source of tokens for `request`.
     pub fn new(config: MintConfig, transport: TransportConfig, request: MintRequest) -> Self {
-        Self { shared: Arc::new(Shared { config, transport, request, last_failure: Mutex::default() }) }
+        Self { context: Arc::new(MintContext { config, transport, request, last_failure: Mutex::default() }) }
     }
 }
 
 impl TokenSource for Mint {
     fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<String>> + Send>> {
-        let shared = Arc::clone(&self.shared);
+        let context = Arc::clone(&self.context);
         Box::pin(async move {
-            *shared.last_failure.lock() = None;
-            let note = |error: &Error| {
-                report::notable(|| format!("{}: no token, trying again: {error}", shared.request.app_path));
-                *shared.last_failure.lock() = Some(error.clone());
+            *context.last_failure.lock() = None;
+            let failed = |error: &Error| {
+                report::notable(|| format!("{}: no token, trying again: {error}", context.request.app_path));
+                *context.last_failure.lock() = Some(error.clone());
             };
-            mint(&shared.config, &shared.transport, &shared.request, note).await
+            mint(&context.config, &context.transport, &context.request, failed).await
         })
     }
 
     fn last_failure(&self) -> Option<Error> {
-        self.shared.last_failure.lock().clone()
+        self.context.last_failure.lock().clone()
     }
 
     fn expiration(&self) -> Option<Duration> {
-        Some(self.shared.request.expiration)
+        Some(self.context.request.expiration)
     }
 }
 

@@ -63,7 +63,7 @@ impl Interest {
 /// The boxes of a connection behind their lock, and what never changes. Lies below all that share it.
 pub(super) struct Shared {
     pub(super) settings: Settings,
-    inner: Mutex<Inner>,
+    inner: Mutex<SharedState>,
     /// Requests wait, as the link is to know before it reads: the message of one may have left without it.
     pub(super) expects_answers: AtomicBool,
     /// So much will probably be read at once that it is better done without the GIL. The link says so.
@@ -74,7 +74,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(settings: Settings) -> Self {
-        let inner = Mutex::new(Inner::new(&settings));
+        let inner = Mutex::new(SharedState::new(&settings));
         Self {
             settings,
             inner,
@@ -85,17 +85,17 @@ impl Shared {
     }
 
     /// The lock, if nobody has it.
-    pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, Inner>> {
+    pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, SharedState>> {
         self.inner.try_lock()
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, SharedState> {
         self.inner.lock()
     }
 }
 
 /// Releases the lock, and tells whoever waits for something of `kind`.
-pub(super) fn tell(mut inner: MutexGuard<'_, Inner>, kind: Interest) {
+pub(super) fn tell(mut inner: MutexGuard<'_, SharedState>, kind: Interest) {
     let told = inner.tell(kind);
     drop(inner);
     if let Some(notify) = told {
@@ -104,7 +104,7 @@ pub(super) fn tell(mut inner: MutexGuard<'_, Inner>, kind: Interest) {
 }
 
 /// What the driver and the caller's threads share.
-pub(super) struct Inner {
+pub(super) struct SharedState {
     pub(super) outbox: Outbox,
     pub(super) inbox: Inbox,
     pub(super) state: State,
@@ -188,7 +188,7 @@ pub struct Routes {
     pub states: bool,
 }
 
-impl Inner {
+impl SharedState {
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
             outbox: Outbox::new(settings.throttle_interval, settings.max_buffering),

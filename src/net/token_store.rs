@@ -107,7 +107,7 @@ type WeakFlight = WeakShared<Pin<Box<dyn Future<Output = Result<(Token, u64)>> +
 /// One token, shared by connections on any thread and runtime.
 pub struct SharedToken {
     source: Arc<dyn TokenSource>,
-    inner: Arc<Mutex<Inner>>,
+    inner: Arc<Mutex<FetchState>>,
     /// Wakes the refresh task: a token arrived, or the last lease is gone.
     changed: Arc<Notify>,
 }
@@ -130,7 +130,7 @@ enum Purpose {
     Refresh,
 }
 
-struct Inner {
+struct FetchState {
     state: TokenState,
     under_way: Option<UnderWay>,
     /// How many fetches there were.
@@ -159,7 +159,7 @@ impl SharedToken {
     /// A token that is in no store.
     pub fn new(source: Arc<dyn TokenSource>) -> Arc<Self> {
         let state = TokenState::new(source.expiration());
-        let inner = Inner {
+        let inner = FetchState {
             state,
             under_way: None,
             fetches: 0,
@@ -218,7 +218,7 @@ impl SharedToken {
     /// The fetch under way, or a new one. A fetch that is under way always ends in a newer generation than
     /// the current one, so it serves whoever found the current token wanting. Answers also until when it is worth
     /// waiting for; `None`: until it has ended.
-    fn join_flight(&self, inner: &mut Inner, purpose: Purpose) -> (Flight, Option<Instant>) {
+    fn join_flight(&self, inner: &mut FetchState, purpose: Purpose) -> (Flight, Option<Instant>) {
         let found = inner.under_way.as_ref().and_then(|found| Some((found.flight.upgrade()?, found)));
         if let Some((flight, found)) = found {
             let until = (found.purpose == Purpose::Refresh).then(|| found.began + REFRESH_PATIENCE);
@@ -271,7 +271,7 @@ impl SharedToken {
     }
 }
 
-impl Inner {
+impl FetchState {
     /// A fetch failed: the next one is to wait.
     fn failed(&mut self, error: &Error) {
         let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(self.failures)).min(LONGEST_PAUSE);
@@ -310,7 +310,7 @@ impl Drop for Lease {
 }
 
 /// Notes that the refresh task ended, even when its runtime was shut down under it.
-struct RefreshEnded(Weak<Mutex<Inner>>);
+struct RefreshEnded(Weak<Mutex<FetchState>>);
 
 impl Drop for RefreshEnded {
     fn drop(&mut self) {

@@ -17,7 +17,7 @@ use super::{
     client::Client,
     connection::Connection,
     errors::{py_result, queue_full, to_py},
-    operation::{Kind, Operation, Wanted},
+    operation::{Operation, OperationKind, Wanted},
     warning,
 };
 use crate::{
@@ -139,7 +139,7 @@ impl Connection {
 
     fn send<'py>(slf: &Bound<'py, Self>, input: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Operation>> {
         let message = slf.get().base.encode(slf.py(), input);
-        Self::operation(slf, "send", message.map(|message| Kind::Send(Some(message))))
+        Self::operation(slf, "send", message.map(|message| OperationKind::Send(Some(message))))
     }
 
     #[pyo3(signature = (input, *, timeout = None, retries = Given::LEFT_OUT, idempotent = Given::LEFT_OUT))]
@@ -159,7 +159,7 @@ impl Connection {
         }
         let kind = arguments::timeout(timeout).and_then(|timeout| {
             let (message, id) = slf.get().base.encode_request(py, input)?;
-            Ok(Kind::request(message, id, timeout))
+            Ok(OperationKind::request(message, id, timeout))
         });
         Self::operation(slf, "request", kind).map(Bound::into_any)
     }
@@ -190,15 +190,15 @@ impl Connection {
     }
 
     fn open<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
-        Operation::new(slf, Kind::Open { openings_before: None })
+        Operation::new(slf, OperationKind::Open { openings_before: None })
     }
 
     fn drain<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
-        Operation::new(slf, Kind::Drain { told_before: None })
+        Operation::new(slf, OperationKind::Drain { told_before: None })
     }
 
     fn wait_closed<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
-        Operation::new(slf, Kind::Closed)
+        Operation::new(slf, OperationKind::Closed)
     }
 
     /// Whether it belongs to a loop that is closed, so that nobody can use it any more.
@@ -231,7 +231,7 @@ impl Connection {
 
     /// Waits until everything accepted is written, and answered or given up.
     fn _finished<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
-        Operation::new(slf, Kind::Finish)
+        Operation::new(slf, OperationKind::Finish)
     }
 
     #[pyo3(signature = (code = 1000, reason = ""))]
@@ -251,7 +251,7 @@ impl Connection {
         payload: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, Operation>> {
         let message = slf.get().base.encoded(slf.py(), payload);
-        Self::operation(slf, "send", message.map(|message| Kind::Send(Some(message))))
+        Self::operation(slf, "send", message.map(|message| OperationKind::Send(Some(message))))
     }
 
     #[pyo3(signature = (payload, request_id, timeout))]
@@ -262,8 +262,9 @@ impl Connection {
         timeout: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, Operation>> {
         let id = request_id.to_str()?.to_owned();
-        let kind = arguments::timeout(timeout)
-            .and_then(|timeout| Ok(Kind::request(slf.get().base.encoded(slf.py(), payload)?, id, timeout)));
+        let kind = arguments::timeout(timeout).and_then(|timeout| {
+            Ok(OperationKind::request(slf.get().base.encoded(slf.py(), payload)?, id, timeout))
+        });
         Self::operation(slf, "request", kind)
     }
 
@@ -335,9 +336,9 @@ impl Connection {
     fn operation<'py>(
         slf: &Bound<'py, Self>,
         name: &'static str,
-        kind: PyResult<Kind>,
+        kind: PyResult<OperationKind>,
     ) -> PyResult<Bound<'py, Operation>> {
-        Operation::new(slf, Kind::or_failed(slf.py(), name, kind)?)
+        Operation::new(slf, OperationKind::or_failed(slf.py(), name, kind)?)
     }
 
     fn receive<'py>(
@@ -348,7 +349,7 @@ impl Connection {
     ) -> PyResult<Bound<'py, Operation>> {
         let receivable = slf.get().base.check_receivable();
         let kind = receivable.and_then(|()| arguments::timeout(timeout));
-        Self::operation(slf, name, kind.map(|timeout| Kind::Receive { what, timeout }))
+        Self::operation(slf, name, kind.map(|timeout| OperationKind::Receive { what, timeout }))
     }
 
     fn offer_now(slf: &Bound<'_, Self>, message: Outgoing) -> PyResult<()> {

@@ -32,12 +32,12 @@ mod turns;
 pub(super) use callbacks::CallbackQueue;
 pub(super) use events::Events;
 use notifier::Notifier;
-use shared::{Deadline, Shared};
+use shared::{Deadline, SharedConnection};
 
 /// A connection in blocking form; the public class derives from it.
 #[pyclass(frozen, subclass, weakref, module = "fal_realtime._core")]
 pub(super) struct SyncConnection {
-    shared: Arc<Shared>,
+    shared: Arc<SharedConnection>,
 }
 
 #[pymethods]
@@ -49,7 +49,7 @@ impl SyncConnection {
         let base = Base::new(py, client, options.unwrap_or(&empty), None)?;
         let notifier = Arc::new(Notifier::default());
         base.net.set_notify(notifier.clone());
-        Ok(Self { shared: Arc::new(Shared { base, notifier }) })
+        Ok(Self { shared: Arc::new(SharedConnection { base, notifier }) })
     }
 
     /// The app id with its path, such as `fal-ai/fast-lcm-diffusion/realtime`; in raw mode the URL without its query.

@@ -23,7 +23,7 @@ pub(super) use polling::{not_open_again, nothing_came};
 pub(super) use waiting::wake;
 
 /// What is wanted.
-pub(super) enum Kind {
+pub(super) enum OperationKind {
     Send(Option<Outgoing>),
     /// Boxed, so that operations of the other kinds are small.
     Request(Box<Request>),
@@ -76,7 +76,7 @@ pub(super) struct Request {
     decoding: Option<Decoding>,
 }
 
-impl Kind {
+impl OperationKind {
     /// The operation `name`, or its failure.
     pub(super) fn or_failed(py: Python<'_>, name: &'static str, kind: PyResult<Self>) -> PyResult<Self> {
         kind.or_else(|error| {
@@ -120,11 +120,11 @@ impl Kind {
 #[pyclass(frozen, module = "fal_realtime._core")]
 pub(super) struct Operation {
     connection: Py<Connection>,
-    inner: Mutex<Inner>,
+    inner: Mutex<OperationState>,
 }
 
-struct Inner {
-    kind: Kind,
+struct OperationState {
+    kind: OperationKind,
     stage: Stage,
     /// Of a request or a receiver with a timeout, and of an opening after the first.
     timer: Option<Py<PyAny>>,
@@ -204,7 +204,7 @@ impl Operation {
 
     /// The asynchronous decoder of a request's answer is done. Called by the loop.
     fn _decoded(&self, py: Python<'_>, _task: &Bound<'_, PyAny>) -> PyResult<()> {
-        if let Kind::Request(request) = &mut self.inner.lock().kind
+        if let OperationKind::Request(request) = &mut self.inner.lock().kind
             && let Some(decoding) = &mut request.decoding
         {
             decoding.is_done = true;
@@ -218,7 +218,7 @@ impl Operation {
             if let Stage::Waiting(future, _) = &inner.stage {
                 visit.call(future)?;
             }
-            if let Kind::Request(request) = &inner.kind
+            if let OperationKind::Request(request) = &inner.kind
                 && let Some(decoding) = &request.decoding
             {
                 decoding.visit(&visit)?;
@@ -232,8 +232,11 @@ impl Operation {
 }
 
 impl Operation {
-    pub(super) fn new<'py>(connection: &Bound<'py, Connection>, kind: Kind) -> PyResult<Bound<'py, Self>> {
-        let inner = Inner { kind, stage: Stage::Fresh, timer: None, expired: false };
+    pub(super) fn new<'py>(
+        connection: &Bound<'py, Connection>,
+        kind: OperationKind,
+    ) -> PyResult<Bound<'py, Self>> {
+        let inner = OperationState { kind, stage: Stage::Fresh, timer: None, expired: false };
         Bound::new(
             connection.py(),
             Self { connection: connection.clone().unbind(), inner: Mutex::new(inner) },
@@ -246,7 +249,7 @@ impl Operation {
         let (stage, is_often_done_at_once) = {
             let mut inner = this.inner.lock();
             let stage = std::mem::replace(&mut inner.stage, Stage::Running);
-            (stage, matches!(inner.kind, Kind::Send(_) | Kind::Receive { .. }))
+            (stage, matches!(inner.kind, OperationKind::Send(_) | OperationKind::Receive { .. }))
         };
         let step = match stage {
             Stage::Done | Stage::Running => {

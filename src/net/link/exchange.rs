@@ -7,7 +7,7 @@ use crate::{
     core::intake::Verdict,
     net::{
         driven::Side,
-        shared::{Inner, Interest, Shared, tell},
+        shared::{Interest, Shared, SharedState, tell},
         writer::Writer,
     },
 };
@@ -97,7 +97,7 @@ impl Link {
         exchanged
     }
 
-    fn end_if_unused(&mut self, inner: &Inner) {
+    fn end_if_unused(&mut self, inner: &SharedState) {
         let Some(later) = self.ends_when_unused else { return };
         let may_end =
             self.may_write && self.verdict == Verdict::Nothing && matches!(self.ending, Ending::None);
@@ -122,7 +122,7 @@ impl Link {
 }
 
 /// Lets the throttle's message go, if its time has come.
-fn release_throttled(inner: &mut Inner) -> Interest {
+fn release_throttled(inner: &mut SharedState) -> Interest {
     let mut kind = Interest::NONE;
     let Some(at) = inner.outbox.deadline() else { return kind };
     let now = Instant::now();
@@ -136,7 +136,7 @@ fn release_throttled(inner: &mut Inner) -> Interest {
 }
 
 /// Gives the writer as many messages as it takes, up to the first that is `large`; whether there was one.
-fn pull(writer: &mut Writer, inner: &mut Inner, large: usize) -> bool {
+fn pull(writer: &mut Writer, inner: &mut SharedState, large: usize) -> bool {
     let mut pulled = false;
     // If no request waits, nobody asks which messages are with the socket: no need to look at each under the lock.
     if !inner.inbox.requests.any_waiting()

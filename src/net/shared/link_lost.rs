@@ -1,9 +1,9 @@
 //! A link is lost: what becomes of the messages and requests of its socket.
 
-use super::{Inner, Interest};
+use super::{Interest, SharedState};
 use crate::{core::outbox::SessionEnd, error::Error, net::writer::Leftover};
 
-impl Inner {
+impl SharedState {
     /// The server has given up the session for `error`: every request that it has is lost. Answers whether there was one.
     ///
     /// It does not say which input failed. Where that can have been another one, trying again can help.
@@ -38,7 +38,7 @@ impl Inner {
     /// The socket is gone: what of its messages can be sent again goes back, the rest has failed. Answers who is to be
     /// told.
     ///
-    /// Whoever waits for an answer is told by [`Inner::tell_loss`], once it is known what follows.
+    /// Whoever waits for an answer is told by [`SharedState::tell_loss`], once it is known what follows.
     pub(in crate::net) fn lose_link(&mut self, leftover: Leftover, end: SessionEnd) -> Interest {
         let torn = leftover.torn;
         for key in leftover.untouched.iter().filter_map(|message| message.request) {

@@ -1,12 +1,12 @@
 //! What the messages of one read do to the boxes.
 
-use super::{Inner, Interest};
+use super::{Interest, SharedState};
 use crate::core::{
     inbox::{Notice, Placed},
     intake::{Arrival, Intake},
 };
 
-impl Inner {
+impl SharedState {
     /// Takes everything that has arrived, in order. Answers what is there now.
     pub(in crate::net) fn receive(&mut self, intake: &mut Intake) -> Interest {
         let mut kind = Interest::NONE;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pyo3::{prelude::*, types::PyTuple};
 
-use super::shared::Shared;
+use super::shared::SharedConnection;
 use crate::{
     core::{
         inbox::{Item, Next, Notice},
@@ -16,7 +16,7 @@ use crate::{
 /// The events of a connection, for whoever calls its callbacks.
 #[pyclass(frozen, name = "CallbackEvents", module = "fal_realtime._core")]
 pub(in crate::py) struct Events {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<SharedConnection>,
 }
 
 #[pymethods]

@@ -24,7 +24,7 @@ const SITTING: Duration = Duration::from_millis(200);
 const SIGNALS: Duration = Duration::from_millis(50);
 
 /// What a connection and the threads that call its callbacks share.
-pub(super) struct Shared {
+pub(super) struct SharedConnection {
     pub(super) base: Base,
     pub(super) notifier: Arc<Notifier>,
 }
@@ -46,7 +46,7 @@ impl Deadline {
     }
 }
 
-impl Shared {
+impl SharedConnection {
     /// Waits until `poll` gives something; `None` when the time is over.
     pub(super) fn wait<'py, T>(
         &self,

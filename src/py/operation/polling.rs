@@ -8,7 +8,7 @@ use pyo3::{
     prelude::*,
 };
 
-use super::{Kind, Operation, Request, Step, Wanted, awaited_already, waiting::Place};
+use super::{Operation, OperationKind, Request, Step, Wanted, awaited_already, waiting::Place};
 use crate::{
     core::{inbox::Item, message::Outgoing, outbox::Lane, session::State},
     error::{Error, ErrorKind},
@@ -36,7 +36,7 @@ impl Operation {
         let mut kind = this.take_kind();
         let polled = Self::poll_kind(slf, connection, &mut kind, called);
         // A receiver has nothing to keep.
-        if !matches!(kind, Kind::Receive { .. }) {
+        if !matches!(kind, OperationKind::Receive { .. }) {
             this.inner.lock().kind = kind;
         }
         let step = match polled {
@@ -48,11 +48,13 @@ impl Operation {
     }
 
     /// What is wanted, to work with while Python code may run. A receiver's is left where it is.
-    fn take_kind(&self) -> Kind {
+    fn take_kind(&self) -> OperationKind {
         let kind = &mut self.inner.lock().kind;
         match kind {
-            Kind::Receive { what, timeout } => Kind::Receive { what: *what, timeout: *timeout },
-            kind => std::mem::replace(kind, Kind::Closed),
+            OperationKind::Receive { what, timeout } => {
+                OperationKind::Receive { what: *what, timeout: *timeout }
+            }
+            kind => std::mem::replace(kind, OperationKind::Closed),
         }
     }
 
@@ -70,7 +72,7 @@ impl Operation {
     /// The answer to this request, should it come, is an ordinary result.
     pub(super) fn forget_request(&self, py: Python<'_>) {
         let (key, decoding) = match &mut self.inner.lock().kind {
-            Kind::Request(request) => (request.key.take(), request.decoding.take()),
+            OperationKind::Request(request) => (request.key.take(), request.decoding.take()),
             _ => (None, None),
         };
         let net = &self.connection.get().base.net;
@@ -85,27 +87,27 @@ impl Operation {
     fn poll_kind(
         slf: &Bound<'_, Self>,
         connection: &Bound<'_, Connection>,
-        kind: &mut Kind,
+        kind: &mut OperationKind,
         called: bool,
     ) -> PyResult<Polled> {
         let (this, py) = (slf.get(), slf.py());
         let native = connection.get();
         let net = &native.base.net;
         match kind {
-            Kind::Receive { what, timeout: None } => Self::poll_result(connection, *what, called),
-            Kind::Receive { what, timeout: Some(timeout) } => {
+            OperationKind::Receive { what, timeout: None } => Self::poll_result(connection, *what, called),
+            OperationKind::Receive { what, timeout: Some(timeout) } => {
                 let polled = Self::poll_result(connection, *what, called)?;
                 if matches!(polled, Polled::Pending(_)) {
                     Self::expire_receiver(slf, connection, *timeout)?;
                 }
                 Ok(polled)
             }
-            Kind::Send(message) => {
+            OperationKind::Send(message) => {
                 Connection::bind(connection, false)?;
                 let accepted = Self::offer(connection, message, native.base.send_lane, called)?;
                 Ok(if accepted { Polled::Ready(py.None()) } else { Polled::Pending(Place::Senders) })
             }
-            Kind::Request(request) => {
+            OperationKind::Request(request) => {
                 let Request { message, id, key, timeout, decoding, unmarked_before } = &mut **request;
                 if this.inner.lock().expired {
                     let seconds = timeout.unwrap_or_default();
@@ -141,7 +143,7 @@ impl Operation {
                     Some(Ok(item)) => Self::decode_answer(slf, connection, item, decoding),
                 }
             }
-            Kind::Open { openings_before } => {
+            OperationKind::Open { openings_before } => {
                 Connection::bind(connection, true)?;
                 let limit = net.settings().open_timeout.as_secs_f64();
                 if this.inner.lock().expired {
@@ -167,20 +169,20 @@ impl Operation {
                     _ => Ok(Polled::Pending(Place::Openers)),
                 }
             }
-            Kind::Drain { told_before } => {
+            OperationKind::Drain { told_before } => {
                 match net.drained(*told_before.get_or_insert_with(|| net.told_failures())) {
                     None => Ok(Polled::Pending(Place::Drainers)),
                     Some(outcome) => py_result(py, outcome).map(|()| Polled::Ready(py.None())),
                 }
             }
-            Kind::Finish => {
+            OperationKind::Finish => {
                 if net.is_finished() {
                     return Ok(Polled::Ready(py.None()));
                 }
                 Ok(Polled::Pending(Place::Finishers))
             }
-            Kind::Failed(failed) => Err(failed.error.take().unwrap_or_else(awaited_already)),
-            Kind::Closed => match net.state() {
+            OperationKind::Failed(failed) => Err(failed.error.take().unwrap_or_else(awaited_already)),
+            OperationKind::Closed => match net.state() {
                 State::Closed => Ok(Polled::Ready(py.None())),
                 _ => Ok(Polled::Pending(Place::Closers)),
             },

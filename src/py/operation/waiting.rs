@@ -2,7 +2,7 @@
 
 use pyo3::{intern, prelude::*, sync::PyOnceLock, types::PyType};
 
-use super::{Kind, Operation, Stage, Step};
+use super::{Operation, OperationKind, Stage, Step};
 use crate::{
     core::message::RequestKey,
     py::{
@@ -77,13 +77,13 @@ impl Operation {
     /// The opening that this one waits for has been, even if it is over.
     fn was_opened(&self) -> bool {
         let openings = self.connection.get().base.net.openings();
-        matches!(self.inner.lock().kind, Kind::Open { openings_before: Some(before) } if openings > before)
+        matches!(self.inner.lock().kind, OperationKind::Open { openings_before: Some(before) } if openings > before)
     }
 
     /// The request that this operation is: it may fail wherever it waits.
     fn request(&self) -> Option<RequestKey> {
         match &self.inner.lock().kind {
-            Kind::Request(request) => request.key,
+            OperationKind::Request(request) => request.key,
             _ => None,
         }
     }
@@ -91,13 +91,15 @@ impl Operation {
     /// Where this operation waits now.
     fn place(&self) -> Place {
         match &self.inner.lock().kind {
-            Kind::Receive { .. } => Place::Receivers,
-            Kind::Request(request) if request.message.is_none() && request.key.is_some() => Place::Request,
-            Kind::Send(_) | Kind::Request(_) => Place::Senders,
-            Kind::Open { .. } => Place::Openers,
-            Kind::Drain { .. } => Place::Drainers,
-            Kind::Finish => Place::Finishers,
-            Kind::Closed | Kind::Failed(_) => Place::Closers,
+            OperationKind::Receive { .. } => Place::Receivers,
+            OperationKind::Request(request) if request.message.is_none() && request.key.is_some() => {
+                Place::Request
+            }
+            OperationKind::Send(_) | OperationKind::Request(_) => Place::Senders,
+            OperationKind::Open { .. } => Place::Openers,
+            OperationKind::Drain { .. } => Place::Drainers,
+            OperationKind::Finish => Place::Finishers,
+            OperationKind::Closed | OperationKind::Failed(_) => Place::Closers,
         }
     }
 

@@ -8,9 +8,9 @@ use crate::py::codec::error::decode_error;
 pub(super) type Outcome<T> = Result<T, Failure>;
 
 /// Why decoding stopped. Boxed, so that success is cheap to return.
-pub(super) struct Failure(Box<Kind>);
+pub(super) struct Failure(Box<FailureKind>);
 
-enum Kind {
+enum FailureKind {
     /// The message is invalid, or beyond a limit: a sentence that says where.
     Invalid(String),
     /// Python raised, for example `MemoryError`.
@@ -20,15 +20,15 @@ enum Kind {
 impl Failure {
     #[cold]
     pub(super) fn invalid(message: impl Into<String>) -> Self {
-        Self(Box::new(Kind::Invalid(message.into())))
+        Self(Box::new(FailureKind::Invalid(message.into())))
     }
 
     /// The exception to raise.
     #[cold]
     pub(super) fn into_error(self, py: Python<'_>) -> PyErr {
         match *self.0 {
-            Kind::Invalid(message) => decode_error(py, &message),
-            Kind::Raised(error) => error,
+            FailureKind::Invalid(message) => decode_error(py, &message),
+            FailureKind::Raised(error) => error,
         }
     }
 }
@@ -36,6 +36,6 @@ impl Failure {
 impl From<PyErr> for Failure {
     #[cold]
     fn from(error: PyErr) -> Self {
-        Self(Box::new(Kind::Raised(error)))
+        Self(Box::new(FailureKind::Raised(error)))
     }
 }

@@ -8,9 +8,9 @@ use crate::py::codec::error::encode_error;
 pub(super) type Outcome<T = ()> = Result<T, Failure>;
 
 /// Why encoding stopped. Boxed, so that success is cheap to return.
-pub(super) struct Failure(Box<Kind>);
+pub(super) struct Failure(Box<FailureKind>);
 
-enum Kind {
+enum FailureKind {
     /// The value cannot be encoded.
     Refused {
         /// What is wrong with it and what would be accepted.
@@ -30,12 +30,12 @@ const MAX_KEY_SHOWN: usize = 40;
 impl Failure {
     #[cold]
     pub(super) fn refused(reason: impl Into<String>) -> Self {
-        Self(Box::new(Kind::Refused { reason: reason.into(), path: Vec::new() }))
+        Self(Box::new(FailureKind::Refused { reason: reason.into(), path: Vec::new() }))
     }
 
     /// Whether the value cannot be encoded, rather than that Python code raised.
     pub(super) fn is_refusal(&self) -> bool {
-        matches!(*self.0, Kind::Refused { .. })
+        matches!(*self.0, FailureKind::Refused { .. })
     }
 
     /// The same failure, seen from the sequence that has the value at `index`.
@@ -55,7 +55,7 @@ impl Failure {
     }
 
     fn under(mut self, step: impl FnOnce() -> String) -> Self {
-        if let Kind::Refused { path, .. } = &mut *self.0 {
+        if let FailureKind::Refused { path, .. } = &mut *self.0 {
             path.push(step());
         }
         self
@@ -65,8 +65,8 @@ impl Failure {
     #[cold]
     pub(super) fn into_error(self, py: Python<'_>) -> PyErr {
         match *self.0 {
-            Kind::Raised(error) => error,
-            Kind::Refused { reason, path } => {
+            FailureKind::Raised(error) => error,
+            FailureKind::Refused { reason, path } => {
                 let steps: String = path.into_iter().rev().collect();
                 encode_error(py, &format!("{ROOT}{steps}: {reason}"))
             }
@@ -77,7 +77,7 @@ impl Failure {
 impl From<PyErr> for Failure {
     #[cold]
     fn from(error: PyErr) -> Self {
-        Self(Box::new(Kind::Raised(error)))
+        Self(Box::new(FailureKind::Raised(error)))
     }
 }
 

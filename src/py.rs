@@ -55,7 +55,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     local_server::register(module)?;
     module.add_class::<client::Client>()?;
     module.add_class::<encoded_result::EncodedResult>()?;
-    module.add_class::<connection::Connection>()?;
+    module.add_class::<connection::AsyncConnection>()?;
     module.add_class::<blocking::SyncConnection>()?;
     module.add_class::<blocking::CallbackQueue>()?;
     module.add_class::<blocking::Events>()?;

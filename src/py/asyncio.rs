@@ -15,7 +15,7 @@ use super::{
     base::{Base, Callbacks, takes_reason},
     callbacks,
     client::Client,
-    connection::Connection,
+    connection::AsyncConnection,
     errors::{py_result, queue_full, to_py},
     operation::{Operation, OperationKind, Wanted},
     warning,
@@ -26,7 +26,7 @@ use crate::{
 };
 
 #[pymethods]
-impl Connection {
+impl AsyncConnection {
     #[new]
     #[pyo3(signature = (client, **options))]
     fn new(py: Python<'_>, client: &Client, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
@@ -331,7 +331,7 @@ impl Connection {
     }
 }
 
-impl Connection {
+impl AsyncConnection {
     /// The operation of the method `name`. What went wrong at the call is raised where it is awaited.
     fn operation<'py>(
         slf: &Bound<'py, Self>,
@@ -372,7 +372,7 @@ fn current_context(py: Python<'_>) -> PyResult<Py<PyAny>> {
     Ok(FUNCTION.import(py, "contextvars", "copy_context")?.call0()?.unbind())
 }
 
-impl Drop for Connection {
+impl Drop for AsyncConnection {
     /// The connection was abandoned: its socket would stay open, and billed.
     fn drop(&mut self) {
         if self.base.net.check_process().is_err() {

@@ -21,7 +21,7 @@ pub(super) use scheduling::hand_out_soon;
 use super::{
     base::{Callbacks, describe},
     callback_scope::CallbackScope,
-    connection::{Connection, Waiting},
+    connection::{AsyncConnection, Waiting},
     errors::{error_or_none, to_py},
     operation::wake,
 };
@@ -41,7 +41,7 @@ const BUDGET: usize = 128;
 /// Hands out what is there, and asks to be called again when there is more; answers whether there is.
 ///
 /// An error is one that is to end the loop (see [`ends_the_loop`]); should the loop run again, delivery goes on.
-pub(super) fn hand_out(connection: &Bound<'_, Connection>) -> PyResult<bool> {
+pub(super) fn hand_out(connection: &Bound<'_, AsyncConnection>) -> PyResult<bool> {
     let this = connection.get();
     if this.base.net.check_process().is_err() {
         return Ok(false);
@@ -65,7 +65,7 @@ pub(super) fn hand_out(connection: &Bound<'_, Connection>) -> PyResult<bool> {
 
 // --- those who wait ---
 
-fn wake_waiters(connection: &Bound<'_, Connection>) -> PyResult<()> {
+fn wake_waiters(connection: &Bound<'_, AsyncConnection>) -> PyResult<()> {
     let (this, py) = (connection.get(), connection.py());
     let ready = this.base.net.readiness();
     let over = ready.state == State::Closed;
@@ -127,7 +127,7 @@ fn wake_waiters(connection: &Bound<'_, Connection>) -> PyResult<()> {
 
 // --- callbacks ---
 
-fn call_back(connection: &Bound<'_, Connection>, budget: &mut usize) -> PyResult<()> {
+fn call_back(connection: &Bound<'_, AsyncConnection>, budget: &mut usize) -> PyResult<()> {
     let (this, py) = (connection.get(), connection.py());
     let replacements = this.base.replacements();
     let callbacks = this.base.callbacks(py);
@@ -144,7 +144,7 @@ fn call_back(connection: &Bound<'_, Connection>, budget: &mut usize) -> PyResult
 }
 
 fn call_one_by_one(
-    connection: &Bound<'_, Connection>,
+    connection: &Bound<'_, AsyncConnection>,
     callbacks: &Callbacks,
     replacements: u64,
     budget: &mut usize,
@@ -168,7 +168,7 @@ fn call_one_by_one(
 
 /// Calls the callback for the next thing that is there: what it returned to be awaited, if it did.
 fn call_next<'py>(
-    connection: &Bound<'py, Connection>,
+    connection: &Bound<'py, AsyncConnection>,
     callbacks: &Callbacks,
 ) -> Option<PyResult<Option<Bound<'py, PyAny>>>> {
     let (this, py) = (connection.get(), connection.py());
@@ -226,7 +226,7 @@ fn call_with<'py>(
 }
 
 fn on_result<'py>(
-    connection: &Bound<'py, Connection>,
+    connection: &Bound<'py, AsyncConnection>,
     callbacks: &Callbacks,
     received: &Received,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
@@ -244,7 +244,7 @@ fn on_result<'py>(
 }
 
 fn on_error<'py>(
-    connection: &Bound<'py, Connection>,
+    connection: &Bound<'py, AsyncConnection>,
     callbacks: &Callbacks,
     error: PyErr,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
@@ -258,7 +258,7 @@ fn on_error<'py>(
 }
 
 /// Tells the loop's exception handler of an error that nobody takes, and why nobody does.
-fn tell_loop(py: Python<'_>, connection: &Connection, error: PyErr, why: &str) -> PyResult<()> {
+fn tell_loop(py: Python<'_>, connection: &AsyncConnection, error: PyErr, why: &str) -> PyResult<()> {
     let context = PyDict::new(py);
     let message = format!("{}: {} ({why})", connection.base.app, describe(py, &error));
     context.set_item("message", message)?;
@@ -269,7 +269,7 @@ fn tell_loop(py: Python<'_>, connection: &Connection, error: PyErr, why: &str) -
 
 /// A connection is dropped, and nobody was told of what ended it. As asyncio has it with what nobody retrieves from a
 /// task, the loop's exception handler is.
-pub(super) fn report_untold(py: Python<'_>, connection: &Connection, error: &Error) {
+pub(super) fn report_untold(py: Python<'_>, connection: &AsyncConnection, error: &Error) {
     if exit_gate::enter().is_none() {
         return; // The interpreter is leaving, and may be what ended it.
     }
@@ -294,7 +294,7 @@ pub(super) fn report_untold(py: Python<'_>, connection: &Connection, error: &Err
 
 /// Runs what an asynchronous callback returned; delivery goes on when it is done.
 fn run(
-    connection: &Bound<'_, Connection>,
+    connection: &Bound<'_, AsyncConnection>,
     callbacks: &Callbacks,
     awaitable: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
@@ -313,7 +313,7 @@ fn run(
 }
 
 /// Reports what an asynchronous callback raised.
-pub(super) fn report_task(connection: &Bound<'_, Connection>, task: &Bound<'_, PyAny>) -> PyResult<()> {
+pub(super) fn report_task(connection: &Bound<'_, AsyncConnection>, task: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = connection.py();
     if task.call_method0(intern!(py, "cancelled"))?.is_truthy()? {
         return Ok(());
@@ -334,7 +334,7 @@ fn ends_the_loop(py: Python<'_>, error: &PyErr) -> bool {
 
 /// A callback raised: the loop's exception handler is told, with the traceback, and delivery goes on. As with a
 /// callback of the loop's own, an exit is raised.
-fn report(connection: &Bound<'_, Connection>, error: PyErr) -> PyResult<()> {
+fn report(connection: &Bound<'_, AsyncConnection>, error: PyErr) -> PyResult<()> {
     let (this, py) = (connection.get(), connection.py());
     if ends_the_loop(py, &error) {
         return Err(error);

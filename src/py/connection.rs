@@ -22,8 +22,8 @@ use loop_binding::LoopBinding;
 pub(super) use waiting::Waiting;
 
 /// A connection for asyncio; the public class derives from it.
-#[pyclass(frozen, subclass, weakref, module = "fal_realtime._core")]
-pub(super) struct Connection {
+#[pyclass(frozen, subclass, weakref, name = "Connection", module = "fal_realtime._core")]
+pub(super) struct AsyncConnection {
     pub(super) base: Base,
     pub(super) waiting: Mutex<Waiting>,
     /// Where it is used from; set once.
@@ -36,9 +36,9 @@ pub(super) struct Connection {
 }
 
 /// Hands out what is there, on the connection's loop.
-pub(super) type HandOut = fn(&Bound<'_, Connection>) -> PyResult<()>;
+pub(super) type HandOut = fn(&Bound<'_, AsyncConnection>) -> PyResult<()>;
 
-impl Connection {
+impl AsyncConnection {
     /// A connection that belongs to no loop yet. Its loop will call `hand_out` when there is something.
     pub(super) fn with(base: Base, hand_out: HandOut) -> Self {
         Self {

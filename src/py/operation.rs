@@ -10,7 +10,7 @@ use pyo3::{
     prelude::*,
 };
 
-use super::{connection::Connection, decoding::Decoding, waiters::Ticket, warning};
+use super::{connection::AsyncConnection, decoding::Decoding, waiters::Ticket, warning};
 use crate::core::message::{Outgoing, RequestKey};
 
 mod am_send;
@@ -119,7 +119,7 @@ impl OperationKind {
 /// A native coroutine.
 #[pyclass(frozen, module = "fal_realtime._core")]
 pub(super) struct Operation {
-    connection: Py<Connection>,
+    connection: Py<AsyncConnection>,
     inner: Mutex<OperationState>,
 }
 
@@ -233,7 +233,7 @@ impl Operation {
 
 impl Operation {
     pub(super) fn new<'py>(
-        connection: &Bound<'py, Connection>,
+        connection: &Bound<'py, AsyncConnection>,
         kind: OperationKind,
     ) -> PyResult<Bound<'py, Self>> {
         let inner = OperationState { kind, stage: Stage::Fresh, timer: None, expired: false };

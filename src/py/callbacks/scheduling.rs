@@ -6,10 +6,10 @@
 use pyo3::{intern, prelude::*, sync::PyOnceLock};
 
 use super::{hand_out, wake_waiters};
-use crate::py::connection::Connection;
+use crate::py::connection::AsyncConnection;
 
 /// Wakes those who wait, and has the callbacks called soon. Called by the loop's watcher of our descriptor.
-pub(in crate::py) fn hand_out_soon(connection: &Bound<'_, Connection>) -> PyResult<()> {
+pub(in crate::py) fn hand_out_soon(connection: &Bound<'_, AsyncConnection>) -> PyResult<()> {
     let this = connection.get();
     let has_callbacks = this.base.has_on_result() || this.base.wants_notices();
     if !has_callbacks || !may_run_again(&this.event_loop(connection.py())?)? {
@@ -33,7 +33,7 @@ pub(in crate::py) fn hand_out_soon(connection: &Bound<'_, Connection>) -> PyResu
     }
 }
 
-fn call_back_soon(connection: &Bound<'_, Connection>) -> PyResult<()> {
+fn call_back_soon(connection: &Bound<'_, AsyncConnection>) -> PyResult<()> {
     let (this, py) = (connection.get(), connection.py());
     if std::mem::replace(&mut this.waiting.lock().scheduled, true) {
         return Ok(());

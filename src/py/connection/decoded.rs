@@ -5,13 +5,13 @@ use std::task::Poll;
 
 use pyo3::{intern, prelude::*};
 
-use super::Connection;
+use super::AsyncConnection;
 use crate::{
     core::inbox::{Item, Numbered},
     py::decoding::{Decoded, Decoding},
 };
 
-impl Connection {
+impl AsyncConnection {
     /// The outcome of the decoder that an earlier receiver started, if there is one.
     ///
     /// An error that is no `Exception` means that the decoder's task was cancelled: the result is to be received again.

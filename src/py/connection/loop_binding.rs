@@ -4,7 +4,7 @@ use std::{ptr, sync::Arc};
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*, sync::PyOnceLock};
 
-use super::Connection;
+use super::AsyncConnection;
 use crate::{
     net::wakeups::Notify,
     py::{
@@ -29,7 +29,7 @@ impl LoopBinding {
     }
 }
 
-impl Connection {
+impl AsyncConnection {
     /// Binds the connection to the running loop, if it is not bound yet. `strict`: it must be the running one.
     pub(in crate::py) fn bind(slf: &Bound<'_, Self>, strict: bool) -> PyResult<()> {
         let (this, py) = (slf.get(), slf.py());
@@ -115,7 +115,7 @@ impl Connection {
 
 /// Lets a connection hand out what is there. Called by the dispatcher of its loop; one that was collected is `None`.
 fn hand_out(connection: &Bound<'_, PyAny>) -> PyResult<()> {
-    let Ok(connection) = connection.cast::<Connection>() else { return Ok(()) };
+    let Ok(connection) = connection.cast::<AsyncConnection>() else { return Ok(()) };
     (connection.get().hand_out)(connection)
 }
 

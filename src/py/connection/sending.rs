@@ -5,14 +5,14 @@ use std::sync::atomic::Ordering;
 
 use pyo3::{intern, prelude::*};
 
-use super::{Connection, loop_binding::running_loop};
+use super::{AsyncConnection, loop_binding::running_loop};
 use crate::{
     core::{message::Outgoing, outbox::Lane},
     net::handle::Offered,
     py::{callback_scope, errors::py_result},
 };
 
-impl Connection {
+impl AsyncConnection {
     /// Offers a message.
     pub(in crate::py) fn offer(slf: &Bound<'_, Self>, message: Outgoing, lane: Lane) -> PyResult<Offered> {
         let (this, py) = (slf.get(), slf.py());

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use pyo3::prelude::*;
 
-use super::Connection;
+use super::AsyncConnection;
 use crate::{
     core::{message::RequestKey, session::State},
     net::handle::Interest,
@@ -73,7 +73,7 @@ impl Waiting {
 /// would else keep them from running.
 const AT_ONCE: u32 = 256;
 
-impl Connection {
+impl AsyncConnection {
     /// Counts an operation that need not wait. True when it is the loop's turn.
     pub(in crate::py) fn has_done_enough(&self) -> bool {
         let enough = self.at_once.fetch_add(1, Ordering::Relaxed) >= AT_ONCE;

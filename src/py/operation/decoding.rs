@@ -6,7 +6,7 @@ use super::{Operation, polling::Polled, waiting::Place};
 use crate::{
     core::inbox::{Item, Numbered},
     py::{
-        connection::Connection,
+        connection::AsyncConnection,
         decoding::{Decoded, Decoding},
     },
 };
@@ -15,7 +15,7 @@ impl Operation {
     /// Decodes the answer to this request; with an asynchronous decoder it waits for that.
     pub(super) fn decode_answer(
         slf: &Bound<'_, Self>,
-        connection: &Bound<'_, Connection>,
+        connection: &Bound<'_, AsyncConnection>,
         item: Numbered<Item>,
         decoding: &mut Option<Decoding>,
     ) -> PyResult<Polled> {
@@ -36,7 +36,7 @@ impl Operation {
 
     /// The decoded answer, if the decoder is done.
     pub(super) fn poll_answer(
-        connection: &Bound<'_, Connection>,
+        connection: &Bound<'_, AsyncConnection>,
         decoding: &mut Option<Decoding>,
     ) -> PyResult<Polled> {
         match decoding.take() {

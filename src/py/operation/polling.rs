@@ -14,7 +14,7 @@ use crate::{
     error::{Error, ErrorKind},
     net::handle::Offered,
     py::{
-        connection::Connection,
+        connection::AsyncConnection,
         errors::{opening_full, py_result, to_py},
     },
 };
@@ -86,7 +86,7 @@ impl Operation {
 
     fn poll_kind(
         slf: &Bound<'_, Self>,
-        connection: &Bound<'_, Connection>,
+        connection: &Bound<'_, AsyncConnection>,
         kind: &mut OperationKind,
         called: bool,
     ) -> PyResult<Polled> {
@@ -103,7 +103,7 @@ impl Operation {
                 Ok(polled)
             }
             OperationKind::Send(message) => {
-                Connection::bind(connection, false)?;
+                AsyncConnection::bind(connection, false)?;
                 let accepted = Self::offer(connection, message, native.base.send_lane, called)?;
                 Ok(if accepted { Polled::Ready(py.None()) } else { Polled::Pending(Place::Senders) })
             }
@@ -119,7 +119,7 @@ impl Operation {
                 }
                 let has_failed = key.is_some_and(|key| net.has_failed(key));
                 if message.is_some() && !has_failed {
-                    Connection::bind(connection, true)?;
+                    AsyncConnection::bind(connection, true)?;
                     if key.is_none() {
                         let fresh = py_result(py, net.add_request(id))?;
                         *key = Some(fresh);
@@ -144,7 +144,7 @@ impl Operation {
                 }
             }
             OperationKind::Open { openings_before } => {
-                Connection::bind(connection, true)?;
+                AsyncConnection::bind(connection, true)?;
                 let limit = net.settings().open_timeout.as_secs_f64();
                 if this.inner.lock().expired {
                     return Err(to_py(py, &not_open_again(limit)));
@@ -192,7 +192,7 @@ impl Operation {
     /// A receiver with a timeout has found nothing: the error, if its time is over.
     fn expire_receiver(
         slf: &Bound<'_, Self>,
-        connection: &Bound<'_, Connection>,
+        connection: &Bound<'_, AsyncConnection>,
         timeout: f64,
     ) -> PyResult<()> {
         let (has_timer, is_over) = {
@@ -205,11 +205,11 @@ impl Operation {
         if has_timer {
             return Ok(());
         }
-        Connection::bind(connection, true)?;
+        AsyncConnection::bind(connection, true)?;
         Self::start_timer(slf, connection, Some(timeout))
     }
 
-    fn poll_result(connection: &Bound<'_, Connection>, what: Wanted, called: bool) -> PyResult<Polled> {
+    fn poll_result(connection: &Bound<'_, AsyncConnection>, what: Wanted, called: bool) -> PyResult<Polled> {
         let native = connection.get();
         if !called && !native.waiting.lock().receivers.is_free() {
             return Ok(Polled::Pending(Place::Receivers));
@@ -222,7 +222,7 @@ impl Operation {
     }
 
     /// Takes the result that an earlier receiver had decoded, or else the next one.
-    fn take_result(connection: &Bound<'_, Connection>, what: Wanted, called: bool) -> PyResult<Polled> {
+    fn take_result(connection: &Bound<'_, AsyncConnection>, what: Wanted, called: bool) -> PyResult<Polled> {
         let (native, py) = (connection.get(), connection.py());
         loop {
             match native.poll_decoded(py) {
@@ -250,13 +250,13 @@ impl Operation {
             if !is_async {
                 return Ok(Polled::Ready(object));
             }
-            Connection::start_decoding(connection, object.bind(py), item)?;
+            AsyncConnection::start_decoding(connection, object.bind(py), item)?;
         }
     }
 
     /// Offers the message; true when it was accepted.
     fn offer(
-        connection: &Bound<'_, Connection>,
+        connection: &Bound<'_, AsyncConnection>,
         message: &mut Option<Outgoing>,
         lane: Lane,
         called: bool,
@@ -268,7 +268,7 @@ impl Operation {
             return Ok(false);
         }
         let Some(offered) = message.take() else { return Ok(true) };
-        let accepted = match Connection::offer(connection, offered, lane) {
+        let accepted = match AsyncConnection::offer(connection, offered, lane) {
             Ok(Offered::Accepted) => Ok(true),
             // Whoever waits for room does so behind others, who wait for this opening.
             Ok(Offered::Full(_)) if is_in_opening => return Err(to_py(py, &opening_full())),
@@ -286,7 +286,7 @@ impl Operation {
 
     fn start_timer(
         slf: &Bound<'_, Self>,
-        connection: &Bound<'_, Connection>,
+        connection: &Bound<'_, AsyncConnection>,
         timeout: Option<f64>,
     ) -> PyResult<()> {
         let Some(timeout) = timeout else { return Ok(()) };

@@ -6,7 +6,7 @@ use super::{Operation, OperationKind, Stage, Step};
 use crate::{
     core::message::RequestKey,
     py::{
-        connection::Connection,
+        connection::AsyncConnection,
         waiters::{FifoWaiters, Ticket},
     },
 };
@@ -29,7 +29,7 @@ impl Operation {
         let connection = this.connection.bind(py);
         // A request did so before it sent, and who opens before it opened.
         if !matches!(place, Place::Request | Place::Openers) {
-            Connection::bind(connection, true)?;
+            AsyncConnection::bind(connection, true)?;
         }
         let native = connection.get();
         let future = native.event_loop(py)?.call_method0(intern!(py, "create_future"))?;

@@ -3,9 +3,9 @@
 
 use bytes::Bytes;
 use fal_realtime::core::{
-    envelope::{Inbound, classify_binary, classify_text, control_text},
+    envelope::{Envelope, classify_binary, classify_text, control_text},
     frame::MessageKind,
-    intake::{Dialect, Intake, Verdict},
+    inbound::{Dialect, Inbound, Verdict},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -13,10 +13,10 @@ use libfuzzer_sys::fuzz_target;
 fn take(kind: MessageKind, data: &[u8]) {
     for dialect in [Dialect::Fal, Dialect::Custom, Dialect::Raw] {
         for expects_answers in [false, true] {
-            let mut intake = Intake::new(dialect);
-            intake.expects_answers = expects_answers;
-            let verdict = intake.take(kind, Bytes::copy_from_slice(data));
-            let (results, others) = (intake.plain().len(), intake.arrivals().len());
+            let mut inbound = Inbound::new(dialect);
+            inbound.expects_answers = expects_answers;
+            let verdict = inbound.take(kind, Bytes::copy_from_slice(data));
+            let (results, others) = (inbound.plain().len(), inbound.arrivals().len());
             assert!(results + others == 1 || (results + others == 0 && verdict != Verdict::Nothing));
             assert!(dialect != Dialect::Raw || results == 1);
         }
@@ -25,13 +25,13 @@ fn take(kind: MessageKind, data: &[u8]) {
 
 fuzz_target!(|data: &[u8]| {
     take(MessageKind::Binary, data);
-    if let Inbound::Timings { seconds } = classify_binary(data) {
+    if let Envelope::Timings { seconds } = classify_binary(data) {
         assert!(seconds.is_finite(), "{seconds}");
     }
     let Ok(text) = std::str::from_utf8(data) else { return };
     take(MessageKind::Text, data);
     let classified = classify_text(text);
-    if let Inbound::Timings { seconds } = classified {
+    if let Envelope::Timings { seconds } = classified {
         assert!(seconds.is_finite(), "{seconds}");
     }
     // The quick look for control messages finds those that the full one finds.

@@ -4,12 +4,12 @@
 //! Both feed the few keys of interest to `Keys`, which decides.
 //!
 //! ```
-//! use fal_realtime::core::envelope::{Inbound, classify_text};
+//! use fal_realtime::core::envelope::{Envelope, classify_text};
 //!
 //! let result = classify_text(r#"{"image": {"width": 512}, "request_id": "7"}"#);
-//! assert_eq!(result, Inbound::Result { request_id: Some("7".into()) });
+//! assert_eq!(result, Envelope::Result { request_id: Some("7".into()) });
 //! let timings = classify_text(r#"{"type": "x-fal-message", "action": "timings", "timing": 0.25}"#);
-//! assert_eq!(timings, Inbound::Timings { seconds: 0.25 });
+//! assert_eq!(timings, Envelope::Timings { seconds: 0.25 });
 //! ```
 
 use std::borrow::Cow;
@@ -29,9 +29,9 @@ pub(crate) const GATEWAY_REFUSAL: &str = "Error while forwarding the request";
 /// The error code of that text, which has none of its own.
 const GATEWAY_ERROR: &str = "GATEWAY_ERROR";
 
-/// A message from the server, as far as the connection must know it.
+/// The envelope of a message from the server: what it is, as far as the connection must know it.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Inbound<'a> {
+pub enum Envelope<'a> {
     /// A result of the app, including its own `status: "error"`.
     Result {
         /// Its `request_id`, if that is text or an integer (then its decimal digits). Apps need not copy it.
@@ -68,18 +68,18 @@ pub enum Inbound<'a> {
     },
 }
 
-impl Inbound<'_> {
+impl Envelope<'_> {
     /// The same, borrowing nothing.
-    fn into_owned(self) -> Inbound<'static> {
+    fn into_owned(self) -> Envelope<'static> {
         let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
         match self {
-            Inbound::Result { request_id } => Inbound::Result { request_id: request_id.map(own) },
-            Inbound::Error { error, reason } => Inbound::Error { error: own(error), reason: own(reason) },
-            Inbound::Unauthorized => Inbound::Unauthorized,
-            Inbound::Timings { seconds } => Inbound::Timings { seconds },
-            Inbound::EndOfSession { reason } => Inbound::EndOfSession { reason: own(reason) },
-            Inbound::Control { action } => Inbound::Control { action: own(action) },
-            Inbound::Malformed { why } => Inbound::Malformed { why },
+            Envelope::Result { request_id } => Envelope::Result { request_id: request_id.map(own) },
+            Envelope::Error { error, reason } => Envelope::Error { error: own(error), reason: own(reason) },
+            Envelope::Unauthorized => Envelope::Unauthorized,
+            Envelope::Timings { seconds } => Envelope::Timings { seconds },
+            Envelope::EndOfSession { reason } => Envelope::EndOfSession { reason: own(reason) },
+            Envelope::Control { action } => Envelope::Control { action: own(action) },
+            Envelope::Malformed { why } => Envelope::Malformed { why },
         }
     }
 }
@@ -164,30 +164,30 @@ impl<'a> Keys<'a> {
     }
 
     /// What a text message with these values is.
-    fn decide_text(self) -> Inbound<'a> {
+    fn decide_text(self) -> Envelope<'a> {
         // Control messages are text: an app's own result may say this too, in msgpack.
         if self.status.is("error") && self.error.is("Unauthorized") {
-            return Inbound::Unauthorized;
+            return Envelope::Unauthorized;
         }
         let is_bare =
             || [&self.kind, &self.status, &self.request_id].iter().all(|value| **value == Scalar::Other);
         if self.error.is(GATEWAY_REFUSAL) && is_bare() {
-            return Inbound::Error { error: GATEWAY_ERROR.into(), reason: GATEWAY_REFUSAL.into() };
+            return Envelope::Error { error: GATEWAY_ERROR.into(), reason: GATEWAY_REFUSAL.into() };
         }
         self.decide()
     }
 
     /// What a binary message with these values is.
-    fn decide(self) -> Inbound<'a> {
+    fn decide(self) -> Envelope<'a> {
         let kind = match self.kind {
             Scalar::Text(kind) if kind.starts_with("x-fal-") => kind,
-            _ => return Inbound::Result { request_id: digits_or_text(self.request_id) },
+            _ => return Envelope::Result { request_id: digits_or_text(self.request_id) },
         };
         if kind == "x-fal-error" {
             let reason = self.reason.text().unwrap_or_default();
             return match self.error.text() {
-                Some(error) if error == "TIMEOUT" => Inbound::EndOfSession { reason },
-                error => Inbound::Error { error: error.unwrap_or(Cow::Borrowed("UNKNOWN_ERROR")), reason },
+                Some(error) if error == "TIMEOUT" => Envelope::EndOfSession { reason },
+                error => Envelope::Error { error: error.unwrap_or(Cow::Borrowed("UNKNOWN_ERROR")), reason },
             };
         }
         let timing = match self.timing {
@@ -198,9 +198,9 @@ impl<'a> Keys<'a> {
         };
         match timing {
             Some(seconds) if kind == "x-fal-message" && self.action.is("timings") => {
-                Inbound::Timings { seconds }
+                Envelope::Timings { seconds }
             }
-            _ => Inbound::Control { action: self.action.text().unwrap_or(kind) },
+            _ => Envelope::Control { action: self.action.text().unwrap_or(kind) },
         }
     }
 }

@@ -29,7 +29,7 @@ use crate::{
     core::{
         frame::{FrameReader, Role},
         heartbeat::Heartbeat,
-        intake::{Intake, Verdict},
+        inbound::{Inbound, Verdict},
         session::Loss,
     },
     error::Error,
@@ -120,7 +120,7 @@ pub(super) struct Link {
     pub(super) socket: Socket,
     reader: FrameReader,
     writer: Writer,
-    intake: Intake,
+    inbound: Inbound,
     heartbeat: Heartbeat,
     /// How long the newest pong took, until the caller's threads know.
     latency: Option<Duration>,
@@ -159,7 +159,7 @@ impl Link {
         Self {
             reader: FrameReader::new(settings.limits, Role::Client),
             writer: Writer::default(),
-            intake: Intake::new(settings.dialect),
+            inbound: Inbound::new(settings.dialect),
             heartbeat,
             latency: None,
             leftover,
@@ -248,7 +248,7 @@ impl Link {
             Ok(progress) => progress,
             Err(error) => {
                 turn.event = self.write_failed(broken(&error)).map(Event::Lost);
-                if turn.event.is_some() && !self.intake.is_empty() {
+                if turn.event.is_some() && !self.inbound.is_empty() {
                     self.exchange(shared, side);
                 }
                 // What has come is read to its end.

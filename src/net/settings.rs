@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue};
 
 use super::{token_store::SharedToken, transport::TransportConfig};
-use crate::core::{endpoint::Endpoint, frame::Limits, intake::Dialect, session::SessionConfig};
+use crate::core::{endpoint::Endpoint, frame::Limits, inbound::Dialect, session::SessionConfig};
 
 /// Where the WebSocket is opened.
 #[derive(Debug, Clone)]

@@ -19,7 +19,7 @@ use super::{
     tls::{Trust, client_config},
     transport::TransportConfig,
 };
-use crate::core::{backoff::BackoffPolicy, frame::Limits, intake::Dialect, session::SessionConfig};
+use crate::core::{backoff::BackoffPolicy, frame::Limits, inbound::Dialect, session::SessionConfig};
 
 /// Runs `handler` for every connection, with its number.
 pub(crate) async fn serve<F, Fut>(handler: F) -> SocketAddr

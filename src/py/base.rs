@@ -19,7 +19,7 @@ use super::{
     token_provider::Provider,
 };
 use crate::{
-    core::{frame::MessageKind, intake::Dialect, message::Received, outbox::Lane, session::State},
+    core::{frame::MessageKind, inbound::Dialect, message::Received, outbox::Lane, session::State},
     error::{Error, ErrorKind},
     net::{
         handle::{Connection, Routes},

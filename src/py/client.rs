@@ -15,7 +15,7 @@ use super::{
 use crate::{
     core::{
         endpoint::{Endpoint, validate_base_url},
-        intake::Dialect,
+        inbound::Dialect,
         token::{Credentials, Scheme, Secret},
     },
     error::{Error, ErrorKind, Result},

@@ -4,7 +4,7 @@ use pyo3::{exceptions::PyRuntimeError, prelude::*, types::PyString};
 
 use super::codec::decode;
 use crate::core::{
-    envelope::{Inbound, classify_binary, classify_text},
+    envelope::{Envelope, classify_binary, classify_text},
     frame::MessageKind,
     message::Received,
 };
@@ -31,7 +31,7 @@ impl EncodedResult {
             }
         };
         let request_id = match inbound {
-            Inbound::Result { request_id: Some(id) } => Some(PyString::new(py, &id).unbind()),
+            Envelope::Result { request_id: Some(id) } => Some(PyString::new(py, &id).unbind()),
             _ => None,
         };
         let result = Self { payload: payload.unbind(), request_id, kind: received.kind };

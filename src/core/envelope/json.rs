@@ -7,13 +7,13 @@ use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 
-use super::{GATEWAY_REFUSAL, Inbound, Key, Keys, Scalar};
+use super::{Envelope, GATEWAY_REFUSAL, Key, Keys, Scalar};
 
 /// Classifies a text message.
 ///
 /// Any valid JSON value that is no control message is a result. Nesting costs no stack: `serde_json` skips
 /// values iteratively.
-pub fn classify_text(message: &str) -> Inbound<'_> {
+pub fn classify_text(message: &str) -> Envelope<'_> {
     if let Some(inbound) = walk(message) {
         return inbound;
     }
@@ -21,10 +21,10 @@ pub fn classify_text(message: &str) -> Inbound<'_> {
     without
         .as_deref()
         .and_then(walk)
-        .map_or(Inbound::Malformed { why: "the text message is not JSON" }, Inbound::into_owned)
+        .map_or(Envelope::Malformed { why: "the text message is not JSON" }, Envelope::into_owned)
 }
 
-fn walk(message: &str) -> Option<Inbound<'_>> {
+fn walk(message: &str) -> Option<Envelope<'_>> {
     let mut json = serde_json::Deserializer::from_str(message);
     json.deserialize_any(TopLevel).and_then(|inbound| json.end().map(|()| inbound)).ok()
 }
@@ -63,19 +63,19 @@ fn without_python_floats(message: &str) -> Option<String> {
 /// The same for text whose results the caller decodes itself: `None` unless it is a control message.
 ///
 /// Text without any of a control message's words is not parsed; it may be large, and need not be JSON.
-pub fn control_text(message: &str) -> Option<Inbound<'_>> {
+pub fn control_text(message: &str) -> Option<Envelope<'_>> {
     let has = |word: &str| memmem::find(message.as_bytes(), word.as_bytes()).is_some();
     if !has("x-fal-") && !has("Unauthorized") && !has(GATEWAY_REFUSAL) {
         return None;
     }
     Some(classify_text(message))
-        .filter(|inbound| !matches!(inbound, Inbound::Result { .. } | Inbound::Malformed { .. }))
+        .filter(|inbound| !matches!(inbound, Envelope::Result { .. } | Envelope::Malformed { .. }))
 }
 
 struct TopLevel;
 
 impl<'de> Visitor<'de> for TopLevel {
-    type Value = Inbound<'de>;
+    type Value = Envelope<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
@@ -96,31 +96,31 @@ impl<'de> Visitor<'de> for TopLevel {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Inbound::Result { request_id: None })
+        Ok(Envelope::Result { request_id: None })
     }
 
     fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(Inbound::Result { request_id: None })
+        Ok(Envelope::Result { request_id: None })
     }
 
     fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(Inbound::Result { request_id: None })
+        Ok(Envelope::Result { request_id: None })
     }
 
     fn visit_i64<E: Error>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(Inbound::Result { request_id: None })
+        Ok(Envelope::Result { request_id: None })
     }
 
     fn visit_u64<E: Error>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(Inbound::Result { request_id: None })
+        Ok(Envelope::Result { request_id: None })
     }
 
     fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(Inbound::Result { request_id: None })
+        Ok(Envelope::Result { request_id: None })
     }
 
     fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(Inbound::Result { request_id: None })
+        Ok(Envelope::Result { request_id: None })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Inbound, Key, Keys, Scalar};
+use super::{Envelope, Key, Keys, Scalar};
 
 const TRUNCATED: &str = "the msgpack message is truncated";
 const RESERVED: &str = "the msgpack message has the reserved type 0xc1";
@@ -12,21 +12,21 @@ const RESERVED: &str = "the msgpack message has the reserved type 0xc1";
 /// Walks the top level of a msgpack map; values are skipped without descending by recursion, large `bin` and
 /// `str` values in constant time. A message that is no map is a result without id. What follows the top-level
 /// value, and what is wrong inside of skipped text, is for the decoder to judge.
-pub fn classify_binary(message: &[u8]) -> Inbound<'_> {
+pub fn classify_binary(message: &[u8]) -> Envelope<'_> {
     classify(message, true)
 }
 
 /// Like [`classify_binary`] where nobody asks for the id of a result: it is passed over.
-pub fn classify_binary_without_id(message: &[u8]) -> Inbound<'_> {
+pub fn classify_binary_without_id(message: &[u8]) -> Envelope<'_> {
     classify(message, false)
 }
 
 #[inline]
-fn classify(message: &[u8], wants_id: bool) -> Inbound<'_> {
+fn classify(message: &[u8], wants_id: bool) -> Envelope<'_> {
     let mut reader = Reader { rest: message, wants_id };
     match reader.classify() {
         Ok(inbound) => inbound,
-        Err(why) => Inbound::Malformed { why },
+        Err(why) => Envelope::Malformed { why },
     }
 }
 
@@ -71,9 +71,9 @@ const SIZES: [u8; 256] = {
 };
 
 impl<'a> Reader<'a> {
-    fn classify(&mut self) -> Walk<Inbound<'a>> {
+    fn classify(&mut self) -> Walk<Envelope<'a>> {
         let Head::Map(pairs) = self.head()? else {
-            return Ok(Inbound::Result { request_id: None });
+            return Ok(Envelope::Result { request_id: None });
         };
         let mut keys = Keys::default();
         for _ in 0..pairs {

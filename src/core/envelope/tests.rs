@@ -3,10 +3,10 @@ use std::borrow::Cow;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Inbound, classify_binary, classify_binary_without_id, classify_text, control_text};
+use super::{Envelope, classify_binary, classify_binary_without_id, classify_text, control_text};
 
-fn result(request_id: Option<&str>) -> Inbound<'_> {
-    Inbound::Result { request_id: request_id.map(Cow::Borrowed) }
+fn result(request_id: Option<&str>) -> Envelope<'_> {
+    Envelope::Result { request_id: request_id.map(Cow::Borrowed) }
 }
 
 fn msgpack(value: &Value) -> Vec<u8> {
@@ -22,37 +22,37 @@ fn pair(key: &str, value: &[u8]) -> Vec<u8> {
 }
 
 /// What the protocol says of a text message, written down a second time over a decoded value.
-fn expected_of_text(value: &Value) -> Inbound<'static> {
+fn expected_of_text(value: &Value) -> Envelope<'static> {
     if value["status"] == "error" && value["error"] == "Unauthorized" {
-        return Inbound::Unauthorized;
+        return Envelope::Unauthorized;
     }
     let is_bare = ["type", "status", "request_id"].iter().all(|key| value[*key].is_null());
     if is_bare && value["error"] == "Error while forwarding the request" {
         let reason = "Error while forwarding the request".into();
-        return Inbound::Error { error: "GATEWAY_ERROR".into(), reason };
+        return Envelope::Error { error: "GATEWAY_ERROR".into(), reason };
     }
     expected(value)
 }
 
 /// The same of a binary message.
-fn expected(value: &Value) -> Inbound<'static> {
+fn expected(value: &Value) -> Envelope<'static> {
     let text = |key: &str| value[key].as_str().map(str::to_owned);
     let kind = text("type").unwrap_or_default();
     if kind == "x-fal-error" {
         let reason = text("reason").unwrap_or_default().into();
         let error = text("error").unwrap_or("UNKNOWN_ERROR".into());
         return if error == "TIMEOUT" {
-            Inbound::EndOfSession { reason }
+            Envelope::EndOfSession { reason }
         } else {
-            Inbound::Error { error: error.into(), reason }
+            Envelope::Error { error: error.into(), reason }
         };
     }
     if kind.starts_with("x-fal-") {
         return match value["timing"].as_f64() {
             Some(seconds) if kind == "x-fal-message" && value["action"] == "timings" => {
-                Inbound::Timings { seconds }
+                Envelope::Timings { seconds }
             }
-            _ => Inbound::Control { action: text("action").unwrap_or(kind).into() },
+            _ => Envelope::Control { action: text("action").unwrap_or(kind).into() },
         };
     }
     let request_id = match &value["request_id"] {
@@ -60,7 +60,7 @@ fn expected(value: &Value) -> Inbound<'static> {
         Value::Number(number) if !number.is_f64() => Some(number.to_string()),
         _ => None,
     };
-    Inbound::Result { request_id: request_id.map(Cow::Owned) }
+    Envelope::Result { request_id: request_id.map(Cow::Owned) }
 }
 
 #[test]
@@ -68,33 +68,33 @@ fn messages_of_the_protocol_in_both_forms() {
     let cases = [
         (
             json!({"type": "x-fal-message", "action": "timings", "timing": 0.25}),
-            Inbound::Timings { seconds: 0.25 },
+            Envelope::Timings { seconds: 0.25 },
         ),
         (
             json!({"type": "x-fal-message", "action": "timings", "timing": 2}),
-            Inbound::Timings { seconds: 2.0 },
+            Envelope::Timings { seconds: 2.0 },
         ),
         (
             json!({"type": "x-fal-message", "action": "timings", "timing": "2"}),
-            Inbound::Control { action: "timings".into() },
+            Envelope::Control { action: "timings".into() },
         ),
-        (json!({"type": "x-fal-message", "action": "later"}), Inbound::Control { action: "later".into() }),
-        (json!({"type": "x-fal-message"}), Inbound::Control { action: "x-fal-message".into() }),
-        (json!({"type": "x-fal-new", "timing": 1}), Inbound::Control { action: "x-fal-new".into() }),
+        (json!({"type": "x-fal-message", "action": "later"}), Envelope::Control { action: "later".into() }),
+        (json!({"type": "x-fal-message"}), Envelope::Control { action: "x-fal-message".into() }),
+        (json!({"type": "x-fal-new", "timing": 1}), Envelope::Control { action: "x-fal-new".into() }),
         (
             json!({"type": "x-fal-error", "error": "INTERNAL_ERROR", "reason": "it \"raised\""}),
-            Inbound::Error { error: "INTERNAL_ERROR".into(), reason: "it \"raised\"".into() },
+            Envelope::Error { error: "INTERNAL_ERROR".into(), reason: "it \"raised\"".into() },
         ),
         (
             json!({"type": "x-fal-error", "reason": {"a": [1]}}),
-            Inbound::Error { error: "UNKNOWN_ERROR".into(), reason: "".into() },
+            Envelope::Error { error: "UNKNOWN_ERROR".into(), reason: "".into() },
         ),
         (
             json!({"type": "x-fal-error", "error": "TIMEOUT", "reason": "no inputs, reconnect when needed!"}),
-            Inbound::EndOfSession { reason: "no inputs, reconnect when needed!".into() },
+            Envelope::EndOfSession { reason: "no inputs, reconnect when needed!".into() },
         ),
-        (json!({"status": "error", "error": "Unauthorized"}), Inbound::Unauthorized),
-        (json!({"error": "Unauthorized", "a": 1, "status": "error"}), Inbound::Unauthorized),
+        (json!({"status": "error", "error": "Unauthorized"}), Envelope::Unauthorized),
+        (json!({"error": "Unauthorized", "a": 1, "status": "error"}), Envelope::Unauthorized),
         (json!({"status": "error", "error": "Other", "request_id": "r"}), result(Some("r"))),
         (json!({"status": "ok", "error": "Unauthorized"}), result(None)),
         (json!({"error": "Unauthorized"}), result(None)),
@@ -123,11 +123,11 @@ fn messages_of_the_protocol_in_both_forms() {
     ];
     for (value, inbound) in cases {
         // A refusal is text: in msgpack the same is an app's result.
-        let binary = if inbound == Inbound::Unauthorized { result(None) } else { inbound.clone() };
+        let binary = if inbound == Envelope::Unauthorized { result(None) } else { inbound.clone() };
         assert_eq!(classify_binary(&msgpack(&value)), binary, "msgpack {value}");
         let text = value.to_string();
         assert_eq!(classify_text(&text), inbound, "{text}");
-        let control = (!matches!(inbound, Inbound::Result { .. })).then_some(inbound);
+        let control = (!matches!(inbound, Envelope::Result { .. })).then_some(inbound);
         assert_eq!(control_text(&text), control, "{text}");
     }
 }
@@ -136,7 +136,7 @@ fn messages_of_the_protocol_in_both_forms() {
 fn text_without_escapes_is_borrowed() {
     let binary = msgpack(&json!({"request_id": "abc"}));
     for inbound in [classify_binary(&binary), classify_text(r#"{"request_id": "abc"}"#)] {
-        assert!(matches!(inbound, Inbound::Result { request_id: Some(Cow::Borrowed("abc")) }));
+        assert!(matches!(inbound, Envelope::Result { request_id: Some(Cow::Borrowed("abc")) }));
     }
 }
 
@@ -160,10 +160,10 @@ fn floats_that_only_python_writes_hide_no_id() {
         assert_eq!(classify_text(text), result(Some("r")), "{text}");
     }
     let text = r#"{"type":"x-fal-error","error":"E","reason":"NaN","a":NaN}"#;
-    assert_eq!(classify_text(text), Inbound::Error { error: "E".into(), reason: "NaN".into() });
+    assert_eq!(classify_text(text), Envelope::Error { error: "E".into(), reason: "NaN".into() });
     assert_eq!(classify_text("NaN"), result(None));
     for text in ["{NaN:1}", "Na", r#""NaN"#, "NaNNaN", r"\NaN"] {
-        assert!(matches!(classify_text(text), Inbound::Malformed { .. }), "{text}");
+        assert!(matches!(classify_text(text), Envelope::Malformed { .. }), "{text}");
     }
 }
 
@@ -183,7 +183,11 @@ fn text_that_is_not_json() {
         "\u{feff}{}",
     ];
     for text in texts {
-        assert_eq!(classify_text(text), Inbound::Malformed { why: "the text message is not JSON" }, "{text}");
+        assert_eq!(
+            classify_text(text),
+            Envelope::Malformed { why: "the text message is not JSON" },
+            "{text}"
+        );
         assert_eq!(control_text(text), None);
     }
     for text in ["x-fal-error", "Unauthorized", "{\"type\":\"x-fal-error\"", "see \"x-fal-\""] {
@@ -198,15 +202,15 @@ fn deep_nesting_costs_no_stack() {
         let text = format!("{{\"{key}\":{}{}}}", "[".repeat(DEPTH), "]".repeat(DEPTH));
         assert_eq!(classify_text(&text), result(None));
         let open = format!("{{\"{key}\":{}", "{\"a\":".repeat(DEPTH));
-        assert!(matches!(classify_text(&open), Inbound::Malformed { .. }));
+        assert!(matches!(classify_text(&open), Envelope::Malformed { .. }));
 
         let mut nested = vec![0x91; DEPTH];
-        assert!(matches!(classify_binary(&pair(key, &nested)), Inbound::Malformed { .. }));
+        assert!(matches!(classify_binary(&pair(key, &nested)), Envelope::Malformed { .. }));
         nested.push(0xc0);
         assert_eq!(classify_binary(&pair(key, &nested)), result(None));
     }
     assert_eq!(classify_text(&("[".repeat(DEPTH) + &"]".repeat(DEPTH))), result(None));
-    assert!(matches!(classify_text(&"[".repeat(DEPTH)), Inbound::Malformed { .. }));
+    assert!(matches!(classify_text(&"[".repeat(DEPTH)), Envelope::Malformed { .. }));
 }
 
 /// One value of each of msgpack's markers, of each of their length classes.
@@ -280,7 +284,7 @@ fn every_marker_is_skipped_as_key_and_as_value() {
 #[test]
 fn integers_and_floats_of_every_width() {
     let id = |value: &[u8]| match classify_binary(&pair("request_id", value)) {
-        Inbound::Result { request_id } => request_id.map(Cow::into_owned),
+        Envelope::Result { request_id } => request_id.map(Cow::into_owned),
         other => panic!("{other:?}"),
     };
     let cases: [(&[u8], &str); 12] = [
@@ -307,7 +311,7 @@ fn integers_and_floats_of_every_width() {
     timings.extend(&pair("type", &msgpack(&json!("x-fal-message")))[1..]);
     timings.extend(&pair("action", &msgpack(&json!("timings")))[1..]);
     timings.extend(&pair("timing", &[0xca, 0x3e, 0x80, 0, 0])[1..]);
-    assert_eq!(classify_binary(&timings), Inbound::Timings { seconds: 0.25 });
+    assert_eq!(classify_binary(&timings), Envelope::Timings { seconds: 0.25 });
 }
 
 #[test]
@@ -317,7 +321,7 @@ fn a_time_that_is_no_number_is_no_timing() {
         timings.extend(&pair("type", &msgpack(&json!("x-fal-message")))[1..]);
         timings.extend(&pair("action", &msgpack(&json!("timings")))[1..]);
         timings.extend(&pair("timing", &[&[0xcb], &value.to_be_bytes()[..]].concat())[1..]);
-        assert_eq!(classify_binary(&timings), Inbound::Control { action: "timings".into() });
+        assert_eq!(classify_binary(&timings), Envelope::Control { action: "timings".into() });
     }
 }
 
@@ -336,11 +340,11 @@ fn lengths_are_never_trusted() {
         &[0x81, 0xa1, b'a', 0x91, 0xc1],
     ];
     for message in cases {
-        assert!(matches!(classify_binary(message), Inbound::Malformed { .. }), "{message:x?}");
+        assert!(matches!(classify_binary(message), Envelope::Malformed { .. }), "{message:x?}");
     }
     // Maps of maps that each claim the most there can be: the claims must not add up to an overflow.
     let claims = [0xdf, 0xff, 0xff, 0xff, 0xff].repeat(1_000);
-    assert!(matches!(classify_binary(&pair("a", &claims)), Inbound::Malformed { .. }));
+    assert!(matches!(classify_binary(&pair("a", &claims)), Envelope::Malformed { .. }));
 }
 
 #[test]
@@ -411,14 +415,14 @@ proptest! {
         prop_assert_eq!(&rmp_serde::from_slice::<Value>(&binary).unwrap(), &value);
         prop_assert_eq!(classify_binary(&binary), expected(&value));
         let without_id = match expected(&value) {
-            Inbound::Result { .. } => Inbound::Result { request_id: None },
+            Envelope::Result { .. } => Envelope::Result { request_id: None },
             other => other,
         };
         prop_assert_eq!(classify_binary_without_id(&binary), without_id);
 
         for text in [serde_json::to_string(&value).unwrap(), serde_json::to_string_pretty(&value).unwrap()] {
             prop_assert_eq!(classify_text(&text), expected_of_text(&value));
-            let control = Some(expected_of_text(&value)).filter(|inbound| !matches!(inbound, Inbound::Result { .. }));
+            let control = Some(expected_of_text(&value)).filter(|inbound| !matches!(inbound, Envelope::Result { .. }));
             prop_assert_eq!(control_text(&text), control);
         }
     }
@@ -428,7 +432,7 @@ proptest! {
         let binary = msgpack(&value);
         for cut in 0..binary.len() {
             let inbound = classify_binary(&binary[..cut]);
-            let is_malformed = matches!(inbound, Inbound::Malformed { .. });
+            let is_malformed = matches!(inbound, Envelope::Malformed { .. });
             prop_assert!(is_malformed, "{} of {}: {:?}", cut, binary.len(), inbound);
         }
     }
@@ -464,8 +468,10 @@ proptest! {
 #[test]
 fn the_gateways_refusal_is_an_error_and_an_apps_own_words_are_a_result() {
     let refusal = r#"{"error":"Error while forwarding the request"}"#;
-    let error =
-        Inbound::Error { error: "GATEWAY_ERROR".into(), reason: "Error while forwarding the request".into() };
+    let error = Envelope::Error {
+        error: "GATEWAY_ERROR".into(),
+        reason: "Error while forwarding the request".into(),
+    };
     assert_eq!(classify_text(refusal), error);
     assert_eq!(control_text(refusal), Some(error));
     for own in [

@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering, time::Instant};
 
 use super::{Link, ending::Ending};
 use crate::{
-    core::intake::Verdict,
+    core::inbound::Verdict,
     net::{
         driven::Side,
         shared::{Interest, Shared, SharedState, tell},
@@ -26,13 +26,13 @@ impl Link {
     /// Where the boxes' lock is taken in a round: hands over what came, accounts for what was written, pulls what is to be
     /// written.
     pub(super) fn exchange(&mut self, shared: &Shared, side: Side) -> Exchanged {
-        self.accepted = self.accepted || self.intake.has_result();
+        self.accepted = self.accepted || self.inbound.has_result();
         let mut exchanged = Exchanged { held_back: false, for_io_thread: false, deadline: None };
         let was_awaiting = matches!(self.ending, Ending::AwaitingPeer);
         let mut inner = shared.lock();
         let mut kind = Interest::NONE;
-        if !self.intake.is_empty() {
-            kind = inner.receive(&mut self.intake);
+        if !self.inbound.is_empty() {
+            kind = inner.receive(&mut self.inbound);
         }
         if let Some(latency) = self.latency.take() {
             inner.latency = Some(latency);
@@ -67,8 +67,8 @@ impl Link {
         if matches!(self.ending, Ending::Flushing) && !(self.may_write && inner.outbox.is_queued()) {
             self.ending = Ending::AwaitingPeer;
         }
-        self.intake.expects_answers = inner.inbox.requests.any_waiting();
-        shared.expects_answers.store(self.intake.expects_answers, Ordering::Release);
+        self.inbound.expects_answers = inner.inbox.requests.any_waiting();
+        shared.expects_answers.store(self.inbound.expects_answers, Ordering::Release);
         let paused = inner.inbox.should_pause();
         if inner.inbox.requests.any_settled() {
             // Among them those that fail because reading pauses.

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     core::{
         frame::{Control, Message, Violation, close_payload},
-        intake::Verdict,
+        inbound::Verdict,
         pool::{self, Recycled},
         session::Loss,
     },
@@ -51,7 +51,7 @@ impl Link {
         if !self.reads() {
             return Ok(false);
         }
-        self.intake.expects_answers |= shared.expects_answers.load(Ordering::Acquire);
+        self.inbound.expects_answers |= shared.expects_answers.load(Ordering::Acquire);
         if !self.leftover.is_empty() {
             let bytes = std::mem::take(&mut self.leftover);
             self.understand(&bytes, Recycled::copy)?;
@@ -148,7 +148,7 @@ impl Link {
                 Ok(Some(Message::Data { .. })) if self.discarding => {}
                 Ok(Some(Message::Data { kind, payload })) => {
                     self.last_size = payload.len();
-                    let verdict = self.intake.take(kind, payload);
+                    let verdict = self.inbound.take(kind, payload);
                     if self.verdict == Verdict::Nothing {
                         self.verdict = verdict;
                     }
@@ -179,7 +179,7 @@ impl Link {
     }
 
     fn violated(&mut self, violation: Violation) -> Result<(), Loss> {
-        let answerable = self.accepted || self.intake.has_result();
+        let answerable = self.accepted || self.inbound.has_result();
         if answerable && self.may_write && matches!(self.ending, Ending::None) {
             self.ending = Ending::Failing(violation);
             self.end_within(ANSWER_TIME);
@@ -196,7 +196,7 @@ impl Link {
             1009 => ErrorKind::TooLarge,
             code => ErrorKind::Protocol { code },
         };
-        self.intake.fail(Error::new(kind, message.clone()));
+        self.inbound.fail(Error::new(kind, message.clone()));
         Loss::Broken(message)
     }
 }

@@ -2,21 +2,21 @@
 
 use super::{Interest, SharedState};
 use crate::core::{
+    inbound::{Arrival, Inbound},
     inbox::{Notice, Placed},
-    intake::{Arrival, Intake},
 };
 
 impl SharedState {
     /// Takes everything that has arrived, in order. Answers what is there now.
-    pub(in crate::net) fn receive(&mut self, intake: &mut Intake) -> Interest {
+    pub(in crate::net) fn receive(&mut self, inbound: &mut Inbound) -> Interest {
         let mut kind = Interest::NONE;
-        let plain = intake.plain();
+        let plain = inbound.plain();
         if !plain.is_empty() {
             self.inbox.push_results(plain);
             self.outbox.result_came();
             kind = Interest::ITEMS;
         }
-        for arrival in intake.arrivals() {
+        for arrival in inbound.arrivals() {
             // An app, or whoever is between it and us, may repeat what it was told.
             let arrival = match arrival {
                 Arrival::Realtime { error, fatal } => {
@@ -53,7 +53,7 @@ impl SharedState {
             };
             kind = kind.and(more);
         }
-        intake.rest();
+        inbound.rest();
         kind
     }
 }

@@ -10,7 +10,7 @@ use super::harness::{
     Client, PATIENCE, Server, frame, next_close, next_data, number, numbered, send, soon, until,
 };
 use crate::{
-    core::{inbox::Item, intake::Dialect, session::State},
+    core::{inbound::Dialect, inbox::Item, session::State},
     error::ErrorKind,
     net::{handle::Interest, runtime},
 };

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::harness::{Client, Server, next_data, send, soon};
 use crate::{
-    core::{intake::Dialect, session::State},
+    core::{inbound::Dialect, session::State},
     error::{ErrorKind, Result},
     net::token_store::{SharedToken, TokenSource},
 };

@@ -1,22 +1,22 @@
-//! What the messages of one read mean, gathered to be handed over in one go.
+//! The inbound messages of one read: what each means, gathered to be handed over in one go.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
 use super::{
-    envelope::{Inbound, classify_binary, classify_binary_without_id, classify_text, control_text},
+    envelope::{Envelope, classify_binary, classify_binary_without_id, classify_text, control_text},
     frame::MessageKind,
     inbox::{Item, Numbered},
     message::Received,
 };
 use crate::error::{Error, ErrorKind};
 
-/// The error codes after which the server ends its session.
-const FATAL: &str = "INTERNAL_ERROR";
+/// The error code after which the server ends its session.
+const FATAL_ERROR: &str = "INTERNAL_ERROR";
 
-/// An idle connection keeps room for so many messages.
-const KEPT: usize = 16;
+/// The most inbound messages that an idle connection keeps room for.
+const MAX_IDLE_MESSAGES: usize = 16;
 
 /// How messages are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub enum Verdict {
 
 /// The arrivals of one read.
 #[derive(Debug)]
-pub struct Intake {
+pub struct Inbound {
     dialect: Dialect,
     /// Results that answer no request, before anything else came.
     plain: VecDeque<Numbered<Item>>,
@@ -75,7 +75,7 @@ pub struct Intake {
     pub expects_answers: bool,
 }
 
-impl Intake {
+impl Inbound {
     /// Nothing has arrived yet.
     pub fn new(dialect: Dialect) -> Self {
         Self { dialect, plain: VecDeque::new(), arrivals: Vec::new(), expected: 0, expects_answers: false }
@@ -93,8 +93,8 @@ impl Intake {
 
     /// Takes a data message.
     pub fn take(&mut self, kind: MessageKind, payload: Bytes) -> Verdict {
-        let inbound = match (self.dialect, kind) {
-            (Dialect::Raw, _) => Inbound::Result { request_id: None },
+        let envelope = match (self.dialect, kind) {
+            (Dialect::Raw, _) => Envelope::Result { request_id: None },
             (_, MessageKind::Text) => {
                 let text = std::str::from_utf8(&payload).unwrap_or_default();
                 match self.dialect {
@@ -108,14 +108,14 @@ impl Intake {
             (Dialect::Fal | Dialect::Relayed, MessageKind::Binary) => classify_binary_without_id(&payload),
             (_, MessageKind::Binary) => self.custom(&payload),
         };
-        let inbound = match inbound {
-            Inbound::Malformed { .. } if self.dialect == Dialect::Relayed => {
-                Inbound::Result { request_id: None }
+        let envelope = match envelope {
+            Envelope::Malformed { .. } if self.dialect == Dialect::Relayed => {
+                Envelope::Result { request_id: None }
             }
             understood => understood,
         };
-        let (arrival, verdict) = match inbound {
-            Inbound::Result { request_id } => {
+        let (arrival, verdict) = match envelope {
+            Envelope::Result { request_id } => {
                 let id = request_id.filter(|_| self.expects_answers).map(std::borrow::Cow::into_owned);
                 if id.is_none() && self.arrivals.is_empty() {
                     if self.plain.capacity() == 0 {
@@ -127,8 +127,8 @@ impl Intake {
                 }
                 (Arrival::Result(Received { kind, payload }, id), Verdict::Nothing)
             }
-            Inbound::Error { error, reason } => {
-                let fatal = error == FATAL;
+            Envelope::Error { error, reason } => {
+                let fatal = error == FATAL_ERROR;
                 let message =
                     if reason.is_empty() { error.to_string() } else { format!("{error}: {reason}") };
                 let (error, reason) = (error.into_owned(), reason.into_owned());
@@ -136,14 +136,14 @@ impl Intake {
                 let verdict = if fatal { Verdict::SessionOver } else { Verdict::Nothing };
                 (Arrival::Realtime { error, fatal }, verdict)
             }
-            Inbound::Unauthorized => return Verdict::Unauthorized,
-            Inbound::EndOfSession { .. } => return Verdict::SessionOver,
-            Inbound::Timings { seconds } => (Arrival::Timings(seconds), Verdict::Nothing),
-            Inbound::Control { action } => {
+            Envelope::Unauthorized => return Verdict::Unauthorized,
+            Envelope::EndOfSession { .. } => return Verdict::SessionOver,
+            Envelope::Timings { seconds } => (Arrival::Timings(seconds), Verdict::Nothing),
+            Envelope::Control { action } => {
                 let message = format!("the server sent a control message with the unknown action {action:?}");
                 (Arrival::Error(Error::new(ErrorKind::Decode, message)), Verdict::Nothing)
             }
-            Inbound::Malformed { why } => {
+            Envelope::Malformed { why } => {
                 let what = if kind == MessageKind::Text { "text" } else { "binary" };
                 let message =
                     format!("a {what} message of {} bytes could not be decoded: {why}", payload.len());
@@ -161,21 +161,21 @@ impl Intake {
 
     /// A message in the caller's own format is a result, whatever it looks like. Only when a request waits is it
     /// worth a look whether it is one of the two common formats and carries a `request_id`.
-    fn custom<'a>(&self, payload: &'a Bytes) -> Inbound<'a> {
+    fn custom<'a>(&self, payload: &'a Bytes) -> Envelope<'a> {
         if !self.expects_answers {
-            return Inbound::Result { request_id: None };
+            return Envelope::Result { request_id: None };
         }
         let parsed = match std::str::from_utf8(payload) {
             Ok(text) if text.trim_start().starts_with('{') => classify_text(text),
             _ => classify_binary(payload),
         };
         match parsed {
-            result @ Inbound::Result { .. } => result,
-            _ => Inbound::Result { request_id: None },
+            result @ Envelope::Result { .. } => result,
+            _ => Envelope::Result { request_id: None },
         }
     }
 
-    /// The results that came before anything else and answer no request. To be handed over before [`Intake::arrivals`].
+    /// The results that came before anything else and answer no request. To be handed over before [`Inbound::arrivals`].
     pub fn plain(&mut self) -> &mut VecDeque<Numbered<Item>> {
         if !self.plain.is_empty() {
             self.expected = self.plain.len();
@@ -190,10 +190,10 @@ impl Intake {
 
     /// Keeps little room until more comes. To be called when all is handed over.
     pub fn rest(&mut self) {
-        if self.plain.capacity() > KEPT {
+        if self.plain.capacity() > MAX_IDLE_MESSAGES {
             self.plain = VecDeque::new();
         }
-        if self.arrivals.capacity() > KEPT {
+        if self.arrivals.capacity() > MAX_IDLE_MESSAGES {
             self.arrivals = Vec::new();
         }
     }

@@ -7,15 +7,15 @@ use super::*;
 const DIALECTS: [Dialect; 3] = [Dialect::Fal, Dialect::Custom, Dialect::Raw];
 
 /// What has arrived, as one list.
-fn handed_over(intake: &mut Intake) -> Vec<Arrival> {
-    let plain = std::mem::take(intake.plain());
+fn handed_over(inbound: &mut Inbound) -> Vec<Arrival> {
+    let plain = std::mem::take(inbound.plain());
     let results = plain.into_iter().map(|numbered| match numbered.what {
         Item::Result(received) => Arrival::Result(received, None),
         Item::Error(_) | Item::End(_) => unreachable!("only results are plain"),
     });
     let mut all: Vec<_> = results.collect();
-    all.extend(intake.arrivals());
-    intake.rest();
+    all.extend(inbound.arrivals());
+    inbound.rest();
     all
 }
 
@@ -25,10 +25,10 @@ fn understood(
     payload: &[u8],
     expects_answers: bool,
 ) -> (Vec<Arrival>, Verdict) {
-    let mut intake = Intake::new(dialect);
-    intake.expects_answers = expects_answers;
-    let verdict = intake.take(kind, Bytes::copy_from_slice(payload));
-    (handed_over(&mut intake), verdict)
+    let mut inbound = Inbound::new(dialect);
+    inbound.expects_answers = expects_answers;
+    let verdict = inbound.take(kind, Bytes::copy_from_slice(payload));
+    (handed_over(&mut inbound), verdict)
 }
 
 fn text_of(message: &str) -> (Vec<Arrival>, Verdict) {
@@ -57,12 +57,12 @@ fn control_messages_are_no_results() {
 
 #[test]
 fn what_cannot_be_understood_is_an_error_in_its_place() {
-    let mut intake = Intake::new(Dialect::Fal);
+    let mut inbound = Inbound::new(Dialect::Fal);
     for payload in [&b"\x01"[..], b"\xc1", b"\x02"] {
-        intake.take(MessageKind::Binary, Bytes::copy_from_slice(payload));
+        inbound.take(MessageKind::Binary, Bytes::copy_from_slice(payload));
     }
-    intake.fail(Error::new(ErrorKind::Protocol { code: 1002 }, "violated"));
-    let kinds: Vec<_> = handed_over(&mut intake)
+    inbound.fail(Error::new(ErrorKind::Protocol { code: 1002 }, "violated"));
+    let kinds: Vec<_> = handed_over(&mut inbound)
         .iter()
         .map(|arrival| match arrival {
             Arrival::Result(received, _) => received.payload[0].to_string(),
@@ -108,20 +108,20 @@ proptest! {
     /// Messages come out in the order in which they went in, whatever is between them.
     #[test]
     fn order_is_kept(kinds in proptest::collection::vec(0..3_u8, 0..40)) {
-        let mut intake = Intake::new(Dialect::Fal);
-        intake.expects_answers = true;
+        let mut inbound = Inbound::new(Dialect::Fal);
+        inbound.expects_answers = true;
         for (number, kind) in (0..40_u8).zip(&kinds) {
             let verdict = match kind {
-                0 => intake.take(MessageKind::Binary, Bytes::copy_from_slice(&[number])),
-                1 => intake.take(MessageKind::Binary, [&b"\x82\xaarequest_id\xa1a\xa1n"[..], &[number]].concat().into()),
+                0 => inbound.take(MessageKind::Binary, Bytes::copy_from_slice(&[number])),
+                1 => inbound.take(MessageKind::Binary, [&b"\x82\xaarequest_id\xa1a\xa1n"[..], &[number]].concat().into()),
                 _ => {
-                    intake.fail(Error::new(ErrorKind::Decode, number.to_string()));
+                    inbound.fail(Error::new(ErrorKind::Decode, number.to_string()));
                     Verdict::Nothing
                 }
             };
             prop_assert_eq!(verdict, Verdict::Nothing);
         }
-        let numbers: Vec<u8> = handed_over(&mut intake)
+        let numbers: Vec<u8> = handed_over(&mut inbound)
             .iter()
             .map(|arrival| match arrival {
                 Arrival::Result(received, _) => *received.payload.last().unwrap(),

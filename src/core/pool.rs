@@ -9,29 +9,30 @@ use std::{collections::TryReserveError, hint};
 use crate::sync::{Mutex, MutexGuard};
 
 /// Smaller buffers are the allocator's business: each thread keeps those at hand.
-const SMALLEST: usize = 2 << 10;
+const MIN_POOLED_BUFFER_BYTES: usize = 2 << 10;
 /// Larger buffers are too rare to be kept.
-const LARGEST: usize = 8 << 20;
+const MAX_POOLED_BUFFER_BYTES: usize = 8 << 20;
 /// What all kept buffers together may hold, in bytes.
-const KEPT: usize = 16 << 20;
+const MAX_POOLED_BYTES: usize = 16 << 20;
 /// Sizes come in four steps to each doubling, so that at most a fifth of a buffer is unused.
-const CLASSES: usize = 4 * (LARGEST.ilog2() - SMALLEST.ilog2()) as usize + 1;
+const SIZE_CLASSES: usize =
+    4 * (MAX_POOLED_BUFFER_BYTES.ilog2() - MIN_POOLED_BUFFER_BYTES.ilog2()) as usize + 1;
 /// How often the lock is tried. It is held for nanoseconds, except in a forked child, where it may be held for ever.
-const TRIES: u32 = 100;
+const MAX_LOCK_TRIES: u32 = 100;
 
 /// The buffers that are not in use, by size class.
 struct Pool {
-    classes: [Vec<Vec<u8>>; CLASSES],
+    classes: [Vec<Vec<u8>>; SIZE_CLASSES],
     bytes: usize,
 }
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { classes: [const { Vec::new() }; CLASSES], bytes: 0 });
+static POOL: Mutex<Pool> = Mutex::new(Pool { classes: [const { Vec::new() }; SIZE_CLASSES], bytes: 0 });
 
 /// The largest class that is not above `size`, which is in bounds.
 fn class_below(size: usize) -> usize {
     let octave = size.ilog2();
     let quarter = (size >> (octave - 2)) & 3;
-    4 * (octave - SMALLEST.ilog2()) as usize + quarter
+    4 * (octave - MIN_POOLED_BUFFER_BYTES.ilog2()) as usize + quarter
 }
 
 /// The smallest class that is not below `size`, which is in bounds.
@@ -42,11 +43,11 @@ fn class_above(size: usize) -> usize {
 
 /// The capacity of a class.
 fn capacity_of(class: usize) -> usize {
-    (SMALLEST << (class / 4)) / 4 * (4 + class % 4)
+    (MIN_POOLED_BUFFER_BYTES << (class / 4)) / 4 * (4 + class % 4)
 }
 
 fn lock() -> Option<MutexGuard<'static, Pool>> {
-    for _ in 0..TRIES {
+    for _ in 0..MAX_LOCK_TRIES {
         if let Some(pool) = POOL.try_lock() {
             return Some(pool);
         }
@@ -57,7 +58,7 @@ fn lock() -> Option<MutexGuard<'static, Pool>> {
 
 /// An empty buffer of at least this capacity, and not much more. Fails when there is not that much memory.
 pub fn take(capacity: usize) -> Result<Vec<u8>, TryReserveError> {
-    if !(SMALLEST..=LARGEST).contains(&capacity) {
+    if !(MIN_POOLED_BUFFER_BYTES..=MAX_POOLED_BUFFER_BYTES).contains(&capacity) {
         return fresh(capacity);
     }
     let class = class_above(capacity);
@@ -78,7 +79,7 @@ fn fresh(capacity: usize) -> Result<Vec<u8>, TryReserveError> {
 
 /// Takes back a buffer, whatever is in it.
 pub fn give(mut buffer: Vec<u8>) {
-    if !(SMALLEST..=LARGEST).contains(&buffer.capacity()) {
+    if !(MIN_POOLED_BUFFER_BYTES..=MAX_POOLED_BUFFER_BYTES).contains(&buffer.capacity()) {
         return;
     }
     buffer.clear();
@@ -88,7 +89,7 @@ pub fn give(mut buffer: Vec<u8>) {
     if let Some(kept) = pool.classes.get_mut(class) {
         kept.push(buffer);
     }
-    if pool.bytes <= KEPT {
+    if pool.bytes <= MAX_POOLED_BYTES {
         return;
     }
     // Other sizes make room: the traffic may have changed. If there are none, this is more than is ever needed.
@@ -101,9 +102,9 @@ impl Pool {
     /// Takes out buffers until the rest is within bounds, those of `spared` last.
     fn displace(&mut self, spared: usize) -> Vec<Vec<u8>> {
         let mut displaced = Vec::new();
-        let order = (0..CLASSES).filter(|class| *class != spared).rev().chain([spared]);
+        let order = (0..SIZE_CLASSES).filter(|class| *class != spared).rev().chain([spared]);
         for class in order {
-            while self.bytes > KEPT
+            while self.bytes > MAX_POOLED_BYTES
                 && let Some(buffer) = self.classes.get_mut(class).and_then(Vec::pop)
             {
                 self.bytes -= buffer.capacity();
@@ -120,12 +121,16 @@ pub struct Recycled(Vec<u8>);
 impl Recycled {
     /// Bytes that give their memory back to the pool when the last reference to them is dropped.
     pub fn bytes(buffer: Vec<u8>) -> bytes::Bytes {
-        if buffer.capacity() < SMALLEST { buffer.into() } else { bytes::Bytes::from_owner(Self(buffer)) }
+        if buffer.capacity() < MIN_POOLED_BUFFER_BYTES {
+            buffer.into()
+        } else {
+            bytes::Bytes::from_owner(Self(buffer))
+        }
     }
 
     /// A copy of a payload, in recycled memory unless it is small.
     pub fn copy(payload: &[u8]) -> bytes::Bytes {
-        if payload.len() < SMALLEST {
+        if payload.len() < MIN_POOLED_BUFFER_BYTES {
             return bytes::Bytes::copy_from_slice(payload);
         }
         let mut buffer = take(payload.len()).unwrap_or_default();
@@ -152,12 +157,12 @@ mod tests {
 
     #[test]
     fn every_size_has_a_class_that_wastes_at_most_a_fifth() {
-        assert_eq!(capacity_of(0), SMALLEST);
-        assert_eq!(capacity_of(CLASSES - 1), LARGEST);
-        for class in 0..CLASSES {
+        assert_eq!(capacity_of(0), MIN_POOLED_BUFFER_BYTES);
+        assert_eq!(capacity_of(SIZE_CLASSES - 1), MAX_POOLED_BUFFER_BYTES);
+        for class in 0..SIZE_CLASSES {
             assert_eq!(class_below(capacity_of(class)), class);
         }
-        for size in (SMALLEST..=LARGEST).step_by(1_237) {
+        for size in (MIN_POOLED_BUFFER_BYTES..=MAX_POOLED_BUFFER_BYTES).step_by(1_237) {
             assert!(capacity_of(class_below(size)) <= size);
             let capacity = capacity_of(class_above(size));
             assert!((size..=size + size / 4).contains(&capacity), "{capacity} for {size}");
@@ -188,7 +193,7 @@ mod tests {
         }
         give(Vec::with_capacity(3 << 20));
         let pool = POOL.lock();
-        assert!(pool.bytes <= KEPT);
+        assert!(pool.bytes <= MAX_POOLED_BYTES);
         let all = pool.classes.iter().flatten().map(Vec::capacity);
         assert_eq!(pool.bytes, all.sum::<usize>());
         assert_eq!(pool.classes[class_below(3 << 20)].len(), 1);

@@ -49,7 +49,7 @@ struct Ended {
 
 impl Ended {
     /// As many as are remembered. The answer to one that was forgotten is a result like any other.
-    const MOST: usize = 16 << 10;
+    const MAX_REMEMBERED: usize = 16 << 10;
 
     fn add(&mut self, id: &str) {
         let id: Arc<str> = id.into();
@@ -57,7 +57,7 @@ impl Ended {
             return;
         }
         self.oldest_first.push_back(id);
-        while self.oldest_first.len() > Self::MOST {
+        while self.oldest_first.len() > Self::MAX_REMEMBERED {
             if let Some(oldest) = self.oldest_first.pop_front() {
                 self.ids.remove(&oldest);
             }

@@ -17,12 +17,12 @@
 
 use std::time::{Duration, Instant};
 
-/// A loop that has not come for so long to what is readable is stuck, or so busy that it is as good as stuck.
-pub const SUSPICION: Duration = Duration::from_millis(5);
-/// The time between polls while the loop is well. With [`SUSPICION`] this is the longest that something may have to wait for.
-pub const INTERVAL: Duration = Duration::from_millis(45);
+/// The time after which a loop that has not come to what is readable is stuck, or so busy that it is as good as stuck.
+pub const SUSPICION_DELAY: Duration = Duration::from_millis(5);
+/// The time between polls while the loop is well. With [`SUSPICION_DELAY`] this is the longest that something may have to wait for.
+pub const POLL_INTERVAL: Duration = Duration::from_millis(45);
 /// The time between polls while another thread than the loop's reads: the loop may have come back.
-pub const AWAY: Duration = Duration::from_millis(30);
+pub const AWAY_POLL_INTERVAL: Duration = Duration::from_millis(30);
 
 /// What a poll comes to.
 #[must_use]
@@ -56,7 +56,7 @@ impl Watchdog {
     pub fn woken(&mut self, now: Instant, turns: u64) {
         self.suspicious = true;
         self.turns = turns;
-        self.next_poll = Some(now + SUSPICION);
+        self.next_poll = Some(now + SUSPICION_DELAY);
     }
 
     /// Polls then, whatever is known of the loop.
@@ -68,7 +68,7 @@ impl Watchdog {
     pub fn away(&mut self, now: Instant, turns: u64) {
         self.suspicious = false;
         self.turns = turns;
-        self.next_poll = Some(now + AWAY);
+        self.next_poll = Some(now + AWAY_POLL_INTERVAL);
     }
 
     /// Polls the loop, `readable` saying whether something waits to be read.
@@ -77,11 +77,11 @@ impl Watchdog {
         let was_suspicious = std::mem::replace(&mut self.suspicious, readable);
         if readable {
             if was_suspicious && !came {
-                self.next_poll = Some(now + AWAY);
+                self.next_poll = Some(now + AWAY_POLL_INTERVAL);
                 return Verdict::Stuck;
             }
             // A busy loop looks like this, too: after one that has come, the next poll has time.
-            self.next_poll = Some(now + if was_suspicious { INTERVAL } else { SUSPICION });
+            self.next_poll = Some(now + if was_suspicious { POLL_INTERVAL } else { SUSPICION_DELAY });
             self.suspicious = !was_suspicious;
             return Verdict::Fine;
         }
@@ -89,7 +89,7 @@ impl Watchdog {
             self.next_poll = None;
             return Verdict::Park;
         }
-        self.next_poll = Some(now + INTERVAL);
+        self.next_poll = Some(now + POLL_INTERVAL);
         Verdict::Fine
     }
 }
@@ -105,18 +105,18 @@ mod tests {
         let (mut dog, now) = (Watchdog::default(), Instant::now());
         assert_eq!(dog.deadline(), None, "parked");
         dog.woken(now, 7);
-        assert_eq!(dog.deadline(), Some(now + SUSPICION));
-        assert_eq!(dog.poll(now + SUSPICION, 7, true), Verdict::Stuck);
+        assert_eq!(dog.deadline(), Some(now + SUSPICION_DELAY));
+        assert_eq!(dog.poll(now + SUSPICION_DELAY, 7, true), Verdict::Stuck);
     }
 
     #[test]
     fn a_loop_that_comes_is_polled_seldom_and_left_alone_when_nothing_happens() {
         let (mut dog, mut now) = (Watchdog::default(), Instant::now());
         dog.woken(now, 0);
-        now += SUSPICION;
+        now += SUSPICION_DELAY;
         assert_eq!(dog.poll(now, 1, false), Verdict::Fine);
-        assert_eq!(dog.deadline(), Some(now + INTERVAL));
-        now += INTERVAL;
+        assert_eq!(dog.deadline(), Some(now + POLL_INTERVAL));
+        now += POLL_INTERVAL;
         assert_eq!(dog.poll(now, 1, false), Verdict::Park);
         assert_eq!(dog.deadline(), None);
     }
@@ -146,7 +146,7 @@ mod tests {
             }
             loop {
                 now = dog.deadline().expect("it watches");
-                prop_assert!(now - since <= INTERVAL + 2 * SUSPICION, "{:?}", now - since);
+                prop_assert!(now - since <= POLL_INTERVAL + 2 * SUSPICION_DELAY, "{:?}", now - since);
                 if dog.poll(now, turns, true) == Verdict::Stuck {
                     break;
                 }

@@ -15,10 +15,10 @@ use super::lookup;
 use crate::error::{Error, Result};
 
 /// How long one address may stay silent before the next one is tried beside it (RFC 8305, section 5).
-const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+const NEXT_ADDRESS_DELAY: Duration = Duration::from_millis(250);
 /// An address that has been silent for so long is called anew. TCP by itself repeats a call after ever longer gaps, of half a
 /// minute and more: so long could it take to notice that a network has healed.
-const CALL_ANEW: Duration = Duration::from_secs(5);
+const REDIAL_DELAY: Duration = Duration::from_secs(5);
 /// A peer that vanished while nothing is sent is noticed by TCP after 30 s and then every 10 s.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -98,7 +98,7 @@ async fn connect_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
                 Ok(stream) => return Ok(stream),
                 Err(error) => { failure.get_or_insert(error); }
             },
-            () = tokio::time::sleep(ATTEMPT_DELAY), if waiting.len() > 0 => {}
+            () = tokio::time::sleep(NEXT_ADDRESS_DELAY), if waiting.len() > 0 => {}
         }
     }
 }
@@ -106,7 +106,7 @@ async fn connect_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
 /// Connects to an address, however long it is silent.
 async fn call(address: SocketAddr) -> io::Result<TcpStream> {
     loop {
-        if let Ok(answer) = tokio::time::timeout(CALL_ANEW, TcpStream::connect(address)).await {
+        if let Ok(answer) = tokio::time::timeout(REDIAL_DELAY, TcpStream::connect(address)).await {
             return answer;
         }
     }

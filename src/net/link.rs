@@ -42,14 +42,14 @@ mod reading;
 use ending::Ending;
 
 /// Rounds of a turn before other links of the thread have theirs.
-const ROUNDS: usize = 4;
+const MAX_ROUNDS: usize = 4;
 /// From this size on messages are read without the GIL: 64 KiB.
-const MUCH_BYTES: usize = 64 << 10;
+const MIN_WITHOUT_GIL_BYTES: usize = 64 << 10;
 /// Messages from this size on are written by the I/O thread: to copy, mask and (through TLS) encrypt them is worth
 /// another thread.
-const LARGE_BYTES: usize = 128 << 10;
+const MIN_IO_THREAD_BYTES: usize = 128 << 10;
 /// The same through TLS.
-const LARGE_TLS_BYTES: usize = 32 << 10;
+const MIN_IO_THREAD_TLS_BYTES: usize = 32 << 10;
 
 /// What ends or turns the life of a link.
 #[derive(Debug)]
@@ -206,7 +206,7 @@ impl Link {
         }
         let mut turn = Turn::default();
         let mut reads = work.has(Work::READ);
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             turn.event = self.take_verdict();
             if turn.event.is_some() || !self.round(shared, work, side, &mut reads, &mut turn) {
                 break;
@@ -288,7 +288,7 @@ impl Link {
 
     /// Says whether so much will probably be read at once that it is better done without the GIL.
     fn expect_much(&self, shared: &Shared) {
-        let much = self.last_size >= MUCH_BYTES || self.reader.buffered() >= MUCH_BYTES;
+        let much = self.last_size >= MIN_WITHOUT_GIL_BYTES || self.reader.buffered() >= MIN_WITHOUT_GIL_BYTES;
         if much != shared.reads_much.load(Ordering::Relaxed) {
             shared.reads_much.store(much, Ordering::Relaxed);
         }
@@ -335,8 +335,8 @@ impl Link {
     fn large_bytes(&self, side: Side) -> usize {
         match side {
             Side::IoThread => usize::MAX,
-            Side::Caller if self.socket.is_tls() => LARGE_TLS_BYTES,
-            Side::Caller => LARGE_BYTES,
+            Side::Caller if self.socket.is_tls() => MIN_IO_THREAD_TLS_BYTES,
+            Side::Caller => MIN_IO_THREAD_BYTES,
         }
     }
 

@@ -4,15 +4,15 @@
 use std::cell::RefCell;
 
 /// Bytes that are fetched at once: 256 keys.
-const BATCH: usize = 1024;
+const REFILL_BYTES: usize = 1024;
 
 struct Keys {
-    random: [u8; BATCH],
+    random: [u8; REFILL_BYTES],
     used: usize,
 }
 
 thread_local! {
-    static KEYS: RefCell<Keys> = const { RefCell::new(Keys { random: [0; BATCH], used: BATCH }) };
+    static KEYS: RefCell<Keys> = const { RefCell::new(Keys { random: [0; REFILL_BYTES], used: REFILL_BYTES }) };
 }
 
 /// A key that was never used before.
@@ -37,7 +37,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn keys_differ_over_many_batches() {
+    fn keys_differ_over_many_refills() {
         let keys: HashSet<_> = (0..4096).map(|_| super::next()).collect();
         // Of 4,096 random ones two agree now and then.
         assert!(keys.len() > 4090, "{}", keys.len());

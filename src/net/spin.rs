@@ -12,7 +12,8 @@ use super::wakeups;
 
 /// How long the I/O thread polls before it sleeps, in microseconds; 0 or unset: not at all.
 const VARIABLE: &str = "FAL_REALTIME_SPIN_US";
-const MAX: Duration = Duration::from_millis(10);
+/// The longest that may be asked for.
+const MAX_SPIN: Duration = Duration::from_millis(10);
 
 thread_local! {
     static ENABLED: Cell<bool> = const { Cell::new(false) };
@@ -25,7 +26,7 @@ pub(super) fn limit() -> Option<Duration> {
     static LIMIT: OnceLock<Option<Duration>> = OnceLock::new();
     *LIMIT.get_or_init(|| {
         let micros: u64 = std::env::var(VARIABLE).ok()?.parse().ok()?;
-        (micros > 0).then(|| Duration::from_micros(micros).min(MAX))
+        (micros > 0).then(|| Duration::from_micros(micros).min(MAX_SPIN))
     })
 }
 

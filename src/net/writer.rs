@@ -24,14 +24,14 @@ mod large;
 
 /// From this size on a message is framed piece by piece: 16 KiB.
 const LARGE: usize = 16 << 10;
-/// What a pulled large message counts for: nothing else is pulled behind it.
-const LARGE_PULLED: usize = usize::MAX / 2;
-/// The staging buffer is filled up to this.
-const STAGING: usize = 64 << 10;
-/// Spare staging buffers that a thread keeps. Connections that write at the same time are few; connections are many.
-const SPARE: usize = 4;
-/// An idle connection keeps room for so many messages.
-const KEPT: usize = 16;
+/// The bytes that a pulled large message counts for: nothing else is pulled behind it.
+const LARGE_MESSAGE_WEIGHT: usize = usize::MAX / 2;
+/// The bytes up to which the staging buffer is filled.
+const STAGING_BYTES: usize = 64 << 10;
+/// The most spare staging buffers that a thread keeps. Connections that write at the same time are few; connections are many.
+const MAX_SPARE_BUFFERS: usize = 4;
+/// The most outgoing messages that an idle connection keeps room for.
+const MAX_IDLE_MESSAGES: usize = 16;
 
 thread_local! {
     static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
@@ -102,7 +102,8 @@ impl Writer {
         self.large.is_none()
             && self.at == 0
             && if next < LARGE {
-                self.pulled_bytes < LARGE_PULLED && self.staging.len() + self.pulled_bytes + next < STAGING
+                self.pulled_bytes < LARGE_MESSAGE_WEIGHT
+                    && self.staging.len() + self.pulled_bytes + next < STAGING_BYTES
             } else {
                 self.staging.is_empty() && self.pulled.is_empty()
             }
@@ -111,7 +112,7 @@ impl Writer {
     /// Takes a message, to be framed a little later.
     pub(super) fn pull(&mut self, message: Outgoing) {
         let size = message.payload.len();
-        self.pulled_bytes += if size < LARGE { size + MAX_HEADER } else { LARGE_PULLED };
+        self.pulled_bytes += if size < LARGE { size + MAX_HEADER } else { LARGE_MESSAGE_WEIGHT };
         self.pulled.push_back(message);
     }
 
@@ -213,7 +214,7 @@ impl Writer {
     /// 6455, section 5.5.3): a peer that pings and does not read would make the answers pile up.
     pub(super) fn push_pong(&mut self, payload: Bytes) {
         self.unstage();
-        if self.staging.len() < STAGING && !self.large.as_ref().is_some_and(Large::has_begun) {
+        if self.staging.len() < STAGING_BYTES && !self.large.as_ref().is_some_and(Large::has_begun) {
             self.push_control(Control::Pong, &payload);
         } else {
             self.pong = Some(payload);
@@ -306,8 +307,9 @@ impl Writer {
 
     fn borrow_buffer(&mut self) {
         if self.staging.capacity() == 0 {
-            self.staging =
-                BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(STAGING + LARGE));
+            self.staging = BUFFERS
+                .with_borrow_mut(Vec::pop)
+                .unwrap_or_else(|| Vec::with_capacity(STAGING_BYTES + LARGE));
         }
     }
 
@@ -316,15 +318,15 @@ impl Writer {
         if self.staging.is_empty() && self.staging.capacity() > 0 {
             let buffer = std::mem::take(&mut self.staging);
             BUFFERS.with_borrow_mut(|buffers| {
-                if buffers.len() < SPARE {
+                if buffers.len() < MAX_SPARE_BUFFERS {
                     buffers.push(buffer);
                 }
             });
         }
-        if self.staged.is_empty() && self.staged.capacity() > KEPT {
+        if self.staged.is_empty() && self.staged.capacity() > MAX_IDLE_MESSAGES {
             self.staged = VecDeque::new();
         }
-        if self.pulled.is_empty() && self.pulled.capacity() > KEPT {
+        if self.pulled.is_empty() && self.pulled.capacity() > MAX_IDLE_MESSAGES {
             self.pulled = VecDeque::new();
         }
     }

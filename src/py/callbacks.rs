@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// Callbacks in one turn of the loop, so that others have their turn.
-const BUDGET: usize = 128;
+const CALLBACKS_A_TURN: usize = 128;
 
 /// Hands out what is there, and asks to be called again when there is more; answers whether there is.
 ///
@@ -46,7 +46,7 @@ pub(super) fn hand_out(connection: &Bound<'_, AsyncConnection>) -> PyResult<bool
     if this.base.net.check_process().is_err() {
         return Ok(false);
     }
-    let mut budget = BUDGET;
+    let mut budget = CALLBACKS_A_TURN;
     let _scope = CallbackScope::of(&this.base.net);
     loop {
         if let Err(exit) = wake_waiters(connection).and_then(|()| call_back(connection, &mut budget)) {

@@ -31,7 +31,7 @@ pub(super) struct AsyncConnection {
     /// The loop will uncork.
     corked: AtomicBool,
     /// How many operations in a row were not made to wait.
-    at_once: AtomicU32,
+    unyielding: AtomicU32,
     hand_out: HandOut,
 }
 
@@ -46,7 +46,7 @@ impl AsyncConnection {
             waiting: Mutex::new(Waiting::new()),
             binding: OnceLock::new(),
             corked: AtomicBool::new(false),
-            at_once: AtomicU32::new(0),
+            unyielding: AtomicU32::new(0),
             hand_out,
         }
     }

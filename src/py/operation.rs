@@ -257,7 +257,7 @@ impl Operation {
                 return Err(awaited_already());
             }
             // The loop's other tasks have a turn first.
-            Stage::Fresh if is_often_done_at_once && this.connection.get().has_done_enough() => {
+            Stage::Fresh if is_often_done_at_once && this.connection.get().should_yield() => {
                 this.inner.lock().stage = Stage::Fresh;
                 // What `asyncio.sleep(0)` yields.
                 return Ok(Step::Yield(py.None()));

@@ -14,7 +14,7 @@ use crate::net::{
 };
 
 /// Records that wait. When a burst brings more, the oldest go.
-const MOST: usize = 1_000;
+const MAX_WAITING_RECORDS: usize = 1_000;
 
 #[derive(Default)]
 struct Waiting {
@@ -34,7 +34,7 @@ pub(super) fn install() {
 fn take(record: Record) {
     let waiting = WAITING.get();
     let mut all = waiting.lock();
-    if all.records.len() >= MOST {
+    if all.records.len() >= MAX_WAITING_RECORDS {
         all.records.pop_front();
     }
     all.records.push_back(record);

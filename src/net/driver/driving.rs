@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Turns before the other tasks of the thread come.
-const TURNS: usize = 4;
+const MAX_TURNS: usize = 4;
 
 /// What comes of driving a link.
 pub(super) enum DriveEvent {
@@ -73,7 +73,7 @@ impl Driving {
             }
             is_last && inner.has_unsent()
         };
-        for _ in 0..TURNS {
+        for _ in 0..MAX_TURNS {
             // Between two turns whoever waits for the link has it.
             let turn = connection.with_link(Side::IoThread, |slot| {
                 self.take_turn(context, connection, slot, is_pending, work)

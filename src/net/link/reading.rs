@@ -25,7 +25,7 @@ const CHUNK_BYTES: usize = 64 << 10;
 const SHARED_BYTES: usize = CHUNK_BYTES / 4;
 /// Messages from this part of such a buffer on are not copied out of it. Smaller ones are: the last of a buffer's messages
 /// that waits to be taken holds all of it, which is to be no more than sixteen times the message.
-const IN_PLACE: usize = 16;
+const IN_PLACE_PART: usize = 16;
 /// What is read at once after a large message: the next one is probably large too, and but for its beginning it is read
 /// straight into its place.
 const HEAD_BYTES: usize = 4 << 10;
@@ -117,7 +117,7 @@ impl Link {
         if size > buffer.capacity() {
             BUFFER.set(std::mem::replace(&mut buffer, pool::take(size).unwrap_or_default()));
         }
-        let in_place = buffer.capacity() / IN_PLACE;
+        let in_place = buffer.capacity() / IN_PLACE_PART;
         let read = self.socket.read_into(&mut (&mut buffer).limit(size));
         self.piled_up = matches!(read, Ok(count) if count >= size.min(IN_PLACE_BYTES));
         let mut understood = Ok(());

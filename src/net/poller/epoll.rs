@@ -57,8 +57,8 @@ impl Epoll {
 
     /// Appends the keys of those that are ready now, up to the spare capacity of `keys`.
     pub(super) fn poll(&self, keys: &mut Vec<u64>, most: usize) -> io::Result<()> {
-        let mut events = [const { std::mem::MaybeUninit::<Event>::uninit() }; MOST];
-        let most = most.min(MOST);
+        let mut events = [const { std::mem::MaybeUninit::<Event>::uninit() }; MAX_EVENTS];
+        let most = most.min(MAX_EVENTS);
         let room = events.get_mut(..most).unwrap_or_default();
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         let (ready, _) = epoll::wait(&self.0, room, Some(&now))?;
@@ -75,7 +75,7 @@ impl Epoll {
 }
 
 /// The most descriptors that are asked for at once.
-const MOST: usize = 256;
+const MAX_EVENTS: usize = 256;
 
 impl AsFd for Epoll {
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -6,8 +6,8 @@ use crate::core::{
     payload::Cursor,
 };
 
-/// So much of a large message is staged at a time.
-const PIECE: usize = 256 << 10;
+/// The bytes of a large message that are staged at a time.
+const PIECE_BYTES: usize = 256 << 10;
 
 pub(super) struct Large {
     message: Outgoing,
@@ -55,7 +55,7 @@ impl Large {
         if !self.is_staged() {
             write_header(staging, self.message.kind, self.len(), self.mask);
         }
-        stage(staging, &self.message, &mut self.cursor, self.mask, PIECE);
+        stage(staging, &self.message, &mut self.cursor, self.mask, PIECE_BYTES);
         true
     }
 

@@ -173,7 +173,7 @@ fn answers_to_pings_do_not_pile_up() {
             assert!(!write(&mut writer, &mut pipe, 1).0);
         }
     }
-    assert!(writer.staging.capacity() <= 2 * (STAGING + LARGE), "{}", writer.staging.capacity());
+    assert!(writer.staging.capacity() <= 2 * (STAGING_BYTES + LARGE), "{}", writer.staging.capacity());
     assert!(write(&mut writer, &mut pipe, usize::MAX).0);
     let (mut reader, mut bytes) = (FrameReader::new(Limits::default(), Role::Server), pipe.bytes.as_slice());
     let mut last = None;

@@ -18,10 +18,10 @@ use crate::{
     },
 };
 
-/// How often whoever waits for a socket tries to be the one that moves its bytes.
-const SITTING: Duration = Duration::from_millis(200);
+/// How often a thread that waits for a socket tries to be the one that moves its bytes.
+const SOCKET_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 /// How often a wait looks for signals.
-const SIGNALS: Duration = Duration::from_millis(50);
+const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What a connection and the threads that call its callbacks share.
 pub(super) struct SharedConnection {
@@ -93,7 +93,7 @@ impl SharedConnection {
             if deadline.is_over() {
                 return Ok(None);
             }
-            let until = Instant::now() + SIGNALS;
+            let until = Instant::now() + SIGNAL_INTERVAL;
             let until = deadline.0.map_or(until, |at| at.min(until));
             py.detach(|| self.notifier.wait(&self.base.net, notifications, until));
             py.check_signals()?;
@@ -125,7 +125,7 @@ impl SharedConnection {
             if !goes_on() {
                 return;
             }
-            self.notifier.wait(&self.base.net, notifications, Instant::now() + SITTING);
+            self.notifier.wait(&self.base.net, notifications, Instant::now() + SOCKET_RETRY_INTERVAL);
         }
     }
 

@@ -69,23 +69,23 @@ impl Waiting {
     }
 }
 
-/// So many operations in a row need not wait; then the loop's other tasks have a turn. A peer that is as fast as the caller
-/// would else keep them from running.
-const AT_ONCE: u32 = 256;
+/// The most operations in a row that need not wait; then the loop's other tasks have a turn. A peer that is as fast as the
+/// caller would else keep them from running.
+const MAX_UNYIELDING_OPERATIONS: u32 = 256;
 
 impl AsyncConnection {
     /// Counts an operation that need not wait. True when it is the loop's turn.
-    pub(in crate::py) fn has_done_enough(&self) -> bool {
-        let enough = self.at_once.fetch_add(1, Ordering::Relaxed) >= AT_ONCE;
-        if enough {
+    pub(in crate::py) fn should_yield(&self) -> bool {
+        let is_due = self.unyielding.fetch_add(1, Ordering::Relaxed) >= MAX_UNYIELDING_OPERATIONS;
+        if is_due {
             self.loop_has_turn();
         }
-        enough
+        is_due
     }
 
     /// An operation waits, so that the loop has a turn.
     pub(in crate::py) fn loop_has_turn(&self) {
-        self.at_once.store(0, Ordering::Relaxed);
+        self.unyielding.store(0, Ordering::Relaxed);
     }
 
     /// Passes the turn on to the next of these waiters.

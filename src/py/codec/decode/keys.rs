@@ -2,7 +2,7 @@
 //!
 //! A slot is filled once and never emptied: a lookup is one load and needs no lock, also on free-threaded builds,
 //! and a peer that sends ever new keys cannot push out those of everybody else. The price is bounded: at most
-//! [`SLOTS`] strings of at most [`LONGEST`] characters live as long as the process.
+//! [`SLOTS`] strings of at most [`MAX_KEY_BYTES`] characters live as long as the process.
 
 use std::{
     ptr, slice,
@@ -14,7 +14,7 @@ use pyo3::{ffi, prelude::*};
 use super::{failure::Outcome, objects};
 
 /// Longer keys are not cached.
-pub(super) const LONGEST: usize = 32;
+pub(super) const MAX_KEY_BYTES: usize = 32;
 const SLOTS: usize = 1024;
 
 /// Owned references to ASCII strings, or null.
@@ -23,7 +23,7 @@ static CACHE: [AtomicPtr<ffi::PyObject>; SLOTS] = [const { AtomicPtr::new(ptr::n
 /// The `str` for `utf8`, from the cache if it is there; `None` if it is not valid UTF-8.
 #[inline]
 pub(super) fn key<'py>(py: Python<'py>, utf8: &[u8]) -> Outcome<Option<Bound<'py, PyAny>>> {
-    if utf8.len() > LONGEST {
+    if utf8.len() > MAX_KEY_BYTES {
         return objects::string(py, utf8);
     }
     let slot = &CACHE[slot(utf8)];

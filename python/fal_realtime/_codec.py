@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from . import _checks as check
 from ._connection import RealtimeConnection
-from ._exceptions import EncodeError
 from ._opening import CURRENT
 from ._retrying import request as request_again
 from ._types import ErrorCallback
@@ -80,18 +78,7 @@ class AsyncEncodedConnection(RealtimeConnection):
         if type(retries) is not int or retries != 0 or type(idempotent) is not bool:
             return await request_again(self, input, timeout, retries, idempotent)
         check.timeout(timeout)
-        if not isinstance(input, Mapping):
-            kind = type(input).__name__
-            explanation = f"request needs a mapping, to put a request_id into it, not an object of type '{kind}'"
-            raise EncodeError(explanation)
-        fields = cast("Mapping[str, Any]", input)
-        request_id = fields.get("request_id")
-        if request_id is None:
-            request_id = uuid.uuid4().hex
-        elif not isinstance(request_id, str):
-            explanation = f"input.request_id: it must be a str, not an object of type '{type(request_id).__name__}'"
-            raise EncodeError(explanation)
-        message = {**fields, "request_id": request_id}
+        message, request_id = self._with_request_id(input)
         with self._turn() as turn:
             answer = self._request_encoded(await self._encoded(turn, message), request_id, timeout)
         return await answer

@@ -322,6 +322,9 @@ class Connection:
     def _send_encoded(self, payload: bytes | str) -> Coroutine[Any, Any, None]:
         """`send` of an encoded message."""
 
+    def _with_request_id(self, input: Any) -> tuple[dict[Any, Any], str]:
+        """A copy of an input of a request with the `request_id` that it holds, else a fresh one; and that."""
+
     def _request_encoded(
         self, payload: bytes | str, request_id: str, timeout: float | None
     ) -> Coroutine[Any, Any, Any]:

@@ -254,6 +254,15 @@ impl AsyncConnection {
         Self::operation(slf, "send", message.map(|message| OperationKind::Send(Some(message))))
     }
 
+    /// A copy of an input of a request with its `request_id`, and that.
+    fn _with_request_id<'py>(
+        &self,
+        py: Python<'py>,
+        input: &Bound<'py, PyAny>,
+    ) -> PyResult<(Bound<'py, PyDict>, String)> {
+        self.base.with_request_id(py, input)
+    }
+
     #[pyo3(signature = (payload, request_id, timeout))]
     fn _request_encoded<'py>(
         slf: &Bound<'py, Self>,

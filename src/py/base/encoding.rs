@@ -55,14 +55,23 @@ impl Base {
                 ),
             ));
         }
-        let fresh = format!("{:08x}-{:x}", self.salt, self.next_request.fetch_add(1, Ordering::Relaxed));
         let encoder = match &self.encoder {
             Some(InputHook::Encode(encoder)) => encoder,
-            None => return self.request_of(py, input, &fresh),
+            None => return self.request_of(py, input),
             Some(InputHook::Check(check)) => {
-                return self.request_of(py, &check.bind(py).call1((input,))?, &fresh);
+                return self.request_of(py, &check.bind(py).call1((input,))?);
             }
         };
+        let (copy, id) = self.with_request_id(py, input)?;
+        Ok((self.encoded(py, &encoder.bind(py).call1((copy,))?)?, id))
+    }
+
+    /// A copy of an input of a request, with the `request_id` that it holds or else a fresh one; and that.
+    pub(in crate::py) fn with_request_id<'py>(
+        &self,
+        py: Python<'py>,
+        input: &Bound<'py, PyAny>,
+    ) -> PyResult<(Bound<'py, PyDict>, String)> {
         let Ok(mapping) = input.cast::<PyMapping>() else {
             let kind = kind_of(input);
             let why = format!(
@@ -89,21 +98,22 @@ impl Base {
                 text.to_owned()
             }
             _ => {
+                let fresh = self.fresh_request_id();
                 copy.set_item(intern!(py, "request_id"), fresh.as_str())?;
                 fresh
             }
         };
-        Ok((self.encoded(py, &encoder.bind(py).call1((copy,))?)?, id))
+        Ok((copy, id))
+    }
+
+    /// A `request_id` that no other request has, of this connection or another.
+    fn fresh_request_id(&self) -> String {
+        format!("{:08x}-{:x}", self.salt, self.next_request.fetch_add(1, Ordering::Relaxed))
     }
 
     /// The message of the codec for an input of a request, and the id that it holds.
-    fn request_of(
-        &self,
-        py: Python<'_>,
-        input: &Bound<'_, PyAny>,
-        fresh: &str,
-    ) -> PyResult<(Outgoing, String)> {
-        let (payload, id) = encode::encode_with_request_id(py, input, fresh)?;
+    fn request_of(&self, py: Python<'_>, input: &Bound<'_, PyAny>) -> PyResult<(Outgoing, String)> {
+        let (payload, id) = encode::encode_with_request_id(py, input, &self.fresh_request_id())?;
         Ok((self.sized(py, payload, MessageKind::Binary)?, id))
     }
 

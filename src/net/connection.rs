@@ -3,9 +3,8 @@
 
 use std::sync::{Arc, OnceLock, atomic::Ordering};
 
-use crate::sync::FairMutex;
-
 use super::{duty::Duty, hooks::Hooks, poller::Poller, process, settings::Settings, shared::Shared};
+use crate::sync::FairMutex;
 
 mod driving;
 mod open_link;

@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::sync::Mutex;
 use tokio::time::timeout_at;
 
 use super::{
@@ -33,6 +32,7 @@ use crate::{
         token::Token,
     },
     error::{Error, ErrorKind, Result},
+    sync::Mutex,
 };
 
 mod attempting;

@@ -10,10 +10,10 @@ use std::{
     sync::Arc,
 };
 
-use crate::sync::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{blocking, process::PerProcess};
+use crate::sync::Mutex;
 
 /// Lookups of one host at a time.
 const PER_HOST: usize = 4;

@@ -2,7 +2,6 @@
 
 use std::{fmt, future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
-use crate::sync::Mutex;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
 use serde_json::{Map, Value, json};
@@ -10,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     core::token::Credentials,
     error::{Error, ErrorKind, Result},
+    sync::Mutex,
 };
 
 use super::{

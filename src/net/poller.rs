@@ -28,8 +28,7 @@ use self::{
     load::Load,
 };
 use super::{counters, driven::Driven, runtime::Io, schedule};
-use crate::error::Result;
-use crate::sync::Mutex;
+use crate::{error::Result, sync::Mutex};
 
 mod epoll;
 mod links;

@@ -16,7 +16,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::sync::Mutex;
 use tokio::runtime::Handle;
 
 use super::{
@@ -24,7 +23,10 @@ use super::{
     schedule, spin,
     wakeups::{self, Wakeups},
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    sync::Mutex,
+};
 
 /// So many polls of busy connections pass before the others' sockets are looked at. A poll reads up to 2 MiB: with tokio's
 /// own 61 a connection could wait for a hundred megabytes of another's.

@@ -6,8 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::sync::{Mutex, MutexGuard};
-
 use super::{
     redact::SentSecrets,
     runtime::Io,
@@ -21,6 +19,7 @@ use crate::{
         session::{State, Traffic},
     },
     error::{Error, ErrorKind, Result},
+    sync::{Mutex, MutexGuard},
 };
 
 mod link_lost;

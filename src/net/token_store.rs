@@ -7,7 +7,6 @@
 
 use std::{collections::HashMap, fmt, future::Future, pin::Pin, sync::Arc, sync::Weak, time::Duration};
 
-use crate::sync::Mutex;
 use futures_util::future::{FutureExt, Shared, WeakShared};
 use tokio::{runtime::Handle, sync::Notify, time::Instant};
 
@@ -15,6 +14,7 @@ use super::panics;
 use crate::{
     core::token::{Token, TokenState},
     error::{Error, ErrorKind, Result},
+    sync::Mutex,
 };
 
 /// How long a fetch may take.

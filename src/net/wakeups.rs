@@ -13,9 +13,8 @@ use std::{
     task::Waker,
 };
 
-use crate::sync::Mutex;
-
 use super::counters;
+use crate::sync::Mutex;
 
 /// Wakes whoever takes from a connection. Called on the I/O thread: must not block and must not take the GIL.
 pub trait Notify: Send + Sync {

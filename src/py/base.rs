@@ -5,7 +5,6 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use crate::sync::Mutex;
 use pyo3::{exceptions::PyRuntimeError, intern, prelude::*, types::PyDict};
 
 use super::{
@@ -25,6 +24,7 @@ use crate::{
         handle::{Connection, Routes},
         settings::Address,
     },
+    sync::Mutex,
 };
 
 mod encoding;

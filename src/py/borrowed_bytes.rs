@@ -9,9 +9,10 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use crate::sync::{Mutex, MutexGuard};
 use bytes::Bytes;
 use pyo3::{prelude::*, pybacked::PyBackedBytes, types::PyBytes};
+
+use crate::sync::{Mutex, MutexGuard};
 
 /// From this size on a `bytes` object is borrowed by a message: what that costs, copying it costs too.
 pub(super) const MIN_BORROWED_BYTES: usize = 16 << 10;

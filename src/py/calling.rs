@@ -6,13 +6,13 @@
 
 use std::io;
 
-use crate::sync::Mutex;
 use pyo3::{intern, prelude::*};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::{
     error::Result,
     net::{blocking, process::PerProcess},
+    sync::Mutex,
 };
 
 /// The name of the threads that start calls.

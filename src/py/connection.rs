@@ -8,10 +8,10 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU32},
 };
 
-use crate::sync::Mutex;
 use pyo3::prelude::*;
 
 use super::base::Base;
+use crate::sync::Mutex;
 
 mod decoded;
 mod loop_binding;

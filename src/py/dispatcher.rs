@@ -12,14 +12,16 @@ use std::{
     },
 };
 
-use crate::sync::{Condvar, Mutex};
 use pyo3::{intern, prelude::*, sync::PyOnceLock};
 
 use super::{borrowed_bytes, wake_fd::WakeFd};
-use crate::net::{
-    driven::Side,
-    poller::Poller,
-    wakeups::{self, Notify},
+use crate::{
+    net::{
+        driven::Side,
+        poller::Poller,
+        wakeups::{self, Notify},
+    },
+    sync::{Condvar, Mutex},
 };
 
 /// The numbers of the connections of one loop that have something.

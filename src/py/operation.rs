@@ -3,7 +3,6 @@
 //! When what it wants is there already, awaiting it costs neither a future nor a turn of the loop. Otherwise it
 //! waits on a future that carries nothing, and is polled again when it is woken.
 
-use crate::sync::Mutex;
 use pyo3::{
     exceptions::{PyException, PyRuntimeError, PyStopIteration},
     intern,
@@ -11,7 +10,10 @@ use pyo3::{
 };
 
 use super::{connection::AsyncConnection, decoding::Decoding, waiters::Ticket, warning};
-use crate::core::message::{Outgoing, RequestKey};
+use crate::{
+    core::message::{Outgoing, RequestKey},
+    sync::Mutex,
+};
 
 mod am_send;
 mod decoding;

@@ -5,12 +5,14 @@
 
 use std::collections::VecDeque;
 
-use crate::sync::Mutex;
 use pyo3::{intern, prelude::*};
 
-use crate::net::{
-    process::PerProcess,
-    report::{self, Record},
+use crate::{
+    net::{
+        process::PerProcess,
+        report::{self, Record},
+    },
+    sync::Mutex,
 };
 
 /// Records that wait. When a burst brings more, the oldest go.

@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use crate::sync::Mutex;
 use pyo3::{exceptions::PyTypeError, intern, prelude::*, types::PyString};
 
 use super::{
@@ -20,6 +19,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     net::token_store::TokenSource,
+    sync::Mutex,
 };
 
 type Outcome = Result<String>;

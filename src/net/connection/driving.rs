@@ -8,13 +8,14 @@ use std::{
     time::Instant,
 };
 
-use crate::sync::MutexGuard;
-
 use super::{Connection, OpenLink};
-use crate::net::{
-    driven::{Driven, Held, Side},
-    duty::Borrow,
-    link::Work,
+use crate::{
+    net::{
+        driven::{Driven, Held, Side},
+        duty::Borrow,
+        link::Work,
+    },
+    sync::MutexGuard,
 };
 
 /// A connection's link, if there is one, to whoever has its lock.

@@ -9,10 +9,10 @@ use std::{
     thread,
 };
 
-use crate::sync::Mutex;
 use proptest::prelude::*;
 
 use super::*;
+use crate::sync::Mutex;
 
 #[test]
 fn what_several_want_is_taken_at_once_and_by_one() {

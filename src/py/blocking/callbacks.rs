@@ -5,14 +5,13 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use crate::sync::Mutex;
 use pyo3::prelude::*;
 
 use super::{
     events::Events,
     turns::{Left, Listener, Step, Turn, Turns},
 };
-use crate::net::exit_gate;
+use crate::{net::exit_gate, sync::Mutex};
 
 /// The events of a connection, and a weak reference to whatever calls back.
 type Source = (Py<Events>, Py<PyAny>);

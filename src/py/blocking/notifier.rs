@@ -8,8 +8,6 @@ use std::{
     time::Instant,
 };
 
-use crate::sync::{Condvar, Mutex};
-
 use super::turns::Listener;
 use crate::{
     net::{
@@ -17,6 +15,7 @@ use crate::{
         wakeups::Notify,
     },
     py::wake_fd::WakeFd,
+    sync::{Condvar, Mutex},
 };
 
 /// The kinds of thing that threads wait for.

@@ -16,9 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::sync::{Condvar, Mutex};
-
-use crate::net::handle::{Connection, Interest};
+use crate::{
+    net::handle::{Connection, Interest},
+    sync::{Condvar, Mutex},
+};
 
 #[cfg(test)]
 mod tests;

@@ -7,13 +7,15 @@ use std::{
     os::unix::net::UnixStream,
 };
 
-use crate::sync::Mutex;
 use proptest::prelude::*;
 
 use super::*;
-use crate::net::{
-    driven::Driven,
-    poller::{Registration, load::thread_cpu},
+use crate::{
+    net::{
+        driven::Driven,
+        poller::{Registration, load::thread_cpu},
+    },
+    sync::Mutex,
 };
 
 /// Bytes that a link reads in one turn: what it leaves is to be seen by whoever polls next.

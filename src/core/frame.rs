@@ -35,7 +35,7 @@ use bytes::Bytes;
 pub use self::{
     close::close_payload,
     mask::{apply_mask, extend_masked, rotate},
-    reader::{DIRECT_MIN, FrameReader},
+    reader::FrameReader,
     writer::{Control, write_control, write_header, write_small},
 };
 use crate::error::{Error, ErrorKind};

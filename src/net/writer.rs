@@ -17,13 +17,11 @@ use super::mask_keys;
 use crate::core::{
     frame::{Control, MAX_HEADER, close_payload, write_control, write_header},
     message::Outgoing,
-    payload::Cursor,
+    payload::{Cursor, LARGE_BYTES},
 };
 
 mod large;
 
-/// From this size on a message is framed piece by piece: 16 KiB.
-const LARGE: usize = 16 << 10;
 /// The bytes that a pulled large message counts for: nothing else is pulled behind it.
 const LARGE_MESSAGE_WEIGHT: usize = usize::MAX / 2;
 /// The bytes up to which the staging buffer is filled.
@@ -101,7 +99,7 @@ impl Writer {
     pub(super) fn wants(&self, next: usize) -> bool {
         self.large.is_none()
             && self.at == 0
-            && if next < LARGE {
+            && if next < LARGE_BYTES {
                 self.pulled_bytes < LARGE_MESSAGE_WEIGHT
                     && self.staging.len() + self.pulled_bytes + next < STAGING_BYTES
             } else {
@@ -112,7 +110,7 @@ impl Writer {
     /// Takes a message, to be framed a little later.
     pub(super) fn pull(&mut self, message: Outgoing) {
         let size = message.payload.len();
-        self.pulled_bytes += if size < LARGE { size + MAX_HEADER } else { LARGE_MESSAGE_WEIGHT };
+        self.pulled_bytes += if size < LARGE_BYTES { size + MAX_HEADER } else { LARGE_MESSAGE_WEIGHT };
         self.pulled.push_back(message);
     }
 
@@ -121,7 +119,7 @@ impl Writer {
     pub(super) fn pull_all(&mut self) -> Option<(&mut VecDeque<Outgoing>, usize)> {
         let is_free =
             self.large.is_none() && self.at == 0 && self.pulled.is_empty() && self.staging.is_empty();
-        is_free.then_some((&mut self.pulled, LARGE))
+        is_free.then_some((&mut self.pulled, LARGE_BYTES))
     }
 
     /// There is something to be written.
@@ -184,7 +182,7 @@ impl Writer {
 
     /// Frames a message.
     fn push(&mut self, message: Outgoing) {
-        if message.payload.len() >= LARGE {
+        if message.payload.len() >= LARGE_BYTES {
             self.large = Some(Large::new(message, mask_keys::next()));
             return;
         }
@@ -309,7 +307,7 @@ impl Writer {
         if self.staging.capacity() == 0 {
             self.staging = BUFFERS
                 .with_borrow_mut(Vec::pop)
-                .unwrap_or_else(|| Vec::with_capacity(STAGING_BYTES + LARGE));
+                .unwrap_or_else(|| Vec::with_capacity(STAGING_BYTES + LARGE_BYTES));
         }
     }
 

@@ -14,8 +14,6 @@ use pyo3::{prelude::*, pybacked::PyBackedBytes, types::PyBytes};
 
 use crate::sync::{Mutex, MutexGuard};
 
-/// From this size on a `bytes` object is borrowed by a message: what that costs, copying it costs too.
-pub(super) const MIN_BORROWED_BYTES: usize = 16 << 10;
 /// How often the lock is tried. It is held for nanoseconds, except in a forked child, where it may be held for ever.
 const MAX_LOCK_TRIES: u32 = 1000;
 

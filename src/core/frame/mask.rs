@@ -2,12 +2,11 @@
 
 use std::{array, mem::MaybeUninit};
 
+use super::super::payload::LARGE_BYTES;
+
 /// How many bytes are masked at a time: enough for the compiler to use vector registers. Measured at 0.75 to 0.95 of
 /// the time of tungstenite's `u32` words, without its `unsafe`.
 const BLOCK: usize = 32;
-
-/// From this length on, copying and masking in one pass is faster.
-const ONE_PASS: usize = 16 << 10;
 
 /// XORs `bytes` with the repeated `key`. Undoes itself.
 #[inline]
@@ -27,7 +26,8 @@ pub fn apply_mask(bytes: &mut [u8], key: [u8; 4]) {
 /// Appends `bytes` to `out`, masked.
 #[inline]
 pub fn extend_masked(out: &mut Vec<u8>, bytes: &[u8], key: [u8; 4]) {
-    if bytes.len() >= ONE_PASS {
+    // From here on copying and masking in one pass is faster.
+    if bytes.len() >= LARGE_BYTES {
         return extend_masked_in_one_pass(out, bytes, key);
     }
     let start = out.len();

@@ -4,16 +4,13 @@ use std::{mem, str};
 
 use bytes::{BufMut, Bytes};
 
-use super::super::pool::Recycled;
+use super::super::{payload::LARGE_BYTES, pool::Recycled};
 use super::{
     Limits, Message, MessageKind, Role, Violation, close,
     header::{Header, HeaderReader, Opcode},
     mask::apply_mask,
     partial::{Frame, NOT_UTF8, Partial, append},
 };
-
-/// [`FrameReader::direct`] is offered when at least this many bytes of a frame's payload are missing.
-pub const DIRECT_MIN: usize = 16 * 1024;
 
 /// Reads one connection's frames. Owns the message that is partly there, and no heap memory when there is none.
 #[derive(Debug)]
@@ -91,18 +88,18 @@ impl FrameReader {
 
     /// Room for the payload that is being read, to be filled straight from the socket, which saves the copy through
     /// the caller's chunk. Call [`feed`](Self::feed) with an empty input afterwards: it checks what came and answers
-    /// the message if that completed it. `None` when less than [`DIRECT_MIN`] is missing of a data frame: read into
+    /// the message if that completed it. `None` when less than [`LARGE_BYTES`] is missing of a data frame: read into
     /// a chunk then, which may hold many frames.
     #[inline]
     pub fn direct(&mut self) -> Option<impl BufMut + '_> {
         let frame = self.frame.as_ref().filter(|frame| !frame.opcode.is_control())?;
         let message = self.message.as_mut()?;
         let missing = frame.end - message.payload.len();
-        if missing < DIRECT_MIN {
+        if missing < LARGE_BYTES {
             return None;
         }
         // Without memory the reading of the next chunk will say so.
-        message.reserve(frame, DIRECT_MIN, self.limits.max_message_size).ok()?;
+        message.reserve(frame, LARGE_BYTES, self.limits.max_message_size).ok()?;
         let payload = &mut message.payload;
         let room = missing.min(payload.capacity() - payload.len());
         Some(payload.limit(room))

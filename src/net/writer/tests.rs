@@ -30,7 +30,7 @@ impl Write for Pipe {
 
 fn message(id: u8, size: usize) -> Outgoing {
     // Of a large one some is borrowed.
-    let borrowed = if size < LARGE { 0 } else { size / 3 };
+    let borrowed = if size < LARGE_BYTES { 0 } else { size / 3 };
     let payload = Payload::new(vec![id; size - borrowed], vec![(size / 2, vec![id; borrowed].into())]);
     Outgoing { payload, kind: MessageKind::Binary, request: None }
 }
@@ -173,7 +173,7 @@ fn answers_to_pings_do_not_pile_up() {
             assert!(!write(&mut writer, &mut pipe, 1).0);
         }
     }
-    assert!(writer.staging.capacity() <= 2 * (STAGING_BYTES + LARGE), "{}", writer.staging.capacity());
+    assert!(writer.staging.capacity() <= 2 * (STAGING_BYTES + LARGE_BYTES), "{}", writer.staging.capacity());
     assert!(write(&mut writer, &mut pipe, usize::MAX).0);
     let (mut reader, mut bytes) = (FrameReader::new(Limits::default(), Role::Server), pipe.bytes.as_slice());
     let mut last = None;

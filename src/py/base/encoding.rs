@@ -11,13 +11,15 @@ use pyo3::{
 
 use super::{Base, InputHook};
 use crate::{
-    core::{frame::MessageKind, message::Outgoing, payload::Payload, pool, requests::check_id},
-    error::{Error, ErrorKind},
-    py::{
-        borrowed_bytes::{self, MIN_BORROWED_BYTES},
-        codec::encode,
-        errors::to_py,
+    core::{
+        frame::MessageKind,
+        message::Outgoing,
+        payload::{LARGE_BYTES, Payload},
+        pool,
+        requests::check_id,
     },
+    error::{Error, ErrorKind},
+    py::{borrowed_bytes, codec::encode, errors::to_py},
 };
 
 impl Base {
@@ -189,7 +191,7 @@ fn encode_error(py: Python<'_>, why: String) -> PyErr {
 
 fn copied_or_borrowed(bytes: &Bound<'_, PyBytes>) -> Payload {
     let contents = bytes.as_bytes();
-    if contents.len() < MIN_BORROWED_BYTES {
+    if contents.len() < LARGE_BYTES {
         contents.to_vec().into()
     } else {
         Payload::new(Vec::new(), vec![(0, borrowed_bytes::borrow(bytes))])

@@ -3,9 +3,10 @@
 use bytes::BufMut;
 
 use super::{
-    super::{DIRECT_MIN, FrameReader, Limits, Message, Role},
+    super::{FrameReader, Limits, Message, Role},
     BINARY, CONTINUATION, FIN, PING, TEXT, binary, client, feed_all, frame, plain, read_cut, read_direct,
 };
+use crate::core::payload::LARGE_BYTES;
 
 #[test]
 fn the_rest_stays_in_the_input() {
@@ -87,21 +88,21 @@ fn direct_room_is_for_large_rests_of_data_frames() {
     let mut reader = client();
     assert!(reader.direct().is_none(), "idle");
 
-    let wire = plain(FIN | BINARY, &vec![9; DIRECT_MIN + 10]);
+    let wire = plain(FIN | BINARY, &vec![9; LARGE_BYTES + 10]);
     let header = 4;
     assert_eq!(feed_all(&mut reader, &wire[..header + 10]), Ok(vec![]));
-    assert_eq!(reader.direct().unwrap().remaining_mut(), DIRECT_MIN, "no byte past the frame");
+    assert_eq!(reader.direct().unwrap().remaining_mut(), LARGE_BYTES, "no byte past the frame");
     reader.direct().unwrap().put_slice(&[9]);
-    assert!(reader.direct().is_none(), "less than DIRECT_MIN is missing");
+    assert!(reader.direct().is_none(), "less than LARGE_BYTES is missing");
     assert_eq!(feed_all(&mut reader, &[]), Ok(vec![]));
-    assert_eq!(feed_all(&mut reader, &[9; DIRECT_MIN - 1]), Ok(vec![binary(&[9; DIRECT_MIN + 10])]));
+    assert_eq!(feed_all(&mut reader, &[9; LARGE_BYTES - 1]), Ok(vec![binary(&[9; LARGE_BYTES + 10])]));
 
     assert_eq!(feed_all(&mut reader, &wire[..header]), Ok(vec![]));
     reader.direct().unwrap().put_slice(&wire[header..header + 5000]);
     reader.direct();
-    assert_eq!(feed_all(&mut reader, &wire[header + 5000..]), Ok(vec![binary(&[9; DIRECT_MIN + 10])]));
+    assert_eq!(feed_all(&mut reader, &wire[header + 5000..]), Ok(vec![binary(&[9; LARGE_BYTES + 10])]));
 
-    assert_eq!(feed_all(&mut reader, &plain(BINARY, &vec![9; DIRECT_MIN])), Ok(vec![]));
+    assert_eq!(feed_all(&mut reader, &plain(BINARY, &vec![9; LARGE_BYTES])), Ok(vec![]));
     assert!(reader.direct().is_none(), "between two fragments");
     assert_eq!(feed_all(&mut reader, &[FIN | PING, 125]), Ok(vec![]));
     assert!(reader.direct().is_none(), "in a control frame");

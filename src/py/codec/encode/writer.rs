@@ -15,8 +15,11 @@ use pyo3::{exceptions::PyMemoryError, ffi, prelude::*, types::PyBytes};
 
 use super::failure::Outcome;
 use crate::{
-    core::{payload::Payload, pool},
-    py::borrowed_bytes::{MIN_BORROWED_BYTES, borrow},
+    core::{
+        payload::{LARGE_BYTES, Payload},
+        pool,
+    },
+    py::borrowed_bytes::borrow,
 };
 
 // SAFETY: this is its signature in `bytesobject.h`, the same in every CPython from 3.10 on.
@@ -77,7 +80,7 @@ impl<'s, 'py> Writer<'s, 'py> {
     /// Whether a `bytes` object of `size` bytes is borrowed, not copied.
     #[inline]
     pub(super) fn borrows(&self, size: usize) -> bool {
-        size >= MIN_BORROWED_BYTES && matches!(self.target, Target::Payload)
+        size >= LARGE_BYTES && matches!(self.target, Target::Payload)
     }
 
     /// Refers to the contents of `bytes`.

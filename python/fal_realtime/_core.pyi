@@ -177,7 +177,7 @@ class Connection:
         """
 
     @property
-    def _unfinished(self) -> int:
+    def _lost_while_finishing(self) -> int:
         """How many messages, at most, had no answer when their sessions were lost during `finish`."""
 
     def stats(self) -> Stats:
@@ -426,7 +426,7 @@ class SyncConnection:
         """
 
     @property
-    def _unfinished(self) -> int:
+    def _lost_while_finishing(self) -> int:
         """How many messages, at most, had no answer when their sessions were lost during `finish`."""
 
     def stats(self) -> Stats:

@@ -80,4 +80,4 @@ class Finish:
     def _lost(self) -> int:
         """How many inputs, at most, had no answer when their session was lost."""
         now = self._connection.stats()
-        return max(now["unanswered"] - self._before["unanswered"], self._connection._unfinished)  # noqa: SLF001 - its own base
+        return max(now["unanswered"] - self._before["unanswered"], self._connection._lost_while_finishing)  # noqa: SLF001 - its own base

@@ -85,7 +85,7 @@ impl Inbox {
         }
     }
 
-    /// Results that came without a `request_id`. Without requests that wait nobody looks for one, and all count.
+    /// Results that came without a `request_id`. Without requests that wait nobody asks for one, and all count.
     pub fn unmarked(&self) -> u64 {
         self.unmarked
     }

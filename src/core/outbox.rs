@@ -307,7 +307,7 @@ impl Outbox {
         failed
     }
 
-    /// `count` messages in flight are lost: their write had begun, so they are not sent again.
+    /// `count` messages in flight are lost: they were partly written, so they are not sent again.
     pub fn lost(&mut self, count: usize) {
         self.in_flight -= count;
         self.failed += count as u64;

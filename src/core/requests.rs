@@ -66,7 +66,7 @@ impl Ended {
 
     fn remove(&mut self, id: &str) -> bool {
         let was_there = self.ids.remove(id);
-        // Those that were removed stay in the line until they are a half of it.
+        // Those that were removed stay in the queue until they are a half of it.
         if was_there && self.oldest_first.len() > 2 * self.ids.len() {
             self.oldest_first.retain(|id| self.ids.contains(id));
         }

@@ -237,7 +237,7 @@ impl Driver {
         };
         // The end of a session that has ended as sessions do is what an input that the app dropped is answered with.
         if end != SessionEnd::Regular {
-            self.connection.shared.lock().note_unfinished();
+            self.connection.shared.lock().count_lost_while_finishing();
         }
         let (unsent, traffic) = self.drop_link(end);
         let ended =

@@ -343,8 +343,8 @@ impl Connection {
     }
 
     /// How many messages, at most, had no answer when their sessions were lost while the connection was finishing.
-    pub fn unfinished(&self) -> u64 {
-        self.shared.lock().unfinished
+    pub fn lost_while_finishing(&self) -> u64 {
+        self.shared.lock().lost_while_finishing
     }
 
     /// Where it stands.

@@ -95,15 +95,15 @@ pub struct Poller {
 }
 
 impl Poller {
-    /// For a loop that watches [`Poller::descriptor`]. `signal` is the descriptor by which it is called for other reasons.
+    /// For a loop that watches [`Poller::descriptor`]. `wake_fd` is the descriptor by which it is called for other reasons.
     ///
     /// `None` where the I/O thread is to read for all loops.
-    pub fn for_loop(signal: impl AsFd) -> io::Result<Option<Arc<Self>>> {
+    pub fn for_loop(wake_fd: impl AsFd) -> io::Result<Option<Arc<Self>>> {
         if !schedule::allows_loops() {
             return Ok(None);
         }
         let loop_side = Epoll::new()?;
-        loop_side.add(signal, SOCKETS, When::Readable)?;
+        loop_side.add(wake_fd, SOCKETS, When::Readable)?;
         let this = Self::new(Some(loop_side), DrivenBy::Loop)?;
         if let Some(loop_side) = &this.loop_side {
             loop_side.add(&this.sockets, SOCKETS, When::Readable)?;

@@ -123,7 +123,7 @@ pub(super) struct SharedState {
     /// Messages that the session which has just ended left unanswered, of which nobody has been told.
     pub(super) left: u64,
     /// Messages without an answer, at most, whose sessions were lost while the connection was finishing.
-    pub(in crate::net) unfinished: u64,
+    pub(in crate::net) lost_while_finishing: u64,
     /// So many wait for the end of what is under way, and will tell what is lost meanwhile.
     pub(super) finishers: usize,
     /// What they will tell: the errors that nobody else is told of.
@@ -206,7 +206,7 @@ impl SharedState {
             subprotocol: None,
             latency: None,
             left: 0,
-            unfinished: 0,
+            lost_while_finishing: 0,
             finishers: 0,
             withheld: Vec::new(),
             end_is_told: false,

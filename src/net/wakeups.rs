@@ -1,7 +1,7 @@
 //! Wakeups between the I/O thread and the others, several for one system call both ways, since that is what one costs.
 //!
-//! Inwards: tasks to be woken are put in a list, and the I/O thread is unparked only if it sleeps; while it works it looks
-//! at the list itself. Outwards: whoever takes from a connection is marked ready, and notified before the thread sleeps,
+//! Inwards: tasks to be woken are put in a list, and the I/O thread is unparked only if it sleeps; while it works it polls
+//! the list itself. Outwards: whoever takes from a connection is marked ready, and notified before the thread sleeps,
 //! before it is busy with something long, or when many are ready.
 
 use std::{
@@ -96,7 +96,7 @@ pub(super) fn adopt(wakeups: Arc<Wakeups>) {
     });
 }
 
-/// Looks at what the other threads want. To be called now and then while the thread works.
+/// Polls what the other threads want. To be called now and then while the thread works.
 pub(super) fn attend() {
     WAKEUPS.with(|cell| {
         if let Some(wakeups) = cell.get()

@@ -46,7 +46,7 @@ struct Staged {
 pub(super) struct Leftover {
     /// Not a byte of these was written; in their order.
     pub(super) untouched: Vec<Outgoing>,
-    /// The messages whose write had begun.
+    /// The messages that were partly written.
     pub(super) torn: usize,
     /// What was written and has not been accounted for.
     pub(super) written: Written,
@@ -76,7 +76,7 @@ pub(super) struct Writer {
     at: usize,
     staged: VecDeque<Staged>,
     large: Option<Large>,
-    /// Control frames that follow a large message that has begun.
+    /// Control frames that follow a large message which is partly written.
     behind: Vec<u8>,
     unflushed: bool,
     /// Messages taken under the lock, to be framed outside of it.
@@ -151,8 +151,8 @@ impl Writer {
         self.closing = Some((code, reason));
     }
 
-    /// Puts messages aside whose write has not begun: a peer that has closed would not read them, and they can still
-    /// be sent on another socket. What has begun stays, for a frame to follow it.
+    /// Puts messages aside of which nothing is written: a peer that has closed would not read them, and they can still
+    /// be sent on another socket. A partial write stays, for a frame to follow it.
     pub(super) fn retract(&mut self) {
         self.pong = None;
         self.behind.clear();
@@ -164,7 +164,7 @@ impl Writer {
             self.aside.extend(self.staged.drain(first..).map(|staged| staged.message));
             self.release(&mut Written::default());
         }
-        if let Some(large) = self.large.take_if(|large| !large.has_begun()) {
+        if let Some(large) = self.large.take_if(|large| !large.is_partly_written()) {
             self.aside.push(large.into_message());
         }
     }
@@ -172,7 +172,7 @@ impl Writer {
     /// Takes a large message out of the staging buffer again, if none of it has been written.
     fn unstage(&mut self) {
         if let Some(large) = &mut self.large
-            && !large.has_begun()
+            && !large.is_partly_written()
             && large.is_staged()
         {
             large.start_over();
@@ -192,14 +192,14 @@ impl Writer {
         self.staged.push_back(Staged { message, start, end: self.staging.len() });
     }
 
-    /// Frames a control message. It goes out before a large message whose write has not begun, and behind one whose
-    /// write has.
+    /// Frames a control message. It goes out before a large message of which nothing is written, and behind one that
+    /// is partly written.
     pub(super) fn push_control(&mut self, kind: Control, payload: &[u8]) {
         if kind == Control::Ping {
             self.ping_waits = true;
         }
         self.unstage();
-        let out = if self.large.as_ref().is_some_and(Large::has_begun) {
+        let out = if self.large.as_ref().is_some_and(Large::is_partly_written) {
             &mut self.behind
         } else {
             self.borrow_buffer();
@@ -212,7 +212,7 @@ impl Writer {
     /// 6455, section 5.5.3): a peer that pings and does not read would make the answers pile up.
     pub(super) fn push_pong(&mut self, payload: Bytes) {
         self.unstage();
-        if self.staging.len() < STAGING_BYTES && !self.large.as_ref().is_some_and(Large::has_begun) {
+        if self.staging.len() < STAGING_BYTES && !self.large.as_ref().is_some_and(Large::is_partly_written) {
             self.push_control(Control::Pong, &payload);
         } else {
             self.pong = Some(payload);
@@ -289,7 +289,7 @@ impl Writer {
     /// Counts what is written whole.
     fn release(&mut self, written: &mut Written) {
         if let Some(large) = &mut self.large {
-            large.begin();
+            large.mark_written();
         }
         while self.staged.front().is_some_and(|staged| staged.end <= self.at) {
             if let Some(staged) = self.staged.pop_front() {
@@ -341,7 +341,7 @@ impl Writer {
             }
         }
         if let Some(large) = self.large {
-            if large.has_begun() {
+            if large.is_partly_written() {
                 leftover.torn += 1;
             } else {
                 leftover.untouched.push(large.into_message());

@@ -88,8 +88,8 @@ impl AsyncConnection {
 
     /// How many messages, at most, had no answer when their sessions were lost during `finish`.
     #[getter]
-    fn _unfinished(&self) -> u64 {
-        self.base.net.unfinished()
+    fn _lost_while_finishing(&self) -> u64 {
+        self.base.net.lost_while_finishing()
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

@@ -105,8 +105,8 @@ impl SyncConnection {
 
     /// How many messages, at most, had no answer when their sessions were lost during `finish`.
     #[getter]
-    fn _unfinished(&self) -> u64 {
-        self.shared.base.net.unfinished()
+    fn _lost_while_finishing(&self) -> u64 {
+        self.shared.base.net.lost_while_finishing()
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

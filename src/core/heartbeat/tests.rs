@@ -306,7 +306,7 @@ fn what_is_sent_after_the_ping_need_not_be_acknowledged() {
     let start = Instant::now();
     let mut heartbeat = started(start);
     let sent = |given, acknowledged| move || Some(Sent { given, acknowledged, is_held_back: false });
-    // Pinged before it was paused: what is to be acknowledged was not noted then.
+    // Pinged before it was paused: what is to be acknowledged was not known then.
     assert_eq!(heartbeat.poll(start + INTERVAL, untold), Beat::Ping);
     heartbeat.ping_moved(start + INTERVAL, untold);
     heartbeat.pause();

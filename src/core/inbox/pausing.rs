@@ -9,12 +9,12 @@ impl Inbox {
         let notices = self.notices.len();
         let is_crowded = notices >= MAX_NOTICES || (self.paused && notices > MAX_NOTICES / 2);
         // Results that nobody receives make room for each other, as do those of which only the newest count.
-        let has_piled_up = self.lossless && self.receiving && self.has_piled_up();
-        self.paused = is_crowded || has_piled_up;
+        let is_over_high_water = self.lossless && self.receiving && self.is_over_high_water();
+        self.paused = is_crowded || is_over_high_water;
         self.paused
     }
 
-    fn has_piled_up(&mut self) -> bool {
+    fn is_over_high_water(&mut self) -> bool {
         let weight = self.ring.weight();
         if weight < self.high_water_bytes {
             return self.paused && weight > self.high_water_bytes / 2;

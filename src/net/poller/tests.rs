@@ -51,16 +51,16 @@ struct Setup {
     server: TcpStream,
     told: mpsc::Receiver<(Side, Vec<u8>)>,
     /// What the loop is called by for other reasons.
-    _signal: TcpStream,
+    _wake_fd: TcpStream,
 }
 
 /// A poller with one link; a loop's, if it is not the I/O thread's.
 fn setup(of_a_loop: bool) -> Setup {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let (signal, io) = (TcpStream::connect(listener.local_addr().unwrap()).unwrap(), runtime::io().unwrap());
+    let (wake_fd, io) = (TcpStream::connect(listener.local_addr().unwrap()).unwrap(), runtime::io().unwrap());
     let _ = listener.accept().unwrap();
     let poller = if of_a_loop {
-        Poller::for_loop(signal.as_fd()).unwrap().unwrap()
+        Poller::for_loop(wake_fd.as_fd()).unwrap().unwrap()
     } else {
         Poller::for_io_thread(io.clone()).unwrap()
     };
@@ -71,7 +71,7 @@ fn setup(of_a_loop: bool) -> Setup {
     let reader = Arc::new(Reader { socket, tell });
     let mut registration = poller.register(reader.clone());
     registration.watch(&reader.socket, true, false).unwrap();
-    Setup { poller, reader, registration, server, told, _signal: signal }
+    Setup { poller, reader, registration, server, told, _wake_fd: wake_fd }
 }
 
 #[test]

@@ -29,9 +29,9 @@ impl SharedState {
     }
 
     /// The session is lost: if the connection is finishing, the caller will want to know of what it had no answer to.
-    pub(in crate::net) fn note_unfinished(&mut self) {
+    pub(in crate::net) fn count_lost_while_finishing(&mut self) {
         if self.commands.finish {
-            self.unfinished += self.in_flight();
+            self.lost_while_finishing += self.in_flight();
         }
     }
 

@@ -15,12 +15,12 @@ pub(super) struct Large {
     /// What has been staged.
     cursor: Cursor,
     /// Its first byte is with the operating system.
-    begun: bool,
+    partly_written: bool,
 }
 
 impl Large {
     pub(super) fn new(message: Outgoing, mask: [u8; 4]) -> Self {
-        Self { message, mask, cursor: Cursor::default(), begun: false }
+        Self { message, mask, cursor: Cursor::default(), partly_written: false }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -33,13 +33,13 @@ impl Large {
     }
 
     /// Some of it has been written: it can no longer be sent on another socket.
-    pub(super) fn has_begun(&self) -> bool {
-        self.begun
+    pub(super) fn is_partly_written(&self) -> bool {
+        self.partly_written
     }
 
     /// Some of what is staged has been written.
-    pub(super) fn begin(&mut self) {
-        self.begun = self.is_staged();
+    pub(super) fn mark_written(&mut self) {
+        self.partly_written = self.is_staged();
     }
 
     /// What has been staged is thrown away.

@@ -60,7 +60,7 @@ impl SharedConnection {
         }
         self.base.net.uncork();
         self.notifier.waiting.lock().add(interest);
-        let outcome = self.wait_in_line(py, deadline, &mut poll);
+        let outcome = self.wait_for_notification(py, deadline, &mut poll);
         let mut waiting = self.notifier.waiting.lock();
         waiting.remove(interest);
         let others_wait = waiting.interest() != Interest::NONE;
@@ -72,7 +72,7 @@ impl SharedConnection {
         outcome
     }
 
-    fn wait_in_line<'py, T>(
+    fn wait_for_notification<'py, T>(
         &self,
         py: Python<'py>,
         deadline: &Deadline,

@@ -65,7 +65,7 @@ impl AsyncConnection {
         }
     }
 
-    /// The decoder's task is done: whoever is first in line gets the outcome.
+    /// The decoder's task is done: whoever comes first gets the outcome.
     pub(in crate::py) fn decoder_done(slf: &Bound<'_, Self>, task: &Bound<'_, PyAny>) -> PyResult<()> {
         match &mut slf.get().waiting.lock().decoding {
             Some(decoding) if decoding.is(task) => decoding.is_done = true,

@@ -247,8 +247,8 @@ impl<'a> World<'a> {
 fn with_poller<T>(test: impl FnOnce(&Arc<Poller>) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _inside = runtime.enter();
-    let (signal, _other) = UnixStream::pair().unwrap();
-    test(&Poller::for_loop(&signal).unwrap().unwrap())
+    let (wake_fd, _other) = UnixStream::pair().unwrap();
+    test(&Poller::for_loop(&wake_fd).unwrap().unwrap())
 }
 
 proptest! {

@@ -17,7 +17,7 @@ class DecodeError(ValueError): pass
 fn with_value(source: &CStr, test: impl FnOnce(Python<'_>, &Bound<'_, PyAny>)) {
     Python::initialize();
     Python::attach(|py| {
-        // Stands in for the Python half of the package, which `cargo test` does not install.
+        // Stands in for the Python part of the package, which `cargo test` does not install.
         let modules = py.import("sys").unwrap().getattr("modules").unwrap();
         for name in [c"fal_realtime", c"fal_realtime._exceptions"] {
             let module = PyModule::from_code(py, EXCEPTIONS, c"exceptions.py", name).unwrap();

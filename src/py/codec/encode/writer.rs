@@ -28,7 +28,7 @@ unsafe extern "C" {
     fn _PyBytes_Resize(bytes: *mut *mut ffi::PyObject, size: ffi::Py_ssize_t) -> c_int;
 }
 
-/// Room on the stack for messages without bulk data.
+/// Room on the stack for messages without large values.
 pub(super) type Scratch = [MaybeUninit<u8>; 2048];
 
 /// Free room that is kept behind a large payload, so that the small fields behind it do not move it.

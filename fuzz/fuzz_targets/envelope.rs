@@ -5,19 +5,19 @@ use bytes::Bytes;
 use fal_realtime::core::{
     envelope::{Envelope, classify_binary, classify_text, control_text},
     frame::MessageKind,
-    inbound::{Dialect, Inbound, Verdict},
+    inbound::{Dialect, Inbound, Consequence},
 };
 use libfuzzer_sys::fuzz_target;
 
-/// A message is one arrival, or a verdict upon the session; in the raw mode it is a result.
+/// A message is one arrival, or a consequence upon the session; in the raw mode it is a result.
 fn take(kind: MessageKind, data: &[u8]) {
     for dialect in [Dialect::Fal, Dialect::Custom, Dialect::Raw] {
         for expects_answers in [false, true] {
             let mut inbound = Inbound::new(dialect);
             inbound.expects_answers = expects_answers;
-            let verdict = inbound.take(kind, Bytes::copy_from_slice(data));
+            let consequence = inbound.take(kind, Bytes::copy_from_slice(data));
             let (results, others) = (inbound.plain().len(), inbound.arrivals().len());
-            assert!(results + others == 1 || (results + others == 0 && verdict != Verdict::Nothing));
+            assert!(results + others == 1 || (results + others == 0 && consequence != Consequence::Nothing));
             assert!(dialect != Dialect::Raw || results == 1);
         }
     }

@@ -1,7 +1,7 @@
 //! What is this message? A borrowing peek at its top-level keys, without building a value.
 //!
 //! `msgpack` walks the top level of a map and skips the values; `json` does the same with `serde_json`.
-//! Both feed the few keys of interest to `Keys`, which decides.
+//! Both feed the few keys of interest to `EnvelopeKeys`, which decides.
 //!
 //! ```
 //! use fal_realtime::core::envelope::{Envelope, classify_text};
@@ -139,7 +139,7 @@ impl<'a> Scalar<'a> {
 
 /// The values of the keys that matter; of a repeated key the last, as in every decoder.
 #[derive(Debug, Default)]
-struct Keys<'a> {
+struct EnvelopeKeys<'a> {
     kind: Scalar<'a>,
     status: Scalar<'a>,
     error: Scalar<'a>,
@@ -149,7 +149,7 @@ struct Keys<'a> {
     request_id: Scalar<'a>,
 }
 
-impl<'a> Keys<'a> {
+impl<'a> EnvelopeKeys<'a> {
     fn set(&mut self, key: Key, value: Scalar<'a>) {
         let slot = match key {
             Key::Type => &mut self.kind,

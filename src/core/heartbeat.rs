@@ -60,7 +60,7 @@ pub struct Sent {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum HeartbeatState {
     Stopped,
     Running,
     /// Nothing is read, so that silence says nothing about the peer.
@@ -84,7 +84,7 @@ pub struct Heartbeat {
     timeout: Option<Duration>,
     /// How much longer a peer may be silent whose system acknowledges; `None`: for ever.
     busy_timeout: Option<Duration>,
-    state: State,
+    state: HeartbeatState,
     last_activity: Option<Instant>,
     pinged_at: Option<Instant>,
     /// Since when the peer counts as busy.
@@ -122,7 +122,7 @@ impl Heartbeat {
             interval: bounded(interval),
             timeout: bounded(timeout),
             busy_timeout: busy_timeout.map(|wait| wait.min(Self::MAX_WAIT)),
-            state: State::Stopped,
+            state: HeartbeatState::Stopped,
             last_activity: None,
             pinged_at: None,
             busy_since: None,
@@ -135,7 +135,7 @@ impl Heartbeat {
 
     /// The connection is open. Forgets what was before.
     pub fn start(&mut self, now: Instant) {
-        self.state = State::Running;
+        self.state = HeartbeatState::Running;
         self.last_activity = Some(now);
         self.pinged_at = None;
         self.busy_since = None;
@@ -187,10 +187,10 @@ impl Heartbeat {
             return self.lost(Silence::Unanswered);
         }
         let Some(sent) = sent() else {
-            if self.state == State::Running {
+            if self.state == HeartbeatState::Running {
                 return self.lost(Silence::Unanswered);
             }
-            self.state = State::PausedUntold;
+            self.state = HeartbeatState::PausedUntold;
             return Beat::Idle;
         };
         if self.busy_until().is_some_and(|until| until <= now) {
@@ -232,7 +232,7 @@ impl Heartbeat {
 
     /// The peer's system has the ping, whose time is up `at`.
     fn acknowledged(&mut self, now: Instant, at: Instant) -> Beat {
-        if self.state == State::Running && !self.is_busy() {
+        if self.state == HeartbeatState::Running && !self.is_busy() {
             self.busy_since = Some(at);
             if self.busy_until().is_some_and(|until| until <= now) {
                 return self.lost(Silence::Busy);
@@ -250,7 +250,7 @@ impl Heartbeat {
 
     /// When to poll next; `None` when there is nothing to wait for.
     pub fn deadline(&self) -> Option<Instant> {
-        if !matches!(self.state, State::Running | State::Paused) {
+        if !matches!(self.state, HeartbeatState::Running | HeartbeatState::Paused) {
             return None;
         }
         let interval = self.interval?;
@@ -260,7 +260,7 @@ impl Heartbeat {
         let Some(timeout) = self.timeout else { return Some(pinged_at + interval) };
         let at = if self.is_late {
             pinged_at + timeout.max(Self::ACKNOWLEDGED_WITHIN)
-        } else if self.state == State::Running && !self.is_busy() {
+        } else if self.state == HeartbeatState::Running && !self.is_busy() {
             pinged_at + timeout
         } else {
             // The next ping goes out no later than it would to a peer that answers.
@@ -271,28 +271,28 @@ impl Heartbeat {
 
     /// Reading stops for back-pressure: until [`resume`](Self::resume), only what is not acknowledged makes a loss.
     pub fn pause(&mut self) {
-        if self.state == State::Running {
-            self.state = State::Paused;
+        if self.state == HeartbeatState::Running {
+            self.state = HeartbeatState::Paused;
             self.busy_since = None;
         }
     }
 
     /// Reading goes on: the peer gets a full interval and timeout again. Does nothing if it was not paused.
     pub fn resume(&mut self, now: Instant) {
-        if matches!(self.state, State::Paused | State::PausedUntold) {
+        if matches!(self.state, HeartbeatState::Paused | HeartbeatState::PausedUntold) {
             self.start(now);
         }
     }
 
     /// The connection is closed or closing.
     pub fn stop(&mut self) {
-        self.state = State::Stopped;
+        self.state = HeartbeatState::Stopped;
         self.pinged_at = None;
     }
 
     /// Whether acknowledgements matter.
     fn asks(&self) -> bool {
-        self.state == State::Paused || self.busy_timeout.is_none_or(|timeout| !timeout.is_zero())
+        self.state == HeartbeatState::Paused || self.busy_timeout.is_none_or(|timeout| !timeout.is_zero())
     }
 
     fn is_busy(&self) -> bool {

@@ -51,7 +51,7 @@ pub enum Arrival {
 
 /// What a message asks of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Consequence {
     /// Nothing.
     Nothing,
     /// The token was refused.
@@ -92,7 +92,7 @@ impl Inbound {
     }
 
     /// Takes a data message.
-    pub fn take(&mut self, kind: MessageKind, payload: Bytes) -> Verdict {
+    pub fn take(&mut self, kind: MessageKind, payload: Bytes) -> Consequence {
         let envelope = match (self.dialect, kind) {
             (Dialect::Raw, _) => Envelope::Result { request_id: None },
             (_, MessageKind::Text) => {
@@ -114,7 +114,7 @@ impl Inbound {
             }
             understood => understood,
         };
-        let (arrival, verdict) = match envelope {
+        let (arrival, consequence) = match envelope {
             Envelope::Result { request_id } => {
                 let id = request_id.filter(|_| self.expects_answers).map(std::borrow::Cow::into_owned);
                 if id.is_none() && self.arrivals.is_empty() {
@@ -123,9 +123,9 @@ impl Inbound {
                     }
                     self.plain
                         .push_back(Numbered { number: 0, what: Item::Result(Received { kind, payload }) });
-                    return Verdict::Nothing;
+                    return Consequence::Nothing;
                 }
-                (Arrival::Result(Received { kind, payload }, id), Verdict::Nothing)
+                (Arrival::Result(Received { kind, payload }, id), Consequence::Nothing)
             }
             Envelope::Error { error, reason } => {
                 let fatal = error == FATAL_ERROR;
@@ -133,25 +133,25 @@ impl Inbound {
                     if reason.is_empty() { error.to_string() } else { format!("{error}: {reason}") };
                 let (error, reason) = (error.into_owned(), reason.into_owned());
                 let error = Error::new(ErrorKind::Realtime { error, reason, payload }, message);
-                let verdict = if fatal { Verdict::SessionOver } else { Verdict::Nothing };
-                (Arrival::Realtime { error, fatal }, verdict)
+                let consequence = if fatal { Consequence::SessionOver } else { Consequence::Nothing };
+                (Arrival::Realtime { error, fatal }, consequence)
             }
-            Envelope::Unauthorized => return Verdict::Unauthorized,
-            Envelope::EndOfSession { .. } => return Verdict::SessionOver,
-            Envelope::Timings { seconds } => (Arrival::Timings(seconds), Verdict::Nothing),
+            Envelope::Unauthorized => return Consequence::Unauthorized,
+            Envelope::EndOfSession { .. } => return Consequence::SessionOver,
+            Envelope::Timings { seconds } => (Arrival::Timings(seconds), Consequence::Nothing),
             Envelope::Control { action } => {
                 let message = format!("the server sent a control message with the unknown action {action:?}");
-                (Arrival::Error(Error::new(ErrorKind::Decode, message)), Verdict::Nothing)
+                (Arrival::Error(Error::new(ErrorKind::Decode, message)), Consequence::Nothing)
             }
             Envelope::Malformed { why } => {
                 let what = if kind == MessageKind::Text { "text" } else { "binary" };
                 let message =
                     format!("a {what} message of {} bytes could not be decoded: {why}", payload.len());
-                (Arrival::Error(Error::new(ErrorKind::Decode, message)), Verdict::Nothing)
+                (Arrival::Error(Error::new(ErrorKind::Decode, message)), Consequence::Nothing)
             }
         };
         self.arrivals.push(arrival);
-        verdict
+        consequence
     }
 
     /// Takes an error that is not a message: what came before it goes before it.

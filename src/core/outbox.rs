@@ -21,8 +21,8 @@ mod opening;
 mod record;
 mod sessions;
 
-use opening::Opening;
-use record::Record;
+use opening::OpeningQueue;
+use record::SessionRecord;
 pub use sessions::SessionEnd;
 
 /// Messages that the outgoing ring holds when the caller did not ask for freshness.
@@ -55,7 +55,7 @@ pub enum Accepted {
 pub struct Outbox {
     throttle: Throttle<Outgoing>,
     ring: Ring<Outgoing>,
-    opening: Opening,
+    opening: OpeningQueue,
     /// The ring makes room by dropping the oldest.
     fresh: bool,
     /// A message that ends the inputs may be in the ring: each is to be looked at.
@@ -72,7 +72,7 @@ pub struct Outbox {
     withdrawn: u64,
     unanswered: u64,
     bytes: u64,
-    record: Record,
+    record: SessionRecord,
 }
 
 impl Outbox {
@@ -85,7 +85,7 @@ impl Outbox {
         Self {
             throttle: Throttle::new(throttle),
             ring,
-            opening: Opening::default(),
+            opening: OpeningQueue::default(),
             fresh: max_buffering.is_some(),
             has_end: false,
             in_flight: 0,
@@ -99,7 +99,7 @@ impl Outbox {
             withdrawn: 0,
             unanswered: 0,
             bytes: 0,
-            record: Record::default(),
+            record: SessionRecord::default(),
         }
     }
 

@@ -21,12 +21,13 @@ const SIZE_CLASSES: usize =
 const MAX_LOCK_TRIES: u32 = 100;
 
 /// The buffers that are not in use, by size class.
-struct Pool {
+struct BufferPool {
     classes: [Vec<Vec<u8>>; SIZE_CLASSES],
     bytes: usize,
 }
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { classes: [const { Vec::new() }; SIZE_CLASSES], bytes: 0 });
+static POOL: Mutex<BufferPool> =
+    Mutex::new(BufferPool { classes: [const { Vec::new() }; SIZE_CLASSES], bytes: 0 });
 
 /// The largest class that is not above `size`, which is in bounds.
 fn class_below(size: usize) -> usize {
@@ -46,7 +47,7 @@ fn capacity_of(class: usize) -> usize {
     (MIN_POOLED_BUFFER_BYTES << (class / 4)) / 4 * (4 + class % 4)
 }
 
-fn lock() -> Option<MutexGuard<'static, Pool>> {
+fn lock() -> Option<MutexGuard<'static, BufferPool>> {
     for _ in 0..MAX_LOCK_TRIES {
         if let Some(pool) = POOL.try_lock() {
             return Some(pool);
@@ -98,7 +99,7 @@ pub fn give(mut buffer: Vec<u8>) {
     drop(displaced); // freed outside of the lock
 }
 
-impl Pool {
+impl BufferPool {
     /// Takes out buffers until the rest is within bounds, those of `spared` last.
     fn displace(&mut self, spared: usize) -> Vec<Vec<u8>> {
         let mut displaced = Vec::new();

@@ -21,7 +21,7 @@ pub struct Answer {
 }
 
 #[derive(Debug)]
-struct Request {
+struct PendingRequest {
     id: Box<str>,
     /// Its message is queued, or was.
     accepted: bool,
@@ -33,21 +33,21 @@ struct Request {
 #[derive(Debug, Default)]
 pub struct Requests {
     /// By keys that only grow, which need no hashing.
-    all: BTreeMap<RequestKey, Request>,
+    all: BTreeMap<RequestKey, PendingRequest>,
     by_id: HashMap<Box<str>, RequestKey>,
     next: u64,
     settled: Vec<RequestKey>,
-    ended: Ended,
+    ended: EndedIds,
 }
 
 /// The ids of requests of this session that have ended without an answer, which may still come.
 #[derive(Debug, Default)]
-struct Ended {
+struct EndedIds {
     ids: HashSet<Arc<str>>,
     oldest_first: VecDeque<Arc<str>>,
 }
 
-impl Ended {
+impl EndedIds {
     /// As many as are remembered. The answer to one that was forgotten is a result like any other.
     const MAX_REMEMBERED: usize = 16 << 10;
 
@@ -97,7 +97,7 @@ impl Requests {
         self.next += 1;
         let key = RequestKey(self.next);
         self.ended.remove(id);
-        self.all.insert(key, Request { id: id.into(), accepted: false, sent: false, answer: None });
+        self.all.insert(key, PendingRequest { id: id.into(), accepted: false, sent: false, answer: None });
         self.by_id.insert(id.into(), key);
         Ok(key)
     }
@@ -127,7 +127,7 @@ impl Requests {
 
     /// The session is over: no answer comes to what it was asked.
     pub fn session_ended(&mut self) {
-        self.ended = Ended::default();
+        self.ended = EndedIds::default();
     }
 
     /// How many requests wait whose messages are with the socket.

@@ -67,7 +67,7 @@ struct Window {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Stage {
+enum TrialStage {
     /// The loop's thread does all. So many windows in a row it was busy, with this in all of them.
     One { windows: u32, sum: Sum },
     /// Both are tried, against what one did.
@@ -98,7 +98,7 @@ impl Sum {
 /// Decides whether the I/O thread reads and writes beside a loop.
 #[derive(Debug)]
 pub struct Trial {
-    stage: Stage,
+    stage: TrialStage,
     last: Option<Sample>,
     pause: Duration,
     not_before: Option<Instant>,
@@ -106,7 +106,7 @@ pub struct Trial {
 
 impl Default for Trial {
     fn default() -> Self {
-        let stage = Stage::One { windows: 0, sum: Sum::default() };
+        let stage = TrialStage::One { windows: 0, sum: Sum::default() };
         Self { stage, last: None, pause: FIRST_PAUSE, not_before: None }
     }
 }
@@ -115,7 +115,7 @@ impl Trial {
     /// The clocks were not looked at for a while, or the loop does not come: what they say next means nothing.
     pub fn interrupt(&mut self) {
         self.last = None;
-        if matches!(self.stage, Stage::One { .. }) {
+        if matches!(self.stage, TrialStage::One { .. }) {
             self.one();
         }
     }
@@ -126,7 +126,7 @@ impl Trial {
             return Advice::Unchanged;
         };
         match &mut self.stage {
-            Stage::One { windows, sum } => {
+            TrialStage::One { windows, sum } => {
                 let is_busy = window.loop_share > BUSY && (window.reads > READS || window.bytes > BYTES);
                 if !is_busy || self.not_before.is_some_and(|at| sample.at < at) {
                     self.one();
@@ -137,10 +137,10 @@ impl Trial {
                 if *windows < WINDOWS {
                     return Advice::Unchanged;
                 }
-                self.stage = Stage::Trying { windows: 0, sum: Sum::default(), alone: *sum };
+                self.stage = TrialStage::Trying { windows: 0, sum: Sum::default(), alone: *sum };
                 Advice::Both
             }
-            Stage::Trying { windows, sum, alone } => {
+            TrialStage::Trying { windows, sum, alone } => {
                 *windows += 1;
                 if *windows <= SKIPPED {
                     return Advice::Unchanged;
@@ -155,14 +155,14 @@ impl Trial {
                 let enough = if was_saturated { GAIN } else { GAIN_UNSATURATED };
                 if gain > enough || (is_relieved && gain > GAIN_RELIEVED) {
                     self.pause = FIRST_PAUSE;
-                    self.stage = Stage::Both { windows: 0 };
+                    self.stage = TrialStage::Both { windows: 0 };
                     return Advice::Unchanged;
                 }
                 self.not_before = Some(sample.at + self.pause);
                 self.pause = (self.pause * 2).min(LONGEST_PAUSE);
                 self.one()
             }
-            Stage::Both { windows } => {
+            TrialStage::Both { windows } => {
                 *windows = if window.loop_share + window.io_share < UNLOADED { *windows + 1 } else { 0 };
                 if *windows < WINDOWS { Advice::Unchanged } else { self.one() }
             }
@@ -170,7 +170,7 @@ impl Trial {
     }
 
     fn one(&mut self) -> Advice {
-        self.stage = Stage::One { windows: 0, sum: Sum::default() };
+        self.stage = TrialStage::One { windows: 0, sum: Sum::default() };
         Advice::Loop
     }
 }

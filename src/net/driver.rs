@@ -46,7 +46,7 @@ use self::{
 };
 
 /// What the driver does until the next input.
-enum Work {
+enum Activity {
     /// Nothing: a command will come.
     Rest,
     Token {
@@ -64,7 +64,7 @@ struct Driver {
     connection: Arc<Connection>,
     io: Io,
     session: Session,
-    work: Work,
+    work: Activity,
     token: Option<(Token, u64)>,
     /// The generation of the token that the server refused last.
     refused: Option<u64>,
@@ -95,7 +95,7 @@ pub(super) fn run(connection: Arc<Connection>, io: Io) -> impl Future<Output = (
         connection,
         io,
         session,
-        work: Work::Rest,
+        work: Activity::Rest,
         token: None,
         refused: None,
         lease: None,
@@ -140,16 +140,16 @@ impl Driver {
     // --- what happens next ---
 
     async fn work(&mut self) -> Result<Input> {
-        Ok(match std::mem::replace(&mut self.work, Work::Rest) {
-            Work::Rest => self.commanded().await,
-            Work::Token { fresh } => self.fetch_token(fresh).await,
-            Work::Dial { socket } => self.dial(socket).await,
-            Work::Sleep(delay) => match self.or_closed(tokio::time::sleep(delay)).await {
+        Ok(match std::mem::replace(&mut self.work, Activity::Rest) {
+            Activity::Rest => self.commanded().await,
+            Activity::Token { fresh } => self.fetch_token(fresh).await,
+            Activity::Dial { socket } => self.dial(socket).await,
+            Activity::Sleep(delay) => match self.or_closed(tokio::time::sleep(delay)).await {
                 None => Input::Close,
                 Some(()) => Input::Elapsed,
             },
-            Work::Greet => self.greet().await?,
-            Work::Drive => self.drive().await?,
+            Activity::Greet => self.greet().await?,
+            Activity::Drive => self.drive().await?,
         })
     }
 
@@ -277,22 +277,22 @@ impl Driver {
         let was_greeting = self.session.is_greeting();
         let actions = self.session.handle(Instant::now(), fastrand::f64(), input);
         self.work = match self.session.state() {
-            State::Active | State::Closing => Work::Drive,
-            State::Connecting if self.session.is_greeting() => Work::Greet,
-            _ => Work::Rest,
+            State::Active | State::Closing => Activity::Drive,
+            State::Connecting if self.session.is_greeting() => Activity::Greet,
+            _ => Activity::Rest,
         };
         let mut led_to_it = self.tell_loss();
         for action in actions {
             match action {
-                Action::FetchToken { fresh } => self.work = Work::Token { fresh },
-                Action::Dial { socket } => self.work = Work::Dial { socket },
+                Action::FetchToken { fresh } => self.work = Activity::Token { fresh },
+                Action::Dial { socket } => self.work = Activity::Dial { socket },
                 Action::Wait { delay, reason } => {
                     report::notable(|| {
                         format!("{self}: {reason}; trying again in {:.2} s", delay.as_secs_f64())
                     });
                     self.connection.shared.lock().last_error = Some(reason.clone());
                     led_to_it = Some(reason);
-                    self.work = Work::Sleep(delay);
+                    self.work = Activity::Sleep(delay);
                 }
                 Action::Greet { socket } => {
                     self.begin_greeting(socket);

@@ -22,7 +22,7 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// The answer to a request.
 #[derive(Debug)]
-pub struct Answer {
+pub struct HttpAnswer {
     /// Its status, which may be that of a failure.
     pub status: u16,
     /// Its headers.
@@ -43,7 +43,7 @@ pub async fn post_json(
     body: Bytes,
     config: &TransportConfig,
     timeout: Duration,
-) -> Result<Answer> {
+) -> Result<HttpAnswer> {
     match tokio::time::timeout(timeout, exchange(target, headers, body, config)).await {
         Ok(answer) => answer,
         Err(_) => Err(no_answer(format!("{} did not answer within {timeout:?}", target.host)).transient()),
@@ -55,7 +55,7 @@ async fn exchange(
     headers: &[(HeaderName, HeaderValue)],
     body: Bytes,
     config: &TransportConfig,
-) -> Result<Answer> {
+) -> Result<HttpAnswer> {
     let mut request = Request::post(target.path_and_query.as_str())
         .header(header::HOST, target.authority.as_str())
         .header(header::CONTENT_TYPE, "application/json")
@@ -90,7 +90,7 @@ async fn exchange(
                 no_answer(format!("the answer of {host} broke off: {error}")).transient()
             }
         })?;
-        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: body.to_bytes() })
+        Ok(HttpAnswer { status: head.status.as_u16(), headers: head.headers, body: body.to_bytes() })
     };
     drive(connection, answer).await
 }

@@ -29,7 +29,7 @@ use crate::{
     core::{
         frame::{FrameReader, Role},
         heartbeat::Heartbeat,
-        inbound::{Inbound, Verdict},
+        inbound::{Consequence, Inbound},
         session::Loss,
     },
     error::Error,
@@ -145,7 +145,7 @@ pub(super) struct Link {
     /// The caller has closed and takes no more: what still comes is read, so that the peer gets to our close frame, and
     /// dropped.
     discarding: bool,
-    verdict: Verdict,
+    consequence: Consequence,
     close_timeout: Duration,
 }
 
@@ -175,7 +175,7 @@ impl Link {
             blocked: false,
             paused: false,
             discarding: false,
-            verdict: Verdict::Nothing,
+            consequence: Consequence::Nothing,
             close_timeout: settings.close_timeout,
             socket,
         }
@@ -241,7 +241,7 @@ impl Link {
         let exchanged = self.exchange(shared, side);
         turn.for_io_thread = exchanged.for_io_thread;
         turn.deadline = exchanged.deadline;
-        if self.verdict != Verdict::Nothing {
+        if self.consequence != Consequence::Nothing {
             return true;
         }
         let progress = match self.write(side) {
@@ -268,7 +268,7 @@ impl Link {
         }
         turn.more_to_write = progress == Progress::More
             || (progress == Progress::Done && exchanged.held_back && !exchanged.for_io_thread);
-        let has_more = turn.more_to_read || turn.more_to_write || self.verdict != Verdict::Nothing;
+        let has_more = turn.more_to_read || turn.more_to_write || self.consequence != Consequence::Nothing;
         if has_more || (self.written.messages > 0 && self.account(shared)) {
             return true;
         }
@@ -306,11 +306,11 @@ impl Link {
     }
 
     fn take_verdict(&mut self) -> Option<Event> {
-        match std::mem::replace(&mut self.verdict, Verdict::Nothing) {
-            Verdict::Nothing => None,
-            Verdict::Unauthorized => Some(Event::Unauthorized),
-            Verdict::SessionOver => Some(Event::SessionOver),
-            Verdict::Unused => Some(Event::Unused),
+        match std::mem::replace(&mut self.consequence, Consequence::Nothing) {
+            Consequence::Nothing => None,
+            Consequence::Unauthorized => Some(Event::Unauthorized),
+            Consequence::SessionOver => Some(Event::SessionOver),
+            Consequence::Unused => Some(Event::Unused),
         }
     }
 

@@ -38,8 +38,10 @@ async fn run<T: Send + 'static>(
         HOSTS.get().lock().entry(host.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(PER_HOST))),
     );
     // Kept by the thread for as long as it works, also when nobody waits for it any more.
-    let place =
-        Place { host: host.to_owned(), _permit: semaphore.acquire_owned().await.map_err(io::Error::other)? };
+    let place = HostPermit {
+        host: host.to_owned(),
+        _permit: semaphore.acquire_owned().await.map_err(io::Error::other)?,
+    };
     blocking::run("fal-realtime-dns", move || {
         let outcome = work();
         drop(place);
@@ -49,12 +51,12 @@ async fn run<T: Send + 'static>(
 }
 
 /// One of a host's threads.
-struct Place {
+struct HostPermit {
     host: String,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Drop for Place {
+impl Drop for HostPermit {
     /// Forgets a host that nobody looks up any more.
     fn drop(&mut self) {
         let mut hosts = HOSTS.get().lock();

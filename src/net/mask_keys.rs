@@ -6,13 +6,13 @@ use std::cell::RefCell;
 /// Bytes that are fetched at once: 256 keys.
 const REFILL_BYTES: usize = 1024;
 
-struct Keys {
+struct MaskKeys {
     random: [u8; REFILL_BYTES],
     used: usize,
 }
 
 thread_local! {
-    static KEYS: RefCell<Keys> = const { RefCell::new(Keys { random: [0; REFILL_BYTES], used: REFILL_BYTES }) };
+    static KEYS: RefCell<MaskKeys> = const { RefCell::new(MaskKeys { random: [0; REFILL_BYTES], used: REFILL_BYTES }) };
 }
 
 /// A key that was never used before.

@@ -13,7 +13,7 @@ use crate::{
 };
 
 use super::{
-    http::{Answer, DEFAULT_TIMEOUT, post_json},
+    http::{DEFAULT_TIMEOUT, HttpAnswer, post_json},
     redact::quote,
     refusal::refusal,
     report,
@@ -194,7 +194,7 @@ impl Prepared {
         Err(self.refused(config, &answer))
     }
 
-    fn refused(&self, config: &MintConfig, answer: &Answer) -> Error {
+    fn refused(&self, config: &MintConfig, answer: &HttpAnswer) -> Error {
         let (host, status) = (&self.target.host, answer.status);
         let key = config.credentials.as_ref().map_or("", |credentials| credentials.secret.expose());
         let without_key = |text: &str, limit| quote(text, std::iter::once(key).chain(key.split(':')), limit);

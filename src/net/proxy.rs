@@ -122,7 +122,7 @@ pub struct EnvironmentProxies {
 
 /// How a proxy is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scheme {
+pub(crate) enum ProxyScheme {
     /// HTTP CONNECT.
     Http,
     /// SOCKS5; names are resolved here.
@@ -134,7 +134,7 @@ pub(crate) enum Scheme {
 /// One proxy. Its `Debug` hides the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy {
-    pub(crate) scheme: Scheme,
+    pub(crate) scheme: ProxyScheme,
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) login: Option<(String, Secret)>,
@@ -154,9 +154,9 @@ impl Proxy {
         let invalid = |what: &str| Error::new(ErrorKind::InvalidOption, format!("the proxy address {what}"));
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
         let (scheme, default_port) = match scheme.to_ascii_lowercase().as_str() {
-            "http" => (Scheme::Http, 80),
-            "socks5" => (Scheme::Socks5, 1080),
-            "socks5h" | "socks" => (Scheme::Socks5h, 1080),
+            "http" => (ProxyScheme::Http, 80),
+            "socks5" => (ProxyScheme::Socks5, 1080),
+            "socks5h" | "socks" => (ProxyScheme::Socks5h, 1080),
             "https" => {
                 return Err(invalid("is https://: TLS to the proxy itself is not supported, use http://"));
             }

@@ -5,14 +5,14 @@ use std::sync::OnceLock;
 
 /// One event.
 #[derive(Debug, Clone)]
-pub struct Record {
+pub struct LogRecord {
     /// Worth knowing in operation, not only while debugging.
     pub is_notable: bool,
     /// What happened, with the connection that it happened to. Holds no secret.
     pub text: String,
 }
 
-type Take = Box<dyn Fn(Record) + Send + Sync>;
+type Take = Box<dyn Fn(LogRecord) + Send + Sync>;
 
 static TAKE: OnceLock<Take> = OnceLock::new();
 
@@ -34,6 +34,6 @@ pub(super) fn debug(text: impl FnOnce() -> String) {
 
 fn record(is_notable: bool, text: impl FnOnce() -> String) {
     if let Some(take) = TAKE.get() {
-        take(Record { is_notable, text: text() });
+        take(LogRecord { is_notable, text: text() });
     }
 }

@@ -37,7 +37,7 @@ const THREADS_VARIABLE: &str = "FAL_REALTIME_IO_THREADS";
 const MAX_THREADS: usize = 64;
 
 /// The parent's pool is leaked in a forked child, not dropped: its threads are not there to be joined.
-static POOL: PerProcess<Pool> = PerProcess::new(Pool::new);
+static POOL: PerProcess<IoThreadPool> = PerProcess::new(IoThreadPool::new);
 
 /// The error for whatever is used in another process than the one that made it.
 pub fn forked() -> Error {
@@ -47,7 +47,7 @@ pub fn forked() -> Error {
     )
 }
 
-struct Pool {
+struct IoThreadPool {
     threads: Mutex<Vec<Option<IoThread>>>,
     next: AtomicUsize,
     stopped: AtomicBool,
@@ -55,7 +55,7 @@ struct Pool {
     leaving: OnceLock<ThreadId>,
 }
 
-impl Pool {
+impl IoThreadPool {
     fn new() -> Self {
         let count = std::env::var(THREADS_VARIABLE).ok().and_then(|value| value.parse().ok()).unwrap_or(1);
         Self {

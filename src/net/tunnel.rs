@@ -11,16 +11,16 @@ use crate::error::{Error, ErrorKind, Result};
 use super::{
     dial::{connect_tcp, resolve},
     head::{HeadError, read_head},
-    proxy::{Proxy, Scheme},
+    proxy::{Proxy, ProxyScheme},
     target::Target,
 };
 
 /// Opens a tunnel to `target` through `proxy`.
 pub(crate) async fn open(proxy: &Proxy, target: &Target) -> Result<TcpStream> {
     match proxy.scheme {
-        Scheme::Http => http_connect(proxy, target).await,
-        Scheme::Socks5h => socks(proxy, (target.host.as_str(), target.port)).await,
-        Scheme::Socks5 => {
+        ProxyScheme::Http => http_connect(proxy, target).await,
+        ProxyScheme::Socks5h => socks(proxy, (target.host.as_str(), target.port)).await,
+        ProxyScheme::Socks5 => {
             let mut failure = Error::not_opened(format!("{} has no address", target.host));
             for address in resolve(&target.host, target.port).await? {
                 match socks(proxy, address).await {

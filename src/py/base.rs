@@ -12,7 +12,7 @@ use super::{
     codec::decode,
     encoded_result::EncodedResult,
     errors::{py_result, to_py},
-    hooks::Hooks,
+    hooks::CallerHooks,
     opening,
     options::Options,
     token_provider::Provider,
@@ -97,7 +97,7 @@ enum ResultHook {
 pub(super) struct Base {
     pub(super) net: Arc<Connection>,
     pub(super) provider: Option<Py<Provider>>,
-    pub(super) hooks: Option<Py<Hooks>>,
+    pub(super) hooks: Option<Py<CallerHooks>>,
     pub(super) app: String,
     /// How `send` offers messages.
     pub(super) send_lane: Lane,
@@ -125,7 +125,7 @@ impl Base {
     ) -> PyResult<Self> {
         let options = Options::from_keywords(keywords)?;
         let (settings, provider) = client.settings(py, &options)?;
-        let hooks = Hooks::of(py, &options)?;
+        let hooks = CallerHooks::of(py, &options)?;
         let app = match &settings.address {
             Address::App { endpoint, .. } => endpoint.app_path(),
             // What is behind the `?` may be a secret.
@@ -133,7 +133,7 @@ impl Base {
         };
         let net = Connection::new(settings);
         if let Some(hooks) = &hooks {
-            net.set_hooks(Hooks::for_net(hooks.bind(py), &net)?);
+            net.set_hooks(CallerHooks::for_net(hooks.bind(py), &net)?);
         }
         let base = Self {
             net,

@@ -65,12 +65,12 @@ impl Queue {
 }
 
 /// A connection's place in the queue of its loop.
-pub(super) struct Place {
+pub(super) struct QueueSlot {
     queue: Arc<Queue>,
     number: u64,
 }
 
-impl Notify for Place {
+impl Notify for QueueSlot {
     fn mark_ready(&self) {
         self.queue.ready.lock().push(self.number);
     }
@@ -135,17 +135,17 @@ impl Dispatcher {
         slf: &Bound<'_, Self>,
         connection: &Bound<'_, PyAny>,
         hand_out: HandOut,
-    ) -> PyResult<Arc<Place>> {
+    ) -> PyResult<Arc<QueueSlot>> {
         let py = slf.py();
         let this = slf.get();
         let number = this.next.fetch_add(1, Ordering::Relaxed);
         let weak = weak_reference(py)?.call1((connection,))?.unbind();
         this.connections.lock().insert(number, Member { weak, hand_out });
-        Ok(Arc::new(Place { queue: this.queue.clone(), number }))
+        Ok(Arc::new(QueueSlot { queue: this.queue.clone(), number }))
     }
 
     /// Takes a connection out.
-    pub(super) fn remove(&self, place: &Place) {
+    pub(super) fn remove(&self, place: &QueueSlot) {
         let removed = self.connections.lock().remove(&place.number);
         // Dropped outside of the lock: this may run Python code.
         drop(removed);

@@ -23,8 +23,8 @@ use crate::{
 
 /// The hooks of a connection. Its owner is the connection, where the garbage collector sees it: what it calls often refers
 /// to that.
-#[pyclass(frozen, weakref, module = "fal_realtime._core")]
-pub(super) struct Hooks {
+#[pyclass(frozen, weakref, name = "Hooks", module = "fal_realtime._core")]
+pub(super) struct CallerHooks {
     before_attempt: Option<Hook>,
     on_open: Option<Py<PyAny>>,
     /// The contextvars of `connect`.
@@ -55,7 +55,7 @@ impl Hook {
 }
 
 #[pymethods]
-impl Hooks {
+impl CallerHooks {
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> std::result::Result<(), pyo3::PyTraverseError> {
         visit.call(&self.context)?;
         for function in self.before_attempt.iter().map(|hook| &hook.function).chain(&self.on_open) {
@@ -65,7 +65,7 @@ impl Hooks {
     }
 }
 
-impl Hooks {
+impl CallerHooks {
     /// Those of `options`, if there are any; in the contextvars that are current.
     pub(super) fn of(py: Python<'_>, options: &Options) -> PyResult<Option<Py<Self>>> {
         let (before_attempt, on_open) = (&options.before_attempt, &options.on_open);
@@ -140,7 +140,7 @@ impl Hooks {
     }
 }
 
-impl Hooks {
+impl CallerHooks {
     /// Calls `on_open` with the connection: on its loop, or in a thread of its own. What it raises is reported there.
     fn call_on_open(&self, py: Python<'_>, opening: Opening) -> PyResult<Option<Call<()>>> {
         let (Some(on_open), Some(connection)) = (&self.on_open, self.connection.get()) else {
@@ -191,7 +191,7 @@ fn refused(message: impl Into<String>) -> Error {
 
 /// The hooks as the network layer has them.
 struct ForNet {
-    /// A weak reference to [`Hooks`]. Cloning it needs the GIL.
+    /// A weak reference to [`CallerHooks`]. Cloning it needs the GIL.
     hooks: Arc<Py<PyAny>>,
     net: Weak<Connection>,
     asks_before_attempt: bool,
@@ -236,11 +236,11 @@ async fn called<T: Send + 'static>(
 /// Starts a hook, if there still is a connection.
 fn start<T>(
     hooks: &Py<PyAny>,
-    ask: impl FnOnce(&Hooks, Python<'_>) -> PyResult<Option<Call<T>>>,
+    ask: impl FnOnce(&CallerHooks, Python<'_>) -> PyResult<Option<Call<T>>>,
 ) -> Result<Call<T>> {
     let started = super::attach(|py| -> PyResult<Option<Call<T>>> {
         let hooks = hooks.bind(py).call0()?;
-        let Ok(hooks) = hooks.cast::<Hooks>() else { return Ok(None) };
+        let Ok(hooks) = hooks.cast::<CallerHooks>() else { return Ok(None) };
         ask(hooks.get(), py)
     });
     match started {

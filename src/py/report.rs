@@ -10,7 +10,7 @@ use pyo3::{intern, prelude::*};
 use crate::{
     net::{
         process::PerProcess,
-        report::{self, Record},
+        report::{self, LogRecord},
     },
     sync::Mutex,
 };
@@ -19,21 +19,21 @@ use crate::{
 const MAX_WAITING_RECORDS: usize = 1_000;
 
 #[derive(Default)]
-struct Waiting {
-    records: VecDeque<Record>,
+struct WaitingRecords {
+    records: VecDeque<LogRecord>,
     /// A thread hands them over.
     is_handing_over: bool,
 }
 
 /// Those of this process: at a fork another thread may have them, or be about to hand them over.
-static WAITING: PerProcess<Mutex<Waiting>> = PerProcess::new(Mutex::default);
+static WAITING: PerProcess<Mutex<WaitingRecords>> = PerProcess::new(Mutex::default);
 
 /// From now on records go to `logging`.
 pub(super) fn install() {
     report::give_to(Box::new(take));
 }
 
-fn take(record: Record) {
+fn take(record: LogRecord) {
     let waiting = WAITING.get();
     let mut all = waiting.lock();
     if all.records.len() >= MAX_WAITING_RECORDS {
@@ -51,7 +51,7 @@ fn take(record: Record) {
     }
 }
 
-fn hand_over(waiting: &Mutex<Waiting>) {
+fn hand_over(waiting: &Mutex<WaitingRecords>) {
     loop {
         let records = {
             let mut all = waiting.lock();
@@ -69,7 +69,7 @@ fn hand_over(waiting: &Mutex<Waiting>) {
     }
 }
 
-fn log(py: Python<'_>, records: VecDeque<Record>) {
+fn log(py: Python<'_>, records: VecDeque<LogRecord>) {
     let logged = || -> PyResult<()> {
         // Nobody who has not imported it can have asked to see these records, and not every program needs it.
         if !py.import("sys")?.getattr("modules")?.contains("logging")? {

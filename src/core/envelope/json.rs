@@ -7,7 +7,7 @@ use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 
-use super::{Envelope, GATEWAY_REFUSAL, Key, Keys, Scalar};
+use super::{Envelope, EnvelopeKeys, GATEWAY_REFUSAL, Key, Scalar};
 
 /// Classifies a text message.
 ///
@@ -82,7 +82,7 @@ impl<'de> Visitor<'de> for TopLevel {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut keys = Keys::default();
+        let mut keys = EnvelopeKeys::default();
         while let Some(key) = map.next_key_seed(KeySeed)? {
             match key {
                 Some(key) => keys.set(key, map.next_value()?),

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Envelope, Key, Keys, Scalar};
+use super::{Envelope, EnvelopeKeys, Key, Scalar};
 
 const TRUNCATED: &str = "the msgpack message is truncated";
 const RESERVED: &str = "the msgpack message has the reserved type 0xc1";
@@ -33,7 +33,7 @@ fn classify(message: &[u8], wants_id: bool) -> Envelope<'_> {
 type Walk<T> = Result<T, &'static str>;
 
 /// What a marker says about its value.
-enum Head {
+enum ValueHead {
     /// So many bytes follow.
     Bytes(usize),
     /// So many bytes of text follow.
@@ -72,10 +72,10 @@ const SIZES: [u8; 256] = {
 
 impl<'a> Reader<'a> {
     fn classify(&mut self) -> Walk<Envelope<'a>> {
-        let Head::Map(pairs) = self.head()? else {
+        let ValueHead::Map(pairs) = self.head()? else {
             return Ok(Envelope::Result { request_id: None });
         };
-        let mut keys = Keys::default();
+        let mut keys = EnvelopeKeys::default();
         for _ in 0..pairs {
             match self.key()? {
                 Some(key) => {
@@ -96,7 +96,7 @@ impl<'a> Reader<'a> {
             self.rest = rest;
             return self.of_interest(usize::from(marker & 0x1f));
         }
-        if let Head::Text(length) = self.head()? {
+        if let ValueHead::Text(length) = self.head()? {
             return self.of_interest(length);
         }
         self.rest = start;
@@ -114,7 +114,7 @@ impl<'a> Reader<'a> {
     fn scalar(&mut self) -> Walk<Scalar<'a>> {
         let start = self.rest;
         let marker = *start.first().ok_or(TRUNCATED)?;
-        if let Head::Text(length) = self.head()? {
+        if let ValueHead::Text(length) = self.head()? {
             let text = std::str::from_utf8(self.take(length)?);
             return Ok(text.map_or(Scalar::Other, |text| Scalar::Text(Cow::Borrowed(text))));
         }
@@ -162,12 +162,12 @@ impl<'a> Reader<'a> {
         while pending > 0 {
             pending -= 1;
             let children = match self.head()? {
-                Head::Bytes(length) | Head::Text(length) => {
+                ValueHead::Bytes(length) | ValueHead::Text(length) => {
                     self.take(length)?;
                     continue;
                 }
-                Head::Array(items) => items,
-                Head::Map(pairs) => pairs * 2,
+                ValueHead::Array(items) => items,
+                ValueHead::Map(pairs) => pairs * 2,
             };
             // Every value takes a byte or more. Checked here, the sum of the claims can't overflow either.
             pending += children;
@@ -179,34 +179,34 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    fn head(&mut self) -> Walk<Head> {
+    fn head(&mut self) -> Walk<ValueHead> {
         let (&marker, rest) = self.rest.split_first().ok_or(TRUNCATED)?;
         self.rest = rest;
         Ok(match marker {
-            0x00..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff => Head::Bytes(0),
-            0x80..=0x8f => Head::Map(u64::from(marker & 0x0f)),
-            0x90..=0x9f => Head::Array(u64::from(marker & 0x0f)),
-            0xa0..=0xbf => Head::Text(usize::from(marker & 0x1f)),
+            0x00..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff => ValueHead::Bytes(0),
+            0x80..=0x8f => ValueHead::Map(u64::from(marker & 0x0f)),
+            0x90..=0x9f => ValueHead::Array(u64::from(marker & 0x0f)),
+            0xa0..=0xbf => ValueHead::Text(usize::from(marker & 0x1f)),
             0xc1 => return Err(RESERVED),
-            0xcc | 0xd0 => Head::Bytes(1),
-            0xcd | 0xd1 => Head::Bytes(2),
-            0xca | 0xce | 0xd2 => Head::Bytes(4),
-            0xcb | 0xcf | 0xd3 => Head::Bytes(8),
+            0xcc | 0xd0 => ValueHead::Bytes(1),
+            0xcd | 0xd1 => ValueHead::Bytes(2),
+            0xca | 0xce | 0xd2 => ValueHead::Bytes(4),
+            0xcb | 0xcf | 0xd3 => ValueHead::Bytes(8),
             // An extension has one byte more, its type.
-            0xd4..=0xd8 => Head::Bytes(1 + (1 << (marker - 0xd4))),
-            0xc4 => Head::Bytes(self.length(1)? as usize),
-            0xc5 => Head::Bytes(self.length(2)? as usize),
-            0xc6 => Head::Bytes(self.length(4)? as usize),
-            0xc7 => Head::Bytes(self.length(1)? as usize + 1),
-            0xc8 => Head::Bytes(self.length(2)? as usize + 1),
-            0xc9 => Head::Bytes((self.length(4)? as usize).saturating_add(1)),
-            0xd9 => Head::Text(self.length(1)? as usize),
-            0xda => Head::Text(self.length(2)? as usize),
-            0xdb => Head::Text(self.length(4)? as usize),
-            0xdc => Head::Array(self.length(2)?),
-            0xdd => Head::Array(self.length(4)?),
-            0xde => Head::Map(self.length(2)?),
-            0xdf => Head::Map(self.length(4)?),
+            0xd4..=0xd8 => ValueHead::Bytes(1 + (1 << (marker - 0xd4))),
+            0xc4 => ValueHead::Bytes(self.length(1)? as usize),
+            0xc5 => ValueHead::Bytes(self.length(2)? as usize),
+            0xc6 => ValueHead::Bytes(self.length(4)? as usize),
+            0xc7 => ValueHead::Bytes(self.length(1)? as usize + 1),
+            0xc8 => ValueHead::Bytes(self.length(2)? as usize + 1),
+            0xc9 => ValueHead::Bytes((self.length(4)? as usize).saturating_add(1)),
+            0xd9 => ValueHead::Text(self.length(1)? as usize),
+            0xda => ValueHead::Text(self.length(2)? as usize),
+            0xdb => ValueHead::Text(self.length(4)? as usize),
+            0xdc => ValueHead::Array(self.length(2)?),
+            0xdd => ValueHead::Array(self.length(4)?),
+            0xde => ValueHead::Map(self.length(2)?),
+            0xdf => ValueHead::Map(self.length(4)?),
         })
     }
 

@@ -17,7 +17,7 @@ use super::{
 pub struct FrameReader {
     limits: Limits,
     role: Role,
-    state: State,
+    state: ReaderState,
     header: HeaderReader,
     /// The frame whose payload is being read.
     frame: Option<Frame>,
@@ -28,7 +28,7 @@ pub struct FrameReader {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum State {
+enum ReaderState {
     Open,
     /// A close frame was read.
     Closed,
@@ -41,7 +41,7 @@ impl FrameReader {
         Self {
             limits,
             role,
-            state: State::Open,
+            state: ReaderState::Open,
             header: HeaderReader::default(),
             frame: None,
             message: None,
@@ -70,17 +70,17 @@ impl FrameReader {
         keep: impl Fn(&[u8]) -> Bytes,
     ) -> Result<Option<Message>, Violation> {
         match self.state {
-            State::Open => {}
-            State::Closed => {
+            ReaderState::Open => {}
+            ReaderState::Closed => {
                 *input = &[];
                 return Ok(None);
             }
-            State::Failed(violation) => return Err(violation),
+            ReaderState::Failed(violation) => return Err(violation),
         }
         let result = self.read(input, keep);
         match &result {
-            Ok(Some(Message::Close { .. })) => self.end(State::Closed),
-            Err(violation) => self.end(State::Failed(*violation)),
+            Ok(Some(Message::Close { .. })) => self.end(ReaderState::Closed),
+            Err(violation) => self.end(ReaderState::Failed(*violation)),
             Ok(_) => {}
         }
         result
@@ -110,7 +110,7 @@ impl FrameReader {
         self.control.capacity() + self.message.as_ref().map_or(0, |message| message.payload.capacity())
     }
 
-    fn end(&mut self, state: State) {
+    fn end(&mut self, state: ReaderState) {
         self.state = state;
         self.frame = None;
         self.message = None;

@@ -24,33 +24,33 @@ fn understood(
     kind: MessageKind,
     payload: &[u8],
     expects_answers: bool,
-) -> (Vec<Arrival>, Verdict) {
+) -> (Vec<Arrival>, Consequence) {
     let mut inbound = Inbound::new(dialect);
     inbound.expects_answers = expects_answers;
-    let verdict = inbound.take(kind, Bytes::copy_from_slice(payload));
-    (handed_over(&mut inbound), verdict)
+    let consequence = inbound.take(kind, Bytes::copy_from_slice(payload));
+    (handed_over(&mut inbound), consequence)
 }
 
-fn text_of(message: &str) -> (Vec<Arrival>, Verdict) {
+fn text_of(message: &str) -> (Vec<Arrival>, Consequence) {
     understood(Dialect::Fal, MessageKind::Text, message.as_bytes(), false)
 }
 
 #[test]
 fn control_messages_are_no_results() {
-    let (arrivals, verdict) =
+    let (arrivals, consequence) =
         text_of(r#"{"type": "x-fal-error", "error": "INTERNAL_ERROR", "reason": "out of memory"}"#);
-    assert_eq!(verdict, Verdict::SessionOver);
+    assert_eq!(consequence, Consequence::SessionOver);
     let [Arrival::Realtime { error, fatal: true }] = &arrivals[..] else { panic!("{arrivals:?}") };
     assert_eq!(error.message, "INTERNAL_ERROR: out of memory");
-    let (arrivals, verdict) = text_of(r#"{"type": "x-fal-error", "error": "INVALID"}"#);
-    assert_eq!(verdict, Verdict::Nothing);
+    let (arrivals, consequence) = text_of(r#"{"type": "x-fal-error", "error": "INVALID"}"#);
+    assert_eq!(consequence, Consequence::Nothing);
     assert!(matches!(&arrivals[..], [Arrival::Realtime { fatal: false, .. }]), "{arrivals:?}");
-    let (arrivals, verdict) = text_of(r#"{"type": "x-fal-error", "error": "TIMEOUT"}"#);
+    let (arrivals, consequence) = text_of(r#"{"type": "x-fal-error", "error": "TIMEOUT"}"#);
     assert!(arrivals.is_empty());
-    assert_eq!(verdict, Verdict::SessionOver);
-    let (arrivals, verdict) = text_of(r#"{"status": "error", "error": "Unauthorized"}"#);
+    assert_eq!(consequence, Consequence::SessionOver);
+    let (arrivals, consequence) = text_of(r#"{"status": "error", "error": "Unauthorized"}"#);
     assert!(arrivals.is_empty());
-    assert_eq!(verdict, Verdict::Unauthorized);
+    assert_eq!(consequence, Consequence::Unauthorized);
     let (arrivals, _) = text_of(r#"{"type": "x-fal-message", "action": "timings", "timing": 0.5}"#);
     assert!(matches!(&arrivals[..], [Arrival::Timings(0.5)]), "{arrivals:?}");
 }
@@ -84,7 +84,7 @@ fn a_request_id_is_read_only_while_a_request_waits() {
 }
 
 proptest! {
-    /// Whatever comes, it is one arrival or a verdict upon the session; a result is the message, byte by byte; and what the
+    /// Whatever comes, it is one arrival or one consequence; a result is the message, byte by byte; and what the
     /// caller decodes itself is a result in any case.
     #[test]
     fn a_message_is_one_arrival_or_a_verdict(
@@ -92,13 +92,13 @@ proptest! {
     ) {
         let (dialect, kind) = (DIALECTS[dialect], if is_text { MessageKind::Text } else { MessageKind::Binary });
         let payload = if is_text { String::from_utf8_lossy(&payload).into_owned().into_bytes() } else { payload };
-        let (arrivals, verdict) = understood(dialect, kind, &payload, expects);
+        let (arrivals, consequence) = understood(dialect, kind, &payload, expects);
         prop_assert!(arrivals.len() <= 1);
-        prop_assert!(!arrivals.is_empty() || verdict != Verdict::Nothing, "lost");
+        prop_assert!(!arrivals.is_empty() || consequence != Consequence::Nothing, "lost");
         if let [Arrival::Result(received, _)] = &arrivals[..] {
             prop_assert_eq!(&received.payload[..], &payload[..]);
             prop_assert_eq!(received.kind, kind);
-            prop_assert_eq!(verdict, Verdict::Nothing);
+            prop_assert_eq!(consequence, Consequence::Nothing);
         }
         if dialect == Dialect::Raw || (dialect == Dialect::Custom && !is_text) {
             prop_assert!(matches!(arrivals[..], [Arrival::Result(..)]));
@@ -111,15 +111,15 @@ proptest! {
         let mut inbound = Inbound::new(Dialect::Fal);
         inbound.expects_answers = true;
         for (number, kind) in (0..40_u8).zip(&kinds) {
-            let verdict = match kind {
+            let consequence = match kind {
                 0 => inbound.take(MessageKind::Binary, Bytes::copy_from_slice(&[number])),
                 1 => inbound.take(MessageKind::Binary, [&b"\x82\xaarequest_id\xa1a\xa1n"[..], &[number]].concat().into()),
                 _ => {
                     inbound.fail(Error::new(ErrorKind::Decode, number.to_string()));
-                    Verdict::Nothing
+                    Consequence::Nothing
                 }
             };
-            prop_assert_eq!(verdict, Verdict::Nothing);
+            prop_assert_eq!(consequence, Consequence::Nothing);
         }
         let numbers: Vec<u8> = handed_over(&mut inbound)
             .iter()

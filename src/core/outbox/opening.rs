@@ -10,14 +10,14 @@ use crate::core::{
 
 /// Messages in front of all others.
 #[derive(Debug, Default)]
-pub(super) struct Opening {
+pub(super) struct OpeningQueue {
     /// While this session is being opened, all others wait.
     session: Option<u64>,
     queue: VecDeque<Outgoing>,
     bytes: usize,
 }
 
-impl Opening {
+impl OpeningQueue {
     /// Whether messages of this session's opening are taken.
     pub(super) fn is_of(&self, session: u64) -> bool {
         self.session == Some(session)

@@ -12,7 +12,7 @@ const REFUSED_WITHIN: Duration = Duration::from_secs(10);
 
 /// The record of a session. Messages are counted as they are taken from the queue, which is the order of the wire.
 #[derive(Debug, Default)]
-pub(super) struct Record {
+pub(super) struct SessionRecord {
     /// A socket is open.
     pub(super) is_open: bool,
     began: Option<Instant>,
@@ -40,7 +40,7 @@ pub(super) struct Record {
     copied_bytes: usize,
 }
 
-impl Record {
+impl SessionRecord {
     /// A socket is open.
     pub(super) fn begin(&mut self, now: Instant, written: u64) {
         *self = Self {

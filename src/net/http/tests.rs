@@ -3,7 +3,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::*;
 use crate::net::testing::{direct, header as field, read_request, serve};
 
-async fn post(answer: &'static str, timeout: Duration) -> Result<Answer> {
+async fn post(answer: &'static str, timeout: Duration) -> Result<HttpAnswer> {
     let address = serve(move |mut stream, _| async move {
         let (head, body) = read_request(&mut stream).await;
         assert!(head.starts_with("POST /tokens/?a=b HTTP/1.1\r\n"), "{head}");

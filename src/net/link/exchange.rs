@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering, time::Instant};
 
 use super::{Link, ending::Ending};
 use crate::{
-    core::inbound::Verdict,
+    core::inbound::Consequence,
     net::{
         driven::Side,
         shared::{Interest, Shared, SharedState, tell},
@@ -52,7 +52,7 @@ impl Link {
         let corked_until = inner.outbox.corked_until().filter(|_| matches!(self.ending, Ending::None));
         let is_corked = corked_until.is_some_and(|until| Instant::now() < until);
         // Once the session is over, what is queued is for the next one.
-        let may_pull = self.may_write && self.verdict == Verdict::Nothing && !is_corked;
+        let may_pull = self.may_write && self.consequence == Consequence::Nothing && !is_corked;
         if may_pull && matches!(self.ending, Ending::None | Ending::Flushing | Ending::Failing(_)) {
             let large = self.large_bytes(side);
             if pull(&mut self.writer, &mut inner, large) {
@@ -100,11 +100,11 @@ impl Link {
     fn end_if_unused(&mut self, inner: &SharedState) {
         let Some(later) = self.ends_when_unused else { return };
         let may_end =
-            self.may_write && self.verdict == Verdict::Nothing && matches!(self.ending, Ending::None);
+            self.may_write && self.consequence == Consequence::Nothing && matches!(self.ending, Ending::None);
         // What waits to be written is as well written in the next session, unless this one is only not to be kept for nothing.
         if may_end && inner.nothing_under_way() && (later || !inner.has_unsent()) {
             self.may_write = false;
-            self.verdict = Verdict::Unused;
+            self.consequence = Consequence::Unused;
         }
         self.ends_when_unused = Some(later).filter(|later| *later && self.may_write);
     }

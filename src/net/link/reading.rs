@@ -11,7 +11,7 @@ use super::{
 use crate::{
     core::{
         frame::{Control, Message, Violation, close_payload},
-        inbound::Verdict,
+        inbound::Consequence,
         pool::{self, Recycled},
         session::Loss,
     },
@@ -58,7 +58,7 @@ impl Link {
         }
         let mut room = TURN_BYTES;
         loop {
-            if self.verdict != Verdict::Nothing {
+            if self.consequence != Consequence::Nothing {
                 return Ok(true);
             }
             if self.has_stopped_reading() {
@@ -148,9 +148,9 @@ impl Link {
                 Ok(Some(Message::Data { .. })) if self.discarding => {}
                 Ok(Some(Message::Data { kind, payload })) => {
                     self.last_size = payload.len();
-                    let verdict = self.inbound.take(kind, payload);
-                    if self.verdict == Verdict::Nothing {
-                        self.verdict = verdict;
+                    let consequence = self.inbound.take(kind, payload);
+                    if self.consequence == Consequence::Nothing {
+                        self.consequence = consequence;
                     }
                 }
                 Ok(Some(Message::Ping(payload))) => self.writer.push_pong(payload),

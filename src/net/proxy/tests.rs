@@ -27,11 +27,11 @@ fn chosen(config: &ProxyConfig, url: &str) -> Option<String> {
 #[test]
 fn proxy_addresses_are_parsed() {
     let proxy = Proxy::parse("http://us%40er:p%3Ass@proxy.example:3128/").unwrap();
-    assert_eq!((proxy.scheme, proxy.host.as_str(), proxy.port), (Scheme::Http, "proxy.example", 3128));
+    assert_eq!((proxy.scheme, proxy.host.as_str(), proxy.port), (ProxyScheme::Http, "proxy.example", 3128));
     assert_eq!(proxy.login, Some(("us@er".into(), "p:ss".into())));
     assert_eq!(format!("{proxy:?}"), "Http proxy proxy.example:3128 with a login");
     let proxy = Proxy::parse("SOCKS5://[::1]").unwrap();
-    assert_eq!((proxy.scheme, proxy.host.as_str(), proxy.port), (Scheme::Socks5, "::1", 1080));
+    assert_eq!((proxy.scheme, proxy.host.as_str(), proxy.port), (ProxyScheme::Socks5, "::1", 1080));
     assert_eq!(Proxy::parse("proxy:8080").unwrap().port, 8080);
     for bad in [
         "https://p:1",
@@ -95,10 +95,10 @@ fn a_websocket_has_variables_of_its_own() {
 #[test]
 fn socks_proxy_names_a_socks_proxy_whatever_its_scheme() {
     for (value, scheme, address) in [
-        ("http://socks:1080", Scheme::Socks5h, "socks:1080"),
-        ("socks", Scheme::Socks5h, "socks:1080"),
-        ("me:pass@socks:7", Scheme::Socks5h, "socks:7"),
-        ("socks5://socks", Scheme::Socks5, "socks:1080"),
+        ("http://socks:1080", ProxyScheme::Socks5h, "socks:1080"),
+        ("socks", ProxyScheme::Socks5h, "socks:1080"),
+        ("me:pass@socks:7", ProxyScheme::Socks5h, "socks:7"),
+        ("socks5://socks", ProxyScheme::Socks5, "socks:1080"),
     ] {
         let config = environment(&[("socks_proxy", value)]);
         let proxy = config.on_the_way_to(&Target::parse("wss://fal.run/").unwrap()).unwrap().unwrap();

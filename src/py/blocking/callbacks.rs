@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 
 use super::{
     events::Events,
-    turns::{Left, Listener, Step, Turn, Turns},
+    turns::{CallbackTurn, Left, Listener, NextStep, Turns},
 };
 use crate::{net::exit_gate, sync::Mutex};
 
@@ -25,18 +25,18 @@ pub(in crate::py) struct CallbackQueue {
 
 impl CallbackQueue {
     /// Waits for a connection whose turn it is.
-    fn next_turn(&self) -> Option<Turn> {
-        let mut has_sat = false;
+    fn next_turn(&self) -> Option<CallbackTurn> {
+        let mut has_driven = false;
         loop {
-            match self.turns.next(has_sat)? {
-                Step::Take(turn) => return Some(turn),
-                Step::Sit(number) => {
+            match self.turns.next(has_driven)? {
+                NextStep::Take(turn) => return Some(turn),
+                NextStep::DriveSocket(number) => {
                     let found =
                         self.sources.lock().get(&number).map(|(events, _)| events.get().shared.clone());
                     if let Some(shared) = found {
-                        shared.sit(|| self.turns.sits());
+                        shared.drive_socket(|| self.turns.drives_socket());
                     }
-                    has_sat = true;
+                    has_driven = true;
                 }
             }
         }

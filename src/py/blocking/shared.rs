@@ -118,7 +118,7 @@ impl SharedConnection {
     }
 
     /// Waits for the socket and moves its bytes, as long as `goes_on` says so; for a thread without the GIL.
-    pub(super) fn sit(&self, goes_on: impl Fn() -> bool) {
+    pub(super) fn drive_socket(&self, goes_on: impl Fn() -> bool) {
         loop {
             // What comes from here on is notified; what came before is found by asking.
             let notifications = self.notifier.waiting.lock().notifications;

@@ -46,7 +46,7 @@ enum Standing {
 
 /// A connection that a thread is to look after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Turn {
+pub(super) struct CallbackTurn {
     pub(super) number: u64,
     /// Nobody else stands by.
     pub(super) is_alone: bool,
@@ -54,11 +54,11 @@ pub(super) struct Turn {
 
 /// What a thread is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum NextStep {
     /// Call the callbacks of a connection.
-    Take(Turn),
-    /// Wait for the socket of the only connection, as long as [`Turns::sits`] says so, and ask again.
-    Sit(u64),
+    Take(CallbackTurn),
+    /// Wait for the socket of the only connection, as long as [`Turns::drives_socket`] says so, and ask again.
+    DriveSocket(u64),
 }
 
 /// What a thread has found out about the connection that it had.
@@ -73,7 +73,7 @@ pub(super) enum Left {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct TurnsState {
     standings: HashMap<u64, Standing>,
     ready: VecDeque<u64>,
     waiting: usize,
@@ -87,7 +87,7 @@ struct State {
     next_number: u64,
 }
 
-impl State {
+impl TurnsState {
     /// Whether to start a thread: one that was asked for just now is on its way, if the system gave it.
     fn asks_for_thread(&mut self) -> bool {
         let now = Instant::now();
@@ -114,7 +114,7 @@ impl State {
 /// The connections with callbacks.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
-    state: Mutex<State>,
+    state: Mutex<TurnsState>,
     condition: Condvar,
 }
 
@@ -148,7 +148,7 @@ impl Turns {
         self.put(&mut state, number);
     }
 
-    fn put(&self, state: &mut State, number: u64) {
+    fn put(&self, state: &mut TurnsState, number: u64) {
         state.ready.push_back(number);
         let is_first = state.ready.len() == 1;
         if is_first {
@@ -161,15 +161,15 @@ impl Turns {
     }
 
     /// Whether the thread that waits for the socket of the only connection is to go on with that.
-    pub(super) fn sits(&self) -> bool {
+    pub(super) fn drives_socket(&self) -> bool {
         let state = self.state.lock();
         state.ready.is_empty() && !state.standings.is_empty()
     }
 
-    /// Waits for something to do; `None` when the thread is to end. `has_sat`: it has waited for a socket, as it was told.
-    pub(super) fn next(&self, has_sat: bool) -> Option<Step> {
+    /// Waits for something to do; `None` when the thread is to end. `has_driven`: it has waited for a socket, as it was told.
+    pub(super) fn next(&self, has_driven: bool) -> Option<NextStep> {
         let mut state = self.state.lock();
-        if has_sat {
+        if has_driven {
             state.sat_at = None;
         }
         // Whoever has just worked goes on; who has waited leaves the turn to it.
@@ -183,7 +183,7 @@ impl Turns {
             let Some(number) = state.ready.front().copied() else {
                 if !has_waited && let Some(only) = state.only_idle() {
                     state.sat_at = Some(only);
-                    return Some(Step::Sit(only));
+                    return Some(NextStep::DriveSocket(only));
                 }
                 state.waiting += 1;
                 state = self.condition.wait(state);
@@ -208,7 +208,7 @@ impl Turns {
                 self.condition.notify_one();
             }
             let is_alone = state.waiting == 0 && state.asks_for_thread();
-            return Some(Step::Take(Turn { number, is_alone }));
+            return Some(NextStep::Take(CallbackTurn { number, is_alone }));
         }
     }
 

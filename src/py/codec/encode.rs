@@ -15,9 +15,9 @@ use pyo3::{
 use self::{
     convert::Converted,
     encoder::Encoder,
-    failure::{Failure, Outcome},
-    rules::{Dialect, Rules},
-    writer::{Scratch, Target, Writer},
+    failure::{EncodeFailure, Outcome},
+    rules::{EncodeDialect, Rules},
+    writer::{PayloadWriter, Scratch, WriteTarget},
 };
 
 use super::limits::MAX_DEPTH;
@@ -42,8 +42,11 @@ const REQUEST_ID: &str = "request_id";
 /// Raises `EncodeError`, or whatever the Python code raised that was run for a value (`model_dump`, a property).
 pub(crate) fn encode(py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Payload> {
     let mut scratch: Scratch = [MaybeUninit::uninit(); _];
-    let mut encoder =
-        Encoder::new(Writer::new(py, Target::Payload, &mut scratch), value.as_borrowed(), Rules::APP);
+    let mut encoder = Encoder::new(
+        PayloadWriter::new(py, WriteTarget::Payload, &mut scratch),
+        value.as_borrowed(),
+        Rules::APP,
+    );
     let outcome = encoder.root();
     finish(py, outcome, || Ok(encoder.writer.into_payload()))
 }
@@ -58,8 +61,11 @@ pub(crate) fn encode_with_request_id(
     request_id: &str,
 ) -> PyResult<(Payload, String)> {
     let mut scratch: Scratch = [MaybeUninit::uninit(); _];
-    let mut encoder =
-        Encoder::new(Writer::new(py, Target::Payload, &mut scratch), value.as_borrowed(), Rules::APP);
+    let mut encoder = Encoder::new(
+        PayloadWriter::new(py, WriteTarget::Payload, &mut scratch),
+        value.as_borrowed(),
+        Rules::APP,
+    );
     let mut write = || {
         let mut dict = top_level_dict(value)?;
         let own = own_request_id(&mut dict)?;
@@ -69,7 +75,7 @@ pub(crate) fn encode_with_request_id(
     };
     match write() {
         Ok(id) => Ok((encoder.writer.into_payload(), id)),
-        Err(failure) => Err(Failure::into_error(failure, py)),
+        Err(failure) => Err(EncodeFailure::into_error(failure, py)),
     }
 }
 
@@ -86,19 +92,20 @@ pub(in crate::py) fn encode_for_any<'py>(
     timestamps: bool,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let default = default.map(|default| default.as_borrowed());
-    to_bytes(value, Rules { dialect: Dialect::Any, timestamps, default })
+    to_bytes(value, Rules { dialect: EncodeDialect::Any, timestamps, default })
 }
 
 /// Encodes `value` into a new `bytes` object as Python's `msgpack.packb` does, and raises what that raises.
 #[cfg(feature = "local-server")]
 pub(in crate::py) fn encode_as_packer<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-    to_bytes(value, Rules { dialect: Dialect::Packer, ..Rules::APP })
+    to_bytes(value, Rules { dialect: EncodeDialect::Packer, ..Rules::APP })
 }
 
 fn to_bytes<'py>(value: &Bound<'py, PyAny>, rules: Rules<'_, 'py>) -> PyResult<Bound<'py, PyBytes>> {
     let py = value.py();
     let mut scratch: Scratch = [MaybeUninit::uninit(); _];
-    let mut encoder = Encoder::new(Writer::new(py, Target::Bytes, &mut scratch), value.as_borrowed(), rules);
+    let mut encoder =
+        Encoder::new(PayloadWriter::new(py, WriteTarget::Bytes, &mut scratch), value.as_borrowed(), rules);
     let outcome = encoder.root();
     finish(py, outcome, || encoder.writer.into_bytes())
 }
@@ -125,7 +132,7 @@ fn top_level_dict<'py>(value: &Bound<'py, PyAny>) -> Outcome<Bound<'py, PyDict>>
         }
     }
     let kind = value.get_type().qualname()?;
-    Err(Failure::refused(format!(
+    Err(EncodeFailure::refused(format!(
         "request() needs a dict-like input (a dict, dataclass or model), so that it can carry a request_id; \
          not an object of type '{kind}'"
     )))
@@ -153,5 +160,5 @@ fn own_request_id(dict: &mut Bound<'_, PyDict>) -> Outcome<Option<String>> {
         },
         Err(_) => Err(format!("it must be a str, not an object of type '{}'", id.get_type().qualname()?)),
     };
-    id.map(Some).map_err(|reason| Failure::refused(reason).at_key(key.as_any()))
+    id.map(Some).map_err(|reason| EncodeFailure::refused(reason).at_key(key.as_any()))
 }

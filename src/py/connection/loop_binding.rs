@@ -8,7 +8,7 @@ use super::AsyncConnection;
 use crate::{
     net::wakeups::Notify,
     py::{
-        dispatcher::{Dispatcher, Place},
+        dispatcher::{Dispatcher, QueueSlot},
         errors::{no_running_loop, py_result},
     },
 };
@@ -17,7 +17,7 @@ use crate::{
 pub(super) struct LoopBinding {
     event_loop: Py<PyAny>,
     dispatcher: Py<Dispatcher>,
-    place: Arc<Place>,
+    place: Arc<QueueSlot>,
     /// The thread that ran the loop then.
     thread: usize,
 }

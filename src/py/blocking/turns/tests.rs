@@ -5,29 +5,33 @@ use std::{
     time::Duration,
 };
 
-use super::{Left, Step, Turn, Turns};
+use super::{CallbackTurn, Left, NextStep, Turns};
 
 /// Longer than anything here should take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The next turn, for a thread that has no socket to wait for.
-fn next(turns: &Turns) -> Option<Turn> {
-    let mut has_sat = false;
+fn next(turns: &Turns) -> Option<CallbackTurn> {
+    let mut has_driven = false;
     loop {
-        match turns.next(has_sat)? {
-            Step::Take(turn) => return Some(turn),
-            Step::Sit(_) => {
-                while turns.sits() {
+        match turns.next(has_driven)? {
+            NextStep::Take(turn) => return Some(turn),
+            NextStep::DriveSocket(_) => {
+                while turns.drives_socket() {
                     thread::yield_now();
                 }
-                has_sat = true;
+                has_driven = true;
             }
         }
     }
 }
 
 /// A thread that gives what it takes, and goes on when told.
-fn work(turns: &Arc<Turns>, taken: &mpsc::Sender<(usize, Option<Turn>)>, name: usize) -> mpsc::Sender<Left> {
+fn work(
+    turns: &Arc<Turns>,
+    taken: &mpsc::Sender<(usize, Option<CallbackTurn>)>,
+    name: usize,
+) -> mpsc::Sender<Left> {
     let (turns, taken) = (turns.clone(), taken.clone());
     let (tell, told) = mpsc::channel();
     thread::spawn(move || {
@@ -53,7 +57,7 @@ fn a_connection_is_with_one_thread_and_others_go_on_when_it_blocks() {
     tell.insert(0, work(&turns, &sender, 0));
     turns.push(blocked);
     let (first, turn) = taken.recv_timeout(PATIENCE).unwrap();
-    assert_eq!((first, turn), (0, Some(Turn { number: blocked, is_alone: true })));
+    assert_eq!((first, turn), (0, Some(CallbackTurn { number: blocked, is_alone: true })));
     // One is started to stand by, since nobody did.
     tell.insert(1, work(&turns, &sender, 1));
     for _ in 0..3 {
@@ -102,17 +106,17 @@ fn the_thread_of_the_only_connection_waits_for_its_socket() {
     turns.push(only);
     assert_eq!(next(&turns).unwrap().number, only);
     turns.done(only, Left::Nothing);
-    assert_eq!(turns.next(false), Some(Step::Sit(only)));
-    assert!(turns.sits());
+    assert_eq!(turns.next(false), Some(NextStep::DriveSocket(only)));
+    assert!(turns.drives_socket());
     turns.push(only);
-    assert!(!turns.sits());
-    assert!(matches!(turns.next(true), Some(Step::Take(turn)) if turn.number == only));
+    assert!(!turns.drives_socket());
+    assert!(matches!(turns.next(true), Some(NextStep::Take(turn)) if turn.number == only));
     // With a second one there is no socket to prefer.
     let (other, needs_thread) = turns.add();
     assert!(!needs_thread);
     turns.push(other);
     turns.done(only, Left::Nothing);
-    assert!(matches!(turns.next(false), Some(Step::Take(turn)) if turn.number == other));
+    assert!(matches!(turns.next(false), Some(NextStep::Take(turn)) if turn.number == other));
 }
 
 #[test]
@@ -120,7 +124,7 @@ fn one_that_waits_for_a_socket_counts_among_those_that_wait() {
     let turns = Arc::new(Turns::default());
     let (number, _) = turns.add();
     turns.arrive();
-    assert_eq!(turns.next(false), Some(Step::Sit(number)));
+    assert_eq!(turns.next(false), Some(NextStep::DriveSocket(number)));
     let other = thread::spawn({
         let turns = turns.clone();
         move || turns.next(false)
@@ -130,7 +134,7 @@ fn one_that_waits_for_a_socket_counts_among_those_that_wait() {
     }
     assert_eq!(turns.next(false), None, "one works, one stands by, and no third");
     turns.push(number);
-    assert!(matches!(turns.next(true), Some(Step::Take(turn)) if turn.number == number));
+    assert!(matches!(turns.next(true), Some(NextStep::Take(turn)) if turn.number == number));
     turns.done(number, Left::End);
     assert_eq!(other.join().ok(), Some(None));
 }

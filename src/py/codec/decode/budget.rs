@@ -5,7 +5,7 @@
 //! 64-bit `CPython` (rounded up, and independent of caches, so that a message is accepted always or never), and
 //! a message may become at most [`BASE`] plus [`FACTOR`] times its own length.
 
-use super::failure::{Failure, Outcome};
+use super::failure::{DecodeFailure, Outcome};
 
 /// What any message may become, in bytes.
 pub(super) const BASE: usize = 64 * 1024 * 1024;
@@ -66,9 +66,9 @@ impl Budget {
     }
 
     #[cold]
-    fn exhausted(&self) -> Failure {
+    fn exhausted(&self) -> DecodeFailure {
         let all = self.all;
-        Failure::invalid(format!(
+        DecodeFailure::invalid(format!(
             "the message would become more than {all} bytes of Python objects, which is its limit"
         ))
     }

@@ -12,7 +12,7 @@ use pyo3::{
 
 use super::{
     budget::{self, Budget},
-    failure::{Failure, Outcome},
+    failure::{DecodeFailure, Outcome},
     keys, objects,
 };
 use crate::py::codec::limits::MAX_DEPTH;
@@ -117,7 +117,7 @@ impl<'a, 'py> JsonDecoder<'a, 'py> {
     fn enter(&mut self, depth: usize) -> Outcome<()> {
         if depth >= MAX_DEPTH {
             let at = self.at;
-            return Err(Failure::invalid(format!(
+            return Err(DecodeFailure::invalid(format!(
                 "the JSON text nests deeper than {MAX_DEPTH} levels, at offset {at}"
             )));
         }
@@ -149,7 +149,7 @@ impl<'a, 'py> JsonDecoder<'a, 'py> {
             // One beyond the range of a float is an infinity, as for Python's `json`.
             return match text.parse::<f64>() {
                 Ok(number) => objects::float(self.py, number),
-                Err(_) => Err(Failure::invalid(format!("the number at offset {start} is no number"))),
+                Err(_) => Err(DecodeFailure::invalid(format!("the number at offset {start} is no number"))),
             };
         }
         if let Ok(number) = text.parse::<i64>() {
@@ -160,7 +160,9 @@ impl<'a, 'py> JsonDecoder<'a, 'py> {
         {
             return Ok(number);
         }
-        Err(Failure::invalid(format!("the integer at offset {start} has more than {MAX_DIGITS} digits")))
+        Err(DecodeFailure::invalid(format!(
+            "the integer at offset {start} has more than {MAX_DIGITS} digits"
+        )))
     }
 
     /// Steps over one digit or more.
@@ -301,9 +303,9 @@ impl<'a, 'py> JsonDecoder<'a, 'py> {
     }
 
     #[cold]
-    fn expected(&self, what: &str) -> Failure {
+    fn expected(&self, what: &str) -> DecodeFailure {
         let at = self.at;
-        Failure::invalid(match self.text.get(at..).and_then(|rest| rest.chars().next()) {
+        DecodeFailure::invalid(match self.text.get(at..).and_then(|rest| rest.chars().next()) {
             Some(found) => format!("expected {what} at offset {at} of the JSON text, found {found:?}"),
             None => format!("expected {what} at offset {at} of the JSON text, where it ends"),
         })

@@ -8,7 +8,7 @@ use pyo3::{
 
 use super::{
     budget::{self, Budget},
-    failure::{Failure, Outcome},
+    failure::{DecodeFailure, Outcome},
     keys,
     objects::{self, ListBuilder},
 };
@@ -56,7 +56,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
         if self.rest.is_empty() {
             return Ok(value);
         }
-        Err(Failure::invalid(format!(
+        Err(DecodeFailure::invalid(format!(
             "{} bytes follow the object, at offset {}",
             self.rest.len(),
             self.offset()
@@ -73,7 +73,9 @@ impl<'a, 'py> Decoder<'a, 'py> {
             0x90..=0x9f => self.list(usize::from(marker & 0x0f), depth),
             0xa0..=0xbf => self.str(usize::from(marker & 0x1f)),
             0xc0 => Ok(objects::none(py)),
-            0xc1 => Err(Failure::invalid(format!("0xc1 at offset {} is no msgpack", self.offset() - 1))),
+            0xc1 => {
+                Err(DecodeFailure::invalid(format!("0xc1 at offset {} is no msgpack", self.offset() - 1)))
+            }
             0xc2 => Ok(objects::bool(py, false)),
             0xc3 => Ok(objects::bool(py, true)),
             0xc4..=0xc6 => {
@@ -291,15 +293,15 @@ impl<'a, 'py> Decoder<'a, 'py> {
     }
 
     #[cold]
-    fn too_deep(&self) -> Failure {
+    fn too_deep(&self) -> DecodeFailure {
         let (most, at) = (self.max_depth, self.offset());
-        Failure::invalid(format!("the message nests deeper than {most} levels, at offset {at}"))
+        DecodeFailure::invalid(format!("the message nests deeper than {most} levels, at offset {at}"))
     }
 
     #[cold]
-    fn truncated(&self, needed: usize) -> Failure {
+    fn truncated(&self, needed: usize) -> DecodeFailure {
         let (at, there) = (self.offset(), self.rest.len());
-        Failure::invalid(format!(
+        DecodeFailure::invalid(format!(
             "the message is cut off: offset {at} needs {needed} more bytes, {there} are there"
         ))
     }

@@ -14,7 +14,7 @@ use pyo3::{
 use self::classes::Class;
 use super::{
     buffer::Buffer,
-    failure::{Failure, Outcome},
+    failure::{EncodeFailure, Outcome},
 };
 use crate::py::codec::{ext::ExtType, timestamp::Timestamp};
 
@@ -73,12 +73,12 @@ pub(super) fn convert<'py>(value: &Bound<'py, PyAny>, timestamps: bool) -> Outco
         Class::Timestamp => return Ok(Converted::Timestamp(Timestamp::from_msgpack(value)?)),
         Class::NumpyScalar => return numpy_scalar(value),
         Class::NumpyArray => {
-            return Err(Failure::refused(
+            return Err(EncodeFailure::refused(
                 "a NumPy array has no msgpack form; send its bytes (array.tobytes()) or its numbers (array.tolist())",
             ));
         }
         Class::Secret => {
-            return Err(Failure::refused(
+            return Err(EncodeFailure::refused(
                 "a secret is not sent unasked; send what value.get_secret_value() gives",
             ));
         }
@@ -99,7 +99,7 @@ pub(super) fn convert<'py>(value: &Bound<'py, PyAny>, timestamps: bool) -> Outco
         Ok(Some(buffer)) => return Ok(Converted::Buffer(buffer)),
         Ok(None) => {}
         Err(error) if error.is_instance_of::<PyBufferError>(py) => {
-            return Err(Failure::refused(error.value(py).to_string()));
+            return Err(EncodeFailure::refused(error.value(py).to_string()));
         }
         Err(error) => return Err(error.into()),
     }
@@ -140,7 +140,7 @@ fn moment<'py>(value: &Bound<'py, PyAny>, timestamps: bool) -> Outcome<Option<Co
         if timestamps {
             return match Timestamp::from_datetime(datetime)? {
                 Some(timestamp) => Ok(Some(Converted::Timestamp(timestamp))),
-                None => Err(Failure::refused(
+                None => Err(EncodeFailure::refused(
                     "a naive datetime names no instant, which a timestamp does; attach a timezone, for example \
                      value.replace(tzinfo=timezone.utc)",
                 )),
@@ -220,7 +220,7 @@ fn ext<'py>(value: &Bound<'py, PyAny>, code: &str, data: &str) -> Outcome<Conver
     }?;
     match code {
         Ok(code) => Ok(Converted::Ext(Bound::new(value.py(), ExtType { code, data: data.unbind() })?)),
-        Err(_) => Err(Failure::refused("an extension's code must be from -128 to 127")),
+        Err(_) => Err(EncodeFailure::refused("an extension's code must be from -128 to 127")),
     }
 }
 
@@ -239,10 +239,10 @@ fn numpy_scalar<'py>(value: &Bound<'py, PyAny>) -> Outcome<Converted<'py>> {
 }
 
 #[cold]
-fn not_encodable(value: &Bound<'_, PyAny>) -> Failure {
+fn not_encodable(value: &Bound<'_, PyAny>) -> EncodeFailure {
     match value.get_type().qualname() {
         Ok(kind) => {
-            Failure::refused(format!("cannot encode object of type '{kind}'; accepted are {ACCEPTED}"))
+            EncodeFailure::refused(format!("cannot encode object of type '{kind}'; accepted are {ACCEPTED}"))
         }
         Err(error) => error.into(),
     }

@@ -12,15 +12,15 @@ use pyo3::{
 
 use super::{
     convert::{self, Converted},
-    failure::{Failure, Outcome},
-    rules::{Dialect, Rules},
-    writer::Writer,
+    failure::{EncodeFailure, Outcome},
+    rules::{EncodeDialect, Rules},
+    writer::PayloadWriter,
 };
 
 /// Encodes one input.
 pub(super) struct Encoder<'s, 'a, 'py> {
     /// Where the message goes.
-    pub(super) writer: Writer<'s, 'py>,
+    pub(super) writer: PayloadWriter<'s, 'py>,
     /// The whole input.
     pub(super) root: Borrowed<'a, 'py, PyAny>,
     /// By whose rules.
@@ -29,7 +29,7 @@ pub(super) struct Encoder<'s, 'a, 'py> {
 
 impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
     pub(super) fn new(
-        writer: Writer<'s, 'py>,
+        writer: PayloadWriter<'s, 'py>,
         root: Borrowed<'a, 'py, PyAny>,
         rules: Rules<'a, 'py>,
     ) -> Self {
@@ -126,7 +126,7 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
 
     /// What to encode for `value`; what has no form is given to the caller's hook.
     fn convert(&self, value: &Bound<'py, PyAny>) -> Outcome<Converted<'py>> {
-        if self.rules.dialect == Dialect::Packer {
+        if self.rules.dialect == EncodeDialect::Packer {
             return convert::convert_for_packer(value);
         }
         match (convert::convert(value, self.rules.timestamps), self.rules.default) {
@@ -138,12 +138,12 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
     }
 
     #[cold]
-    fn too_deep(&self) -> Failure {
+    fn too_deep(&self) -> EncodeFailure {
         let most = self.rules.max_depth();
-        if self.rules.dialect == Dialect::Packer {
+        if self.rules.dialect == EncodeDialect::Packer {
             return PyValueError::new_err("recursion limit exceeded.").into();
         }
-        Failure::refused(format!("the input nests deeper than {most} levels, or contains itself"))
+        EncodeFailure::refused(format!("the input nests deeper than {most} levels, or contains itself"))
     }
 
     fn dict(&mut self, dict: &Bound<'py, PyDict>, depth: usize) -> Outcome {
@@ -217,7 +217,7 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
 
     /// Writes a key that is no `str`: a fal app takes those that are encoded as one.
     fn other_key(&mut self, key: &Bound<'py, PyAny>, depth: usize) -> Outcome {
-        if self.rules.dialect == Dialect::Packer {
+        if self.rules.dialect == EncodeDialect::Packer {
             return self.value(key, depth + 1);
         }
         let mut current = key.clone();
@@ -225,13 +225,13 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
             if current.is_instance_of::<PyString>() {
                 return self.str(current.as_borrowed());
             }
-            if self.rules.dialect == Dialect::Any && self.scalar(current.as_borrowed())? {
+            if self.rules.dialect == EncodeDialect::Any && self.scalar(current.as_borrowed())? {
                 return Ok(());
             }
             match self.convert(&current) {
                 Ok(Converted::Value(inner)) => current = inner,
                 Ok(Converted::Text(text)) => return self.utf8(text.as_bytes()),
-                Ok(Converted::Int) if self.rules.dialect == Dialect::Any => {
+                Ok(Converted::Int) if self.rules.dialect == EncodeDialect::Any => {
                     return self.int(current.as_borrowed());
                 }
                 Err(failure) if !failure.is_refusal() => return Err(failure),
@@ -284,7 +284,7 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
 /// The same failure, seen from the dict that has the value in its entry number `position`. The key that was in hand
 /// may be gone: raising an exception can start the garbage collector.
 #[cold]
-fn at_entry(failure: Failure, dict: &Bound<'_, PyDict>, position: usize) -> Failure {
+fn at_entry(failure: EncodeFailure, dict: &Bound<'_, PyDict>, position: usize) -> EncodeFailure {
     match dict.iter().nth(position) {
         Some((key, _)) => failure.at_key(&key),
         None => failure,
@@ -292,10 +292,10 @@ fn at_entry(failure: Failure, dict: &Bound<'_, PyDict>, position: usize) -> Fail
 }
 
 #[cold]
-fn not_a_key(key: &Bound<'_, PyAny>, dialect: Dialect) -> Failure {
-    let accepted = if dialect == Dialect::Any { "a str or another scalar" } else { "str" };
+fn not_a_key(key: &Bound<'_, PyAny>, dialect: EncodeDialect) -> EncodeFailure {
+    let accepted = if dialect == EncodeDialect::Any { "a str or another scalar" } else { "str" };
     match key.get_type().qualname() {
-        Ok(kind) => Failure::refused(format!(
+        Ok(kind) => EncodeFailure::refused(format!(
             "map keys must be {accepted}; {} is of type '{kind}'",
             convert::shown(key)
         )),
@@ -304,6 +304,6 @@ fn not_a_key(key: &Bound<'_, PyAny>, dialect: Dialect) -> Failure {
 }
 
 #[cold]
-fn changed(what: &str) -> Failure {
-    Failure::refused(format!("the {what} was changed while it was being encoded"))
+fn changed(what: &str) -> EncodeFailure {
+    EncodeFailure::refused(format!("the {what} was changed while it was being encoded"))
 }

@@ -5,12 +5,12 @@ use pyo3::{prelude::*, types::PyString};
 use crate::py::codec::error::encode_error;
 
 /// The result of encoding a part of the input.
-pub(super) type Outcome<T = ()> = Result<T, Failure>;
+pub(super) type Outcome<T = ()> = Result<T, EncodeFailure>;
 
 /// Why encoding stopped. Boxed, so that success is cheap to return.
-pub(super) struct Failure(Box<FailureKind>);
+pub(super) struct EncodeFailure(Box<EncodeFailureKind>);
 
-enum FailureKind {
+enum EncodeFailureKind {
     /// The value cannot be encoded.
     Refused {
         /// What is wrong with it and what would be accepted.
@@ -27,15 +27,15 @@ const ROOT: &str = "input";
 /// Longer keys are cut in messages.
 const MAX_KEY_SHOWN: usize = 40;
 
-impl Failure {
+impl EncodeFailure {
     #[cold]
     pub(super) fn refused(reason: impl Into<String>) -> Self {
-        Self(Box::new(FailureKind::Refused { reason: reason.into(), path: Vec::new() }))
+        Self(Box::new(EncodeFailureKind::Refused { reason: reason.into(), path: Vec::new() }))
     }
 
     /// Whether the value cannot be encoded, rather than that Python code raised.
     pub(super) fn is_refusal(&self) -> bool {
-        matches!(*self.0, FailureKind::Refused { .. })
+        matches!(*self.0, EncodeFailureKind::Refused { .. })
     }
 
     /// The same failure, seen from the sequence that has the value at `index`.
@@ -55,7 +55,7 @@ impl Failure {
     }
 
     fn under(mut self, step: impl FnOnce() -> String) -> Self {
-        if let FailureKind::Refused { path, .. } = &mut *self.0 {
+        if let EncodeFailureKind::Refused { path, .. } = &mut *self.0 {
             path.push(step());
         }
         self
@@ -65,8 +65,8 @@ impl Failure {
     #[cold]
     pub(super) fn into_error(self, py: Python<'_>) -> PyErr {
         match *self.0 {
-            FailureKind::Raised(error) => error,
-            FailureKind::Refused { reason, path } => {
+            EncodeFailureKind::Raised(error) => error,
+            EncodeFailureKind::Refused { reason, path } => {
                 let steps: String = path.into_iter().rev().collect();
                 encode_error(py, &format!("{ROOT}{steps}: {reason}"))
             }
@@ -74,10 +74,10 @@ impl Failure {
     }
 }
 
-impl From<PyErr> for Failure {
+impl From<PyErr> for EncodeFailure {
     #[cold]
     fn from(error: PyErr) -> Self {
-        Self(Box::new(FailureKind::Raised(error)))
+        Self(Box::new(EncodeFailureKind::Raised(error)))
     }
 }
 

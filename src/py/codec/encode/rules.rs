@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 #[derive(Clone, Copy)]
 pub(super) struct Rules<'a, 'py> {
     /// Who reads the message.
-    pub(super) dialect: Dialect,
+    pub(super) dialect: EncodeDialect,
     /// Whether an aware `datetime` becomes a timestamp extension instead of a str.
     pub(super) timestamps: bool,
     /// Called with a value that has no form; what it answers is encoded.
@@ -15,7 +15,7 @@ pub(super) struct Rules<'a, 'py> {
 
 /// Who reads the message.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Dialect {
+pub(super) enum EncodeDialect {
     /// A fal app: keys are `str`, and values take the forms that a typed app accepts.
     App,
     /// Whoever reads msgpack: keys may be any scalar.
@@ -26,14 +26,14 @@ pub(super) enum Dialect {
 
 impl Rules<'_, '_> {
     /// The rules for what a connection sends.
-    pub(super) const APP: Self = Self { dialect: Dialect::App, timestamps: false, default: None };
+    pub(super) const APP: Self = Self { dialect: EncodeDialect::App, timestamps: false, default: None };
 
     /// How deep containers may nest.
     #[inline]
     pub(super) fn max_depth(&self) -> usize {
         match self.dialect {
-            Dialect::App | Dialect::Any => crate::py::codec::limits::MAX_DEPTH,
-            Dialect::Packer => 1024,
+            EncodeDialect::App | EncodeDialect::Any => crate::py::codec::limits::MAX_DEPTH,
+            EncodeDialect::Packer => 1024,
         }
     }
 }

@@ -12,8 +12,8 @@ use pyo3::{
 use super::{
     buffer::Buffer,
     encoder::Encoder,
-    failure::{Failure, Outcome},
-    rules::Dialect,
+    failure::{EncodeFailure, Outcome},
+    rules::EncodeDialect,
     size_hint::size_hint,
 };
 
@@ -31,9 +31,9 @@ impl<'py> Encoder<'_, '_, 'py> {
     }
 
     #[cold]
-    fn not_utf8(&self, error: PyErr, py: Python<'_>) -> Failure {
-        if self.rules.dialect != Dialect::Packer && error.is_instance_of::<PyUnicodeEncodeError>(py) {
-            return Failure::refused("the str holds a lone surrogate, which UTF-8 has no form for");
+    fn not_utf8(&self, error: PyErr, py: Python<'_>) -> EncodeFailure {
+        if self.rules.dialect != EncodeDialect::Packer && error.is_instance_of::<PyUnicodeEncodeError>(py) {
+            return EncodeFailure::refused("the str holds a lone surrogate, which UTF-8 has no form for");
         }
         error.into()
     }
@@ -62,10 +62,10 @@ impl<'py> Encoder<'_, '_, 'py> {
             (0, _) => self.writer.put_marked(0xd3, signed.to_be_bytes()),
             _ => match value.extract::<u64>() {
                 Ok(unsigned) => self.unsigned(unsigned),
-                Err(_) if self.rules.dialect == Dialect::Packer => {
+                Err(_) if self.rules.dialect == EncodeDialect::Packer => {
                     Err(PyOverflowError::new_err("Integer value out of range").into())
                 }
-                Err(_) => Err(Failure::refused(
+                Err(_) => Err(EncodeFailure::refused(
                     "msgpack has no integers beyond 64 bits; accepted are -2**63 to 2**64 - 1 (send larger ones as str)",
                 )),
             },
@@ -207,5 +207,5 @@ fn utf8_kept_by<'a>(value: Borrowed<'a, '_, PyAny>) -> PyResult<&'a [u8]> {
 }
 
 fn length_32(length: usize) -> Outcome<u32> {
-    u32::try_from(length).map_err(|_| Failure::refused("msgpack has no lengths of 2**32 or more"))
+    u32::try_from(length).map_err(|_| EncodeFailure::refused("msgpack has no lengths of 2**32 or more"))
 }

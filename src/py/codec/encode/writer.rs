@@ -36,10 +36,10 @@ const SLACK: usize = 512;
 
 /// Where the message goes when it leaves the scratch buffer.
 #[derive(Clone, Copy)]
-pub(super) enum Target {
-    /// A message, which borrows large `bytes`: [`Writer::into_payload`].
+pub(super) enum WriteTarget {
+    /// A message, which borrows large `bytes`: [`PayloadWriter::into_payload`].
     Payload,
-    /// A Python `bytes` object: [`Writer::into_bytes`].
+    /// A Python `bytes` object: [`PayloadWriter::into_bytes`].
     Bytes,
 }
 
@@ -52,20 +52,20 @@ enum Storage {
 
 /// Invariant: `start` points to `capacity` writable bytes of `storage` (or of the scratch buffer, which `'s`
 /// keeps borrowed), and the first `len <= capacity` of them are initialised.
-pub(super) struct Writer<'s, 'py> {
+pub(super) struct PayloadWriter<'s, 'py> {
     py: Python<'py>,
     start: NonNull<u8>,
     len: usize,
     capacity: usize,
     storage: Storage,
-    target: Target,
+    target: WriteTarget,
     borrowed: Vec<(usize, Bytes)>,
     scratch: PhantomData<&'s mut Scratch>,
 }
 
-impl<'s, 'py> Writer<'s, 'py> {
+impl<'s, 'py> PayloadWriter<'s, 'py> {
     /// An empty writer.
-    pub(super) fn new(py: Python<'py>, target: Target, scratch: &'s mut Scratch) -> Self {
+    pub(super) fn new(py: Python<'py>, target: WriteTarget, scratch: &'s mut Scratch) -> Self {
         let capacity = scratch.len();
         let start = NonNull::from(scratch).cast();
         let (storage, borrowed) = (Storage::Scratch, Vec::new());
@@ -80,7 +80,7 @@ impl<'s, 'py> Writer<'s, 'py> {
     /// Whether a `bytes` object of `size` bytes is borrowed, not copied.
     #[inline]
     pub(super) fn borrows(&self, size: usize) -> bool {
-        size >= LARGE_BYTES && matches!(self.target, Target::Payload)
+        size >= LARGE_BYTES && matches!(self.target, WriteTarget::Payload)
     }
 
     /// Refers to the contents of `bytes`.
@@ -150,7 +150,7 @@ impl<'s, 'py> Writer<'s, 'py> {
         // A large payload gets what it needs; a run of small values grows by half, so that copies stay linear.
         let capacity = needed.max(self.capacity.saturating_add(self.capacity / 2));
         match (&mut self.storage, self.target) {
-            (Storage::Scratch, Target::Payload) => {
+            (Storage::Scratch, WriteTarget::Payload) => {
                 let mut vec = pool::take(capacity).map_err(|_| too_large())?;
                 vec.extend_from_slice(self.written());
                 self.start = NonNull::new(vec.as_mut_ptr()).ok_or_else(too_large)?;
@@ -164,7 +164,7 @@ impl<'s, 'py> Writer<'s, 'py> {
                 self.start = NonNull::new(vec.as_mut_ptr()).ok_or_else(too_large)?;
                 self.capacity = vec.capacity();
             }
-            (Storage::Scratch, Target::Bytes) => {
+            (Storage::Scratch, WriteTarget::Bytes) => {
                 // SAFETY: a null pointer asks for uninitialised bytes; we are attached (`self.py`).
                 let new = unsafe { ffi::PyBytes_FromStringAndSize(ptr::null(), capacity as ffi::Py_ssize_t) };
                 let new = NonNull::new(new).ok_or_else(|| PyErr::fetch(self.py))?;
@@ -202,7 +202,7 @@ impl<'s, 'py> Writer<'s, 'py> {
         unsafe { NonNull::slice_from_raw_parts(self.start, self.len).as_ref() }
     }
 
-    /// What was written, for a writer with [`Target::Payload`].
+    /// What was written, for a writer with [`WriteTarget::Payload`].
     pub(super) fn into_payload(mut self) -> Payload {
         let own = match mem::replace(&mut self.storage, Storage::Scratch) {
             Storage::Vec(mut vec) => {
@@ -218,7 +218,7 @@ impl<'s, 'py> Writer<'s, 'py> {
         Payload::new(own, mem::take(&mut self.borrowed))
     }
 
-    /// What was written, for a writer with [`Target::Bytes`].
+    /// What was written, for a writer with [`WriteTarget::Bytes`].
     pub(super) fn into_bytes(mut self) -> Outcome<Bound<'py, PyBytes>> {
         if let Storage::Bytes(bytes) = self.storage {
             if self.capacity - self.len <= 2 * SLACK {
@@ -237,7 +237,7 @@ impl<'s, 'py> Writer<'s, 'py> {
     }
 }
 
-impl Drop for Writer<'_, '_> {
+impl Drop for PayloadWriter<'_, '_> {
     fn drop(&mut self) {
         if let Storage::Bytes(bytes) = self.storage {
             // SAFETY: the storage owns this reference; we are attached (`self.py`).

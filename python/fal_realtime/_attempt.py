@@ -6,7 +6,7 @@ from types import CoroutineType
 
 from . import _checks as check
 from ._handshake import check_headers, check_query
-from ._provider import MAX_TOKEN
+from ._provider import MAX_TOKEN_CHARACTERS
 
 
 class Attempt:
@@ -77,8 +77,8 @@ class Hook:
 
     def _check_token(self, token: object) -> None:
         check.secret("attempt.token", token, "a str of printable ASCII characters, or None")
-        if len(str(token)) > MAX_TOKEN:
-            message = f"attempt.token has {len(str(token))} characters; at most {MAX_TOKEN} fit an address"
+        if len(str(token)) > MAX_TOKEN_CHARACTERS:
+            message = f"attempt.token has {len(str(token))} characters; at most {MAX_TOKEN_CHARACTERS} fit an address"
             raise ValueError(message)
         if not self._use_token:
             message = "attempt.token has no use where no token is used (use_jwt=False, or a raw connection)"

@@ -21,7 +21,7 @@ from . import _core
 from ._functions import takes_reason
 from ._threads import Once, start_thread, tell_nobody
 
-_AT_ONCE = 64
+_MAX_EVENTS_A_TURN = 64
 """Events of a connection that are delivered before others have their turn."""
 
 _FINISHING: dict[Dispatcher, _core.CallbackEvents] = {}
@@ -147,7 +147,7 @@ class _Threads:
 
 def _call_back(events: _core.CallbackEvents, reference: weakref.ref[Dispatcher]) -> str:
     kind = "end"
-    for _ in range(_AT_ONCE):
+    for _ in range(_MAX_EVENTS_A_TURN):
         dispatcher = reference()
         if dispatcher is None:
             return "end"

@@ -38,7 +38,7 @@ class _SharedTokens:
             return client
 
 
-_LONGEST_TOKEN = 366 * 86_400
+_MAX_TOKEN_SECONDS = 366 * 86_400
 """Seconds; what is longer is a mistake about the unit."""
 
 
@@ -178,8 +178,8 @@ class ClientBase(Generic[ConnectionT]):
         check.text("app", app, "a str such as 'fal-ai/fast-lcm-diffusion'", may_be_empty=True)
         check.text_or_none("path", path, may_be_empty=True)
         seconds = check.positive("expires_in", expires_in)
-        if seconds > _LONGEST_TOKEN:
-            message = f"expires_in must be at most {_LONGEST_TOKEN} seconds (a year), not {expires_in!r}"
+        if seconds > _MAX_TOKEN_SECONDS:
+            message = f"expires_in must be at most {_MAX_TOKEN_SECONDS} seconds (a year), not {expires_in!r}"
             raise ValueError(message)
         return app, path, seconds, self._options.default_token_body()
 

@@ -730,7 +730,7 @@ class LocalServer:
         """The newest token requests: path, body, target URL, status."""
 
 def _io_counters() -> dict[str, int]:
-    """How often, in this process, an I/O thread woke up, looked whether a loop comes, took over and gave back."""
+    """How often, in this process, an I/O thread woke up, polled whether a loop comes, took over and gave back."""
 
 def encode(value: Any, /, *, default: Callable[[Any], Any] | None = None, timestamps: bool = False) -> bytes:
     """Encode `value` as one msgpack object; `fal_realtime.msgpack` says what becomes of which type.

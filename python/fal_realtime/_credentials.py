@@ -13,7 +13,7 @@ from typing import Any
 from . import _checks as check
 from ._secrets import Hidden
 
-_LEEWAY = 60
+_LEEWAY_SECONDS = 60
 """Seconds before its end from which on the token of a login is not used."""
 
 
@@ -102,6 +102,6 @@ def _is_over(token: str) -> bool:
     try:
         claims = token.split(".")[1]
         expires = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["exp"]
-        return not token.isascii() or bool(time.time() + _LEEWAY >= expires)
+        return not token.isascii() or bool(time.time() + _LEEWAY_SECONDS >= expires)
     except (IndexError, KeyError, TypeError, ValueError):
         return True

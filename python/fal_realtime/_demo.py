@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ._display import Display
     from ._types import Stats
 
-_PATIENCE = 10.0
+_PATIENCE_SECONDS = 10.0
 """Seconds without a result after which the missing ones count as not answered."""
 
 
@@ -131,7 +131,7 @@ class Session:
     async def _wait_for_the_rest(self, receiving: asyncio.Task[None]) -> None:
         expected = self._connection.stats()["written"]
         while self.measured.results < expected and not receiving.done():
-            left = self._last_result + _PATIENCE - time.perf_counter()
+            left = self._last_result + _PATIENCE_SECONDS - time.perf_counter()
             if left <= 0:
                 return
             await asyncio.wait({receiving}, timeout=min(left, 0.01))

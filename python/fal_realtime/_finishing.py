@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _OWN_CODES = range(3000, 5000)
 """Close codes for libraries, frameworks and applications (RFC 6455, section 7.4.2)."""
 
-_LONGEST_REASON = 123
+_MAX_REASON_BYTES = 123
 """Bytes of UTF-8: a control frame holds 125, two of which are the code (RFC 6455, section 5.5)."""
 
 
@@ -31,8 +31,8 @@ def check_close(code: int, reason: str) -> None:
         )
         raise ValueError(message)
     size = len(check.text("reason", reason, may_be_empty=True).encode())
-    if size > _LONGEST_REASON:
-        message = f"reason must have at most {_LONGEST_REASON} bytes in UTF-8, not {size}"
+    if size > _MAX_REASON_BYTES:
+        message = f"reason must have at most {_MAX_REASON_BYTES} bytes in UTF-8, not {size}"
         raise ValueError(message)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any, cast
 
-_LONGEST = 60
+_MAX_SHOWN = 60
 """Characters of a value that a message shows."""
 
-_MOST_NAMES = 12
+_MAX_NAMES_SHOWN = 12
 """Names of fields that a message shows."""
 
 
@@ -47,10 +47,10 @@ def below(value: Any, part: Any) -> tuple[bool, Any]:
 
 def shown(value: Any) -> str | None:
     """A plain value as a message shows it; None for one that is not plain, or long."""
-    if not isinstance(value, (bool, int, float, str)) or (isinstance(value, int) and value.bit_length() > _LONGEST):
+    if not isinstance(value, (bool, int, float, str)) or (isinstance(value, int) and value.bit_length() > _MAX_SHOWN):
         return None
-    if isinstance(value, str) and len(value) > _LONGEST:
-        return f"{value[:_LONGEST]!r}…"
+    if isinstance(value, str) and len(value) > _MAX_SHOWN:
+        return f"{value[:_MAX_SHOWN]!r}…"
     return repr(value)
 
 
@@ -70,7 +70,7 @@ def names(value: Mapping[object, Any]) -> str:
     """The names of its fields."""
     if not value:
         return "nothing"
-    some = [str(name)[:_LONGEST] for name in list(value)[:_MOST_NAMES]]
+    some = [str(name)[:_MAX_SHOWN] for name in list(value)[:_MAX_NAMES_SHOWN]]
     return ", ".join(some) + (", …" if len(value) > len(some) else "")
 
 

@@ -7,7 +7,7 @@ from typing import Any, NoReturn, cast
 
 from . import _checks as check
 
-_MANY = 2**32 - 1
+_MAX_ATTEMPTS = 2**32 - 1
 """As many attempts as the native core can count, which nobody will live to see."""
 
 
@@ -104,8 +104,8 @@ class ReconnectPolicy:
             "max_delay": float(self.max_delay),
             "factor": float(self.factor),
             "stable_after": float(self.stable_after),
-            "max_attempts": None if self.max_attempts is None else min(self.max_attempts, _MANY),
-            "max_fruitless": None if self.max_fruitless is None else min(self.max_fruitless, _MANY),
+            "max_attempts": None if self.max_attempts is None else min(self.max_attempts, _MAX_ATTEMPTS),
+            "max_fruitless": None if self.max_fruitless is None else min(self.max_fruitless, _MAX_ATTEMPTS),
             "final_statuses": None if self.final_statuses is None else sorted(self.final_statuses),
             "final_codes": sorted(self.final_codes),
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import CoroutineType
 
-MAX_TOKEN = 16 * 1024
+MAX_TOKEN_CHARACTERS = 16 * 1024
 """Characters: servers take no longer addresses, most of them half of that."""
 
 
@@ -14,8 +14,9 @@ def checked(token: object) -> str:
         if not token:
             message = "token_provider must not return an empty str"
             raise ValueError(message)
-        if len(token) > MAX_TOKEN:
-            message = f"token_provider returned a token of {len(token)} characters; at most {MAX_TOKEN} fit an address"
+        if len(token) > MAX_TOKEN_CHARACTERS:
+            limit = MAX_TOKEN_CHARACTERS
+            message = f"token_provider returned a token of {len(token)} characters; at most {limit} fit an address"
             raise ValueError(message)
         return token
     if isinstance(token, CoroutineType):

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from ._connection import RealtimeConnection
     from ._sync import SyncRealtimeConnection
 
-_FIRST_PAUSE = 0.1
+_FIRST_PAUSE_SECONDS = 0.1
 """Seconds: the upper bound of the first pause, which doubles from one to the next, with full jitter."""
 
-_LONGEST_PAUSE = 5.0
+_MAX_PAUSE_SECONDS = 5.0
 """Seconds."""
 
 
@@ -27,7 +27,7 @@ class Attempts:
         check.boolean("idempotent", idempotent)
         self._left = retries
         self._idempotent = idempotent
-        self._pause = _FIRST_PAUSE
+        self._pause = _FIRST_PAUSE_SECONDS
         self._may_have_run = False
         self._timeout = check.timeout(timeout)
         self._end = None if self._timeout is None else time.monotonic() + self._timeout
@@ -56,7 +56,7 @@ class Attempts:
             import random
 
             pause = random.uniform(0, self._pause)  # noqa: S311 - it spreads load, and hides nothing
-            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+            self._pause = min(2 * self._pause, _MAX_PAUSE_SECONDS)
         left = self.time_left()
         if left is not None and left <= pause:
             message = f"the request was not answered within {self._timeout} s; the last attempt failed: {error}"

@@ -12,8 +12,8 @@ from ._types import ConnectionState
 if TYPE_CHECKING:
     from ._options import ConnectOptions
 
-_ROOM = 16
-"""Entries that a cache may have before it first looks for those of closed connections."""
+_MIN_ENTRIES = 16
+"""Entries that a cache may have before it is first swept of those of closed connections."""
 
 
 _TYPES = ("result_type", "input_type")
@@ -57,7 +57,7 @@ class ConnectionCache(Generic[ConnectionT]):
 
     def __init__(self) -> None:
         self._entries: dict[tuple[str, str], tuple[ConnectionT, ConnectOptions]] = {}
-        self._look_through_at = _ROOM
+        self._sweep_at = _MIN_ENTRIES
         # Reentrant: making a connection may run the garbage collector, and with it a finalizer that closes another.
         self._lock = threading.RLock()
 
@@ -87,10 +87,10 @@ class ConnectionCache(Generic[ConnectionT]):
 
         Only when the entries have doubled, so that many connections do not make connecting slow.
         """
-        if len(self._entries) < self._look_through_at:
+        if len(self._entries) < self._sweep_at:
             return
         self._entries = {place: entry for place, entry in list(self._entries.items()) if _is_usable(entry[0])}
-        self._look_through_at = max(_ROOM, 2 * len(self._entries))
+        self._sweep_at = max(_MIN_ENTRIES, 2 * len(self._entries))
 
 
 def _is_usable(connection: Reusable) -> bool:

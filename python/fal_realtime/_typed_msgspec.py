@@ -16,7 +16,7 @@ _STEP = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+|\.\.\.)\]")
 _MISSING = re.compile(r"Object missing required field `(?P<name>.*)`")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`")
 
-_KEPT = "\0kept"
+_KEPT_KEY = "\0kept"
 """The key of what stands for an object that msgspec does not know."""
 
 
@@ -68,12 +68,12 @@ def _kept_objects() -> tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]:
 
     def keep(value: Any) -> dict[str, int]:
         kept.append(value)
-        return {_KEPT: len(kept) - 1}
+        return {_KEPT_KEY: len(kept) - 1}
 
     def give(kind: Any, given: Any) -> Any:
         value: object = given
-        if isinstance(given, dict) and _KEPT in given:
-            value = kept[cast("dict[str, int]", given)[_KEPT]]
+        if isinstance(given, dict) and _KEPT_KEY in given:
+            value = kept[cast("dict[str, int]", given)[_KEPT_KEY]]
         if not isinstance(value, get_origin(kind) or kind):
             message = f"Expected `{getattr(kind, '__name__', kind)}`, got `{type(value).__name__}`"
             raise TypeError(message)

@@ -46,13 +46,13 @@ class LoopThread:
             future.cancel()
             raise
 
-    def call(self, look: Callable[[], T]) -> T:
+    def call(self, ask: Callable[[], T]) -> T:
         """What a function says on the loop, between two of its steps; when the loop has ended, or on it, at once."""
         if self._process != os.getpid() or self._thread == threading.get_ident() or self._ended.is_set():
-            return look()
+            return ask()
 
         async def call() -> T:
-            return look()
+            return ask()
 
         return self.run(call())
 

@@ -8,13 +8,13 @@ use std::{collections::TryReserveError, hint};
 
 use crate::sync::{Mutex, MutexGuard};
 
-/// Smaller buffers are the allocator's business: each thread keeps those at hand.
+/// The smallest buffers that are pooled. The allocator keeps smaller ones at hand for each thread.
 const MIN_POOLED_BUFFER_BYTES: usize = 2 << 10;
-/// Larger buffers are too rare to be kept.
+/// The largest buffers that are pooled. Larger ones are too rare.
 const MAX_POOLED_BUFFER_BYTES: usize = 8 << 20;
-/// What all kept buffers together may hold, in bytes.
+/// The bytes that all pooled buffers together may hold.
 const MAX_POOLED_BYTES: usize = 16 << 20;
-/// Sizes come in four steps to each doubling, so that at most a fifth of a buffer is unused.
+/// The number of size classes: four steps to each doubling, so that at most a fifth of a buffer is unused.
 const SIZE_CLASSES: usize =
     4 * (MAX_POOLED_BUFFER_BYTES.ilog2() - MIN_POOLED_BUFFER_BYTES.ilog2()) as usize + 1;
 /// How often the lock is tried. It is held for nanoseconds, except in a forked child, where it may be held for ever.

@@ -5,32 +5,32 @@
 
 use std::time::{Duration, Instant};
 
-/// From this share of its time on a loop is saturated.
-const SATURATED: f64 = 0.93;
-/// From this share of its time on a loop is so busy that two threads may get more through: the peer waits for it, and it for
+/// The share of its time from which on a loop is saturated.
+const SATURATED_SHARE: f64 = 0.93;
+/// The share of its time from which on a loop is so busy that two threads may get more through: the peer waits for it, and it for
 /// the peer.
-const BUSY: f64 = 0.5;
-/// A loop that has so much time to spare gains, even if no more gets through.
-const RELIEVED: f64 = 0.85;
-/// Below this share of the time of both together one is enough.
-const UNLOADED: f64 = 0.7;
-/// What two threads must get through, compared with one that was saturated.
-const GAIN: f64 = 1.05;
+const BUSY_SHARE: f64 = 0.5;
+/// The share of its time below which a loop has gained, even if no more gets through.
+const RELIEVED_SHARE: f64 = 0.85;
+/// The share of the time of both together below which one is enough.
+const UNLOADED_SHARE: f64 = 0.7;
+/// The least that two threads must get through, compared with one that was saturated.
+const MIN_GAIN: f64 = 1.05;
 /// The same where it was not, so that the load itself may have grown meanwhile.
-const GAIN_UNSATURATED: f64 = 1.15;
+const MIN_GAIN_UNSATURATED: f64 = 1.15;
 /// The same where the loop is relieved.
-const GAIN_RELIEVED: f64 = 0.97;
+const MIN_GAIN_RELIEVED: f64 = 0.97;
 /// Reads a second from which on a trial is worth it.
-const READS: f64 = 2_000.0;
+const MIN_READS_A_SECOND: f64 = 2_000.0;
 /// Bytes a second from which on it is.
-const BYTES: f64 = 100e6;
-/// Windows in a row that have to agree.
-const WINDOWS: u32 = 3;
-/// The first windows of a trial are not counted: the queues fill or drain.
-const SKIPPED: u32 = 1;
+const MIN_BYTES_A_SECOND: f64 = 100e6;
+/// The number of windows in a row that have to agree.
+const WINDOWS_THAT_AGREE: u32 = 3;
+/// The number of windows at the beginning of a trial that do not count: the queues fill or drain.
+const SKIPPED_WINDOWS: u32 = 1;
 /// The time from a trial that failed to the next, which doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 /// The clocks and counters at one moment.
 #[derive(Debug, Clone, Copy)]
@@ -91,7 +91,7 @@ impl Sum {
 
     /// The mean share of the loop, over all windows.
     fn loop_share(&self) -> f64 {
-        self.loop_share / f64::from(WINDOWS)
+        self.loop_share / f64::from(WINDOWS_THAT_AGREE)
     }
 }
 
@@ -127,14 +127,15 @@ impl Trial {
         };
         match &mut self.stage {
             TrialStage::One { windows, sum } => {
-                let is_busy = window.loop_share > BUSY && (window.reads > READS || window.bytes > BYTES);
+                let is_busy = window.loop_share > BUSY_SHARE
+                    && (window.reads > MIN_READS_A_SECOND || window.bytes > MIN_BYTES_A_SECOND);
                 if !is_busy || self.not_before.is_some_and(|at| sample.at < at) {
                     self.one();
                     return Advice::Unchanged;
                 }
                 *windows += 1;
                 sum.add(&window);
-                if *windows < WINDOWS {
+                if *windows < WINDOWS_THAT_AGREE {
                     return Advice::Unchanged;
                 }
                 self.stage = TrialStage::Trying { windows: 0, sum: Sum::default(), alone: *sum };
@@ -142,29 +143,30 @@ impl Trial {
             }
             TrialStage::Trying { windows, sum, alone } => {
                 *windows += 1;
-                if *windows <= SKIPPED {
+                if *windows <= SKIPPED_WINDOWS {
                     return Advice::Unchanged;
                 }
                 sum.add(&window);
-                if *windows < SKIPPED + WINDOWS {
+                if *windows < SKIPPED_WINDOWS + WINDOWS_THAT_AGREE {
                     return Advice::Unchanged;
                 }
                 let gain = sum.bytes / alone.bytes;
-                let was_saturated = alone.loop_share() > SATURATED;
-                let is_relieved = was_saturated && sum.loop_share() < RELIEVED;
-                let enough = if was_saturated { GAIN } else { GAIN_UNSATURATED };
-                if gain > enough || (is_relieved && gain > GAIN_RELIEVED) {
+                let was_saturated = alone.loop_share() > SATURATED_SHARE;
+                let is_relieved = was_saturated && sum.loop_share() < RELIEVED_SHARE;
+                let enough = if was_saturated { MIN_GAIN } else { MIN_GAIN_UNSATURATED };
+                if gain > enough || (is_relieved && gain > MIN_GAIN_RELIEVED) {
                     self.pause = FIRST_PAUSE;
                     self.stage = TrialStage::Both { windows: 0 };
                     return Advice::Unchanged;
                 }
                 self.not_before = Some(sample.at + self.pause);
-                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+                self.pause = (self.pause * 2).min(MAX_PAUSE);
                 self.one()
             }
             TrialStage::Both { windows } => {
-                *windows = if window.loop_share + window.io_share < UNLOADED { *windows + 1 } else { 0 };
-                if *windows < WINDOWS { Advice::Unchanged } else { self.one() }
+                *windows =
+                    if window.loop_share + window.io_share < UNLOADED_SHARE { *windows + 1 } else { 0 };
+                if *windows < WINDOWS_THAT_AGREE { Advice::Unchanged } else { self.one() }
             }
         }
     }
@@ -229,7 +231,10 @@ mod tests {
 
         /// The last advice of a whole trial.
         fn tried(&mut self, loop_share: f64, bytes: u64) -> Advice {
-            (1..=SKIPPED + WINDOWS).map(|_| self.window(loop_share, 0.5, bytes)).last().expect("windows")
+            (1..=SKIPPED_WINDOWS + WINDOWS_THAT_AGREE)
+                .map(|_| self.window(loop_share, 0.5, bytes))
+                .last()
+                .expect("windows")
         }
     }
 
@@ -252,7 +257,7 @@ mod tests {
             (0.6, 0.4, 1_100, false),
         ] {
             let mut feed = Feed::new();
-            assert_eq!(feed.until_both(before, 10), WINDOWS);
+            assert_eq!(feed.until_both(before, 10), WINDOWS_THAT_AGREE);
             let advice = feed.tried(loop_share, bytes);
             assert_eq!(advice, if kept { Advice::Unchanged } else { Advice::Loop }, "{loop_share}, {bytes}");
         }
@@ -282,7 +287,7 @@ mod tests {
             assert_eq!(feed.window(0.3, 0.2, 100), Advice::Unchanged);
             assert_eq!(feed.window(0.6, 0.2, 100), Advice::Unchanged, "it was busy in between");
         }
-        let advice: Vec<_> = (0..WINDOWS).map(|_| feed.window(0.3, 0.2, 100)).collect();
+        let advice: Vec<_> = (0..WINDOWS_THAT_AGREE).map(|_| feed.window(0.3, 0.2, 100)).collect();
         assert_eq!(advice, [Advice::Unchanged, Advice::Unchanged, Advice::Loop]);
     }
 }

@@ -41,11 +41,11 @@ mod reading;
 
 use ending::Ending;
 
-/// Rounds of a turn before other links of the thread have theirs.
+/// The most rounds of a turn before other links of the thread have theirs.
 const MAX_ROUNDS: usize = 4;
-/// From this size on messages are read without the GIL: 64 KiB.
+/// The bytes from which on messages are read without the GIL.
 const MIN_WITHOUT_GIL_BYTES: usize = 64 << 10;
-/// Messages from this size on are written by the I/O thread: to copy, mask and (through TLS) encrypt them is worth
+/// The size from which on messages are written by the I/O thread: to copy, mask and (through TLS) encrypt them is worth
 /// another thread.
 const MIN_IO_THREAD_BYTES: usize = 128 << 10;
 /// The same through TLS.

@@ -16,7 +16,7 @@ use super::{blocking, process::PerProcess};
 use crate::sync::Mutex;
 
 /// Lookups of one host at a time.
-const PER_HOST: usize = 4;
+const MAX_LOOKUPS_A_HOST: usize = 4;
 
 type Hosts = HashMap<String, Arc<Semaphore>>;
 
@@ -35,7 +35,11 @@ async fn run<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     let semaphore = Arc::clone(
-        HOSTS.get().lock().entry(host.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(PER_HOST))),
+        HOSTS
+            .get()
+            .lock()
+            .entry(host.to_owned())
+            .or_insert_with(|| Arc::new(Semaphore::new(MAX_LOOKUPS_A_HOST))),
     );
     // Kept by the thread for as long as it works, also when nobody waits for it any more.
     let place = HostPermit {
@@ -99,7 +103,7 @@ mod tests {
     async fn a_hosts_lookups_are_few_at_a_time_also_when_nobody_waits_for_them() {
         let (tell, mut began) = tokio::sync::mpsc::unbounded_channel();
         let mut releases = Vec::new();
-        for _ in 0..=PER_HOST {
+        for _ in 0..=MAX_LOOKUPS_A_HOST {
             let (release, blocked) = mpsc::channel::<()>();
             let tell = tell.clone();
             let lookup = tokio::spawn(run("slow.example", move || {
@@ -109,10 +113,10 @@ mod tests {
             }));
             releases.push((release, lookup));
         }
-        for _ in 0..PER_HOST {
+        for _ in 0..MAX_LOOKUPS_A_HOST {
             began.recv().await.unwrap();
         }
-        for (_, lookup) in releases.iter().take(PER_HOST) {
+        for (_, lookup) in releases.iter().take(MAX_LOOKUPS_A_HOST) {
             lookup.abort();
         }
         tokio::task::yield_now().await;

@@ -23,15 +23,15 @@ const HEADERS: [&str; 14] = [
     "x-ratelimit-reset",
     "x-request-id",
 ];
-/// How much of a header field is kept.
-const VALUE_BYTES: usize = 256;
-/// How much of the body is kept.
+/// The bytes of a header field that are kept.
+const MAX_VALUE_BYTES: usize = 256;
+/// The bytes of the body that are kept.
 pub(super) const BODY_BYTES: usize = 2048;
-/// A server that wants to be left alone for longer is asked again after this: it may be mistaken.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+/// The longest time that a server is left alone for: one that wants longer may be mistaken.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// What an answer says. `value` gives the first value of a header field, `quote` at most so many bytes of a text,
-/// without the secrets that the server was told.
+/// without the secrets that were sent to the server.
 pub(super) fn refusal<'a>(
     value: impl Fn(&'static str) -> Option<&'a [u8]>,
     body: &str,
@@ -42,11 +42,11 @@ pub(super) fn refusal<'a>(
         let said = text(name)?;
         // A redirect's query may hold a secret of the server's own.
         let said = if name == "location" { said.split(['?', '#']).next().unwrap_or_default() } else { said };
-        Some((name.to_owned(), quote(said, VALUE_BYTES)))
+        Some((name.to_owned(), quote(said, MAX_VALUE_BYTES)))
     };
     Refusal {
         retry_after: text("retry-after").and_then(retry_after),
-        request_id: quote(text(REQUEST_ID).unwrap_or_default(), VALUE_BYTES),
+        request_id: quote(text(REQUEST_ID).unwrap_or_default(), MAX_VALUE_BYTES),
         headers: HEADERS.into_iter().filter_map(header).collect(),
         body: quote(body, BODY_BYTES),
     }
@@ -61,7 +61,7 @@ fn retry_after(value: &str) -> Option<Duration> {
         let at = httpdate::parse_http_date(value).ok()?;
         at.duration_since(std::time::SystemTime::now()).unwrap_or_default()
     };
-    Some(wait.min(LONGEST_RETRY_AFTER))
+    Some(wait.min(MAX_RETRY_AFTER))
 }
 
 #[cfg(test)]
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn retry_after_is_seconds_or_a_date_and_bounded() {
         assert_eq!(retry_after(" 7 "), Some(Duration::from_secs(7)));
-        assert_eq!(retry_after("999999"), Some(LONGEST_RETRY_AFTER));
+        assert_eq!(retry_after("999999"), Some(MAX_RETRY_AFTER));
         assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
         assert_eq!(retry_after("soon"), None);
     }

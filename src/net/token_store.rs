@@ -27,7 +27,7 @@ const REFRESH_PATIENCE: Duration = Duration::from_secs(5);
 /// connections want it, the endpoint is asked as if there were one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest such pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// Where tokens come from: the default mint, or a caller's token provider.
 pub trait TokenSource: Send + Sync {
@@ -274,7 +274,7 @@ impl SharedToken {
 impl FetchState {
     /// A fetch failed: the next one is to wait.
     fn failed(&mut self, error: &Error) {
-        let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(self.failures)).min(LONGEST_PAUSE);
+        let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(self.failures)).min(MAX_PAUSE);
         self.failures = self.failures.saturating_add(1);
         self.not_before = Instant::now().checked_add(pause.max(error.retry_after().unwrap_or_default()));
     }

@@ -15,7 +15,7 @@ use crate::{
     sync::Mutex,
 };
 
-/// Records that wait. When a burst brings more, the oldest go.
+/// The most records that wait. When a burst brings more, the oldest go.
 const MAX_WAITING_RECORDS: usize = 1_000;
 
 #[derive(Default)]

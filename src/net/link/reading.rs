@@ -19,24 +19,24 @@ use crate::{
     net::shared::Shared,
 };
 
-/// What is read at once. One buffer a thread: a connection that waits for bytes holds none.
+/// The bytes that are read at once. One buffer a thread: a connection that waits for bytes holds none.
 const CHUNK_BYTES: usize = 64 << 10;
-/// A buffer with so much in it is handed over with the messages in it, instead of their being copied.
-const SHARED_BYTES: usize = CHUNK_BYTES / 4;
-/// Messages from this part of such a buffer on are not copied out of it. Smaller ones are: the last of a buffer's messages
+/// The bytes from which on a buffer is handed over with the messages in it, instead of their being copied.
+const MIN_SHARED_BYTES: usize = CHUNK_BYTES / 4;
+/// The part of such a buffer, one in so many, from which on a message is not copied out of it. Smaller ones are: the last of a buffer's messages
 /// that waits to be taken holds all of it, which is to be no more than sixteen times the message.
 const IN_PLACE_PART: usize = 16;
-/// What is read at once after a large message: the next one is probably large too, and but for its beginning it is read
+/// The bytes that are read at once after a large message: the next one is probably large too, and but for its beginning it is read
 /// straight into its place.
 const HEAD_BYTES: usize = 4 << 10;
-/// A message that is large in this sense.
-const LARGE_BYTES: usize = CHUNK_BYTES / 2;
-/// What is read at once where large messages have piled up: of all but the last of them nothing is copied, and far fewer
+/// The size from which on a message is large in this sense.
+const MIN_LARGE_READ_BYTES: usize = CHUNK_BYTES / 2;
+/// The bytes that are read at once where large messages have piled up: of all but the last of them nothing is copied, and far fewer
 /// system calls are made.
 const BACKLOG_BYTES: usize = TURN_BYTES;
-/// Messages from this size on are read into their place even then.
+/// The size from which on messages are read into their place even then.
 const IN_PLACE_BYTES: usize = BACKLOG_BYTES / 8;
-/// What is read in one turn, so that one busy socket does not starve the others of its thread.
+/// The bytes that are read in one turn, so that one busy socket does not starve the others of its thread.
 const TURN_BYTES: usize = 8 * CHUNK_BYTES;
 
 thread_local! {
@@ -106,12 +106,12 @@ impl Link {
         }
         let size = match self.last_size {
             // TLS gives no more than a record at a time.
-            LARGE_BYTES..IN_PLACE_BYTES
+            MIN_LARGE_READ_BYTES..IN_PLACE_BYTES
                 if self.piled_up && room >= BACKLOG_BYTES && !self.socket.is_tls() =>
             {
                 BACKLOG_BYTES
             }
-            LARGE_BYTES.. => HEAD_BYTES,
+            MIN_LARGE_READ_BYTES.. => HEAD_BYTES,
             _ => CHUNK_BYTES,
         };
         if size > buffer.capacity() {
@@ -123,7 +123,7 @@ impl Link {
         let mut understood = Ok(());
         if let Ok(1..) = read {
             self.heartbeat.activity(Instant::now());
-            if buffer.len() >= SHARED_BYTES {
+            if buffer.len() >= MIN_SHARED_BYTES {
                 let shared = Recycled::bytes(std::mem::take(&mut buffer));
                 understood = self.understand(&shared, |payload| {
                     if payload.len() < in_place { Recycled::copy(payload) } else { shared.slice_ref(payload) }

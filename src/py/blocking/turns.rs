@@ -24,12 +24,12 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// How long a callback may take before another thread steps in for the other connections.
-const STUCK: Duration = Duration::from_millis(50);
-/// A thread that was asked for and has not come in this time has probably not been started.
-const STARTING: Duration = Duration::from_secs(1);
-/// Threads that wait: one to work, one to stand by.
-const MOST_WAITING: usize = 2;
+/// The time that a callback may take before another thread steps in for the other connections.
+const STUCK_DELAY: Duration = Duration::from_millis(50);
+/// The time that a new thread has to come: one that has not has probably not been started.
+const THREAD_START_TIME: Duration = Duration::from_secs(1);
+/// The most threads that wait: one to work, one to stand by.
+const MAX_WAITING_THREADS: usize = 2;
 
 /// Where a connection stands with the threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl TurnsState {
     /// Whether to start a thread: one that was asked for just now is on its way, if the system gave it.
     fn asks_for_thread(&mut self) -> bool {
         let now = Instant::now();
-        let is_on_its_way = self.starting.is_some_and(|at| now < at + STARTING);
+        let is_on_its_way = self.starting.is_some_and(|at| now < at + THREAD_START_TIME);
         if !is_on_its_way {
             self.starting = Some(now);
         }
@@ -176,7 +176,7 @@ impl Turns {
         let mut has_waited = false;
         loop {
             if state.standings.is_empty()
-                || (!has_waited && state.ready.is_empty() && state.unoccupied() >= MOST_WAITING)
+                || (!has_waited && state.ready.is_empty() && state.unoccupied() >= MAX_WAITING_THREADS)
             {
                 return None;
             }
@@ -192,7 +192,7 @@ impl Turns {
                 continue;
             };
             let now = Instant::now();
-            let stuck_at = state.moved.map_or(now, |moved| moved + STUCK);
+            let stuck_at = state.moved.map_or(now, |moved| moved + STUCK_DELAY);
             if has_waited && state.busy > 0 && now < stuck_at {
                 state.waiting += 1;
                 (state, _) = self.condition.wait_until(state, stuck_at);

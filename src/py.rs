@@ -31,6 +31,7 @@ mod method;
 mod opening;
 mod operation;
 mod options;
+mod received;
 mod report;
 mod token_provider;
 mod token_request;

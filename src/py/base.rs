@@ -9,16 +9,16 @@ use pyo3::{exceptions::PyRuntimeError, intern, prelude::*, types::PyDict};
 
 use super::{
     client::Client,
-    codec::decode,
     encoded_result::EncodedResult,
     errors::{py_result, to_py},
     hooks::CallerHooks,
     opening,
     options::Options,
+    received,
     token_provider::Provider,
 };
 use crate::{
-    core::{frame::MessageKind, inbound::Dialect, message::Received, outbox::Lane, session::State},
+    core::{inbound::Dialect, message::Received, outbox::Lane, session::State},
     error::{Error, ErrorKind},
     net::{
         handle::{Connection, Routes},
@@ -237,7 +237,7 @@ impl Base {
             }
             Some(ResultHook::Decode(decoder)) => decoder,
         };
-        let message = as_it_is(py, received)?;
+        let message = received::undecoded(py, received)?;
         match decoder.bind(py).call1((message,)) {
             Ok(object) => {
                 let is_async = object.hasattr(intern!(py, "__await__"))?;
@@ -249,11 +249,12 @@ impl Base {
 
     /// What the codec makes of a result.
     fn plain(&self, py: Python<'_>, received: &Received) -> PyResult<Py<PyAny>> {
-        match received.kind {
-            _ if self.is_raw() => Ok(as_it_is(py, received)?.unbind()),
-            _ if !self.decodes => EncodedResult::of(py, received),
-            MessageKind::Binary => decode::decode(py, &received.payload),
-            MessageKind::Text => decode::decode_json(py, text_of(received)?),
+        if self.is_raw() {
+            Ok(received::undecoded(py, received)?.unbind())
+        } else if self.decodes {
+            received::decoded(py, received)
+        } else {
+            EncodedResult::of(py, received)
         }
     }
 
@@ -366,18 +367,6 @@ pub(super) fn decoder_failed(py: Python<'_>, cause: PyErr) -> PyErr {
 pub(super) fn describe(py: Python<'_>, error: &PyErr) -> String {
     let name = error.get_type(py).name().map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
     format!("{name}: {}", error.value(py))
-}
-
-/// Bytes for a binary message, a str for a text one.
-fn as_it_is<'py>(py: Python<'py>, received: &Received) -> PyResult<Bound<'py, PyAny>> {
-    match received.kind {
-        MessageKind::Binary => decode::bytes(py, &received.payload),
-        MessageKind::Text => decode::text(py, text_of(received)?.as_bytes()),
-    }
-}
-
-fn text_of(received: &Received) -> PyResult<&str> {
-    std::str::from_utf8(&received.payload).map_err(|error| PyRuntimeError::new_err(error.to_string()))
 }
 
 /// Whether an `on_state_change` is called with the reason, too: its signature says so, and is asked once.

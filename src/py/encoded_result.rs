@@ -1,8 +1,8 @@
 //! A result that is handed on as it came.
 
-use pyo3::{exceptions::PyRuntimeError, prelude::*, types::PyString};
+use pyo3::{prelude::*, types::PyString};
 
-use super::codec::decode;
+use super::received;
 use crate::core::{
     envelope::{Envelope, classify_binary, classify_text},
     frame::MessageKind,
@@ -20,17 +20,13 @@ pub(super) struct EncodedResult {
 impl EncodedResult {
     /// The object for a result.
     pub(super) fn of(py: Python<'_>, received: &Received) -> PyResult<Py<PyAny>> {
-        let (payload, inbound) = match received.kind {
-            MessageKind::Binary => {
-                (decode::bytes(py, &received.payload)?, classify_binary(&received.payload))
-            }
-            MessageKind::Text => {
-                let text = std::str::from_utf8(&received.payload)
-                    .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
-                (decode::text(py, text.as_bytes())?, classify_text(text))
-            }
+        let payload = received::undecoded(py, received)?;
+        let envelope = match received.kind {
+            MessageKind::Binary => classify_binary(&received.payload),
+            // It was checked when it was read.
+            MessageKind::Text => classify_text(std::str::from_utf8(&received.payload).unwrap_or_default()),
         };
-        let request_id = match inbound {
+        let request_id = match envelope {
             Envelope::Result { request_id: Some(id) } => Some(PyString::new(py, &id).unbind()),
             _ => None,
         };

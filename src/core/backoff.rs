@@ -1,4 +1,4 @@
-//! How long to wait before trying again, and when to stop trying.
+//! Back-off: how long to wait before trying again, and when to stop trying.
 //!
 //! ```
 //! use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What is this message? A borrowing peek at its top-level keys, without building a value.
+//! The envelope of a message: what it is, by a borrowing peek at its top-level keys, without building a value.
 //!
 //! `msgpack` walks the top level of a map and skips the values; `json` does the same with `serde_json`.
 //! Both feed the few keys of interest to `EnvelopeKeys`, which decides.

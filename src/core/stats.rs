@@ -1,4 +1,4 @@
-//! What a connection has done so far, as `connection.stats()` shows it.
+//! The counters of a connection, as `connection.stats()` shows them.
 
 /// A snapshot of a connection's counters, taken at one instant.
 ///

@@ -1,4 +1,4 @@
-//! Whether two threads serve an event loop better than one: by trial, since no threshold tells whether a core is free.
+//! A trial of two threads for an event loop instead of one, since no threshold tells whether a core is free.
 //!
 //! While the loop's thread is saturated, the I/O thread takes over reading and writing for a moment. If more gets through, or
 //! as much while the loop has time to spare, it goes on so until there is less to do; if not, the next trial comes later.

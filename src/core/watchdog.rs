@@ -1,4 +1,4 @@
-//! Whether an event loop comes to read its sockets, found out by polling now and then.
+//! The watchdog of an event loop: whether it comes to read its sockets, found out by polling now and then.
 //!
 //! ```text
 //!            woken: there is something to read          poll: a turn was begun, or nothing is readable

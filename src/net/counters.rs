@@ -1,4 +1,4 @@
-//! How often the threads disturbed each other: for benchmarks and tests.
+//! Counters of how often the threads disturbed each other: for benchmarks and tests.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,4 +1,4 @@
-//! What a poller drives, as both see it.
+//! The link that a poller drives, as both see it.
 
 /// Which side does something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Who may drive a connection's link, and what is to be asked or done once more.
+//! The duty to drive a connection's link: who has it, and what is to be asked or done once more.
 //!
 //! A link is driven by whoever has its lock. This is what the others leave to that thread, and to the poller, which comes
 //! back to a connection when it was asked to:

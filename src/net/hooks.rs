@@ -1,4 +1,4 @@
-//! What the caller wants to be asked in the course of an opening.
+//! The hooks of an opening: what the caller wants to be asked in its course.
 
 use std::{fmt, future::Future, pin::Pin};
 

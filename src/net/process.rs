@@ -1,4 +1,4 @@
-//! Which process of a line of forks this is, and what each of them has for itself.
+//! The number of a process among its forks, and what each of them has for itself.
 //!
 //! A forked child has none of its parent's threads, but all of its memory: a lock that another thread held at the fork stays
 //! locked for ever, and what that thread was about to do is never done. So whatever several threads share beyond one

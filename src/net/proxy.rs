@@ -1,4 +1,4 @@
-//! Which proxy, if any, is on the way to a host: explicit, or from the environment as other tools read it.
+//! The proxy on the way to a host, if any: explicit, or from the environment as other tools read it.
 
 use std::{fmt, net::IpAddr, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! What is kept of an HTTP answer that refuses: for the caller, and for whoever is asked about it.
+//! The refusal of an HTTP answer, as far as it is kept: for the caller, and for whoever is asked about it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Who reads for event loops: as is best, or, for tests and as a way out, as the environment says.
+//! The schedule of who reads for event loops: as is best, or, for tests and as a way out, as the environment says.
 
 use std::sync::OnceLock;
 

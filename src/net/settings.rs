@@ -1,4 +1,4 @@
-//! What a connection is made with.
+//! The settings that a connection is made with.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Where to connect: an address, taken apart and checked.
+//! The target of a connection: an address, taken apart and checked.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What both kinds of connection share: the codec at the border, the callbacks, the options.
+//! The base of both kinds of connection: the codec at the border, the callbacks, the options.
 
 use std::sync::{
     Arc,

@@ -1,4 +1,4 @@
-//! What is sent in the opening of a session, by `on_open`, is told from all else by its contextvars.
+//! The opening that `on_open` sends in, told from all else by its contextvars.
 
 use std::sync::{Arc, Weak};
 

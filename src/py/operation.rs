@@ -1,4 +1,4 @@
-//! What `send`, `recv`, `request`, `open`, `drain` and `wait_closed` return: a native coroutine.
+//! Operations, which `send`, `recv`, `request`, `open`, `drain` and `wait_closed` return: native coroutines.
 //!
 //! When what it wants is there already, awaiting it costs neither a future nor a turn of the loop. Otherwise it
 //! waits on a future that carries nothing, and is polled again when it is woken.

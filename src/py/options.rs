@@ -1,4 +1,4 @@
-//! What the Python facade passes to a connection, made into what the network layer wants.
+//! The options of a connection, from the Python facade's form to the network layer's.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the tests share: frames built by hand, and readers driven in every way that a caller may drive them.
+//! Helpers that the tests share: frames built by hand, and readers driven in every way that a caller may drive them.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! What comes in, and where it goes.
+//! The items of the inbox: what comes in, and where it goes.
 
 use crate::{
     core::{message::Received, ring::Weigh, session::State},

@@ -1,4 +1,4 @@
-//! When reading pauses, and what that means for requests.
+//! Pausing the reader: when, and what that means for requests.
 
 use super::{Inbox, MAX_NOTICES, REQUEST_SLACK};
 use crate::error::{Error, ErrorKind};

@@ -1,4 +1,4 @@
-//! What is sent in the opening of a session goes before what waits for it, and is for that session alone.
+//! The messages of an opening, which go before what waits for it, and are for that session alone.
 
 use std::collections::VecDeque;
 

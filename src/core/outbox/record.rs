@@ -1,4 +1,4 @@
-//! What the messages of one session have come to: which of them could be sent again, and how many are unanswered.
+//! The record of a session: which of its messages could be sent again, and how many are unanswered.
 
 use std::{
     collections::VecDeque,

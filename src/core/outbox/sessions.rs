@@ -1,4 +1,4 @@
-//! What a session's beginning and end mean for messages.
+//! The beginning and the end of a session, and what they mean for messages.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! What is said to a session and by it: its states, inputs and actions.
+//! The vocabulary of a session: its states, inputs and actions.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How a link ends: asked to, closed by the peer, failed by what it sent, or broken.
+//! The end of a link: asked for, closed by the peer, failed by what it sent, or broken.
 
 use std::time::{Duration, Instant};
 

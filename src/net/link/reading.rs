@@ -1,4 +1,4 @@
-//! What comes from the socket, and what it means for the link.
+//! Reading: what comes from the socket, and what it means for the link.
 
 use std::{cell::RefCell, io, sync::atomic::Ordering, time::Instant};
 

@@ -1,4 +1,4 @@
-//! How busy a loop and its sockets are.
+//! The load of a loop and its sockets.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},

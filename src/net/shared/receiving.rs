@@ -1,4 +1,4 @@
-//! What the messages of one read do to the boxes.
+//! Receiving: what the messages of one read do to the boxes.
 
 use super::{Interest, SharedState};
 use crate::core::{

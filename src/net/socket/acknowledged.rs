@@ -1,4 +1,4 @@
-//! What the peer's system has acknowledged of what was sent, as Linux tells.
+//! Acknowledged bytes: how much of what was sent the peer's system has acknowledged, as Linux tells.
 
 use super::Tcp;
 use crate::core::heartbeat::Sent;

@@ -1,4 +1,4 @@
-//! What to say when a TLS handshake fails.
+//! Explanations of why a TLS handshake failed.
 
 use std::io;
 

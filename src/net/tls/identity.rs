@@ -1,4 +1,4 @@
-//! Who we are: the client's certificate and its key.
+//! The client's identity: its certificate and its key.
 
 use std::{
     fmt,

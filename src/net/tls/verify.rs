@@ -1,4 +1,4 @@
-//! Whether a server is whom it says it is.
+//! Verification that a server is whom it says it is.
 
 use std::{fmt, sync::Arc};
 

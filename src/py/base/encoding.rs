@@ -1,4 +1,4 @@
-//! What goes out: objects become messages, by the codec or by the caller's encoder.
+//! Encoding: objects become messages, by the codec or by the caller's encoder.
 
 use std::sync::atomic::Ordering;
 

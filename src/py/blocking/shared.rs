@@ -1,4 +1,4 @@
-//! What a blocking connection shares with the thread that calls its callbacks: waiting, and receiving.
+//! The blocking connection that its callers share with the thread that calls its callbacks: waiting, and receiving.
 
 use std::{
     sync::{Arc, atomic::Ordering},

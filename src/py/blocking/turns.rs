@@ -1,4 +1,4 @@
-//! Which blocking connections have something for their callbacks, and whose turn it is: for the threads that call these.
+//! The turns of blocking connections that have something for their callbacks: for the threads that call these.
 //!
 //! A connection is with one thread at a time, which keeps its order. One thread does all there is to do, and another stands
 //! by: only when nothing has moved for a while, because a callback takes its time, does that one step in, and a third is

@@ -1,4 +1,4 @@
-//! When callbacks are called: at once, or, where a callback may run the loop again, in a turn of the loop of their own.
+//! Scheduling callbacks: at once, or, where one may run the loop again, in a turn of the loop of their own.
 //!
 //! `nest_asyncio`, Qt's loop and debuggers do so. The loop then must find its watcher of our descriptor free: what it is in
 //! the middle of cannot be entered once more. uvloop's loops cannot be run again, nor can asyncio's as they are.

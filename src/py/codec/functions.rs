@@ -1,4 +1,4 @@
-//! What Python sees of the codec: `encode`, `decode`, `decode_json` and `ExtType` of `fal_realtime._core`.
+//! The functions of the codec for Python: `encode`, `decode`, `decode_json` and `ExtType` of `fal_realtime._core`.
 //!
 //! The rest of the crate calls [`super::encode`](mod@super::encode) and [`super::decode`](mod@super::decode) directly.
 

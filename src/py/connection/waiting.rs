@@ -1,4 +1,4 @@
-//! Who waits for what, and what the network layer is told of it.
+//! The waiters of a connection, and what the network layer is told of them.
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 

@@ -1,4 +1,4 @@
-//! Where operations wait: each on a future of its own, in the place of its kind.
+//! Waiting operations: each on a future of its own, in the place of its kind.
 
 use pyo3::{intern, prelude::*, sync::PyOnceLock, types::PyType};
 

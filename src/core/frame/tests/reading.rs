@@ -1,4 +1,4 @@
-//! What a reader holds, and where the bytes go.
+//! The frame reader: what it holds, and where the bytes go.
 
 use bytes::BufMut;
 

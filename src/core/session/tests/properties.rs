@@ -1,4 +1,4 @@
-//! What holds for any course of events.
+//! Properties that hold for any course of events.
 
 use std::time::{Duration, Instant};
 

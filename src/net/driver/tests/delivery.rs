@@ -1,4 +1,4 @@
-//! What becomes of messages.
+//! Messages, and what becomes of them.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Who drives a link, from many threads at a time.
+//! Driving a link, from many threads at a time.
 
 use std::{sync::Barrier, thread};
 

@@ -1,4 +1,4 @@
-//! How connections end, and what comes after.
+//! The ends of connections, and what comes after.
 
 use std::{process::Command, sync::Arc, time::Duration};
 

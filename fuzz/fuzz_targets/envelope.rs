@@ -1,4 +1,5 @@
-//! The peek at a message's top level, and what follows from it: never panics, does not depend on who asks, loses nothing.
+//! The peek at a message's top level, and what follows from it: never panics, does not depend on who asks, loses
+//! nothing.
 #![no_main]
 
 use bytes::Bytes;

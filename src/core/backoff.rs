@@ -18,7 +18,7 @@ use std::time::Duration;
 #[cfg(test)]
 mod tests;
 
-/// When and how often to reconnect.
+/// The policy of reconnecting: when, and how often.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BackoffPolicy {
     /// Upper bound of the first delay. Default 0.5 s.

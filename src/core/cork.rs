@@ -1,13 +1,13 @@
 //! Messages that follow each other at once wait for each other, so that they leave together: with small ones it is the
 //! system call that costs, on both ends of the connection.
 //!
-//! Named after TCP's `TCP_CORK`. What waits leaves when there is enough of it, when whoever sends stops or takes longer,
-//! and after [`MAX_CORK_TIME`] in any case.
+//! Named after TCP's `TCP_CORK`. What waits leaves when there is enough of it, when whoever sends stops or takes
+//! longer, and after [`MAX_CORK_TIME`] in any case.
 
 use std::time::{Duration, Instant};
 
-/// From this many messages on nothing waits for more. Fewer make more system calls, more leave the other end idle: decision
-/// 6 has the measurement.
+/// From this many messages on nothing waits for more. Fewer make more system calls, more leave the other end idle:
+/// decision 6 has the measurement.
 const COALESCE_MESSAGES: usize = 12;
 /// From this many bytes on nothing waits for more.
 const COALESCE_BYTES: usize = 16 << 10;

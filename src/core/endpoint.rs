@@ -19,11 +19,11 @@ use crate::error::{Error, ErrorKind, Result};
 #[cfg(test)]
 mod tests;
 
-/// Where realtime apps serve their socket unless a path is given.
+/// The path at which realtime apps serve their socket unless another is given.
 const DEFAULT_PATH: &str = "/realtime";
 /// First segments after which an owner and an alias follow.
 const NAMESPACES: [&str; 2] = ["workflows", "comfy"];
-/// What the server accepts as `max_buffering`.
+/// The range that the server accepts as `max_buffering`.
 const MAX_BUFFERING: std::ops::RangeInclusive<u8> = 1..=60;
 
 /// The validated address of a realtime app, without host, token and options.

@@ -22,8 +22,8 @@ mod tests;
 pub use json::{classify_text, control_text};
 pub use msgpack::{classify_binary, classify_binary_without_id};
 
-/// What fal's gateway says, as JSON text or as the reason of close code 1011, when it accepted a handshake that the app
-/// behind it then refused.
+/// The words of fal's gateway, as JSON text or as the reason of close code 1011, when it accepted a handshake that the
+/// app behind it then refused.
 pub(crate) const GATEWAY_REFUSAL: &str = "Error while forwarding the request";
 
 /// The error code of that text, which has none of its own.

@@ -55,7 +55,7 @@ pub enum Role {
     Server,
 }
 
-/// What a peer may make a reader hold.
+/// The limits of what a peer may make a reader hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The largest payload of a message, over all its fragments, in bytes. 64 MiB by default.
@@ -105,7 +105,7 @@ pub enum Message {
     },
 }
 
-/// How the peer broke the protocol: fail the connection with this close code.
+/// A violation of the protocol by the peer: fail the connection with this close code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Violation {
     /// The close code to answer with: 1002 (protocol error), 1007 (not UTF-8) or 1009 (too big).

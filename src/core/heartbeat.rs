@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 #[cfg(test)]
 mod tests;
 
-/// What is to be done.
+/// The next thing to be done for a heartbeat.
 #[must_use = "a heartbeat that is not acted upon keeps nothing alive"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beat {
@@ -48,7 +48,7 @@ pub enum Silence {
     Busy,
 }
 
-/// What the system says of the bytes that it was given to send.
+/// The bytes in the system's hands: what it says of those that it was given to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
     /// How many bytes it was given.
@@ -76,8 +76,9 @@ enum HeartbeatState {
 /// [`deadline`](Self::deadline). Whoever runs it reads what the socket has before polling: after a stall the
 /// pong may be waiting there.
 ///
-/// A peer that may be busy is not declared lost then if its system has acknowledged the ping: a server that works, and does
-/// not read meanwhile, answers none. It is pinged on, and lost when a ping is not acknowledged, or the time is over.
+/// A peer that may be busy is not declared lost then if its system has acknowledged the ping: a server that works, and
+/// does not read meanwhile, answers none. It is pinged on, and lost when a ping is not acknowledged, or the time is
+/// over.
 #[derive(Debug)]
 pub struct Heartbeat {
     interval: Option<Duration>,
@@ -106,9 +107,8 @@ impl Heartbeat {
     /// A system may keep an acknowledgement back for so long (RFC 1122, section 4.2.3.2).
     const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(500);
 
-    /// A heartbeat that is not started. `None` and zero turn the pings (`interval`) or the
-    /// verdict (`timeout`) off. `busy_timeout` is how much longer a peer may be silent whose system acknowledges what is
-    /// sent; `None`: for ever.
+    /// A heartbeat that is not started. `None` and zero turn the pings (`interval`) or the verdict (`timeout`) off.
+    /// `busy_timeout` is how much longer a peer may be silent whose system acknowledges what is sent; `None`: for ever.
     ///
     /// Without a timeout pings go out every interval of silence, which keeps idle middleboxes open.
     pub fn new(
@@ -173,8 +173,8 @@ impl Heartbeat {
         Some(now.saturating_duration_since(sent))
     }
 
-    /// What is to be done now. [`Beat::Ping`] is said once for each silence (again each interval if there is
-    /// no timeout); after [`Beat::Lost`] the heartbeat is stopped. `sent` is asked what has been acknowledged, where that
+    /// What is to be done now. [`Beat::Ping`] is said once for each silence (again each interval if there is no
+    /// timeout); after [`Beat::Lost`] the heartbeat is stopped. `sent` is asked what has been acknowledged, where that
     /// matters; `None`: the system does not tell.
     pub fn poll(&mut self, now: Instant, sent: impl FnOnce() -> Option<Sent>) -> Beat {
         if self.deadline().is_none_or(|deadline| now < deadline) {

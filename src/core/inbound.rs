@@ -18,7 +18,7 @@ const FATAL_ERROR: &str = "INTERNAL_ERROR";
 /// The most inbound messages that an idle connection keeps room for.
 const MAX_IDLE_MESSAGES: usize = 16;
 
-/// How messages are told apart.
+/// The dialect of a connection: how messages are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// fal's: msgpack results and control messages.
@@ -49,7 +49,7 @@ pub enum Arrival {
     Timings(f64),
 }
 
-/// What a message asks of the session.
+/// The consequence of a message: what it asks of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consequence {
     /// Nothing.
@@ -175,7 +175,8 @@ impl Inbound {
         }
     }
 
-    /// The results that came before anything else and answer no request. To be handed over before [`Inbound::arrivals`].
+    /// The results that came before anything else and answer no request. To be handed over before
+    /// [`Inbound::arrivals`].
     pub fn plain(&mut self) -> &mut VecDeque<Numbered<Item>> {
         if !self.plain.is_empty() {
             self.expected = self.plain.len();

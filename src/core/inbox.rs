@@ -19,8 +19,8 @@ mod pausing;
 pub use item::{Item, Next, Notice, Numbered, Placed};
 pub use pausing::unread_before;
 
-/// Bytes of results that may wait before the socket is no longer read, unless the caller says otherwise. How many messages
-/// they are does not matter: while nothing is read, pings go unanswered.
+/// The bytes of results that may wait before the socket is no longer read, unless the caller says otherwise. How many
+/// messages they are does not matter: while nothing is read, pings go unanswered.
 pub const HIGH_WATER_BYTES: usize = 64 << 20;
 /// While a request waits for its answer, reading goes on to this multiple of the high-water mark.
 const REQUEST_SLACK: usize = 2;

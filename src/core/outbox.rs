@@ -25,12 +25,12 @@ use opening::OpeningQueue;
 use record::SessionRecord;
 pub use sessions::SessionEnd;
 
-/// Messages that the outgoing ring holds when the caller did not ask for freshness.
+/// The most messages that the outgoing ring holds when the caller did not ask for freshness.
 pub const MAX_QUEUED: usize = 1024;
-/// Bytes that the outgoing ring holds.
+/// The most bytes that the outgoing ring holds.
 pub const MAX_QUEUED_BYTES: usize = 64 << 20;
 
-/// How a message comes in.
+/// The lane by which a message comes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
     /// Through the throttle: a newer message may take its place.
@@ -41,7 +41,7 @@ pub enum Lane {
     Opening(u64),
 }
 
-/// What became of an offered message.
+/// The outcome for an offered message.
 #[derive(Debug)]
 pub enum Accepted {
     /// It is in the ring; the writer has work. Requests whose messages it displaced are named.
@@ -252,9 +252,9 @@ impl Outbox {
         Some(message)
     }
 
-    /// Like [`Outbox::take`] for everything at once, into `to`, which is empty: the time that this takes does not depend
-    /// on how many messages there are. False, and nothing is taken, if they have more than `most` bytes of payload, or
-    /// if each of them has to be looked at.
+    /// Like [`Outbox::take`] for everything at once, into `to`, which is empty: the time that this takes does not
+    /// depend on how many messages there are. False, and nothing is taken, if they have more than `most` bytes of
+    /// payload, or if each of them has to be looked at.
     pub fn take_all(&mut self, most: usize, to: &mut VecDeque<Outgoing>) -> bool {
         let comes_later = self.opening.is_under_way() || self.opening.len() > 0;
         let is_each_looked_at = self.has_end || self.record.copies();
@@ -290,8 +290,8 @@ impl Outbox {
         self.bytes += bytes as u64;
     }
 
-    /// Puts untouched messages in flight back in front of the ring, in their order. Those that were sent in the opening of
-    /// the session fail: they are for no other. Returns the requests among these.
+    /// Puts untouched messages in flight back in front of the ring, in their order. Those that were sent in the opening
+    /// of the session fail: they are for no other. Returns the requests among these.
     pub fn give_back(&mut self, messages: impl DoubleEndedIterator<Item = Outgoing>) -> Vec<RequestKey> {
         let mut failed = Vec::new();
         for message in messages.rev() {

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::pool;
 
-/// The size in bytes from which on a message, or a part of it, is large: it is borrowed instead of copied, read straight into
-/// its place, and framed piece by piece. What that costs, copying costs too from here on.
+/// The size in bytes from which on a message, or a part of it, is large: it is borrowed instead of copied, read
+/// straight into its place, and framed piece by piece. What that costs, copying costs too from here on.
 pub const LARGE_BYTES: usize = 16 << 10;
 
 /// The payload of a message. What is its own goes back to the [`pool`] when it is dropped.

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 /// The longest id of a request: 64 KiB.
 const MAX_ID_BYTES: usize = 64 << 10;
 
-/// What came of a request, with the number of its arrival.
+/// The answer of a request: what came of it, with the number of its arrival.
 #[derive(Debug)]
 pub struct Answer {
     /// Its place among the other arrivals.

@@ -24,7 +24,7 @@ use std::{collections::VecDeque, mem};
 #[cfg(test)]
 mod tests;
 
-/// What an item costs a [`Ring`]'s second limit.
+/// The weight of an item: what it costs a [`Ring`]'s second limit.
 pub trait Weigh {
     /// Its size in bytes. Must not change while the item is in a ring.
     fn weight(&self) -> usize;
@@ -36,7 +36,7 @@ pub trait Weigh {
     }
 }
 
-/// What [`Ring::push`] does when there is no room.
+/// The reaction of [`Ring::push`] when there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overflow {
     /// The oldest items make room: freshness over completeness.
@@ -45,7 +45,7 @@ pub enum Overflow {
     Refuse,
 }
 
-/// What became of a pushed item. Whatever the ring does not keep comes back, so that the caller can count it.
+/// The outcome for a pushed item. Whatever the ring does not keep comes back, so that the caller can count it.
 #[must_use = "items that the ring did not keep must be counted"]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pushed<T> {

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 #[cfg(test)]
 mod tests;
 
-/// What became of an offered item.
+/// The outcome for an offered item.
 #[must_use = "an item that passes must be moved on, one that is replaced must be counted"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offer<T> {

@@ -39,7 +39,7 @@ impl Secret {
     }
 }
 
-/// What proves to fal who asks: a key, or what a login gave.
+/// Credentials prove to fal who asks: a key, or what a login gave.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Credentials {
     /// How it goes into the header `Authorization`.

@@ -1,14 +1,15 @@
 //! A trial of two threads for an event loop instead of one, since no threshold tells whether a core is free.
 //!
-//! While the loop's thread is saturated, the I/O thread takes over reading and writing for a moment. If more gets through, or
-//! as much while the loop has time to spare, it goes on so until there is less to do; if not, the next trial comes later.
+//! While the loop's thread is saturated, the I/O thread takes over reading and writing for a moment. If more gets
+//! through, or as much while the loop has time to spare, it goes on so until there is less to do; if not, the next
+//! trial comes later.
 
 use std::time::{Duration, Instant};
 
 /// The share of its time from which on a loop is saturated.
 const SATURATED_SHARE: f64 = 0.93;
-/// The share of its time from which on a loop is so busy that two threads may get more through: the peer waits for it, and it for
-/// the peer.
+/// The share of its time from which on a loop is so busy that two threads may get more through: the peer waits for it,
+/// and it for the peer.
 const BUSY_SHARE: f64 = 0.5;
 /// The share of its time below which a loop has gained, even if no more gets through.
 const RELIEVED_SHARE: f64 = 0.85;
@@ -16,13 +17,13 @@ const RELIEVED_SHARE: f64 = 0.85;
 const UNLOADED_SHARE: f64 = 0.7;
 /// The least that two threads must get through, compared with one that was saturated.
 const MIN_GAIN: f64 = 1.05;
-/// The same where it was not, so that the load itself may have grown meanwhile.
+/// The least where that one was not saturated, so that the load itself may have grown meanwhile.
 const MIN_GAIN_UNSATURATED: f64 = 1.15;
-/// The same where the loop is relieved.
+/// The least where the loop is relieved.
 const MIN_GAIN_RELIEVED: f64 = 0.97;
-/// Reads a second from which on a trial is worth it.
+/// The reads a second from which on a trial is worth it.
 const MIN_READS_A_SECOND: f64 = 2_000.0;
-/// Bytes a second from which on it is.
+/// The bytes a second from which on a trial is worth it.
 const MIN_BYTES_A_SECOND: f64 = 100e6;
 /// The number of windows in a row that have to agree.
 const WINDOWS_THAT_AGREE: u32 = 3;
@@ -47,7 +48,7 @@ pub struct Sample {
     pub bytes: u64,
 }
 
-/// Who is to read and write.
+/// Advice on who is to read and write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advice {
     /// Whoever does so now.
@@ -58,7 +59,7 @@ pub enum Advice {
     Loop,
 }
 
-/// What happened between two samples.
+/// The window between two samples: what happened in it.
 struct Window {
     loop_share: f64,
     io_share: f64,
@@ -76,7 +77,7 @@ enum TrialStage {
     Both { windows: u32 },
 }
 
-/// What some windows have in sum.
+/// The sum of some windows.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sum {
     bytes: f64,

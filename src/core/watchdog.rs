@@ -12,19 +12,20 @@
 //!                                  poll: nothing is readable, no turn was begun
 //! ```
 //!
-//! Takes the time, how many turns the loop has begun and whether something is readable; says when to poll next. A poll is a
-//! wake of a thread, tens of microseconds on a virtual machine: while all is well there are few.
+//! Takes the time, how many turns the loop has begun and whether something is readable; says when to poll next. A poll
+//! is a wake of a thread, tens of microseconds on a virtual machine: while all is well there are few.
 
 use std::time::{Duration, Instant};
 
 /// The time after which a loop that has not come to what is readable is stuck, or so busy that it is as good as stuck.
 pub const SUSPICION_DELAY: Duration = Duration::from_millis(5);
-/// The time between polls while the loop is well. With [`SUSPICION_DELAY`] this is the longest that something may have to wait for.
+/// The time between polls while the loop is well. With [`SUSPICION_DELAY`] this is the longest that something may have
+/// to wait for.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(45);
 /// The time between polls while another thread than the loop's reads: the loop may have come back.
 pub const AWAY_POLL_INTERVAL: Duration = Duration::from_millis(30);
 
-/// What a poll comes to.
+/// The verdict on a loop that a poll comes to.
 #[must_use]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {

@@ -1,5 +1,5 @@
-//! A connection: its boxes, its link, and who drives that. What callers do with it is in [`handle`](super::handle), what
-//! its driver task does in [`driver`](super::driver).
+//! A connection: its boxes, its link, and who drives that. What callers do with it is in [`handle`](super::handle),
+//! what its driver task does in [`driver`](super::driver).
 
 use std::sync::{Arc, OnceLock, atomic::Ordering};
 

@@ -14,10 +14,10 @@ use tokio::net::TcpStream;
 use super::lookup;
 use crate::error::{Error, Result};
 
-/// How long one address may stay silent before the next one is tried beside it (RFC 8305, section 5).
+/// The time that one address may stay silent before the next one is tried beside it (RFC 8305, section 5).
 const NEXT_ADDRESS_DELAY: Duration = Duration::from_millis(250);
-/// An address that has been silent for so long is called anew. TCP by itself repeats a call after ever longer gaps, of half a
-/// minute and more: so long could it take to notice that a network has healed.
+/// An address that has been silent for so long is called anew. TCP by itself repeats a call after ever longer gaps, of
+/// half a minute and more: so long could it take to notice that a network has healed.
 const REDIAL_DELAY: Duration = Duration::from_secs(5);
 /// A peer that vanished while nothing is sent is noticed by TCP after 30 s and then every 10 s.
 const KEEPALIVE: Duration = Duration::from_secs(30);

@@ -19,11 +19,12 @@ pub trait Driven: Send + Sync {
     fn on_unwritten(&self);
     /// It will probably read much, which is better done without the GIL.
     fn reads_much(&self) -> bool;
-    /// Something that a caller has kept back, output that waits for more or its socket, may be nobody's by now: sees to it.
+    /// Something that a caller has kept back, output that waits for more or its socket, may be nobody's by now: sees to
+    /// it.
     fn on_held(&self) -> Held;
 }
 
-/// What a caller keeps back.
+/// Something that a caller keeps back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {
     /// Nothing.

@@ -45,7 +45,7 @@ use self::{
     greeting::Greeting,
 };
 
-/// What the driver does until the next input.
+/// The activity of the driver until the next input.
 enum Activity {
     /// Nothing: a command will come.
     Rest,

@@ -1,7 +1,7 @@
 //! The duty to drive a connection's link: who has it, and what is to be asked or done once more.
 //!
-//! A link is driven by whoever has its lock. This is what the others leave to that thread, and to the poller, which comes
-//! back to a connection when it was asked to:
+//! A link is driven by whoever has its lock. This is what the others leave to that thread, and to the poller, which
+//! comes back to a connection when it was asked to:
 //!
 //! ```text
 //!   want ------------> take_wanted, by whoever has the link; it looks again (is_wanted) once it has let go
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
 
 use super::link::Work;
 
-/// Who may drive a connection's link, and what is to be asked or done once more.
+/// The duty to drive a connection's link: who has it, and what is to be asked or done once more.
 #[derive(Debug, Default)]
 pub(super) struct Duty {
     /// The [`Work`] that somebody wants of the link.
@@ -49,9 +49,9 @@ impl Duty {
     /// Somebody wants this done, by whoever has the link. To be followed by an attempt to get it.
     pub(super) fn want(&self, work: Work) {
         self.wanted.fetch_or(work.bits(), Ordering::SeqCst);
-        // Pairs with the fence in `is_wanted`: either the attempt that follows finds the link free, or whoever has it finds
-        // this when it has let go. Without it the attempt may be read before this is written: an attempt that finds a lock
-        // taken is a relaxed load, and only on some processors is the operation above a fence by itself.
+        // Pairs with the fence in `is_wanted`: either the attempt that follows finds the link free, or whoever has it
+        // finds this when it has let go. Without it the attempt may be read before this is written: an attempt that
+        // finds a lock taken is a relaxed load, and only on some processors is the operation above a fence by itself.
         fence(Ordering::SeqCst);
     }
 
@@ -103,8 +103,8 @@ impl Duty {
         true
     }
 
-    /// The caller is through; it has had the socket, or (`drove`) could not get it. True when the poller is to be told that
-    /// the socket is borrowed, and to ask whether it still is.
+    /// The caller is through; it has had the socket, or (`drove`) could not get it. True when the poller is to be told
+    /// that the socket is borrowed, and to ask whether it still is.
     #[must_use]
     pub(super) fn end_blocking(&self, drove: bool) -> bool {
         self.has_blocking_driver.store(false, Ordering::Release);

@@ -1,5 +1,5 @@
-//! The exit gate counts our own threads that are with the interpreter, so that its exit can wait for them and let no more
-//! in: a thread that comes while it is being torn down crashes it.
+//! The exit gate counts our own threads that are with the interpreter, so that its exit can wait for them and let no
+//! more in: a thread that comes while it is being torn down crashes it.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},

@@ -35,7 +35,7 @@ pub use super::{
     shared::{Interest, Routes},
 };
 
-/// What is there for those who wait, at one instant.
+/// The readiness of a connection: what is there for those who wait, at one instant.
 #[derive(Debug)]
 pub struct Readiness {
     /// Where the connection stands.
@@ -54,7 +54,7 @@ pub struct Readiness {
     pub settled: Vec<RequestKey>,
 }
 
-/// What happens to an offered message.
+/// The outcome for an offered message.
 #[derive(Debug)]
 pub enum Offered {
     /// It was accepted.
@@ -307,8 +307,8 @@ impl Connection {
         }
     }
 
-    /// Accepts nothing more, and somebody waits for what was accepted, until [`Connection::end_finish`]. What the throttle
-    /// holds need not wait for its time.
+    /// Accepts nothing more, and somebody waits for what was accepted, until [`Connection::end_finish`]. What the
+    /// throttle holds need not wait for its time.
     pub fn begin_finish(&self) {
         let mut inner = self.shared.lock();
         inner.commands.finish = true;
@@ -317,8 +317,8 @@ impl Connection {
         self.release_throttled();
     }
 
-    /// Somebody who waited since [`Connection::begin_finish`] does so no more. `tells`: what was lost meanwhile is told there;
-    /// else it is told now, as at any other time.
+    /// Somebody who waited since [`Connection::begin_finish`] does so no more. `tells`: what was lost meanwhile is told
+    /// there; else it is told now, as at any other time.
     pub fn end_finish(&self, tells: bool) {
         let mut inner = self.shared.lock();
         let kind = inner.end_finish(tells);
@@ -336,8 +336,8 @@ impl Connection {
         self.shared.lock().is_finished()
     }
 
-    /// How many messages of this session may have no answer yet: as many as have been written more than results have come,
-    /// and at least its open requests; of a stream, all.
+    /// How many messages of this session may have no answer yet: as many as have been written more than results have
+    /// come, and at least its open requests; of a stream, all.
     pub fn in_flight(&self) -> u64 {
         self.shared.lock().in_flight()
     }
@@ -362,8 +362,8 @@ impl Connection {
         self.shared.lock().last_error.clone()
     }
 
-    /// The code and the reason with which the caller closed the connection; else those of the newest session that is over,
-    /// 1006 without a close frame.
+    /// The code and the reason with which the caller closed the connection; else those of the newest session that is
+    /// over, 1006 without a close frame.
     pub fn last_close(&self) -> Option<(u16, String)> {
         self.shared.lock().last_close.clone()
     }
@@ -471,7 +471,7 @@ impl Connection {
     }
 }
 
-/// What sets the driver in motion, once the lock is released.
+/// The wakeup that sets the driver in motion, once the lock is released.
 enum Wakeup {
     Wake(Unpark),
     Start(Io, Arc<Connection>),

@@ -9,7 +9,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// What will be answered.
+/// An answer that will come.
 pub type Asked<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
 /// An attempt to open a socket that is about to be made.
@@ -21,7 +21,7 @@ pub struct Attempt {
     pub last: Option<Error>,
 }
 
-/// What is to be different in an attempt. All of it may be secret.
+/// The changes that an attempt is to make. All of it may be secret.
 #[derive(Default)]
 pub struct Changes {
     /// The headers of the caller's own.

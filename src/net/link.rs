@@ -48,10 +48,10 @@ const MIN_WITHOUT_GIL_BYTES: usize = 64 << 10;
 /// The size from which on messages are written by the I/O thread: to copy, mask and (through TLS) encrypt them is worth
 /// another thread.
 const MIN_IO_THREAD_BYTES: usize = 128 << 10;
-/// The same through TLS.
+/// The size from which on they are, through TLS.
 const MIN_IO_THREAD_TLS_BYTES: usize = 32 << 10;
 
-/// What ends or turns the life of a link.
+/// An event that ends or turns the life of a link.
 #[derive(Debug)]
 pub(super) enum Event {
     /// The token was refused in band.
@@ -66,7 +66,7 @@ pub(super) enum Event {
     Panicked(Error),
 }
 
-/// What is asked of a turn; a set of flags.
+/// The work that is asked of a turn; a set of flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Work(u8);
 
@@ -99,7 +99,7 @@ impl Work {
     }
 }
 
-/// What a turn came to.
+/// The outcome of a turn.
 #[derive(Default)]
 pub(super) struct Turn {
     /// The session is to be told of it. The link stands still until it is driven again.

@@ -1,7 +1,7 @@
 //! Name lookups: each in a thread of its own, since the system's resolver blocks and may hang.
 //!
-//! A host has few threads at a time, so that one whose lookups hang leaves the others theirs; what comes more waits for them.
-//! A thread that cannot be had is an error of the lookup.
+//! A host has few threads at a time, so that one whose lookups hang leaves the others theirs; what comes more waits for
+//! them. A thread that cannot be had is an error of the lookup.
 
 use std::{
     collections::HashMap,

@@ -1,9 +1,9 @@
-//! Mask keys, which a peer must not be able to predict (RFC 6455, section 5.3): from the operating system's generator, many
-//! at a time, since a call for each would cost more than the rest of a small frame.
+//! Mask keys, which a peer must not be able to predict (RFC 6455, section 5.3): from the operating system's generator,
+//! many at a time, since a call for each would cost more than the rest of a small frame.
 
 use std::cell::RefCell;
 
-/// Bytes that are fetched at once: 256 keys.
+/// The bytes that are fetched at once: 256 keys.
 const REFILL_BYTES: usize = 1024;
 
 struct MaskKeys {
@@ -23,7 +23,8 @@ pub(super) fn next() -> [u8; 4] {
             return *key;
         }
         if getrandom::fill(&mut keys.random).is_err() {
-            // No generator, as in a sandbox without it: a key that is less hard to predict is better than no connection.
+            // No generator, as in a sandbox without it: a key that is less hard to predict is better than no
+            // connection.
             fastrand::fill(&mut keys.random);
         }
         keys.used = 4;

@@ -22,13 +22,13 @@ use super::{
     transport::TransportConfig,
 };
 
-/// Where tokens are minted by default.
+/// The address at which tokens are minted by default.
 pub const DEFAULT_URL: &str = "https://rest.fal.ai/tokens/";
-/// How long a token of the default mint lives.
+/// The lifetime of a token of the default mint.
 pub const DEFAULT_EXPIRATION: Duration = Duration::from_secs(120);
 const TARGET_URL: HeaderName = HeaderName::from_static("x-fal-target-url");
 
-/// How tokens are minted.
+/// The configuration of the mint: how tokens are made.
 #[derive(Debug, Clone)]
 pub struct MintConfig {
     /// The token endpoint.
@@ -66,8 +66,8 @@ impl MintConfig {
     }
 }
 
-/// How often and after what delays a token request is tried again: after 429, 500, 502, 503, 504 and transport
-/// errors.
+/// The policy of retries: how often and after what delays a token request is tried again: after 429, 500, 502, 503, 504
+/// and transport errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// How many attempts follow the first one; at most one where nobody listens. Default 3.
@@ -92,7 +92,7 @@ impl RetryPolicy {
     }
 }
 
-/// What a token is asked for.
+/// The request for a token: what it is to be good for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MintRequest {
     /// The app's alias.
@@ -142,8 +142,8 @@ fn is_retried(error: &Error) -> bool {
     }
 }
 
-/// Whether the machine said at once that nothing listens there. Whoever waits is told soon; an opening that nobody waits
-/// for has a back-off of its own.
+/// Whether the machine said at once that nothing listens there. Whoever waits is told soon; an opening that nobody
+/// waits for has a back-off of its own.
 fn nobody_listens(error: &Error) -> bool {
     std::iter::successors(std::error::Error::source(error), |error| error.source())
         .filter_map(|error| error.downcast_ref::<io::Error>())

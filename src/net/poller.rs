@@ -6,10 +6,10 @@
 //!   I/O thread -- AsyncFd -----> I/O side { sockets (off, once or always), sockets whose write is blocked }
 //! ```
 //!
-//! Pollers nest, so that the loop calls us once a turn however many sockets are ready, and either side's view of the sockets
-//! is switched with one system call. While the loop comes it reads; when it does not, the I/O thread does so until it comes
-//! again. Exclusion does not rest on this: whoever drives a link holds its lock. Readiness is level-triggered, so that what
-//! one side leaves is there for the other.
+//! Pollers nest, so that the loop calls us once a turn however many sockets are ready, and either side's view of the
+//! sockets is switched with one system call. While the loop comes it reads; when it does not, the I/O thread does so
+//! until it comes again. Exclusion does not rest on this: whoever drives a link holds its lock. Readiness is
+//! level-triggered, so that what one side leaves is there for the other.
 
 use std::{
     cell::OnceCell,
@@ -38,7 +38,7 @@ mod watch;
 
 pub(super) use registration::Registration;
 
-/// Who reads the sockets.
+/// The thread that reads the sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum DrivenBy {
@@ -95,7 +95,8 @@ pub struct Poller {
 }
 
 impl Poller {
-    /// For a loop that watches [`Poller::descriptor`]. `wake_fd` is the descriptor by which it is called for other reasons.
+    /// For a loop that watches [`Poller::descriptor`]. `wake_fd` is the descriptor by which it is called for other
+    /// reasons.
     ///
     /// `None` where the I/O thread is to read for all loops.
     pub fn for_loop(wake_fd: impl AsFd) -> io::Result<Option<Arc<Self>>> {
@@ -239,8 +240,8 @@ impl Poller {
 
     // --- output that waits for more ---
 
-    /// A caller keeps something back: output that waits for more, or its socket. If it does not come again, the I/O thread
-    /// sees to it.
+    /// A caller keeps something back: output that waits for more, or its socket. If it does not come again, the I/O
+    /// thread sees to it.
     pub(super) fn hold(&self, link: Arc<dyn Driven>) {
         self.held.lock().push(link);
         if !self.sees_held.swap(true, Ordering::AcqRel) {

@@ -1,8 +1,8 @@
 //! The number of a process among its forks, and what each of them has for itself.
 //!
-//! A forked child has none of its parent's threads, but all of its memory: a lock that another thread held at the fork stays
-//! locked for ever, and what that thread was about to do is never done. So whatever several threads share beyond one
-//! connection is made anew in each process ([`PerProcess`]), and what belongs to a connection is not touched there.
+//! A forked child has none of its parent's threads, but all of its memory: a lock that another thread held at the fork
+//! stays locked for ever, and what that thread was about to do is never done. So whatever several threads share beyond
+//! one connection is made anew in each process ([`PerProcess`]), and what belongs to a connection is not touched there.
 
 use std::{
     ptr,
@@ -36,8 +36,8 @@ fn watch_forks() {
     });
 }
 
-/// A value that is made when it is first wanted, and once more in each forked child. What the parent had is leaked there, not
-/// dropped: that would take its locks, and join its threads.
+/// A value that is made when it is first wanted, and once more in each forked child. What the parent had is leaked
+/// there, not dropped: that would take its locks, and join its threads.
 pub struct PerProcess<T: 'static> {
     made: AtomicPtr<Made<T>>,
     make: fn() -> T,

@@ -120,7 +120,7 @@ pub struct EnvironmentProxies {
     exceptions: Vec<Exception>,
 }
 
-/// How a proxy is spoken to.
+/// The protocol that a proxy is spoken to in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProxyScheme {
     /// HTTP CONNECT.

@@ -16,8 +16,8 @@ use crate::{
 /// Shorter parts of a credential are not secrets but words (`Key`), and would only garble the text.
 const SECRET_BYTES: usize = 8;
 
-/// At most the first `limit` bytes of `text`, with every secret in it replaced by `***`, however it is spelled, even one
-/// that the end of `text` cuts off.
+/// At most the first `limit` bytes of `text`, with every secret in it replaced by `***`, however it is spelled, even
+/// one that the end of `text` cuts off.
 pub(crate) fn quote<'a>(text: &str, secrets: impl IntoIterator<Item = &'a str>, limit: usize) -> String {
     let mut text = text.to_owned();
     for secret in spellings(secrets) {

@@ -1,5 +1,5 @@
-//! Reports of what happens to connections beside the way of messages, in words, for whoever keeps a log. Rare: at openings,
-//! losses and failures. Knows no logging library: whoever has one takes the records.
+//! Reports of what happens to connections beside the way of messages, in words, for whoever keeps a log. Rare: at
+//! openings, losses and failures. Knows no logging library: whoever has one takes the records.
 
 use std::sync::OnceLock;
 

@@ -28,11 +28,11 @@ use crate::{
     sync::Mutex,
 };
 
-/// So many polls of busy connections pass before the others' sockets are looked at. A poll reads up to 2 MiB: with tokio's
-/// own 61 a connection could wait for a hundred megabytes of another's.
+/// The polls of busy connections that pass before the others' sockets have theirs. A poll reads up to 2 MiB: with
+/// tokio's own 61 a connection could wait for a hundred megabytes of another's.
 const EVENT_INTERVAL: u32 = 8;
 
-/// How many I/O threads share the connections: `FAL_REALTIME_IO_THREADS`, 1 by default.
+/// The variable that says how many I/O threads share the connections: `FAL_REALTIME_IO_THREADS`, 1 by default.
 const THREADS_VARIABLE: &str = "FAL_REALTIME_IO_THREADS";
 const MAX_THREADS: usize = 64;
 

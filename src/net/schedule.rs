@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// `auto` (the default), `io-thread` or `alternate`.
 const VARIABLE: &str = "FAL_REALTIME_DRIVER";
 
-/// Who reads.
+/// The schedule: who reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Schedule {
     /// The loop's thread while it comes, else the I/O thread.

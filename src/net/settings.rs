@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use super::{token_store::SharedToken, transport::TransportConfig};
 use crate::core::{endpoint::Endpoint, frame::Limits, inbound::Dialect, session::SessionConfig};
 
-/// Where the WebSocket is opened.
+/// The address at which the WebSocket is opened.
 #[derive(Debug, Clone)]
 pub enum Address {
     /// A fal app below a base URL.
@@ -23,7 +23,7 @@ pub enum Address {
     Url(String),
 }
 
-/// What a connection is made with; does not change.
+/// The settings of a connection, which do not change.
 #[derive(Clone)]
 pub struct Settings {
     /// Where to.

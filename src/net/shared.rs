@@ -1,4 +1,5 @@
-//! The state of a connection behind its one lock. Lies below all that share it: the link, the driver task, the callers' handle.
+//! The state of a connection behind its one lock. Lies below all that share it: the link, the driver task, the callers'
+//! handle.
 
 use std::{
     sync::{Arc, atomic::AtomicBool},
@@ -25,7 +26,7 @@ use crate::{
 mod link_lost;
 mod receiving;
 
-/// What the caller's side waits for; a set of flags.
+/// The interest of the caller's side: what it waits for; a set of flags.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Interest(u8);
 
@@ -102,7 +103,7 @@ pub(super) fn tell(mut inner: MutexGuard<'_, SharedState>, kind: Interest) {
     }
 }
 
-/// What the driver and the caller's threads share.
+/// The state that the driver and the caller's threads share.
 pub(super) struct SharedState {
     pub(super) outbox: Outbox,
     pub(super) inbox: Inbox,
@@ -165,7 +166,7 @@ impl Unpark {
     }
 }
 
-/// What the caller wants of the driver.
+/// The commands of the caller to the driver.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Commands {
     pub(super) open: Option<bool>,
@@ -246,8 +247,8 @@ impl SharedState {
         !self.outbox.is_writing() && self.in_flight() == 0
     }
 
-    /// How many messages of this session may have no answer yet: one result is the answer to one message. Of a stream that
-    /// is open nobody knows which of its messages are done with.
+    /// How many messages of this session may have no answer yet: one result is the answer to one message. Of a stream
+    /// that is open nobody knows which of its messages are done with.
     pub(in crate::net) fn in_flight(&self) -> u64 {
         let took = self.outbox.session_took();
         if self.streaming || took == 0 {

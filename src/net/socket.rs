@@ -1,7 +1,7 @@
 //! An open socket without a waiter: reads and writes what can be read and written now, plain or through TLS.
 //!
-//! Whoever has it drives it, on whichever thread. Nothing that was read stays in it between two turns: what the session of
-//! TLS holds is read before the socket is, so that a socket that is not readable has nothing.
+//! Whoever has it drives it, on whichever thread. Nothing that was read stays in it between two turns: what the session
+//! of TLS holds is read before the socket is, so that a socket that is not readable has nothing.
 
 use std::{
     cell::RefCell,
@@ -20,7 +20,7 @@ mod tcp;
 
 pub(super) use tcp::Tcp;
 
-/// What TLS reads from the socket at once: 64 KiB. rustls itself asks for 4 KiB at a time.
+/// The bytes that TLS reads from the socket at once. rustls itself asks for 4 KiB at a time.
 const TLS_READ_BYTES: usize = 64 << 10;
 
 thread_local! {

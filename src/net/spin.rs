@@ -10,7 +10,7 @@ use std::{
 
 use super::wakeups;
 
-/// How long the I/O thread polls before it sleeps, in microseconds; 0 or unset: not at all.
+/// The variable that says how long the I/O thread polls before it sleeps, in microseconds; 0 or unset: not at all.
 const VARIABLE: &str = "FAL_REALTIME_SPIN_US";
 /// The longest that may be asked for.
 const MAX_SPIN: Duration = Duration::from_millis(10);

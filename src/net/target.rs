@@ -6,7 +6,7 @@ use http::Uri;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Where to connect. Its `Debug` leaves out the query, which holds the token.
+/// The target of a connection. Its `Debug` leaves out the query, which holds the token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Target {
     /// Whether it is a WebSocket (`wss`, `ws`).

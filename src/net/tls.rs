@@ -43,7 +43,7 @@ pub enum Trust {
     Insecure,
 }
 
-/// How TLS is spoken.
+/// The options of TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsOptions {
     /// Whose certificates are accepted.

@@ -17,19 +17,19 @@ use crate::{
     sync::Mutex,
 };
 
-/// How long a fetch may take.
+/// The time that a fetch may take.
 const FETCH_LIMIT: Duration = Duration::from_secs(90);
-/// How long a refresh in the background may take: another one can be begun.
+/// The time that a refresh in the background may take: another one can be begun.
 const REFRESH_LIMIT: Duration = Duration::from_secs(30);
-/// How old a refresh may be that an opening waits for. An older one hangs, probably: a fetch is begun beside it.
+/// The age of a refresh up to which an opening waits for it. An older one hangs, probably: a fetch is begun beside it.
 const REFRESH_PATIENCE: Duration = Duration::from_secs(5);
-/// How long nothing is fetched after a failure; each further one in a row doubles it. One schedule a token: however many
-/// connections want it, the endpoint is asked as if there were one.
+/// The pause after a failure, in which nothing is fetched; each further one in a row doubles it. One schedule a token:
+/// however many connections want it, the endpoint is asked as if there were one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest such pause.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-/// Where tokens come from: the default mint, or a caller's token provider.
+/// The source of tokens: the default mint, or a caller's token provider.
 pub trait TokenSource: Send + Sync {
     /// Fetches a fresh token. Dropping the future cancels the fetch.
     fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<String>> + Send>>;
@@ -43,7 +43,7 @@ pub trait TokenSource: Send + Sync {
     }
 }
 
-/// What makes two connections share a token.
+/// The key of a token: connections with equal ones share it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TokenKey {
     /// The app id with its path: `owner/alias/realtime`.
@@ -121,7 +121,7 @@ struct UnderWay {
     purpose: Purpose,
 }
 
-/// What a token is fetched for.
+/// The purpose that a token is fetched for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     /// Somebody waits for it.

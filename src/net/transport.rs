@@ -30,7 +30,7 @@ pub enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// How connections are made.
+/// The configuration of the transport: how connections are made.
 #[derive(Debug, Clone)]
 pub struct TransportConfig {
     /// See [`tls::client_config`].
@@ -41,7 +41,8 @@ pub struct TransportConfig {
 
 /// Connects to `target`: resolves its name, tries all its addresses, goes through the proxy, and starts TLS.
 ///
-/// Fails with [`ErrorKind::Handshake`](crate::error::ErrorKind::Handshake); the error is transient where another attempt may succeed.
+/// Fails with [`ErrorKind::Handshake`](crate::error::ErrorKind::Handshake); the error is transient where another
+/// attempt may succeed.
 pub async fn connect(target: &Target, config: &TransportConfig) -> Result<Stream> {
     let tcp = match config.proxy.on_the_way_to(target)? {
         Some(proxy) => tunnel::open(proxy, target).await?,

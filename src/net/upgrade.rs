@@ -22,11 +22,11 @@ use super::{
     transport::{Stream, TransportConfig, connect},
 };
 
-/// How much of a refusal's body an error message quotes.
+/// The bytes of a refusal's body that an error message quotes.
 const EXCERPT_BYTES: usize = 512;
-/// How long a refusal's body is waited for.
+/// The time that a refusal's body is waited for.
 const EXCERPT_WAIT: Duration = Duration::from_secs(1);
-/// How much of it is read, so that no secret is cut in two before it is recognised.
+/// The bytes of it that are read, so that no secret is cut in two before it is recognised.
 const READ_BYTES: usize = 8 * 1024;
 
 /// An open WebSocket.
@@ -53,7 +53,7 @@ pub async fn open_websocket(
     Ok(Opened { stream, leftover: upgraded.leftover, subprotocol: upgraded.subprotocol })
 }
 
-/// What the answer to the request brings.
+/// The outcome of the request.
 #[derive(Debug)]
 pub(crate) struct Upgraded {
     /// What came behind the answer.

@@ -1,8 +1,8 @@
 //! Wakeups between the I/O thread and the others, several for one system call both ways, since that is what one costs.
 //!
-//! Inwards: tasks to be woken are put in a list, and the I/O thread is unparked only if it sleeps; while it works it polls
-//! the list itself. Outwards: whoever takes from a connection is marked ready, and notified before the thread sleeps,
-//! before it is busy with something long, or when many are ready.
+//! Inwards: tasks to be woken are put in a list, and the I/O thread is unparked only if it sleeps; while it works it
+//! polls the list itself. Outwards: whoever takes from a connection is marked ready, and notified before the thread
+//! sleeps, before it is busy with something long, or when many are ready.
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -25,9 +25,9 @@ pub trait Notify: Send + Sync {
     fn notify(&self);
 }
 
-/// How many may be ready before they are notified.
+/// The most that may be ready before they are notified.
 const MAX_READY: usize = 32;
-/// How often connections may be polled before those that are ready are notified.
+/// The most polls of connections before those that are ready are notified.
 const MAX_POLLS: u32 = 8;
 
 /// The way into one I/O thread.
@@ -133,8 +133,8 @@ pub(super) fn after_sleep() {
     });
 }
 
-/// Calls `work`, which finds out what there is for the connections of one event loop, on that loop's thread: what is marked
-/// ready meanwhile is not notified, since whoever calls this takes it next.
+/// Calls `work`, which finds out what there is for the connections of one event loop, on that loop's thread: what is
+/// marked ready meanwhile is not notified, since whoever calls this takes it next.
 pub fn without_notifying<T>(work: impl FnOnce() -> T) -> T {
     struct Outer(bool);
     impl Drop for Outer {

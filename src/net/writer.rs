@@ -1,5 +1,5 @@
-//! The way to the socket: masks and frames messages into one staging buffer, small ones many at a time, large ones piece
-//! by piece, and knows what of it has been written, so that what was not can be sent again.
+//! The way to the socket: masks and frames messages into one staging buffer, small ones many at a time, large ones
+//! piece by piece, and knows what of it has been written, so that what was not can be sent again.
 //!
 //! A message keeps its payload as it was until it is written: masking happens on the way into the staging buffer, which
 //! is small enough to stay in the processor's cache until the operating system has taken it.
@@ -26,7 +26,8 @@ mod large;
 const LARGE_MESSAGE_WEIGHT: usize = usize::MAX / 2;
 /// The bytes up to which the staging buffer is filled.
 const STAGING_BYTES: usize = 64 << 10;
-/// The most spare staging buffers that a thread keeps. Connections that write at the same time are few; connections are many.
+/// The most spare staging buffers that a thread keeps. Connections that write at the same time are few; connections are
+/// many.
 const MAX_SPARE_BUFFERS: usize = 4;
 /// The most outgoing messages that an idle connection keeps room for.
 const MAX_IDLE_MESSAGES: usize = 16;
@@ -42,7 +43,7 @@ struct Staged {
     end: usize,
 }
 
-/// What became of the messages of a lost socket.
+/// The leftover of a lost socket: what became of its messages.
 pub(super) struct Leftover {
     /// Not a byte of these was written; in their order.
     pub(super) untouched: Vec<Outgoing>,
@@ -52,7 +53,7 @@ pub(super) struct Leftover {
     pub(super) written: Written,
 }
 
-/// How far a call of [`Writer::write`] came.
+/// The progress of a call of [`Writer::write`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
     /// Everything is with the operating system.
@@ -63,7 +64,7 @@ pub(super) enum Progress {
     Blocked,
 }
 
-/// How many messages a step has written, and their payload.
+/// The messages that a step has written, and their payload.
 #[derive(Default, Clone, Copy)]
 pub(super) struct Written {
     pub(super) messages: usize,
@@ -114,8 +115,8 @@ impl Writer {
         self.pulled.push_back(message);
     }
 
-    /// Where messages that are small together go, all at once, and how many bytes there is room for; `None` while that is
-    /// no question of bytes alone.
+    /// Where messages that are small together go, all at once, and how many bytes there is room for; `None` while that
+    /// is no question of bytes alone.
     pub(super) fn pull_all(&mut self) -> Option<(&mut VecDeque<Outgoing>, usize)> {
         let is_free =
             self.large.is_none() && self.at == 0 && self.pulled.is_empty() && self.staging.is_empty();

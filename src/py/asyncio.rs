@@ -54,8 +54,8 @@ impl AsyncConnection {
         self.base.last_error(py)
     }
 
-    /// The close code (RFC 6455, section 7.4): the caller's own; else that of the newest session that is over, 1006 without
-    /// a close frame.
+    /// The close code (RFC 6455, section 7.4): the caller's own; else that of the newest session that is over, 1006
+    /// without a close frame.
     #[getter]
     fn close_code(&self) -> Option<u16> {
         self.base.net.last_close().map(|(code, _)| code)

@@ -24,7 +24,7 @@ use crate::net::{blocking, exit_gate, runtime};
 /// The name of the threads that hand results over.
 const SETTLER: &str = "fal-realtime-await";
 
-/// How often a wait looks for Ctrl-C.
+/// The interval at which a wait checks for Ctrl-C.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 
 tokio::task_local! {

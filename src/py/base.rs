@@ -93,7 +93,7 @@ enum ResultHook {
     Convert(Py<PyAny>),
 }
 
-/// What both kinds of connection are made of.
+/// The base that both kinds of connection are made of.
 pub(super) struct Base {
     pub(super) net: Arc<Connection>,
     pub(super) provider: Option<Py<Provider>>,
@@ -274,8 +274,8 @@ impl Base {
         self.net.last_error().map(|error| to_py(py, &error))
     }
 
-    /// The error of a request after `seconds`, in which so many results came that belong to no request. It says what the
-    /// connection is busy with, if it is not open.
+    /// The error of a request after `seconds`, in which so many results came that belong to no request. It says what
+    /// the connection is busy with, if it is not open.
     pub(super) fn request_timeout(&self, seconds: f64, unmarked: u64) -> Error {
         let hint = match unmarked {
             0 => String::new(),

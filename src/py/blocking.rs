@@ -71,8 +71,8 @@ impl SyncConnection {
         self.shared.base.last_error(py)
     }
 
-    /// The close code (RFC 6455, section 7.4): the caller's own; else that of the newest session that is over, 1006 without
-    /// a close frame.
+    /// The close code (RFC 6455, section 7.4): the caller's own; else that of the newest session that is over, 1006
+    /// without a close frame.
     #[getter]
     fn close_code(&self) -> Option<u16> {
         self.shared.base.net.last_close().map(|(code, _)| code)
@@ -385,7 +385,8 @@ impl SyncConnection {
                 return Ok(Some(()));
             }
             let Some(offered) = message.take() else { return Ok(Some(())) };
-            // Where results wait, more will probably be sent for them: it leaves together, when this thread waits at last.
+            // Where results wait, more will probably be sent for them: it leaves together, when this thread waits at
+            // last.
             let offered = if net.has_items() {
                 net.offer_more(offered, lane).map(|(offered, _)| offered)
             } else {
@@ -427,7 +428,8 @@ impl Drop for SyncConnection {
     }
 }
 
-/// A connection is dropped, and nobody was told of what ended it: `threading.excepthook` is, as of what a callback raised.
+/// A connection is dropped, and nobody was told of what ended it: `threading.excepthook` is, as of what a callback
+/// raised.
 fn report_untold(py: Python<'_>, error: &Error) {
     if exit_gate::enter().is_none() {
         return; // The interpreter is leaving, and may be what ended it.

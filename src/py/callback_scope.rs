@@ -1,5 +1,5 @@
-//! The callback scope of a thread: which connection's callbacks it is calling, one after the other. What they send may wait
-//! for what the next one sends, and leave together with it.
+//! The callback scope of a thread: which connection's callbacks it is calling, one after the other. What they send may
+//! wait for what the next one sends, and leave together with it.
 
 use std::{cell::Cell, ptr, sync::Arc};
 

@@ -1,5 +1,5 @@
-//! Callbacks, and those who wait: hands out what is there, on the loop. Wakes those who wait, and calls the callbacks, a
-//! bounded number at a time.
+//! Callbacks, and those who wait: hands out what is there, on the loop. Wakes those who wait, and calls the callbacks,
+//! a bounded number at a time.
 
 use std::task::Poll;
 

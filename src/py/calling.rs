@@ -20,7 +20,7 @@ const STARTER: &str = "fal-realtime-call";
 /// Calls that are being started at a time, which takes each as long as it waits for the GIL.
 static STARTS: PerProcess<Semaphore> = PerProcess::new(|| Semaphore::new(16));
 
-/// What is called, and with what.
+/// The function that is called, and its argument.
 pub(super) struct Function<'a, 'py> {
     pub(super) callable: &'a Bound<'py, PyAny>,
     pub(super) argument: &'a Bound<'py, PyAny>,

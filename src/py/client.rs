@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-/// How TLS is spoken, as the facade says it.
+/// The options of TLS, as the facade gives them.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 struct TlsArguments {
@@ -63,7 +63,7 @@ impl From<TlsArguments> for TlsOptions {
     }
 }
 
-/// What the connections of one client share.
+/// The client, which its connections share.
 #[pyclass(frozen, module = "fal_realtime._core")]
 pub(super) struct Client {
     credentials: Option<Credentials>,

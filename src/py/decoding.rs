@@ -13,7 +13,7 @@ pub(super) struct Decoding {
     pub(super) is_done: bool,
 }
 
-/// What became of a result.
+/// The outcome for a result in a decoder.
 pub(super) enum Decoded {
     /// The decoder's object, or the error that it raised: in either case the result is delivered.
     Outcome(PyResult<Py<PyAny>>),

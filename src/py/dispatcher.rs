@@ -1,4 +1,5 @@
-//! The dispatcher of an event loop: wakes the loop once for all of its connections that have something, by one descriptor.
+//! The dispatcher of an event loop: wakes the loop once for all of its connections that have something, by one
+//! descriptor.
 //!
 //! The I/O thread puts the number of a connection into a queue and, if the queue was empty, makes the descriptor
 //! readable; it never needs the GIL. The loop then calls [`Dispatcher::drain`], which lets each connection that has
@@ -31,7 +32,7 @@ pub(super) struct Queue {
     waker: LoopWaker,
 }
 
-/// How the loop is woken when the queue is no longer empty.
+/// The way in which the loop is woken when the queue is no longer empty.
 enum LoopWaker {
     /// It watches a descriptor.
     Watched(WakeFd),

@@ -21,8 +21,8 @@ use crate::{
     },
 };
 
-/// The hooks of a connection. Its owner is the connection, where the garbage collector sees it: what it calls often refers
-/// to that.
+/// The hooks of a connection. Its owner is the connection, where the garbage collector sees it: what it calls often
+/// refers to that.
 #[pyclass(frozen, weakref, name = "Hooks", module = "fal_realtime._core")]
 pub(super) struct CallerHooks {
     before_attempt: Option<Hook>,

@@ -17,7 +17,7 @@ use crate::server::{
     ServerConfig, TokenForm, msgpack,
 };
 
-/// How often a wait looks for Ctrl-C.
+/// The interval at which a wait checks for Ctrl-C.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -24,7 +24,7 @@ pub(super) use am_send::install as install_am_send;
 pub(super) use polling::{not_open_again, nothing_came};
 pub(super) use waiting::wake;
 
-/// What is wanted.
+/// The kind of an operation: what is wanted.
 pub(super) enum OperationKind {
     Send(Option<Outgoing>),
     /// Boxed, so that operations of the other kinds are small.
@@ -142,7 +142,7 @@ enum Stage {
     Done,
 }
 
-/// What a step came to.
+/// The outcome of a step.
 enum Step {
     Done(Py<PyAny>),
     Yield(Py<PyAny>),

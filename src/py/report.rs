@@ -1,7 +1,7 @@
 //! Records of the network layer for Python's `logging`, logger `fal_realtime`.
 //!
-//! The I/O thread takes no GIL: records wait in a list, and a thread that lives as long as there are some hands them over,
-//! in their order.
+//! The I/O thread takes no GIL: records wait in a list, and a thread that lives as long as there are some hands them
+//! over, in their order.
 
 use std::collections::VecDeque;
 

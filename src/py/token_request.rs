@@ -19,7 +19,7 @@ impl Wish {
     }
 }
 
-/// What came of a token request: an error becomes an exception where there is the GIL.
+/// The outcome of a token request: an error becomes an exception where there is the GIL.
 pub(super) struct Minted(Result<(String, String)>);
 
 impl<'py> IntoPyObject<'py> for Minted {

@@ -1,5 +1,6 @@
-//! The waiters for one thing, coroutines each: first in, first out, to be called one after the other, or for a broadcast,
-//! to be called all at once. Whoever is cancelled leaves with its ticket; that costs the same however many wait.
+//! The waiters for one thing, coroutines each: first in, first out, to be called one after the other, or for a
+//! broadcast, to be called all at once. Whoever is cancelled leaves with its ticket; that costs the same however many
+//! wait.
 
 use std::collections::BTreeMap;
 

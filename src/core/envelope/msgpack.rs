@@ -32,7 +32,7 @@ fn classify(message: &[u8], wants_id: bool) -> Envelope<'_> {
 
 type Walk<T> = Result<T, &'static str>;
 
-/// What a marker says about its value.
+/// The head of a value: what its marker says about it.
 enum ValueHead {
     /// So many bytes follow.
     Bytes(usize),

@@ -99,7 +99,8 @@ impl Partial {
             // Without memory, the reservation below is the one that fails.
             *payload = pool::take(target.max(needed)).unwrap_or_default();
         }
-        // Where memory is scarce, no more than is needed now. Its size is the peer's choice: it must not end the process.
+        // Where memory is scarce, no more than is needed now. Its size is the peer's choice: it must not end the
+        // process.
         payload
             .try_reserve_exact(target.max(needed).saturating_sub(payload.len()))
             .or_else(|_| payload.try_reserve_exact(incoming))

@@ -12,7 +12,7 @@ use super::{
     partial::{Frame, NOT_UTF8, Partial, append},
 };
 
-/// Reads one connection's frames. Owns the message that is partly there, and no heap memory when there is none.
+/// The reader of one connection's frames. Owns the message that is partly there, and no heap memory when there is none.
 #[derive(Debug)]
 pub struct FrameReader {
     limits: Limits,
@@ -61,8 +61,8 @@ impl FrameReader {
         self.feed_kept(input, Recycled::copy)
     }
 
-    /// Like [`feed`](Self::feed); `keep` makes the payload of a message that lies whole in the input something that lasts,
-    /// which may be a reference to the memory of the input instead of a copy.
+    /// Like [`feed`](Self::feed); `keep` makes the payload of a message that lies whole in the input something that
+    /// lasts, which may be a reference to the memory of the input instead of a copy.
     #[inline]
     pub fn feed_kept(
         &mut self,

@@ -5,10 +5,11 @@ use crate::{
     error::Error,
 };
 
-/// What an item weighs beyond its payload: a flood of empty messages must be bounded too.
+/// The bytes that an item weighs beyond its payload: a flood of empty messages must be bounded too.
 const ITEM_OVERHEAD: usize = 128;
 
-/// What [`Inbox::pop`](super::Inbox::pop) gives. Errors are boxed, so that a queue of results is a third of the size.
+/// An item as [`Inbox::pop`](super::Inbox::pop) gives it. Errors are boxed, so that a queue of results is a third of
+/// the size.
 #[derive(Debug)]
 pub enum Item {
     /// A result.
@@ -19,7 +20,7 @@ pub enum Item {
     End(Box<Error>),
 }
 
-/// What callbacks other than `on_result` are told.
+/// A notice for a callback other than `on_result`.
 #[derive(Debug)]
 pub enum Notice {
     /// For `on_error`.
@@ -63,7 +64,7 @@ pub enum Next {
     Notice(Notice),
 }
 
-/// Where a result went.
+/// The place of a result: where it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placed {
     /// In the ring.

@@ -8,7 +8,7 @@ use crate::core::{
     ring::Weigh,
 };
 
-/// Messages in front of all others.
+/// The queue of an opening: its messages stand in front of all others.
 #[derive(Debug, Default)]
 pub(super) struct OpeningQueue {
     /// While this session is being opened, all others wait.

@@ -155,8 +155,8 @@ impl SessionRecord {
         self.answered > 0 && self.wrote(written)
     }
 
-    /// How many messages the server may be at, `open_requests` of them requests that wait: an upper bound, since an app may
-    /// leave messages without an answer. The end of the inputs asks for nothing.
+    /// How many messages the server may be at, `open_requests` of them requests that wait: an upper bound, since an app
+    /// may leave messages without an answer. The end of the inputs asks for nothing.
     pub(super) fn under_way(&self, open_requests: u64) -> u64 {
         let told = self.requests + self.ends;
         let others = self.taken.saturating_sub(self.answered).saturating_sub(told);

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Outbox;
 use crate::core::message::RequestKey;
 
-/// How a session ended.
+/// The way in which a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionEnd {
     /// As sessions do: the server said so, or closed with code 1000.

@@ -12,10 +12,10 @@ use super::{Action, Session, State};
 
 /// A quiet session is polled so often within the time after which it is ended.
 const POLLS_IN_IDLE_TIME: u32 = 4;
-/// It is not polled more often than this.
+/// The least time between polls of a quiet session.
 const MIN_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// What was seen of the newest session.
+/// The use of the newest session, as far as it was seen.
 #[derive(Debug, Default)]
 pub(super) struct Use {
     moved: u64,

@@ -7,7 +7,7 @@ use crate::{
     error::Error,
 };
 
-/// Where a connection stands.
+/// The state of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
     /// No socket; the next message opens one.
@@ -52,7 +52,7 @@ impl State {
     }
 }
 
-/// How a socket ended.
+/// The loss of a socket: how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Loss {
     /// A close frame came with this code (1005 if it had none).
@@ -84,7 +84,7 @@ impl Loss {
     }
 }
 
-/// What passed on a socket.
+/// The traffic of a socket: what passed on it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// A message of ours was written.
@@ -96,7 +96,7 @@ pub struct Traffic {
     pub answered: bool,
 }
 
-/// What happened.
+/// An input of a session: what happened.
 #[derive(Debug, Clone)]
 pub enum Input {
     /// A message was accepted, or (`eager`) somebody waits for the opening itself.
@@ -179,7 +179,7 @@ pub enum Input {
     Close,
 }
 
-/// What to do.
+/// An action of a session: what to do.
 #[derive(Debug, Clone)]
 pub enum Action {
     /// Get a token; `fresh` asks for a newer one than the last. Answer with `TokenReady` or `TokenFailed`.
@@ -192,8 +192,8 @@ pub enum Action {
         /// The new socket's generation.
         socket: u64,
     },
-    /// Let the caller send on this socket before all others. Answer with `Greeted` or `GreetFailed`, unless the socket is
-    /// gone before that.
+    /// Let the caller send on this socket before all others. Answer with `Greeted` or `GreetFailed`, unless the socket
+    /// is gone before that.
     Greet {
         /// The socket's generation.
         socket: u64,
@@ -202,8 +202,8 @@ pub enum Action {
     Abandon,
     /// Write no further messages on this socket.
     StopWriting,
-    /// Write no further messages on this socket once nothing is under way on it, and answer with `Unused`. `later`: at the
-    /// next such moment; else now, or not at all.
+    /// Write no further messages on this socket once nothing is under way on it, and answer with `Unused`. `later`: at
+    /// the next such moment; else now, or not at all.
     EndWhenUnused {
         /// At the next moment at which nothing is under way.
         later: bool,
@@ -243,7 +243,7 @@ impl Finals {
     }
 }
 
-/// What a session is told at its beginning.
+/// The configuration of a session, which it is told at its beginning.
 #[derive(Debug, Clone, Default)]
 pub struct SessionConfig {
     /// A token is needed to open a socket.

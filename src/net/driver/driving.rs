@@ -1,4 +1,5 @@
-//! The driver's part in driving a link: its timers, large messages, what others found out, and sockets that tokio watches.
+//! The driver's part in driving a link: its timers, large messages, what others found out, and sockets that tokio
+//! watches.
 
 use std::{
     pin::Pin,
@@ -21,7 +22,7 @@ use crate::{
 /// Turns before the other tasks of the thread come.
 const MAX_TURNS: usize = 4;
 
-/// What comes of driving a link.
+/// An event that driving a link comes to.
 pub(super) enum DriveEvent {
     /// The caller closes.
     CloseAsked,
@@ -31,7 +32,7 @@ pub(super) enum DriveEvent {
     Event(Event),
 }
 
-/// What the driver knows of a link between two turns.
+/// The driver's knowledge of a link between two turns.
 #[derive(Default)]
 pub(super) struct Driving {
     close_asked: bool,

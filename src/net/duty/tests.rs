@@ -85,8 +85,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Whoever watches the socket, somebody does: the caller that has it, or the poller; and while a caller has had it and
-    /// the poller does not watch it, the poller is going to ask.
+    /// Whoever watches the socket, somebody does: the caller that has it, or the poller; and while a caller has had it
+    /// and the poller does not watch it, the poller is going to ask.
     #[test]
     fn a_lent_socket_is_never_left_unwatched(steps in steps()) {
         let duty = Duty::default();

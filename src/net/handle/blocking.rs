@@ -1,7 +1,7 @@
 //! A blocking caller drives its own socket for as long as it waits.
 //!
-//! It takes the socket out of the poller, which would wake the I/O thread for each message. When it has what it waited for it
-//! does not put it back at once, since it will probably come again: the I/O thread does so if it does not.
+//! It takes the socket out of the poller, which would wake the I/O thread for each message. When it has what it waited
+//! for it does not put it back at once, since it will probably come again: the I/O thread does so if it does not.
 
 use std::{
     net::TcpStream,
@@ -20,9 +20,9 @@ use crate::net::{
 };
 
 impl Connection {
-    /// Reads and writes on this thread until `is_over` says so or the time is up. `wakeup` becomes readable when somebody
-    /// else may have made it so. False, and nothing is done, where this thread cannot drive: there is no socket, or another
-    /// thread does so already.
+    /// Reads and writes on this thread until `is_over` says so or the time is up. `wakeup` becomes readable when
+    /// somebody else may have made it so. False, and nothing is done, where this thread cannot drive: there is no
+    /// socket, or another thread does so already.
     pub fn drive_until(
         self: &Arc<Self>,
         wakeup: BorrowedFd<'_>,

@@ -9,13 +9,14 @@ use crate::core::{
     session::Loss,
 };
 
-/// How long what was sent before a violation may be answered, before the connection is failed for it. A reader that takes
-/// one message at a time would not have seen the violation yet.
+/// The time in which what was sent before a violation may be answered, before the connection is failed for it. A reader
+/// that takes one message at a time would not have seen the violation yet.
 pub(super) const ANSWER_TIME: Duration = Duration::from_millis(100);
-/// How long an answer to the peer's close frame may take to be written, and what it said before writing failed to be read.
+/// The time that an answer to the peer's close frame may take to be written, and what it said before writing failed to
+/// be read.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
 
-/// How far the end of the link has come.
+/// The ending of a link: how far it has come.
 pub(super) enum Ending {
     /// Not at all.
     None,
@@ -27,7 +28,8 @@ pub(super) enum Ending {
     Failing(Violation),
     /// A close frame is being written; then this is the loss.
     FlushingClose(Loss),
-    /// Writing has failed, and this is how. What the server said before that is still read, and if it closed, that counts.
+    /// Writing has failed, and this is how. What the server said before that is still read, and if it closed, that
+    /// counts.
     DrainingReads(Loss),
 }
 
@@ -39,8 +41,8 @@ impl Link {
         self.end_within(self.close_timeout);
     }
 
-    /// Writes nothing more once nothing is under way, and says so. `later`: at the next such moment; else now, or not at
-    /// all.
+    /// Writes nothing more once nothing is under way, and says so. `later`: at the next such moment; else now, or not
+    /// at all.
     pub(in crate::net) fn end_when_unused(&mut self, later: bool) {
         self.ends_when_unused = Some(later);
     }

@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// What an exchange with the caller's threads came to.
+/// The outcome of an exchange with the caller's threads.
 pub(super) struct Exchanged {
     /// Messages wait until the writer has written what it has.
     pub(super) held_back: bool,
@@ -23,8 +23,8 @@ pub(super) struct Exchanged {
 }
 
 impl Link {
-    /// Where the boxes' lock is taken in a round: hands over what came, accounts for what was written, pulls what is to be
-    /// written.
+    /// Where the boxes' lock is taken in a round: hands over what came, accounts for what was written, pulls what is to
+    /// be written.
     pub(super) fn exchange(&mut self, shared: &Shared, side: Side) -> Exchanged {
         self.accepted = self.accepted || self.inbound.has_result();
         let mut exchanged = Exchanged { held_back: false, for_io_thread: false, deadline: None };
@@ -101,7 +101,8 @@ impl Link {
         let Some(later) = self.ends_when_unused else { return };
         let may_end =
             self.may_write && self.consequence == Consequence::Nothing && matches!(self.ending, Ending::None);
-        // What waits to be written is as well written in the next session, unless this one is only not to be kept for nothing.
+        // What waits to be written is as well written in the next session, unless this one is only not to be kept for
+        // nothing.
         if may_end && inner.nothing_under_way() && (later || !inner.has_unsent()) {
             self.may_write = false;
             self.consequence = Consequence::Unused;

@@ -23,16 +23,17 @@ use crate::{
 const CHUNK_BYTES: usize = 64 << 10;
 /// The bytes from which on a buffer is handed over with the messages in it, instead of their being copied.
 const MIN_SHARED_BYTES: usize = CHUNK_BYTES / 4;
-/// The part of such a buffer, one in so many, from which on a message is not copied out of it. Smaller ones are: the last of a buffer's messages
-/// that waits to be taken holds all of it, which is to be no more than sixteen times the message.
+/// The part of such a buffer, one in so many, from which on a message is not copied out of it. Smaller ones are: the
+/// last of a buffer's messages that waits to be taken holds all of it, which is to be no more than sixteen times the
+/// message.
 const IN_PLACE_PART: usize = 16;
-/// The bytes that are read at once after a large message: the next one is probably large too, and but for its beginning it is read
-/// straight into its place.
+/// The bytes that are read at once after a large message: the next one is probably large too, and but for its beginning
+/// it is read straight into its place.
 const HEAD_BYTES: usize = 4 << 10;
 /// The size from which on a message is large in this sense.
 const MIN_LARGE_READ_BYTES: usize = CHUNK_BYTES / 2;
-/// The bytes that are read at once where large messages have piled up: of all but the last of them nothing is copied, and far fewer
-/// system calls are made.
+/// The bytes that are read at once where large messages have piled up: of all but the last of them nothing is copied,
+/// and far fewer system calls are made.
 const BACKLOG_BYTES: usize = TURN_BYTES;
 /// The size from which on messages are read into their place even then.
 const IN_PLACE_BYTES: usize = BACKLOG_BYTES / 8;

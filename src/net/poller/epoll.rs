@@ -10,7 +10,7 @@ use rustix::event::{
     epoll::{self, CreateFlags, Event, EventData, EventFlags},
 };
 
-/// When a descriptor that is watched counts as ready.
+/// The condition under which a descriptor that is watched counts as ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
     /// Never, but for errors.

@@ -9,7 +9,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::core::trial::Sample;
 
-/// How busy a loop and its sockets are.
+/// The load of a loop and its sockets.
 #[derive(Debug, Default)]
 pub(super) struct Load {
     reads: AtomicU64,

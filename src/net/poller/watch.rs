@@ -27,9 +27,10 @@ use crate::{
     },
 };
 
-/// The time that output is held back for more that follows: it waits no longer than this, and twice that when the timer is unlucky.
+/// The time that output is held back for more that follows: it waits no longer than this, and twice that when the timer
+/// is unlucky.
 const HOLD_TIME: Duration = Duration::from_millis(2);
-/// How often who reads changes without reason, where that is asked for.
+/// The interval at which who reads changes without reason, where that is asked for.
 const FORCED_CHANGE_INTERVAL: Duration = Duration::from_micros(1500);
 /// The most rounds before the other tasks of the thread have a turn.
 const MAX_ROUNDS: usize = 4;
@@ -37,7 +38,8 @@ const MAX_ROUNDS: usize = 4;
 const MAX_READS_IN_A_ROW: usize = 16;
 /// The time over which the load is measured: what happens in less says little about it.
 const LOAD_WINDOW: Duration = Duration::from_millis(25);
-/// How often a socket that a caller has borrowed is polled: one that none has waited for since is the I/O thread's again.
+/// The interval at which a socket that a caller has borrowed is polled: one that none has waited for since is the I/O
+/// thread's again.
 const BORROW_POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// The pause after a panic, which may come again.
 const PANIC_PAUSE: Duration = Duration::from_millis(100);

@@ -4,7 +4,8 @@ use super::{Interest, SharedState};
 use crate::{core::outbox::SessionEnd, error::Error, net::writer::Leftover};
 
 impl SharedState {
-    /// The server has given up the session for `error`: every request that it has is lost. Answers whether there was one.
+    /// The server has given up the session for `error`: every request that it has is lost. Answers whether there was
+    /// one.
     ///
     /// It does not say which input failed. Where that can have been another one, trying again can help.
     pub(in crate::net) fn fail_sent(&mut self, error: &Error) -> bool {
@@ -20,8 +21,8 @@ impl SharedState {
         self.inbox.requests.fail_waiting(|sent| sent, &error) > 0
     }
 
-    /// The server has reported an error that does not end its session. If there is only one request that it can be about,
-    /// that one fails with it. Answers whether it does.
+    /// The server has reported an error that does not end its session. If there is only one request that it can be
+    /// about, that one fails with it. Answers whether it does.
     pub(in crate::net) fn fail_only_request(&mut self, error: &Error) -> bool {
         let Some(key) = self.inbox.requests.only_sent() else { return false };
         self.inbox.requests.fail(key, error.clone());

@@ -44,8 +44,8 @@ mod linux {
     /// The bytes that the system was given and the peer's has not acknowledged.
     fn queued(descriptor: RawFd) -> Option<u64> {
         let mut queued: libc::c_int = 0;
-        // SAFETY: the descriptor is open, since its owner is borrowed by the caller, and the request (called SIOCOUTQ for
-        // sockets) writes one int, for which there is room.
+        // SAFETY: the descriptor is open, since its owner is borrowed by the caller, and the request (called SIOCOUTQ
+        // for sockets) writes one int, for which there is room.
         let outcome = unsafe { libc::ioctl(descriptor, libc::TIOCOUTQ, &raw mut queued) };
         if outcome == 0 { u64::try_from(queued).ok() } else { None }
     }
@@ -53,8 +53,8 @@ mod linux {
     fn info(descriptor: RawFd) -> Option<[u8; KNOWN_BYTES]> {
         let mut info = [0_u8; KNOWN_BYTES];
         let mut size = size_of_val(&info) as libc::socklen_t;
-        // SAFETY: the descriptor is open, since its owner is borrowed by the caller, and the system writes at most `size`
-        // bytes, which is the size of `info`.
+        // SAFETY: the descriptor is open, since its owner is borrowed by the caller, and the system writes at most
+        // `size` bytes, which is the size of `info`.
         let outcome = unsafe {
             libc::getsockopt(
                 descriptor,

@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Where a client's certificate and its key are, in PEM form.
+/// The files of a client's certificate and its key, in PEM form.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientCertificate {
     /// The certificate, and those of the authorities between it and what the server knows.
@@ -34,7 +34,7 @@ impl fmt::Debug for ClientCertificate {
     }
 }
 
-/// What a server is shown.
+/// The identity that a server is shown.
 pub(super) struct Identity {
     pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) key: PrivateKeyDer<'static>,

@@ -11,7 +11,7 @@ use rustls_pki_types::{
 use super::{Trust, invalid};
 use crate::error::Result;
 
-/// What is trusted.
+/// The roots that are trusted.
 pub(super) struct Roots {
     pub(super) store: RootCertStore,
     /// The certificates that the caller named: a server may show one of these very ones.

@@ -137,8 +137,8 @@ impl Base {
         if let Ok(bytes) = payload.cast::<PyBytes>() {
             return self.sized(py, copied_or_borrowed(bytes), MessageKind::Binary);
         }
-        // Whatever has the buffer protocol, such as bytearray and memoryview. Not what `bytes()` would take beyond that:
-        // a list of numbers is a message that somebody forgot to encode.
+        // Whatever has the buffer protocol, such as bytearray and memoryview. Not what `bytes()` would take beyond
+        // that: a list of numbers is a message that somebody forgot to encode.
         let view = PyMemoryView::from(payload).map_err(|error| {
             if !error.is_instance_of::<PyTypeError>(py) {
                 return error; // such as the ValueError of a released memoryview

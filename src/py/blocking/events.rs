@@ -33,8 +33,8 @@ impl Events {
         (if self.shared.base.has_on_result() { results } else { 0 }, others)
     }
 
-    /// The next event, without waiting: `result`, `error`, `timings` or `state_change` and the value; `nothing`: the queue
-    /// will have the connection again when there is something; `end`: the connection is closed and all was taken.
+    /// The next event, without waiting: `result`, `error`, `timings` or `state_change` and the value; `nothing`: the
+    /// queue will have the connection again when there is something; `end`: the connection is closed and all was taken.
     fn poll<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         loop {
             let has_on_result = self.shared.base.has_on_result();

@@ -29,7 +29,7 @@ const KINDS: [Interest; 7] = [
     Interest::FINISHED,
 ];
 
-/// Where the threads of a connection wait.
+/// The notifier of a connection, at which its threads wait.
 #[derive(Default)]
 pub(super) struct Notifier {
     pub(super) waiting: Mutex<Waiters>,
@@ -42,7 +42,7 @@ pub(super) struct Notifier {
     listener: OnceLock<Listener>,
 }
 
-/// How many threads wait, and for what.
+/// The waiting threads: how many, and for what.
 #[derive(Default)]
 pub(super) struct Waiters {
     /// How many wait for each of [`KINDS`].
@@ -106,8 +106,8 @@ impl Notifier {
         self.notify();
     }
 
-    /// Waits until there are more than so many `notifications`, or the time is up: at the connection's socket, which this
-    /// thread drives meanwhile, if no other thread does so already.
+    /// Waits until there are more than so many `notifications`, or the time is up: at the connection's socket, which
+    /// this thread drives meanwhile, if no other thread does so already.
     pub(super) fn wait(&self, net: &Arc<Connection>, notifications: u64, until: Instant) {
         if self.wait_at_socket(net, notifications, until) {
             return;

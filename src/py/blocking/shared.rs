@@ -18,12 +18,12 @@ use crate::{
     },
 };
 
-/// How often a thread that waits for a socket tries to be the one that moves its bytes.
+/// The interval at which a thread that waits for a socket tries to be the one that moves its bytes.
 const SOCKET_RETRY_INTERVAL: Duration = Duration::from_millis(200);
-/// How often a wait looks for signals.
+/// The interval at which a wait checks for signals.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What a connection and the threads that call its callbacks share.
+/// The connection that its callers share with the threads that call its callbacks.
 pub(super) struct SharedConnection {
     pub(super) base: Base,
     pub(super) notifier: Arc<Notifier>,
@@ -66,7 +66,8 @@ impl SharedConnection {
         let others_wait = waiting.interest() != Interest::NONE;
         drop(waiting);
         if others_wait {
-            // One of them waits for the socket from now on; and something may have come for it while this one was awake.
+            // One of them waits for the socket from now on; and something may have come for it while this one was
+            // awake.
             self.notifier.wake_all();
         }
         outcome
@@ -106,8 +107,8 @@ impl SharedConnection {
         self.notifier.listen_with(listener);
     }
 
-    /// What is for callbacks is waited for from now on. Answers whether something is there already. `takes_results`: there
-    /// is an `on_result`.
+    /// What is for callbacks is waited for from now on. Answers whether something is there already. `takes_results`:
+    /// there is an `on_result`.
     pub(super) fn listen(&self, takes_results: bool) -> bool {
         if let Some(listener) = self.notifier.listener() {
             listener.takes_results.store(takes_results, Ordering::Release);

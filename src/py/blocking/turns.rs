@@ -1,11 +1,11 @@
 //! The turns of blocking connections that have something for their callbacks: for the threads that call these.
 //!
-//! A connection is with one thread at a time, which keeps its order. One thread does all there is to do, and another stands
-//! by: only when nothing has moved for a while, because a callback takes its time, does that one step in, and a third is
-//! started to stand by. So a callback that blocks holds up its own connection alone.
+//! A connection is with one thread at a time, which keeps its order. One thread does all there is to do, and another
+//! stands by: only when nothing has moved for a while, because a callback takes its time, does that one step in, and a
+//! third is started to stand by. So a callback that blocks holds up its own connection alone.
 //!
-//! Where there is only one connection, the thread that has called its callbacks waits for its socket next, as a blocking call
-//! does, and moves the bytes itself.
+//! Where there is only one connection, the thread that has called its callbacks waits for its socket next, as a
+//! blocking call does, and moves the bytes itself.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -31,7 +31,7 @@ const THREAD_START_TIME: Duration = Duration::from_secs(1);
 /// The most threads that wait: one to work, one to stand by.
 const MAX_WAITING_THREADS: usize = 2;
 
-/// Where a connection stands with the threads.
+/// The standing of a connection with the threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
     /// Nothing is there.
@@ -52,7 +52,7 @@ pub(super) struct CallbackTurn {
     pub(super) is_alone: bool,
 }
 
-/// What a thread is to do.
+/// The next step of a thread: what it is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NextStep {
     /// Call the callbacks of a connection.
@@ -61,7 +61,7 @@ pub(super) enum NextStep {
     DriveSocket(u64),
 }
 
-/// What a thread has found out about the connection that it had.
+/// The state in which a thread has left the connection that it had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Left {
     /// Nothing more for now.
@@ -154,7 +154,8 @@ impl Turns {
         if is_first {
             state.moved = Some(Instant::now());
         }
-        // Whoever waits for its socket has been woken by what came. Where others wait already, somebody watches over them.
+        // Whoever waits for its socket has been woken by what came. Where others wait already, somebody watches over
+        // them.
         if state.sat_at != Some(number) && (is_first || state.busy == 0) {
             self.condition.notify_one();
         }
@@ -166,7 +167,8 @@ impl Turns {
         state.ready.is_empty() && !state.standings.is_empty()
     }
 
-    /// Waits for something to do; `None` when the thread is to end. `has_driven`: it has waited for a socket, as it was told.
+    /// Waits for something to do; `None` when the thread is to end. `has_driven`: it has waited for a socket, as it was
+    /// told.
     pub(super) fn next(&self, has_driven: bool) -> Option<NextStep> {
         let mut state = self.state.lock();
         if has_driven {
@@ -233,7 +235,7 @@ impl Turns {
     }
 }
 
-/// How a connection asks for its turn.
+/// The listener of a connection, which asks for its turn.
 pub(super) struct Listener {
     pub(super) turns: Arc<Turns>,
     pub(super) number: u64,
@@ -249,8 +251,8 @@ impl Listener {
         if self.takes_results.load(Ordering::Acquire) { notices.and(Interest::ITEMS) } else { notices }
     }
 
-    /// Something has come, perhaps for the callbacks. `others`: what threads wait for in calls. May be called by whoever has
-    /// the boxes; then the turn shows whether there is something.
+    /// Something has come, perhaps for the callbacks. `others`: what threads wait for in calls. May be called by
+    /// whoever has the boxes; then the turn shows whether there is something.
     pub(super) fn notify(&self, others: Interest) {
         let Some(net) = self.net.upgrade() else { return };
         if net.try_listen(others.and(self.interest()), self.interest()).unwrap_or(true) {

@@ -1,4 +1,4 @@
 //! Limits of both directions of the codec.
 
-/// How deep containers may nest, in messages of both directions. The outermost container is level 1.
+/// The depth to which containers may nest, in messages of both directions. The outermost container is level 1.
 pub(super) const MAX_DEPTH: usize = 256;

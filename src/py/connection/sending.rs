@@ -1,5 +1,5 @@
-//! Offers messages. Those that follow each other at once may wait for each other: until the callbacks that are being called
-//! are through, until the turn of the loop is over, or until somebody waits for what comes back.
+//! Offers messages. Those that follow each other at once may wait for each other: until the callbacks that are being
+//! called are through, until the turn of the loop is over, or until somebody waits for what comes back.
 
 use std::sync::atomic::Ordering;
 

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Who waits for what. Never locked while Python code runs.
+/// The waiters of a connection: who waits for what. Never locked while Python code runs.
 pub(in crate::py) struct Waiting {
     pub(in crate::py) receivers: FifoWaiters,
     pub(in crate::py) senders: FifoWaiters,
@@ -69,8 +69,8 @@ impl Waiting {
     }
 }
 
-/// The most operations in a row that need not wait; then the loop's other tasks have a turn. A peer that is as fast as the
-/// caller would else keep them from running.
+/// The most operations in a row that need not wait; then the loop's other tasks have a turn. A peer that is as fast as
+/// the caller would else keep them from running.
 const MAX_UNYIELDING_OPERATIONS: u32 = 256;
 
 impl AsyncConnection {

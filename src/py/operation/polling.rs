@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// What polling an operation came to.
+/// The outcome of polling an operation.
 pub(super) enum Polled {
     /// It is done, with this value.
     Ready(Py<PyAny>),

@@ -118,8 +118,8 @@ async fn drop_mid_traffic(count: u64, pause: Duration) {
     client.connection.close();
 }
 
-/// Messages that are alone are written by their sender, as long as the operating system takes them; what it does not take
-/// is left to the link, which also answers pings meanwhile.
+/// Messages that are alone are written by their sender, as long as the operating system takes them; what it does not
+/// take is left to the link, which also answers pings meanwhile.
 #[tokio::test]
 async fn what_is_sent_one_by_one_arrives_in_order_though_the_server_reads_late_and_pings() {
     const COUNT: u64 = 700;

@@ -309,8 +309,8 @@ fn a_loop_that_stays_away_is_stood_in_for_until_it_comes() {
     });
 }
 
-/// The loop's thread is busy for this share of a window, in which so many bytes are read. How long the processor takes for
-/// it does not matter: the window is made as long as it has to be.
+/// The loop's thread is busy for this share of a window, in which so many bytes are read. How long the processor takes
+/// for it does not matter: the window is made as long as it has to be.
 fn window(world: &mut World<'_>, share: f64, bytes: usize) {
     let before = thread_cpu();
     let mut work = Duration::ZERO;

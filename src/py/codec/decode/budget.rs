@@ -7,9 +7,9 @@
 
 use super::failure::{DecodeFailure, Outcome};
 
-/// What any message may become, in bytes.
+/// The bytes that any message may become.
 pub(super) const BASE: usize = 64 * 1024 * 1024;
-/// What a message may become beyond that, in bytes for each of its own.
+/// The bytes that it may become beyond that for each of its own.
 pub(super) const FACTOR: usize = 16;
 
 /// A number, or any other small object.
@@ -27,7 +27,7 @@ const TABLE: usize = 184;
 /// An entry of a table, with the room that tables keep free.
 pub(super) const ENTRY: usize = 64;
 
-/// What is left for the message being decoded.
+/// The budget that is left for the message being decoded.
 pub(super) struct Budget {
     left: usize,
     all: usize,

@@ -18,7 +18,7 @@ use crate::py::codec::{
     timestamp::{self, Timestamp},
 };
 
-/// How deep containers may nest for Python's `msgpack`.
+/// The depth to which containers may nest for Python's `msgpack`.
 const PACKERS_MAX_DEPTH: usize = 1024;
 
 /// Decodes one message.
@@ -32,7 +32,7 @@ pub(super) struct Decoder<'a, 'py> {
     max_depth: usize,
 }
 
-/// What extensions become.
+/// The values that extensions become.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Values {
     /// `datetime` and `ExtType`.

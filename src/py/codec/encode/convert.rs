@@ -22,12 +22,12 @@ mod classes;
 mod iso;
 mod models;
 
-/// What is accepted, for the error message.
+/// The accepted types, for the error message.
 const ACCEPTED: &str = "None, bool, int, float, str, bytes-like objects, sequences, sets, mappings, dataclasses, \
                         pydantic models, msgspec and attrs classes, Enum, UUID, Decimal, dates and times, paths, \
                         URLs, NumPy scalars and ExtType";
 
-/// What to encode for a value.
+/// The value to encode for another.
 pub(super) enum Converted<'py> {
     /// This other value, of any type.
     Value(Bound<'py, PyAny>),

@@ -22,7 +22,7 @@ enum EncodeFailureKind {
     Raised(PyErr),
 }
 
-/// What the top of the input is called in messages.
+/// The name of the top of the input in messages.
 const ROOT: &str = "input";
 /// Longer keys are cut in messages.
 const MAX_KEY_SHOWN: usize = 40;

@@ -2,10 +2,10 @@
 
 use pyo3::prelude::*;
 
-/// What the encoder does where peers differ.
+/// The rules of the encoder where peers differ.
 #[derive(Clone, Copy)]
 pub(super) struct Rules<'a, 'py> {
-    /// Who reads the message.
+    /// The dialect of whoever reads the message.
     pub(super) dialect: EncodeDialect,
     /// Whether an aware `datetime` becomes a timestamp extension instead of a str.
     pub(super) timestamps: bool,

@@ -34,7 +34,7 @@ pub(super) type Scratch = [MaybeUninit<u8>; 2048];
 /// Free room that is kept behind a large payload, so that the small fields behind it do not move it.
 const SLACK: usize = 512;
 
-/// Where the message goes when it leaves the scratch buffer.
+/// The target of a message when it leaves the scratch buffer.
 #[derive(Clone, Copy)]
 pub(super) enum WriteTarget {
     /// A message, which borrows large `bytes`: [`PayloadWriter::into_payload`].

@@ -8,7 +8,7 @@ use pyo3::{
     types::{PyString, PyType},
 };
 
-/// How an instance of a known class is encoded.
+/// A known class: how an instance of it is encoded.
 #[derive(Clone, Copy)]
 pub(super) enum Class {
     /// None that is known here.
@@ -83,7 +83,7 @@ fn named(name: &[u8]) -> Option<(&'static [&'static str], Class)> {
     })
 }
 
-/// Where the local server keeps its stand-ins for the classes of `msgpack`.
+/// The module in which the local server keeps its stand-ins for the classes of `msgpack`.
 const LOCAL_VALUES: &str = "fal_realtime._local_values";
 
 /// The name that a class has in C: with its module if it is defined there, without if in Python.

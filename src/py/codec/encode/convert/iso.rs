@@ -97,7 +97,7 @@ fn push_time(text: &mut String, value: &impl PyTimeAccess) {
     }
 }
 
-/// How far a time is from UTC.
+/// The offset of a time from UTC.
 #[derive(Clone, Copy)]
 enum Offset {
     /// It is UTC.

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use fal_realtime::core::{
     envelope::{Envelope, classify_binary, classify_text, control_text},
     frame::MessageKind,
-    inbound::{Dialect, Inbound, Consequence},
+    inbound::{Consequence, Dialect, Inbound},
 };
 use libfuzzer_sys::fuzz_target;
 
-/// A message is one arrival, or a consequence upon the session; in the raw mode it is a result.
+/// A message is one arrival, or a consequence for the session; in the raw mode it is a result.
 fn take(kind: MessageKind, data: &[u8]) {
     for dialect in [Dialect::Fal, Dialect::Custom, Dialect::Raw] {
         for expects_answers in [false, true] {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pyo3::{ffi, prelude::*, types::PyDict};
 
-use crate::net::{counters, exit_gate, runtime};
+use crate::net::{counters, exit_gate, io_thread};
 
 mod arguments;
 mod asyncio;
@@ -97,6 +97,6 @@ fn interpreter_id(_py: Python<'_>) -> i64 {
 fn _shutdown(py: Python<'_>) {
     py.detach(|| {
         exit_gate::close(EXIT_PATIENCE);
-        runtime::shutdown(EXIT_PATIENCE);
+        io_thread::shutdown(EXIT_PATIENCE);
     });
 }

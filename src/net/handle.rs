@@ -10,9 +10,9 @@ use std::{
 use super::{
     driven::Side,
     driver,
+    io_thread::{self, Io},
     link::Work,
     process,
-    runtime::{self, Io},
     shared::{SharedState, Unpark, tell},
     wakeups::{self, Notify},
 };
@@ -66,7 +66,7 @@ pub enum Offered {
 impl Connection {
     /// The connection belongs to this process.
     pub fn check_process(&self) -> Result<()> {
-        if self.process() == process::number() { Ok(()) } else { Err(runtime::forked()) }
+        if self.process() == process::number() { Ok(()) } else { Err(io_thread::forked()) }
     }
 
     /// Says who is to be woken.
@@ -123,8 +123,8 @@ impl Connection {
             return Ok(inner.unpark().map(Wakeup::Wake));
         }
         let io = match self.poller() {
-            Some(poller) => poller.io(runtime::io),
-            None => runtime::io(),
+            Some(poller) => poller.io(io_thread::io),
+            None => io_thread::io(),
         };
         let io = io.inspect_err(|error| {
             // What was accepted will not be sent, and whoever waits is to know.

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use super::{driven::Driven, runtime::Io};
+use super::{driven::Driven, io_thread::Io};
 use crate::error::Result;
 
 /// A poller, of which there is none.

@@ -27,7 +27,7 @@ use self::{
     links::Links,
     load::Load,
 };
-use super::{counters, driven::Driven, runtime::Io, schedule};
+use super::{counters, driven::Driven, io_thread::Io, schedule};
 use crate::{error::Result, sync::Mutex};
 
 mod epoll;

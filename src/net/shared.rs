@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
+    io_thread::Io,
     redact::SentSecrets,
-    runtime::Io,
     settings::Settings,
     wakeups::{self, Notify},
 };

@@ -19,7 +19,7 @@ use pyo3_async_runtimes::{
 use tokio::task;
 
 use super::errors::py_result;
-use crate::net::{blocking, exit_gate, runtime};
+use crate::net::{blocking, exit_gate, io_thread};
 
 /// The name of the threads that hand results over.
 const SETTLER: &str = "fal-realtime-await";
@@ -40,7 +40,7 @@ where
     T: for<'any> IntoPyObject<'any> + Send + 'static,
 {
     // Without a thread the asyncio future would never be done: that is said before there is one.
-    py_result(py, runtime::io())?;
+    py_result(py, io_thread::io())?;
     generic::future_into_py::<IoThreads, _, T>(py, future)
 }
 
@@ -50,7 +50,7 @@ pub(super) fn wait<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> PyResult<T> {
     let (tell, mut told) = mpsc::sync_channel(1);
-    let io = py_result(py, runtime::io())?;
+    let io = py_result(py, io_thread::io())?;
     let task = AbortOnDrop(io.handle().spawn(async move {
         let _ = tell.send(future.await);
     }));
@@ -93,7 +93,7 @@ impl Runtime for IoThreads {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        Join(runtime::io().ok().map(|io| io.handle().spawn(future)))
+        Join(io_thread::io().ok().map(|io| io.handle().spawn(future)))
     }
 
     fn spawn_blocking<F>(work: F) -> Join

@@ -12,7 +12,7 @@ use pyo3::{
 
 use crate::{
     error::{Error, ErrorKind, Refusal},
-    net::runtime,
+    net::io_thread,
 };
 
 /// The exception classes, defined in Python.
@@ -64,7 +64,7 @@ fn exceptions(py: Python<'_>) -> PyResult<&Exceptions> {
 
 /// The exception for an error.
 pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
-    if runtime::is_leaving_elsewhere() {
+    if io_thread::is_leaving_elsewhere() {
         // This is a daemon thread, which the interpreter is about to cut off; what it would raise only now, because
         // the I/O threads have stopped, would be a traceback on stderr at every exit.
         py.detach(|| {

@@ -10,7 +10,7 @@ use std::{
 use super::*;
 use crate::net::{
     driven::{Held, Side},
-    runtime,
+    io_thread,
 };
 
 /// Longer than anything here should take on a busy machine.
@@ -57,7 +57,8 @@ struct Setup {
 /// A poller with one link; a loop's, if it is not the I/O thread's.
 fn setup(of_a_loop: bool) -> Setup {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let (wake_fd, io) = (TcpStream::connect(listener.local_addr().unwrap()).unwrap(), runtime::io().unwrap());
+    let (wake_fd, io) =
+        (TcpStream::connect(listener.local_addr().unwrap()).unwrap(), io_thread::io().unwrap());
     let _ = listener.accept().unwrap();
     let poller = if of_a_loop {
         Poller::for_loop(wake_fd.as_fd()).unwrap().unwrap()

@@ -12,7 +12,7 @@ use super::harness::{
 use crate::{
     core::{inbound::Dialect, inbox::Item, session::State},
     error::ErrorKind,
-    net::{handle::Interest, runtime},
+    net::{handle::Interest, io_thread},
 };
 
 const TIMEOUT: &str =
@@ -311,7 +311,7 @@ async fn in_a_process_of_its_own() {
     connecting.state(State::Connecting).await;
     let idle = Client::new(server.settings());
 
-    runtime::shutdown(PATIENCE);
+    io_thread::shutdown(PATIENCE);
     assert_eq!(active.failure_code().await, Some(1001));
     assert_eq!(connecting.failure_code().await, Some(1001));
     assert_eq!(connecting.stats().failed, 1);

@@ -55,7 +55,7 @@ impl Interest {
     }
 
     /// Whether they have something in common.
-    pub const fn meets(self, other: Self) -> bool {
+    pub const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 }
@@ -292,14 +292,14 @@ impl SharedState {
     pub(super) fn arm(&mut self, interest: Interest, check: Interest, seen: State) -> bool {
         self.interest = interest;
         self.notified = false;
-        let there = |kind: Interest, is_there: bool| check.meets(kind) && is_there;
+        let there = |kind: Interest, is_there: bool| check.intersects(kind) && is_there;
         let over = self.state == State::Closed;
         let ready = there(Interest::ITEMS, self.inbox.has_items())
             || there(Interest::NOTICES, self.inbox.has_notices())
             || there(Interest::ANSWERS, self.inbox.requests.any_settled())
             || there(Interest::ROOM, over || self.outbox.has_room_for_refused())
             || there(Interest::DRAINED, over || self.outbox.pending() == 0)
-            || (check.meets(Interest::FINISHED) && self.is_finished())
+            || (check.intersects(Interest::FINISHED) && self.is_finished())
             || there(Interest::STATE, self.state != seen);
         // From here on it is as if the wake had come: whoever armed takes what is there.
         self.notified = ready;
@@ -311,13 +311,13 @@ impl SharedState {
         self.interest = interest;
         self.notified = false;
         self.state == State::Closed
-            || (check.meets(Interest::ITEMS) && self.inbox.has_items())
-            || (check.meets(Interest::NOTICES) && self.inbox.has_notices())
+            || (check.intersects(Interest::ITEMS) && self.inbox.has_items())
+            || (check.intersects(Interest::NOTICES) && self.inbox.has_notices())
     }
 
     /// Something of `kind` is there. The notification is to be sent after the lock is released.
     pub(super) fn tell(&mut self, kind: Interest) -> Option<Arc<dyn Notify>> {
-        if self.notified || !(self.interest.meets(kind) || self.finishes()) {
+        if self.notified || !(self.interest.intersects(kind) || self.finishes()) {
             return None;
         }
         let notify = self.notify.clone()?;
@@ -327,7 +327,7 @@ impl SharedState {
 
     /// Somebody waits for the end of what is under way, and that is it. What brings it about is of many kinds.
     fn finishes(&self) -> bool {
-        self.interest.meets(Interest::FINISHED) && self.is_finished()
+        self.interest.intersects(Interest::FINISHED) && self.is_finished()
     }
 
     pub(super) fn push_error(&mut self, error: Error) -> Interest {

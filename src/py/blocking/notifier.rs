@@ -54,13 +54,13 @@ pub(super) struct Waiters {
 impl Waiters {
     pub(super) fn add(&mut self, interest: Interest) {
         for (count, kind) in self.counts.iter_mut().zip(KINDS) {
-            *count += usize::from(interest.meets(kind));
+            *count += usize::from(interest.intersects(kind));
         }
     }
 
     pub(super) fn remove(&mut self, interest: Interest) {
         for (count, kind) in self.counts.iter_mut().zip(KINDS) {
-            *count -= usize::from(interest.meets(kind));
+            *count -= usize::from(interest.intersects(kind));
         }
     }
 

@@ -55,6 +55,21 @@ class Measured:
         coalesced, dropped = self.stats["coalesced"], self.stats["dropped"]
         return f"{self.stats['accepted']} sent  {coalesced} coalesced  {dropped} dropped  {latency}"
 
+    def as_json(self) -> dict[str, Any]:
+        """The whole of it, for programs; seconds where it says nothing else."""
+        dropped = self.stats["dropped"] + self.stats["received_dropped"]
+        return {
+            "sent": self.stats["accepted"],
+            "results": self.results,
+            "seconds": round(self.seconds, 6),
+            "coalesced": self.stats["coalesced"],
+            "dropped": dropped,
+            "bytes_sent": self.stats["bytes_sent"],
+            "bytes_received": self.stats["bytes_received"],
+            "p50_ms": round(self.milliseconds(50), 3) if self.latencies else None,
+            "p99_ms": round(self.milliseconds(99), 3) if self.latencies else None,
+        }
+
     def summary(self) -> str:
         """The whole of it, in lines."""
         dropped = self.stats["dropped"] + self.stats["received_dropped"]

@@ -6,7 +6,9 @@ import base64
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,7 +34,7 @@ def _node_and_its_packages() -> None:
         pytest.skip(f"NOT TESTED against the real @fal-ai/client: {what}")
 
 
-def run_session(server: LocalServer, app: str, inputs: list[Any], **plan: Any) -> dict[str, Any]:
+def run_session(server: LocalServer | SimpleNamespace, app: str, inputs: list[Any], **plan: Any) -> dict[str, Any]:
     """What the client saw; the plan is described in `session.mjs`."""
     whole = {
         "rest": server.rest_url,
@@ -159,3 +161,22 @@ def test_an_app_that_raises_reaches_its_error_callback_with_the_reason() -> None
     error = seen["errors"][0]
     assert (error["message"], error["status"]) == ("INTERNAL_ERROR: out of memory", 400)
     assert error["body"] == {"type": "x-fal-error", "error": "INTERNAL_ERROR", "reason": "out of memory"}
+
+
+# --- a server in a process of its own ---
+
+
+@pytest.mark.parametrize("latency", ["0", "20"])
+def test_it_talks_to_the_server_that_the_command_line_starts(latency: str) -> None:
+    arguments = ["serve", "--port", "0", "--json", "--app", "fal-ai/some-app=echo", "--latency", latency]
+    with subprocess.Popen([sys.executable, "-m", "fal_realtime", *arguments], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            where = json.loads(process.stdout.readline())
+            inputs = [{"n": 0, "image_bytes": bytes(range(256))}, {"n": 1}]
+            server = SimpleNamespace(rest_url=where["rest_url"], base_url=where["base_url"], key=where["key"])
+            seen = run_session(server, "fal-ai/some-app", inputs)
+        finally:
+            process.terminate()
+    assert seen["results"] == inputs
+    assert process.returncode == 0

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import errno
-import importlib.metadata
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
-from typing import Any
 
 import pytest
+from command_line import read_all
 
-from fal_realtime import RealtimeClient, cli
+from fal_realtime import RealtimeClient, _client, cli
 from fal_realtime.testing import LocalServer
 
 DEMO = [sys.executable, "-m", "fal_realtime", "demo"]
@@ -69,12 +68,12 @@ def test_what_the_throttle_replaces_is_counted_as_coalesced():
 @pytest.mark.parametrize(
     ("arguments", "status", "text"),
     [
-        (["--app", "fal-ai/fast-lcm-diffusion"], 2, "which needs a key: set FAL_KEY"),
+        (["--app", "fal-ai/fast-lcm-diffusion"], 2, "what to do: set FAL_KEY to a key"),
         (["--frames", "0"], 2, "--frames: must be at least 1"),
         (["--fps", "nan"], 2, "--fps: must be greater than 0"),
         (["--size", "-1"], 2, "--size: must be at least 0"),
         (["--throttle", "fast"], 2, "--throttle: invalid number value: 'fast'"),
-        (["--app", "local/nothing"], 1, "fal-realtime: HandshakeError: .*no such app"),
+        (["--app", "local/nothing"], 1, "what to do: check the app id 'local/nothing'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -91,7 +90,7 @@ def test_with_a_key_and_an_app_it_goes_to_fal(monkeypatch: pytest.MonkeyPatch, c
     monkeypatch.setenv("FAL_KEY", "test-key")
     with LocalServer() as server:
         server.serve_builtin("fal-ai/fast-lcm-diffusion", "echo")
-        monkeypatch.setattr(cli, "RealtimeClient", lambda: fal(server))
+        monkeypatch.setattr(_client, "RealtimeClient", lambda **_: fal(server))
         assert cli.main(["demo", "--app", "fal-ai/fast-lcm-diffusion", "--frames", "5", "--fps", "1000"]) == 0
         assert [seen.path for seen in server.requests] == ["/fal-ai/fast-lcm-diffusion/realtime"]
         assert server.tokens_minted == 1
@@ -138,26 +137,11 @@ def test_on_a_terminal_the_progress_is_redrawn_in_place(with_rich: bool):
     assert shown.count("\r") > shown.count("\n") or "\x1b[2K" in shown
 
 
-def read_all(terminal: int) -> str:
-    """What is written to a pseudo-terminal until nobody has it open any more."""
-    data = b""
-    try:
-        while chunk := os.read(terminal, 4096):
-            data += chunk
-    except OSError as error:
-        if error.errno != errno.EIO:  # how Linux tells the end
-            raise
-    finally:
-        os.close(terminal)
-    return data.decode()
-
-
-def test_without_a_command_it_shows_its_help(capsys: pytest.CaptureFixture[str]):
-    assert cli.main([]) == 2
-    assert "demo" in capsys.readouterr().out
-
-
-def test_it_is_installed_as_a_command_too():
-    [command] = importlib.metadata.entry_points(group="console_scripts", name="fal-realtime")
-    loaded: Any = command.load()
-    assert loaded is cli.main
+@pytest.mark.usefixtures("no_key")
+def test_programs_get_the_figures_as_json(capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["demo", "--frames", "20", "--fps", "1000", "--size", "0", "--json"]) == 0
+    shown = capsys.readouterr()
+    seen = json.loads(shown.out)
+    assert (seen["sent"], seen["results"], seen["dropped"]) == (20, 20, 0)
+    assert 0 < seen["p50_ms"] <= seen["p99_ms"]
+    assert shown.err == ""

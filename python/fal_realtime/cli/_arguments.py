@@ -1,0 +1,77 @@
+"""The arguments that several commands have, and the types of arguments."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    # Not generic before Python 3.14 at run time.
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
+
+
+def command(commands: Commands, name: str, purpose: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """A command with its help, to which it adds its arguments."""
+    parser = commands.add_parser(
+        name,
+        help=purpose,
+        description=description,
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="for programs: one JSON object a line, errors too")
+    return parser
+
+
+def add_where(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say which server it is."""
+    where = parser.add_argument_group("which server (default: fal, with the key in FAL_KEY)")
+    where.add_argument("--local", action="store_true", help="a server embedded in this process, without a key")
+    where.add_argument("--base-url", metavar="URL", help="where apps are, such as ws://127.0.0.1:8765")
+    where.add_argument("--rest-url", metavar="URL", help="where tokens are (default: fal's; with --base-url: there)")
+    where.add_argument("--allow-cleartext", action="store_true", help="the key may go to another machine without TLS")
+    where.add_argument("--ca", metavar="FILE", help="PEM file of the authority to trust instead of the system's")
+
+
+def integer(least: int, most: int | None = None) -> Callable[[str], int]:
+    """The type of an argument: an int within its bounds."""
+
+    def integer(text: str) -> int:
+        return cast("int", _within(int(text), least, most, or_equal=True))
+
+    return integer
+
+
+def number(least: float, *, or_equal: bool = True) -> Callable[[str], float]:
+    """The type of an argument: a finite number from `least` on, or above it."""
+
+    def number(text: str) -> float:
+        return _within(float(text), least, None, or_equal=or_equal)
+
+    return number
+
+
+def _within(value: float, least: float, most: float | None, *, or_equal: bool) -> float:
+    if not math.isfinite(value) or value < least or (value == least and not or_equal):
+        message = f"must be {'at least' if or_equal else 'greater than'} {least:g}"
+        raise argparse.ArgumentTypeError(message)
+    if most is not None and value > most:
+        message = f"must be at most {most:g}"
+        raise argparse.ArgumentTypeError(message)
+    return value
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The type of an argument: a JSON object."""
+    try:
+        value: object = json.loads(text)
+    except ValueError as error:
+        message = f"is no JSON: {error}"
+        raise argparse.ArgumentTypeError(message) from None
+    if not isinstance(value, dict):
+        message = """must be a JSON object, such as '{"prompt": "a cat"}'"""
+        raise argparse.ArgumentTypeError(message)
+    return cast("dict[str, Any]", value)

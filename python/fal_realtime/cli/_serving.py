@@ -1,0 +1,173 @@
+"""The life of a server process: from its options to the signal that ends it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, get_args
+
+from fal_realtime.testing import BuiltinApp, LocalServer
+
+from ._control import Control
+from ._latency import DelayedPort
+from ._output import Lines, rows
+from ._progress import note
+from ._status import CommandError, UsageError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_PUBLIC_KEY = "test-key"
+"""That of every local server that is given none: no secret."""
+
+_LOOK = 0.5 if sys.platform == "win32" else None
+"""Seconds after which a waiting main thread looks for signals; elsewhere they end the wait."""
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Serve until a signal, or the end of the commands.
+
+    Raises:
+        UsageError: An option has a value that is not accepted.
+        CommandError: The address cannot be bound.
+    """
+    server = _made(options)
+    ended = threading.Event()
+    with contextlib.ExitStack() as stack:
+        # From here on a signal ends it in good order.
+        stack.enter_context(_signals(ended.set))
+        port = options.port
+        try:
+            stack.enter_context(server)
+            if options.latency:
+                delayed = DelayedPort(options.host, options.port, server.port, options.latency / 1000)
+                port = stack.enter_context(delayed).port
+                # Before what is in front of it ends, so that clients hear of its end.
+                stack.callback(server.stop)
+        except RuntimeError as error:
+            raise CommandError(str(error), "install a wheel from PyPI, which has it") from error
+        except OSError as error:
+            message = f"cannot listen on {options.host}, port {port}: {error.strerror or error}"
+            raise CommandError(message, "give another --port (0: a free one), or end what listens there") from error
+        port = port or server.port
+        _set_faults(server, options, ended)
+        _introduce(server, options, port)
+        if options.control:
+            Control(server, as_json=options.json).start(at_end=ended.set)
+        while not ended.wait(_LOOK):
+            pass
+    note(f"fal-realtime: stopped after {server.connections_total} connections, {server.messages_received} messages")
+
+
+def _made(options: argparse.Namespace) -> LocalServer:
+    try:
+        server = LocalServer(
+            key=_PUBLIC_KEY if options.key is None else options.key,
+            tls=options.tls,
+            host=options.host,
+            # What adds latency listens where clients are told to come.
+            port=0 if options.latency else options.port,
+            session_timeout=options.session_timeout,
+            buffering=options.buffering,
+            emit_timings=options.timings,
+            token_form=options.token_form,
+            refuse_in_band=options.refuse_in_band,
+            max_message_size=options.max_message_size,
+        )
+        for given in options.apps:
+            _add(server, given)
+    except ValueError as error:
+        raise UsageError(str(error), "see fal-realtime serve --help") from error
+    return server
+
+
+def _add(server: LocalServer, given: str) -> None:
+    name, _, what = given.partition("=")
+    if what in get_args(BuiltinApp):
+        server.serve_builtin(name, what)  # type: ignore[arg-type]  # one of them
+        return
+    module, _, function = what.partition(":")
+    if not (module and function):
+        message = (
+            f"--app {given}: it must be NAME=WHAT, where WHAT is {', '.join(get_args(BuiltinApp))} or MODULE:FUNCTION"
+        )
+        raise UsageError(message, "for example --app me/upper=my_apps:upper")
+    # As `python -m` has it.
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - a str
+    try:
+        handler: Any = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        message = f"--app {given}: {error}"
+        raise UsageError(message, "give a module that can be imported from here, and a function of it") from error
+    server.app(name)(handler)
+
+
+def _set_faults(server: LocalServer, options: argparse.Namespace, ended: threading.Event) -> None:
+    server.handshake_delay(options.handshake_delay)
+    server.mint_delay(options.token_delay)
+    server.mint_failures(options.token_failures)
+    if options.refuse is not None:
+        server.refuse(options.refuse)
+    if options.drop_every is not None:
+
+        def drop() -> None:
+            while not ended.wait(options.drop_every):
+                server.drop_connections()
+
+        threading.Thread(target=drop, daemon=True).start()
+
+
+def _introduce(server: LocalServer, options: argparse.Namespace, port: int) -> None:
+    authority = f"[{options.host}]:{port}" if ":" in options.host else f"{options.host}:{port}"
+    secure = "s" if options.tls else ""
+    base_url, rest_url = f"ws{secure}://{authority}", f"http{secure}://{authority}"
+    # A key that somebody chose may be one of value.
+    key = _PUBLIC_KEY if options.key is None else None
+    apps = [f"local/{name}" for name in get_args(BuiltinApp)] + [given.partition("=")[0] for given in options.apps]
+    if options.json:
+        seen = {"base_url": base_url, "rest_url": rest_url, "port": port, "key": key, "ca_file": server.ca_file}
+        Lines().write({**seen, "apps": apps, "pid": os.getpid()})
+        return
+    shown_key = f'"{key}"' if key else "KEY"
+    ca = f', ssl="{server.ca_file}"' if server.ca_file else ""
+    named = [("listening at", base_url), ("tokens", f"{rest_url}/tokens/"), ("key", key or "the one of --key")]
+    named += [("CA file", server.ca_file)] if server.ca_file else []
+    named += [
+        ("apps", " ".join(apps)),
+        ("Python", f'RealtimeClient({shown_key}, base_url="{base_url}", rest_url="{rest_url}"{ca})'),
+        (
+            "command line",
+            f"FAL_KEY={key or 'KEY'} fal-realtime run local/echo --base-url {base_url}{_ca_option(server)}",
+        ),
+        ("JavaScript", "@fal-ai/client goes to wss://fal.run and https://rest.fal.ai alone: redirect both"),
+    ]
+    print(rows(named), flush=True)
+    note("Ctrl-C ends it")
+
+
+def _ca_option(server: LocalServer) -> str:
+    return f" --ca {server.ca_file}" if server.ca_file else ""
+
+
+@contextlib.contextmanager
+def _signals(end: Callable[[], None]) -> Iterator[None]:
+    """SIGINT and SIGTERM end it; one that whoever started the process ignores stays ignored."""
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        end()
+
+    before: dict[signal.Signals, Any] = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,98 @@
+"""`fal-realtime serve`: the local server as a process, for clients in any language."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from ._arguments import command, integer, number
+
+if TYPE_CHECKING:
+    from ._arguments import Commands
+
+_EXAMPLES = """\
+  fal-realtime serve --port 8765
+  fal-realtime serve --app fal-ai/fast-lcm-diffusion=image --latency 40
+  fal-realtime serve --app me/upper=my_apps:upper --tls
+  fal-realtime serve --handshake-delay 5 --token-failures 2 --drop-every 30
+  fal-realtime serve --control                # then: drop, close 1011, refuse 503, pause, resume, help, ...
+"""
+
+_DESCRIPTION = """\
+Serve realtime apps on this machine as fal does: tokens, handshakes, msgpack. Prints where it listens, and what a client
+has to be told, once it takes connections. Ctrl-C or SIGTERM ends it: clients get close code 1001, the exit status is 0.
+
+It brings local/echo, local/image, local/stream, local/collect and local/bidi, which answer as
+fal_realtime.testing.LocalServer says.
+"""
+
+
+def add(commands: Commands) -> None:
+    """Describe the command."""
+    parser = command(commands, "serve", "serve realtime apps on this machine", _DESCRIPTION, _EXAMPLES)
+    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="the IP address (default: 127.0.0.1)")
+    parser.add_argument("--port", type=integer(0, 65535), default=8765, help="(default: 8765; 0: a free one)")
+    parser.add_argument("--key", metavar="KEY", help="the key that clients must show (default: test-key)")
+    parser.add_argument("--tls", action="store_true", help="https and wss, with a certificate made for this run")
+    parser.add_argument(
+        "--app",
+        action="append",
+        default=[],
+        metavar="NAME=WHAT",
+        dest="apps",
+        help="an app: echo, image, ... or a Python function, MODULE:FUNCTION; may be given again",
+    )
+    apps = parser.add_argument_group("the apps that it brings")
+    apps.add_argument(
+        "--session-timeout",
+        type=number(0),
+        metavar="S",
+        help="end a session without an input for so long (default: never)",
+    )
+    apps.add_argument(
+        "--buffering",
+        type=integer(1),
+        metavar="N",
+        help="inputs that wait at most; the oldest are dropped (default: none are)",
+    )
+    apps.add_argument("--timings", action="store_true", help="send the time that each result took")
+    apps.add_argument(
+        "--max-message-size",
+        type=integer(1),
+        default=16 * 1024 * 1024,
+        metavar="BYTES",
+        help="larger ones are closed with 1009 (default: 16 MiB)",
+    )
+    tokens = parser.add_argument_group("tokens")
+    tokens.add_argument(
+        "--token-form", choices=("string", "detail", "token"), default="string", help="(default: string)"
+    )
+    tokens.add_argument("--token-delay", type=number(0), default=0.0, metavar="S", help="answer so much later")
+    tokens.add_argument("--token-failures", type=integer(0), default=0, metavar="N", help="fail the first N with 503")
+    faults = parser.add_argument_group("faults")
+    faults.add_argument(
+        "--latency",
+        type=number(0),
+        default=0.0,
+        metavar="MS",
+        help="milliseconds that all bytes take longer, in each direction",
+    )
+    faults.add_argument("--handshake-delay", type=number(0), default=0.0, metavar="S", help="as at a cold start")
+    faults.add_argument("--refuse", type=integer(300, 599), metavar="STATUS", help="refuse all handshakes with it")
+    faults.add_argument("--refuse-in-band", action="store_true", help="refuse bad keys in an accepted WebSocket (1008)")
+    faults.add_argument(
+        "--drop-every", type=number(0, or_equal=False), metavar="S", help="reset all connections every so often"
+    )
+    faults.add_argument(
+        "--control",
+        action="store_true",
+        help="take commands from stdin, one a line, each answered by one; its end ends the server",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command; the exit status."""
+    from ._serving import serve
+
+    serve(options)
+    return 0

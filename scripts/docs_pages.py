@@ -1,7 +1,8 @@
 """Lays out the pages of the documentation's site: those of docs, and what they lead to elsewhere in the repository.
 
 Links between documents are written for who reads them in the repository. Here each gets the place that its target has
-in the site; a source file that a page leads to becomes a page of its own, outside the navigation.
+in the site, and its title where only the name of a file stood. A source file that a page leads to becomes a page of its
+own, outside the navigation.
 
     python scripts/docs_pages.py FOLDER
 """
@@ -39,7 +40,8 @@ LANGUAGES = {
     ".html": "html",
 }
 CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"(\[[^\]]*\]\()([^)\s]+)(\))")
+LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
+FILE_NAME = re.compile(r"[\w./-]+\.md|CONTRIBUTING")
 NOT_SHOWN = {"__pycache__", "node_modules"}
 
 
@@ -73,7 +75,7 @@ class Pages:
         code = [match.span() for match in CODE.finditer(text)]
 
         def replace(match: re.Match[str]) -> str:
-            before, link, after = match.groups()
+            words, link = match.groups()
             inside_code = any(start <= match.start() and match.end() <= end for start, end in code)
             if inside_code or "://" in link or link.startswith(("#", "mailto:")):
                 return match[0]
@@ -82,9 +84,17 @@ class Pages:
             if target is None:
                 self.problems.append(f"{source.relative_to(ROOT)}: {link} leads nowhere")
                 return match[0]
-            return f"{before}{os.path.relpath(target, page.parent)}{hash_sign}{anchor}{after}"
+            if FILE_NAME.fullmatch(words) and not anchor:
+                words = title(source.parent / path) or words
+            return f"[{words}]({os.path.relpath(target, page.parent)}{hash_sign}{anchor})"
 
         return LINK.sub(replace, text)
+
+
+def title(document: Path) -> str | None:
+    """The title of a document: who reads the site knows no file names."""
+    found = re.match(r"# (.+)", document.read_text(encoding="utf-8"))
+    return found[1] if found else None
 
 
 def shown(target: Path) -> str:

@@ -54,6 +54,8 @@ class App:
         self.asked: Counter[int] = Counter()
         self.refused: set[int] = set()
         self.pids: set[int] = set()
+        self.kill = False
+        """Kill the actor whose input comes once `most` are reached: it has that one under way."""
         self.reached = threading.Event()
         self.most = 10**9
         """From so many on `reached` is set."""
@@ -63,8 +65,10 @@ class App:
         async def handler(message: Any) -> Any:
             self.asked[message["n"]] += 1
             self.pids.add(message.get("pid", 0))
-            if len(self.asked) >= self.most:
+            if len(self.asked) >= self.most and not self.reached.is_set():
                 self.reached.set()
+                if self.kill:
+                    os.kill(message["pid"], signal.SIGKILL)
             await asyncio.sleep(0.002)
             if message["n"] in self.refused:
                 raise ValueError(message["n"])
@@ -153,20 +157,14 @@ def test_fields_become_columns_and_a_result_without_one_is_an_error(ray: Any, ap
 
 def test_an_actor_that_is_killed_costs_no_row(ray: Any, app: App, tmp_path: Path) -> None:
     rows = scaled(2000)
-    app.most = scaled(600)
+    app.most, app.kill = scaled(600), True
 
     def input_of(row: dict[str, Any]) -> dict[str, Any]:
         return {"n": row["id"], "pid": os.getpid()}
 
-    def kill() -> None:
-        if app.reached.wait(PATIENCE):
-            os.kill(min(app.pids), signal.SIGKILL)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
     options = {"rows_per_block": ROWS_PER_BLOCK, "size": 4, "client_options": app.options}
     infer(ray.data.range(rows), "me/app", id="id", inputs=input_of, **options).write_parquet(str(tmp_path))
-    killer.join()
+    assert app.reached.is_set()
     found = written(tmp_path)
     assert sorted(found) == list(range(rows))
     assert {row["status"] for row in found.values()} == {"ok"}

@@ -20,8 +20,6 @@ from fal_realtime import RealtimeClient
 from fal_realtime.asgi import ProxyEndpoint
 from fal_realtime.testing import LocalServer
 
-pytestmark = pytest.mark.timeout(60)
-
 NODE = Path(__file__).parents[1] / "node"
 RUN, QUEUE, REST = "https://fal.run", "https://queue.fal.run", "https://rest.fal.ai"
 

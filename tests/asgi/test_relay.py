@@ -22,8 +22,6 @@ from fal_realtime import RealtimeClient
 from fal_realtime.asgi import Relay, RelaySession
 from fal_realtime.testing import LocalServer
 
-pytestmark = pytest.mark.timeout(60)
-
 NODE = Path(__file__).parents[1] / "node"
 
 

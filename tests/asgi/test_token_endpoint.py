@@ -12,8 +12,6 @@ from fal_realtime import AuthenticationError, RealtimeClient
 from fal_realtime.asgi import Refusal, TokenEndpoint
 from fal_realtime.testing import LocalServer
 
-pytestmark = pytest.mark.timeout(60)
-
 
 class TestAnswers:
     @pytest.mark.parametrize("app", ["local/echo", "local/echo/realtime"])

@@ -53,7 +53,6 @@ def pyright() -> Errors:
     return errors
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("checker", [mypy, pyright], ids=["mypy", "pyright"])
 def test_a_strict_type_checker_reports_each_mistake_and_nothing_else(checker: Callable[[], Errors]) -> None:
     lines = MISTAKES.read_text(encoding="utf-8").splitlines()

@@ -10,7 +10,7 @@ import pytest
 import fal_realtime
 from fal_realtime.testing import LocalServer
 
-pytestmark = [pytest.mark.extras, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.extras]
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "gradio_app.py"
 

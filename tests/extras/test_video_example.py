@@ -14,7 +14,7 @@ import pytest
 import fal_realtime
 from fal_realtime.testing import LocalServer
 
-pytestmark = [pytest.mark.extras, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.extras]
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 APP = "fal-ai/fast-lcm-diffusion"

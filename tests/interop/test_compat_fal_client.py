@@ -17,7 +17,6 @@ from fal_realtime.compat import fal_client as stand_in
 from fal_realtime.testing import LocalServer
 
 pytestmark = [
-    pytest.mark.timeout(60),
     pytest.mark.skipif(
         any(importlib.util.find_spec(name) is None for name in ("fal", "uvicorn", "fal_client")),
         reason="NOT TESTED beside fal-client: fal, uvicorn or fal-client is missing",

@@ -8,7 +8,6 @@ import logging
 import pytest
 
 pytestmark = [
-    pytest.mark.timeout(120),
     pytest.mark.skipif(
         any(importlib.util.find_spec(name) is None for name in ("fal", "uvicorn")),
         reason="NOT TESTED against the real fal server: fal or uvicorn is missing",

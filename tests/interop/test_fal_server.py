@@ -20,8 +20,6 @@ from fal_realtime import (
     SyncRealtimeClient,
 )
 
-pytestmark = pytest.mark.timeout(30)
-
 APP = "local/interop"
 IDLE_AFTER = 0.5  # as in `fal_app.py`, which only its own process imports
 PATIENCE = 10.0

@@ -7,11 +7,8 @@ import random
 from typing import Any
 
 import msgpack
-import pytest
 
 from fal_realtime import EncodedResult, RealtimeClient, SyncRealtimeClient
-
-pytestmark = pytest.mark.timeout(90)
 
 APP = "local/interop"
 PATIENCE = 20.0

@@ -15,8 +15,6 @@ import pytest
 
 from fal_realtime.testing import LocalServer
 
-pytestmark = pytest.mark.timeout(40)
-
 NODE = shutil.which("node")
 SCRIPT = Path(__file__).parents[1] / "node" / "session.mjs"
 PATIENCE = 25.0

@@ -8,8 +8,6 @@ import pytest
 
 from fal_realtime import RealtimeClient, RealtimeError, ReconnectPolicy
 
-pytestmark = pytest.mark.timeout(90)
-
 APP = "local/interop"
 PATIENCE = 20.0
 """Seconds; far more than anything here takes."""

@@ -11,8 +11,6 @@ import pytest
 
 from fal_realtime import ConnectionClosedError, RawConnection, RealtimeClient, SyncRawConnection, SyncRealtimeClient
 
-pytestmark = pytest.mark.timeout(60)
-
 APP = "local/interop"
 PATIENCE = 20.0
 """Seconds; far more than anything here takes."""

@@ -17,7 +17,6 @@ from fal_realtime.testing import LocalServer
 _SCRIPT = Path(__file__).parents[1] / "node" / "proxy.mjs"
 
 pytestmark = [
-    pytest.mark.timeout(60),
     pytest.mark.skipif(
         shutil.which("node") is None or not (_SCRIPT.parent / "node_modules" / "@fal-ai" / "server-proxy").is_dir(),
         reason="NOT TESTED through @fal-ai/server-proxy: node or the package is missing (npm ci --prefix tests/node)",

@@ -187,7 +187,6 @@ EVERYTHING_AT_ONCE = """
 """
 
 
-@pytest.mark.timeout(180)
 def test_the_interpreter_leaves_in_silence_fifty_times_in_a_row_with_everything_pending(
     addresses: dict[str, str],
 ) -> None:

@@ -64,7 +64,6 @@ def test_every_module_that_native_code_imports_is_imported_by_python_too(tmp_pat
     assert {name: source for name, source in imported.items() if name not in finder.modules} == {}
 
 
-@pytest.mark.timeout(180)
 def test_an_application_that_pyinstaller_has_frozen_works(tmp_path):
     pytest.importorskip("PyInstaller")
     program = tmp_path / "program.py"

@@ -27,7 +27,7 @@ from fal_realtime.testing import LocalServer
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-pytestmark = pytest.mark.timeout(60 * max(1.0, SCALE))
+pytestmark = pytest.mark.timeout(300 * max(1.0, SCALE))
 
 FRAMES = scaled(100_000)
 SIZE = 1000

@@ -17,7 +17,7 @@ from support.scale import SCALE, SEED, scaled
 
 from fal_realtime.testing import LocalServer
 
-pytestmark = pytest.mark.timeout(60 * max(1.0, SCALE))
+pytestmark = pytest.mark.timeout(300 * max(1.0, SCALE))
 
 INTERRUPT_LIMIT = 0.2
 INTERRUPTS = scaled(3)

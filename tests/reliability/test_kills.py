@@ -116,7 +116,7 @@ async def finish(users: list[User], senders: list[asyncio.Future[None]]) -> list
     return stats
 
 
-@pytest.mark.timeout(60 + KILLS)
+@pytest.mark.timeout(300 + KILLS)
 async def test_kills_of_the_server_under_traffic(tmp_path: Path, figure: Any) -> None:
     with KillableServer(tmp_path / "notes") as server:
         # Whatever is made once and kept: the runtime's threads, descriptors of the loop.

@@ -26,7 +26,7 @@ from support.scale import SCALE, SEED, scaled
 
 from fal_realtime.testing import LocalServer
 
-pytestmark = pytest.mark.timeout(60 * max(1.0, SCALE))
+pytestmark = pytest.mark.timeout(300 * max(1.0, SCALE))
 
 
 @pytest.fixture(scope="module")

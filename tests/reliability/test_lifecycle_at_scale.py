@@ -22,7 +22,7 @@ from support.scale import SCALE, SEED, scaled
 from fal_realtime import ConnectionClosedError, FalRealtimeError, RealtimeConnection
 from fal_realtime.testing import LocalServer
 
-pytestmark = pytest.mark.timeout(60 * max(1.0, SCALE))
+pytestmark = pytest.mark.timeout(300 * max(1.0, SCALE))
 
 OPTIONS: dict[str, Any] = {"use_jwt": False, "throttle_interval": 0}
 

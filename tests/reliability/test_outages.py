@@ -83,7 +83,7 @@ async def test_after_healing_it_reconnects_within_the_cap(server: EchoServer, pr
 # --- a server that is down is not hammered ---
 
 
-@pytest.mark.timeout(60 + OUTAGE)
+@pytest.mark.timeout(300 + OUTAGE)
 @pytest.mark.parametrize("down", ["refusing", "resetting"])
 async def test_a_server_that_is_down_is_not_hammered(
     server: EchoServer, proxy: FaultProxy, down: str, figure: Any

@@ -20,7 +20,7 @@ from support.scale import SCALE, scaled
 from fal_realtime import ConnectionLostError, RealtimeClient, ReconnectPolicy
 from fal_realtime.pool import Progress
 
-pytestmark = pytest.mark.timeout(60 + 30 * SCALE)
+pytestmark = pytest.mark.timeout(300 + 30 * SCALE)
 
 CONNECTIONS = 8 if SCALE < 10 else 64
 INPUTS = scaled(3_000)

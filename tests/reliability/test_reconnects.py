@@ -19,7 +19,7 @@ from support.scale import SCALE, scaled
 from fal_realtime import ReconnectPolicy
 from fal_realtime.testing import LocalServer
 
-pytestmark = pytest.mark.timeout(60 * max(1.0, SCALE))
+pytestmark = pytest.mark.timeout(300 * max(1.0, SCALE))
 
 TOGETHER = 200
 RECONNECTS = scaled(20_000)

@@ -16,8 +16,6 @@ from support.killable import KillableServer
 
 from fal_realtime import ConnectionClosedError, RealtimeConnection
 
-pytestmark = pytest.mark.timeout(60)
-
 UNREAD = 64 << 20
 """Bytes of results at which reading stops."""
 

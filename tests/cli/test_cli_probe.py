@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
+from urllib.parse import urlsplit
 
 import pytest
 
 from fal_realtime import HandshakeError, cli
 from fal_realtime.cli._diagnosis import Stage, verdict
+from fal_realtime.cli._proxy import proxy_for
 from fal_realtime.testing import LocalServer
 
 STEPS = ["name lookup", "TCP", "token", "handshake", "first result", "second result", "ping"]
@@ -152,6 +154,29 @@ def test_a_proxy_of_the_environment_is_what_the_first_steps_lead_to(capsys, monk
     assert [(step["stage"], step["ok"]) for step in steps] == [("name lookup", True), ("TCP", False)]
     assert steps[1]["detail"] == f"the proxy 127.0.0.1:{port}"
     assert "password" not in str(steps) + str(found)
+
+
+@pytest.mark.parametrize(
+    ("variables", "url", "proxy"),
+    [
+        ({"HTTPS_PROXY": "http://me:secret@proxy.example:3128"}, "wss://fal.run", ("proxy.example", 3128)),
+        ({"HTTPS_PROXY": "a:1", "WSS_PROXY": "b:2", "ws_proxy": "c:3"}, "wss://fal.run", ("b", 2)),
+        ({"HTTPS_PROXY": "a:1", "WSS_PROXY": "b:2", "ws_proxy": "c:3"}, "ws://fal.run", ("c", 3)),
+        ({"HTTP_PROXY": "a:1"}, "wss://fal.run", None),
+        ({"SOCKS_PROXY": "http://a"}, "wss://fal.run", ("a", 1080)),
+        ({"ALL_PROXY": "a:1", "NO_PROXY": "other, .run"}, "wss://fal.run", None),
+        ({"ALL_PROXY": "a:1", "NO_PROXY": "fal.run:80,*.al.run"}, "wss://fal.run", ("a", 1)),
+        ({"ALL_PROXY": "a:1", "NO_PROXY": "127.0.0.0/8"}, "ws://127.0.0.1:8765", None),
+    ],
+    ids=str,
+)
+def test_the_proxy_is_that_which_a_connection_takes(variables, url, proxy, monkeypatch):
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    parts = urlsplit(url)
+    assert proxy_for(parts, parts.port or 443) == proxy
 
 
 def test_each_step_that_can_fail_has_its_sentence():

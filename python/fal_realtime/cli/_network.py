@@ -11,33 +11,25 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from urllib.parse import urlsplit
-from urllib.request import proxy_bypass
 
 from . import _background
 from ._diagnosis import Stage
+from ._proxy import proxy_for
 
 _TIMEOUT = 10.0
 """Seconds for each."""
 
-_PORTS = {"ws": 80, "http": 80, "wss": 443, "https": 443, "socks5": 1080, "socks5h": 1080}
-_PROXIES = ("WSS_PROXY", "SOCKS_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-"""Those that count for the WebSocket, the first one first."""
+_PORTS = {"ws": 80, "wss": 443}
 
 
-def proxy_for(url: str) -> str | None:
-    """The proxy of the environment that is used for an address."""
-    host = urlsplit(url).hostname or ""
-    if host in ("localhost", "127.0.0.1", "::1") or proxy_bypass(host):
-        return None
-    return next((value for name in _PROXIES if (value := os.environ.get(name) or os.environ.get(name.lower()))), None)
-
-
-async def network_stages(url: str, ca: str | None) -> AsyncIterator[Stage]:
+async def network_stages(url: str, ca: str | None, *, trust_env: bool) -> AsyncIterator[Stage]:
     """Go step by step to the server at an address; to its proxy, where there is one, which does the rest."""
-    proxy = proxy_for(url)
-    parts = urlsplit(proxy if proxy is None or "://" in proxy else f"http://{proxy}") if proxy else urlsplit(url)
-    through = "the proxy " if proxy else ""
+    parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 443)
+    through = ""
+    if (proxy := proxy_for(parts, port) if trust_env else None) is not None:
+        through = "the proxy "
+        host, port = proxy
     began = time.perf_counter()
     try:
         found = await asyncio.wait_for(
@@ -66,7 +58,7 @@ async def network_stages(url: str, ca: str | None) -> AsyncIterator[Stage]:
         return
     with connected:
         yield Stage("TCP", time.perf_counter() - began, f"{through}{connected.getpeername()[0]}:{port}")
-        if proxy is None and parts.scheme in ("wss", "https"):
+        if proxy is None and parts.scheme == "wss":
             yield await _tls(connected, host, ca)
 
 

@@ -49,7 +49,7 @@ class Probe:
         return OK if found.ok else FAILED
 
     async def _stages(self, url: str) -> AsyncIterator[Stage]:
-        async for stage in network_stages(url, self._ca):
+        async for stage in network_stages(url, self._ca, trust_env=self._client._options.trust_env):  # noqa: SLF001 - likewise
             yield stage
             if stage.error is not None:
                 return

@@ -46,10 +46,10 @@ class Progress:
 
 
 @contextmanager
-def progress_for(total: int | None) -> Iterator[Progress]:
+def progress_for(total: int | None, *, for_programs: bool = False) -> Iterator[Progress]:
     """Progress on stderr where that is a terminal and stdout is none, on which the results say how far it is."""
     display = None
-    if is_terminal(sys.stderr) and not is_terminal(sys.stdout):
+    if is_terminal(sys.stderr) and not is_terminal(sys.stdout) and not for_programs:
         from fal_realtime._display import display_for
 
         display = display_for(total)

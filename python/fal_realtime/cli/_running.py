@@ -82,7 +82,7 @@ class Job:
         options = self._options
         size = options.connections if self._inputs.total is None else min(options.connections, self._inputs.total)
         pool = self._client.pool(options.app, size=size, path=options.path)
-        with progress_for(self._inputs.total) as progress:
+        with progress_for(self._inputs.total, for_programs=options.json) as progress:
             async with pool:
                 outcomes = pool.map(
                     self._given(), ordered=not options.unordered, timeout=options.timeout, retries=options.retries
@@ -94,7 +94,7 @@ class Job:
 
     async def _streams(self) -> None:
         index = 0
-        with progress_for(None) as progress:
+        with progress_for(None, for_programs=self._options.json) as progress:
             async for given in self._given():
                 began = time.monotonic()
                 try:
@@ -131,6 +131,7 @@ class Job:
                 timeout=options.timeout,
                 retries=options.retries,
                 retry_failed=options.retry_failed,
+                progress=False if options.json else None,
                 **({} if options.path is None else {"path": options.path}),
             )
         except (KeyboardInterrupt, asyncio.CancelledError):

@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     servers: AbstractContextManager[RealtimeClient] = (
         local_server(options.app) if is_local(options) else client_for(options)
     )
-    with servers as client, progress_for(None) as progress:
+    with servers as client, progress_for(None, for_programs=options.json) as progress:
         load = Load(
             client,
             options.app,

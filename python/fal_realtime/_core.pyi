@@ -17,6 +17,7 @@ __all__ = [
     "EncodedResult",
     "ExtType",
     "LocalServer",
+    "LocalSession",
     "SyncConnection",
     "_io_counters",
     "decode",
@@ -662,17 +663,60 @@ class LocalServer:
     def send_text(self, text: str) -> None:
         """Send every connection a text message."""
 
-    def refuse(self, status: int | None) -> None:
-        """Refuse handshakes with this HTTP status; None refuses no more."""
+    def refuse(
+        self,
+        status: int | None,
+        headers: list[tuple[str, str]],
+        body: bytes | None,
+        count: int | None,
+        app: str | None,
+    ) -> None:
+        """Refuse the next `count` handshakes, or all, with this HTTP status; None refuses no more.
+
+        Raises:
+            ValueError: The status or a header is not acceptable, or there is no such app.
+        """
 
     def set_paused(self, paused: bool) -> None:
         """Stall, or go on."""
 
+    def set_silent(self, is_silent: bool, app: str | None) -> None:
+        """Hold back what an app, or all, says, or let it go.
+
+        Raises:
+            ValueError: There is no such app.
+        """
+
+    def cold_start(self, seconds: float, once: bool, app: str | None) -> None:
+        """Let an app, or all, begin so much later in sessions to come; `once`: until the first of them is warm.
+
+        Raises:
+            ValueError: `seconds` is not acceptable, or there is no such app.
+        """
+
+    def close_after(self, messages: int | None, code: int | None, reason: str, counted: str, app: str | None) -> None:
+        """Close sessions to come, of an app or of all, after so many messages.
+
+        Raises:
+            ValueError: An argument is not acceptable, or there is no such app.
+        """
+
+    def sessions(self, app: str | None) -> list[LocalSession]:
+        """The open sessions of an app, or of all, in the order in which they were opened.
+
+        Raises:
+            ValueError: There is no such app.
+        """
+
     def expire_tokens(self) -> None:
         """Make every token given out so far invalid."""
 
-    def mint_failures(self, count: int, status: int | None) -> None:
-        """Fail the next token requests with this HTTP status; None closes their connections unanswered."""
+    def mint_failures(self, count: int, status: int | None, headers: list[tuple[str, str]], body: bytes | None) -> None:
+        """Fail the next token requests with this HTTP status; None closes their connections unanswered.
+
+        Raises:
+            ValueError: The status or a header is not acceptable.
+        """
 
     def mint_delay(self, seconds: float) -> None:
         """Answer token requests so much later."""
@@ -728,6 +772,64 @@ class LocalServer:
 
     def mints(self) -> list[tuple[str, str, str | None, int]]:
         """The newest token requests: path, body, target URL, status."""
+
+@final
+class LocalSession:
+    """An open connection of a `LocalServer`, or one that was."""
+
+    @property
+    def id(self) -> int:
+        """Its number on its server."""
+
+    @property
+    def app(self) -> str:
+        """The name of the app."""
+
+    def handshake(
+        self,
+    ) -> tuple[str, list[tuple[str, str]], list[tuple[str, str]], Literal["token", "key", "none"], int]:
+        """Path, query, headers, credential, status."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection is open."""
+
+    @property
+    def messages_received(self) -> int:
+        """How many messages came, without control frames."""
+
+    @property
+    def messages_sent(self) -> int:
+        """How many messages were sent, without control frames."""
+
+    def send_binary(self, data: bytes) -> None:
+        """Send a binary message."""
+
+    def send_text(self, text: str) -> None:
+        """Send a text message."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Send a close frame.
+
+        Raises:
+            ValueError: The code may not be sent.
+        """
+
+    def close_after(self, messages: int | None, code: int | None, reason: str, counted: str) -> None:
+        """Close it after so many messages.
+
+        Raises:
+            ValueError: An argument is not acceptable.
+        """
+
+    def drop_connection(self, abrupt: bool) -> None:
+        """Close it without a close frame, with a reset if `abrupt`."""
+
+    def set_paused(self, is_paused: bool) -> None:
+        """Read nothing, or go on."""
+
+    def set_silent(self, is_silent: bool) -> None:
+        """Hold back what the app says, or let it go."""
 
 def _io_counters() -> dict[str, int]:
     """How often, in this process, an I/O thread woke up, polled whether a loop comes, took over and gave back."""

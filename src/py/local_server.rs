@@ -13,15 +13,21 @@ use pyo3::{
 
 use super::codec::{decode, encode};
 use crate::server::{
-    AppOptions, Builtin, Credential, Event, HandshakeRecord, Input, MintRecord, Response, Server,
-    ServerConfig, TokenForm, msgpack,
+    Builtin, ColdStart, Event, Input, MintRecord, Response, Server, ServerConfig, TokenForm, msgpack,
 };
+
+mod arguments;
+mod session;
+
+use arguments::{check_close_code, close_after, duration, invalid, options, refusal};
+use session::{LocalSession, PyHandshake, py_handshake};
 
 /// The interval at which a wait checks for Ctrl-C.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<LocalServer>()?;
+    module.add_class::<LocalSession>()?;
     module.add_function(wrap_pyfunction!(encode_as_packer, module)?)?;
     module.add_function(wrap_pyfunction!(decode_as_packer, module)?)
 }
@@ -47,9 +53,6 @@ struct LocalServer(Server);
 
 /// A job: session, handler, what happened, and the inputs.
 type PyJob = (u64, u32, &'static str, Vec<Py<PyAny>>);
-
-/// A handshake: path, query, headers, credential, status.
-type PyHandshake = (String, Vec<(String, String)>, Vec<(String, String)>, &'static str, u16);
 
 /// A token request: path, body, target URL, status.
 type PyMint = (String, String, Option<String>, u16);
@@ -172,10 +175,7 @@ impl LocalServer {
     }
 
     fn close_all(&self, code: u16, reason: &str) -> PyResult<()> {
-        // RFC 6455, section 7.4: the codes that may be sent.
-        if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
-            return Err(invalid("code", code, "a close code that may be sent"));
-        }
+        check_close_code(code)?;
         self.0.close_all(code, reason);
         Ok(())
     }
@@ -188,10 +188,47 @@ impl LocalServer {
         self.0.send_text(text);
     }
 
-    fn refuse(&self, status: Option<u16>) -> PyResult<()> {
-        status.map(error_status).transpose()?;
-        self.0.refuse(status);
+    fn refuse(
+        &self,
+        status: Option<u16>,
+        headers: Vec<(String, String)>,
+        body: Option<Vec<u8>>,
+        count: Option<u64>,
+        app: Option<&str>,
+    ) -> PyResult<()> {
+        let app = self.served(app)?;
+        let refusal = status.map(|status| refusal(status, headers, body)).transpose()?;
+        self.0.refuse(app, refusal, count);
         Ok(())
+    }
+
+    fn set_silent(&self, is_silent: bool, app: Option<&str>) -> PyResult<()> {
+        self.0.set_silent(self.served(app)?, is_silent);
+        Ok(())
+    }
+
+    fn cold_start(&self, seconds: f64, once: bool, app: Option<&str>) -> PyResult<()> {
+        let takes = duration("seconds", seconds)?;
+        let cold = (!takes.is_zero()).then_some(ColdStart { takes, once });
+        self.0.set_cold_start(self.served(app)?, cold);
+        Ok(())
+    }
+
+    fn close_after(
+        &self,
+        messages: Option<u64>,
+        code: Option<u16>,
+        reason: &str,
+        counted: &str,
+        app: Option<&str>,
+    ) -> PyResult<()> {
+        let app = self.served(app)?;
+        self.0.close_after(app, close_after(messages, code, reason, counted)?);
+        Ok(())
+    }
+
+    fn sessions(&self, app: Option<&str>) -> PyResult<Vec<LocalSession>> {
+        Ok(self.0.sessions(self.served(app)?).into_iter().map(LocalSession).collect())
     }
 
     fn set_paused(&self, paused: bool) {
@@ -202,9 +239,15 @@ impl LocalServer {
         self.0.expire_tokens();
     }
 
-    fn mint_failures(&self, count: u32, status: Option<u16>) -> PyResult<()> {
-        status.map(error_status).transpose()?;
-        self.0.fail_mints(count, status);
+    fn mint_failures(
+        &self,
+        count: u32,
+        status: Option<u16>,
+        headers: Vec<(String, String)>,
+        body: Option<Vec<u8>>,
+    ) -> PyResult<()> {
+        let failure = status.map(|status| refusal(status, headers, body)).transpose()?;
+        self.0.fail_mints(count, failure);
         Ok(())
     }
 
@@ -277,10 +320,7 @@ impl LocalServer {
     }
 
     fn handshakes(&self) -> Vec<PyHandshake> {
-        let tuple = |HandshakeRecord { path, query, headers, credential, status }| {
-            (path, query, headers, Credential::name(credential), status)
-        };
-        self.0.handshakes().into_iter().map(tuple).collect()
+        self.0.handshakes().iter().map(|record| py_handshake(record)).collect()
     }
 
     fn mints(&self) -> Vec<PyMint> {
@@ -289,33 +329,14 @@ impl LocalServer {
     }
 }
 
-fn invalid(name: &str, value: impl std::fmt::Display, wanted: &str) -> PyErr {
-    PyValueError::new_err(format!("{name} must be {wanted}, not {value}"))
-}
-
-fn duration(name: &str, seconds: f64) -> PyResult<Duration> {
-    /// A year: keeps the arithmetic of instants safe.
-    const LONGEST: f64 = 365.0 * 86_400.0;
-    let seconds = if seconds > LONGEST { LONGEST } else { seconds };
-    Duration::try_from_secs_f64(seconds).map_err(|_| invalid(name, seconds, "a number of seconds, 0 or more"))
-}
-
-fn options(
-    session_timeout: Option<f64>,
-    buffering: Option<usize>,
-    emit_timings: bool,
-) -> PyResult<AppOptions> {
-    if buffering == Some(0) {
-        return Err(invalid("buffering", 0, "at least 1, or None"));
-    }
-    let session_timeout = session_timeout.map(|seconds| duration("session_timeout", seconds)).transpose()?;
-    Ok(AppOptions { session_timeout, buffering, emit_timings })
-}
-
-fn error_status(status: u16) -> PyResult<()> {
-    if (300..=599).contains(&status) {
-        Ok(())
-    } else {
-        Err(invalid("status", status, "an HTTP status from 300 to 599"))
+impl LocalServer {
+    /// The name of an app that is served; without one, none.
+    fn served<'a>(&self, app: Option<&'a str>) -> PyResult<Option<&'a str>> {
+        match app.map(|app| app.trim_matches('/')) {
+            Some(name) if !self.0.has_app(name) => {
+                Err(invalid("app", name, "the name of an app that is served"))
+            }
+            name => Ok(name),
+        }
     }
 }

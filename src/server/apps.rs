@@ -70,6 +70,7 @@ pub(super) enum Handler {
 /// One app.
 #[derive(Debug)]
 pub(super) struct App {
+    pub(super) name: String,
     pub(super) handler: Handler,
     /// Of a built-in one.
     pub(super) options: AppOptions,
@@ -82,8 +83,15 @@ pub(super) struct Apps {
 }
 
 impl Apps {
-    pub(super) fn insert(&self, name: &str, app: App) {
-        self.by_name.write().insert(name.trim_matches('/').to_owned(), Arc::new(app));
+    pub(super) fn insert(&self, name: &str, handler: Handler, options: AppOptions) {
+        let name = name.trim_matches('/').to_owned();
+        let app = App { name: name.clone(), handler, options };
+        self.by_name.write().insert(name, Arc::new(app));
+    }
+
+    /// Whether there is an app of that name.
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.by_name.read().contains_key(name)
     }
 
     /// What a path addresses. An app `owner/alias` has the route `/realtime`, and none of its own; one whose name has more
@@ -143,8 +151,7 @@ mod tests {
     fn apps(names: &[&str]) -> Apps {
         let apps = Apps::default();
         for name in names {
-            let handler = Handler::Builtin(Builtin::Echo);
-            apps.insert(name, App { handler, options: AppOptions::default() });
+            apps.insert(name, Handler::Builtin(Builtin::Echo), AppOptions::default());
         }
         apps
     }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::{Sink, Stream as _};
+use futures_util::Sink;
 use tokio::{
     io::AsyncWrite,
     time::{Sleep, sleep_until},
@@ -18,18 +18,21 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         Error as WsError, Message,
-        error::CapacityError,
         protocol::{CloseFrame, frame::coding::CloseCode},
     },
 };
 
 use super::{
     conversation::Conversation,
-    registry::{Entry, Order},
+    faults::{Begun, CloseAfter, Counted},
+    orders::Order,
+    registry::Entry,
     session::Output,
     shared::Shared,
     stream::Stream,
 };
+
+mod reading;
 
 /// So many messages are read before others have their turn.
 const BATCH: usize = 256;
@@ -55,6 +58,11 @@ pub(super) struct Connection {
     timer: Option<Pin<Box<Sleep>>>,
     /// The connection is to be reset, not ended.
     abrupt: bool,
+    /// Nothing is read.
+    is_paused: bool,
+    /// What the app says is held back.
+    is_silent: bool,
+    close_after: Option<CloseAfter>,
 }
 
 impl Connection {
@@ -63,6 +71,7 @@ impl Connection {
         shared: Arc<Shared>,
         entry: Entry,
         session: Conversation,
+        begun: Begun,
     ) -> Self {
         Self {
             socket,
@@ -74,16 +83,21 @@ impl Connection {
             blocked: false,
             timer: None,
             abrupt: false,
+            is_paused: false,
+            is_silent: begun.is_silent,
+            close_after: begun.close_after,
         }
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Step {
         let now = Instant::now();
         self.follow_orders(cx, now)?;
+        self.close_if_enough(cx, now)?;
         if self.blocked {
             self.flush(cx)?;
         }
-        if !self.shared.faults.is_paused() {
+        if !self.is_paused() {
+            self.session.begin_if_warm(now);
             let unread = self.read(cx, now)?;
             let unwritten = self.write_results(cx, now)?;
             if unread || unwritten {
@@ -92,6 +106,10 @@ impl Connection {
         }
         self.flush(cx)?;
         self.watch_the_clock(cx, now)
+    }
+
+    fn is_paused(&self) -> bool {
+        self.is_paused || self.shared.faults.is_paused()
     }
 
     fn follow_orders(&mut self, cx: &mut Context<'_>, now: Instant) -> Step {
@@ -108,6 +126,14 @@ impl Connection {
                     self.entry.taken(&response);
                     self.session.respond(response);
                 }
+                Order::CloseAfter(close_after) => self.close_after = close_after,
+                Order::Pause(is_paused) => self.is_paused = is_paused,
+                Order::Silence(is_silent) => {
+                    if self.is_silent && !is_silent {
+                        self.session.restart_clock(now);
+                    }
+                    self.is_silent = is_silent;
+                }
                 Order::InputsTaken => self.session.resume(),
                 Order::Resume => {}
             }
@@ -115,73 +141,21 @@ impl Connection {
         ControlFlow::Continue(())
     }
 
-    /// Reads what is there; whether there may be more.
-    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Step<bool> {
-        let unread = self.read_messages(cx, now)?;
-        self.session.end_of_read(now, self.blocked);
-        ControlFlow::Continue(unread)
-    }
-
-    fn read_messages(&mut self, cx: &mut Context<'_>, now: Instant) -> Step<bool> {
-        for _ in 0..BATCH {
-            match self.session.has_room() {
-                // Somebody will say when.
-                None => return ControlFlow::Continue(false),
-                Some(has_room) if !has_room || (self.session.is_saturated() && !self.blocked) => {
-                    return ControlFlow::Continue(!self.blocked);
-                }
-                Some(_) => {}
-            }
-            match Pin::new(&mut self.socket).poll_next(cx) {
-                Poll::Ready(Some(Ok(message))) => self.receive(message, now),
-                Poll::Ready(Some(Err(error))) => return self.refuse(cx, &error),
-                Poll::Ready(None) => return ControlFlow::Break(()),
-                Poll::Pending => return ControlFlow::Continue(false),
-            }
-        }
-        ControlFlow::Continue(true)
-    }
-
-    fn receive(&mut self, message: Message, now: Instant) {
-        match message {
-            Message::Binary(input) => {
-                self.shared.records.messages_received.add(1);
-                if self.closing.is_none() {
-                    self.session.input(input, now);
-                }
-            }
-            Message::Text(text) => {
-                self.shared.records.messages_received.add(1);
-                if self.closing.is_none() {
-                    self.session.text_input(&text, now);
-                }
-            }
-            Message::Ping(_) => {
-                // Tungstenite has queued the pong.
-                self.shared.records.pings_received.add(1);
-                self.unflushed = true;
-            }
-            Message::Close(_) => {
-                self.closing.get_or_insert(now + CLOSE_TIMEOUT);
-                self.unflushed = true;
-            }
-            Message::Pong(_) | Message::Frame(_) => {}
-        }
-    }
-
-    /// Answers a breach of the WebSocket protocol with its close code, and ends.
-    fn refuse(&mut self, cx: &mut Context<'_>, error: &WsError) -> Step<bool> {
-        let (code, reason) = match error {
-            // In the words of uvicorn's `websockets`.
-            WsError::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
-                (1009, format!("frame with {size} bytes exceeds limit of {max_size} bytes"))
-            }
-            WsError::Utf8(_) => (1007, String::new()),
-            WsError::Protocol(_) => (1002, String::new()),
-            _ => return ControlFlow::Break(()),
+    /// Closes as soon as the messages have passed after which it is to.
+    fn close_if_enough(&mut self, cx: &mut Context<'_>, now: Instant) -> Step {
+        let Some(CloseAfter { messages, counted, .. }) = &self.close_after else {
+            return ControlFlow::Continue(());
         };
-        self.close(code, reason, Instant::now())?;
-        // Once, without waiting: the peer does not keep to the rules.
+        let passed = match counted {
+            Counted::Received => self.entry.tally.received(),
+            Counted::Sent => self.entry.tally.sent(),
+        };
+        if passed < *messages {
+            return ControlFlow::Continue(());
+        }
+        if let Some((code, reason)) = self.close_after.take().and_then(|close_after| close_after.frame) {
+            return self.close(code, reason, now);
+        }
         self.flush(cx)?;
         ControlFlow::Break(())
     }
@@ -190,6 +164,10 @@ impl Connection {
     fn write_results(&mut self, cx: &mut Context<'_>, now: Instant) -> Step<bool> {
         for _ in 0..BATCH * 2 {
             if self.closing.is_some() || self.blocked {
+                return ControlFlow::Continue(false);
+            }
+            if self.is_silent {
+                self.entry.block();
                 return ControlFlow::Continue(false);
             }
             if Pin::new(&mut self.socket).poll_ready(cx).is_pending() {
@@ -212,6 +190,7 @@ impl Connection {
                     return ControlFlow::Continue(false);
                 }
             }
+            self.close_if_enough(cx, now)?;
         }
         ControlFlow::Continue(true)
     }
@@ -222,6 +201,7 @@ impl Connection {
         }
         self.unflushed = true;
         self.shared.records.messages_sent.add(1);
+        self.entry.tally.send();
         ended_by(Pin::new(&mut self.socket).start_send(message))
     }
 
@@ -263,11 +243,12 @@ impl Connection {
             Some(due) if due <= now => return ControlFlow::Break(()),
             Some(due) => due,
             // A paused or blocked session is woken by what ends that.
-            None if self.blocked || self.shared.faults.is_paused() => return ControlFlow::Continue(()),
-            None => match self.session.wake_at() {
-                Some(due) => due,
-                None => return ControlFlow::Continue(()),
-            },
+            None if self.blocked || self.is_paused() => return ControlFlow::Continue(()),
+            None => {
+                let due = if self.is_silent { self.session.passes_on_at() } else { self.session.wake_at() };
+                let Some(due) = due else { return ControlFlow::Continue(()) };
+                due
+            }
         };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due.into())));
         // An armed timer that is early costs one idle turn; arming it anew at each message would cost more.

@@ -22,13 +22,15 @@ use tokio_tungstenite::{
 
 use super::{
     apps::{App, Handler, Route},
+    cold::Cold,
     connection::Connection,
-    conversation::Conversation,
+    conversation::{Begin, Conversation},
+    faults::{Begun, Refusal},
     query,
     record::{Credential, HandshakeRecord},
     registry::Entry,
     relay::Relay,
-    reply::{Answer, detail, key_is_right},
+    reply::{self, Answer, detail, key_is_right},
     session::Session,
     shared::Shared,
     stream::Stream,
@@ -51,6 +53,8 @@ enum Verdict {
     Refuse(StatusCode, &'static str),
     /// As uvicorn does for a route that an app does not have.
     NoSuchRoute,
+    /// As it was planned.
+    Planned(Refusal),
 }
 
 /// Answers a handshake; a successful one goes on as a [`Connection`].
@@ -64,10 +68,15 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
     let status = match &verdict {
         Verdict::Refuse(status, _) => *status,
         Verdict::NoSuchRoute => StatusCode::FORBIDDEN,
-        _ => StatusCode::SWITCHING_PROTOCOLS,
+        Verdict::Planned(refusal) => {
+            StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        }
+        Verdict::Open(_) | Verdict::RefuseInBand => StatusCode::SWITCHING_PROTOCOLS,
     };
-    shared.records.handshakes.push(record(&request, query, status));
+    let record = Arc::new(record(&request, query, status));
+    shared.records.handshakes.push(Arc::clone(&record));
     match verdict {
+        Verdict::Planned(refusal) => reply::refusal(refusal, "told to refuse"),
         Verdict::Refuse(status, reason) => {
             let mut answer = detail(status, reason);
             if status == StatusCode::UPGRADE_REQUIRED {
@@ -80,15 +89,17 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
             *answer.status_mut() = StatusCode::FORBIDDEN;
             answer
         }
-        Verdict::Open(app) => accept(shared, request, Some(app)),
-        Verdict::RefuseInBand => accept(shared, request, None),
+        Verdict::Open(app) => accept(shared, request, Some(app), record),
+        Verdict::RefuseInBand => accept(shared, request, None, record),
     }
 }
 
 fn judge(shared: &Shared, request: &Request<Incoming>, query: &[(String, String)]) -> Verdict {
-    if let Some(status) = shared.faults.refusal() {
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        return Verdict::Refuse(status, "told to refuse");
+    let path = request.uri().path();
+    let route = shared.apps.resolve(path);
+    let app = if let Route::To(app) = &route { Some(app.name.as_str()) } else { None };
+    if let Some(refusal) = shared.faults.next_refusal(app) {
+        return Verdict::Planned(refusal);
     }
     let headers = request.headers();
     if *request.method() != Method::GET
@@ -101,8 +112,7 @@ fn judge(shared: &Shared, request: &Request<Incoming>, query: &[(String, String)
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         return Verdict::Refuse(StatusCode::UPGRADE_REQUIRED, "Sec-WebSocket-Version must be 13");
     }
-    let path = request.uri().path();
-    let app = match shared.apps.resolve(path) {
+    let app = match route {
         Route::To(app) => app,
         Route::Unknown => return Verdict::NoSuchRoute,
         Route::UnknownApp => return Verdict::Refuse(StatusCode::NOT_FOUND, "no such app"),
@@ -166,7 +176,12 @@ fn record(
 
 /// Switches protocols. The connection is in the registry before the client knows, so that no control misses it.
 /// Without an app it is opened to say no.
-fn accept(shared: &Arc<Shared>, mut request: Request<Incoming>, app: Option<Arc<App>>) -> Answer {
+fn accept(
+    shared: &Arc<Shared>,
+    mut request: Request<Incoming>,
+    app: Option<Arc<App>>,
+    record: Arc<HandshakeRecord>,
+) -> Answer {
     let key = request
         .headers()
         .get(SEC_WEBSOCKET_KEY)
@@ -174,7 +189,7 @@ fn accept(shared: &Arc<Shared>, mut request: Request<Incoming>, app: Option<Arc<
     let Ok(accept_key) = HeaderValue::from_str(&key) else {
         return detail(StatusCode::BAD_REQUEST, "not a WebSocket handshake");
     };
-    let entry = shared.registry.enter();
+    let entry = shared.registry.enter(app.as_ref().map(|app| app.name.clone()), record);
     shared.records.connections_total.add(1);
     let upgrade = hyper::upgrade::on(&mut request);
     let shared = Arc::clone(shared);
@@ -202,15 +217,33 @@ async fn run(shared: Arc<Shared>, upgraded: Upgraded, entry: Entry, app: Option<
     let stream = parts.io.into_inner();
     let socket =
         WebSocketStream::from_partially_read(stream, parts.read_buf.into(), Role::Server, Some(config)).await;
-    let (images, now) = (Arc::clone(&shared.images), Instant::now());
-    let conversation = match app.map(|app| (app.handler, app.options)) {
-        None => Conversation::Builtin(Box::new(Session::refused(images, now))),
-        Some((Handler::Builtin(builtin), options)) => {
-            Conversation::Builtin(Box::new(Session::new(builtin, options, images, now)))
+    let now = Instant::now();
+    let (conversation, planned) = match app {
+        None => {
+            let session = Session::refused(Arc::clone(&shared.images), now);
+            (Conversation::Builtin(Box::new(session)), Begun::default())
         }
-        Some((Handler::External(handler), _)) => {
-            Conversation::Handler(Relay::new(entry.id, handler, Arc::clone(&shared.jobs), now))
+        Some(app) => {
+            let planned = shared.faults.begin(&app.name, now);
+            let begin = beginning(&shared, &app, entry.id);
+            let conversation = match planned.warm_at {
+                Some(warm_at) => Conversation::Cold(Cold::new(warm_at), Some(begin)),
+                None => begin(now),
+            };
+            (conversation, planned)
         }
     };
-    Connection::new(socket, shared, entry, conversation).await;
+    Connection::new(socket, shared, entry, conversation, planned).await;
+}
+
+/// What begins a session of the app, once that is warm.
+fn beginning(shared: &Shared, app: &App, session: u64) -> Begin {
+    let (handler, options) = (app.handler, app.options);
+    let (images, jobs) = (Arc::clone(&shared.images), Arc::clone(&shared.jobs));
+    Box::new(move |now| match handler {
+        Handler::Builtin(builtin) => {
+            Conversation::Builtin(Box::new(Session::new(builtin, options, images, now)))
+        }
+        Handler::External(handler) => Conversation::Handler(Relay::new(session, handler, jobs, now)),
+    })
 }

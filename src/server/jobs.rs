@@ -54,6 +54,17 @@ pub enum Response {
     End,
 }
 
+impl Response {
+    /// How many bytes of payload it has.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Binary(bytes) => bytes.len(),
+            Self::Text(text) => text.len(),
+            Self::Close(_) | Self::End => 0,
+        }
+    }
+}
+
 /// The queue between the I/O thread and whoever runs the external handlers.
 #[derive(Debug, Default)]
 pub(super) struct Jobs {

@@ -10,7 +10,7 @@ use super::{
     config::TokenForm,
     faults::MintFate,
     record::MintRecord,
-    reply::{Answer, Unanswered, detail, json_answer, key_is_right},
+    reply::{Answer, Unanswered, detail, json_answer, key_is_right, refusal},
     shared::Shared,
 };
 
@@ -43,9 +43,10 @@ pub(super) async fn answer(shared: &Shared, request: Request<Incoming>) -> Resul
     tokio::time::sleep(shared.faults.mint_delay()).await;
     let answer = match shared.faults.next_mint() {
         MintFate::Dropped => Err(Unanswered),
-        MintFate::Failed(status) => {
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            Ok(detail(status, status.canonical_reason().unwrap_or("told to fail")))
+        MintFate::Failed(failure) => {
+            let known =
+                StatusCode::from_u16(failure.status).ok().and_then(|status| status.canonical_reason());
+            Ok(refusal(failure, known.unwrap_or("told to fail")))
         }
         MintFate::Served if !authorized => Ok(detail(StatusCode::UNAUTHORIZED, "Authentication is required")),
         MintFate::Served => Ok(mint(shared, &body)),

@@ -11,24 +11,30 @@
 mod apps;
 mod backlog;
 mod builtin;
+mod cold;
 mod config;
 mod connection;
+mod controls;
 mod conversation;
 mod faults;
+mod handle;
 mod handshake;
 mod http;
 mod image;
 mod jobs;
 mod mint;
 pub(crate) mod msgpack;
+mod orders;
 mod query;
 mod record;
 mod registry;
 mod relay;
 mod reply;
+mod scoped;
 mod session;
 mod shared;
 mod stream;
+mod tally;
 mod thread;
 mod tls;
 mod tokens;
@@ -45,22 +51,19 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
 
 pub use self::{
     apps::Builtin,
+    cold::ColdStart,
     config::{AppOptions, ServerConfig, TokenForm},
+    faults::{CloseAfter, Counted, Refusal},
+    handle::SessionHandle,
     jobs::{Event, Input, Job, Response},
     record::{Credential, HandshakeRecord, MintRecord},
+    reply::is_header,
 };
-use self::{
-    apps::{App, Handler},
-    registry::Order,
-    shared::Shared,
-    thread::Command,
-    tls::CaFile,
-};
+use self::{apps::Handler, shared::Shared, thread::Command, tls::CaFile};
 
 /// The longest that stopping takes; a thread that is not done by then is left behind.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -124,14 +127,17 @@ impl Server {
 
     /// Serves a built-in app as `name` (`owner/alias`, or more segments).
     pub fn add_builtin(&self, name: &str, builtin: Builtin, options: AppOptions) {
-        let handler = Handler::Builtin(builtin);
-        self.shared.apps.insert(name, App { handler, options });
+        self.shared.apps.insert(name, Handler::Builtin(builtin), options);
     }
 
     /// Serves an app as `name` whose handler takes its [`Job`]s from [`Server::take_jobs`], with this number.
     pub fn add_external(&self, name: &str, handler: u32) {
-        let handler = Handler::External(handler);
-        self.shared.apps.insert(name, App { handler, options: AppOptions::default() });
+        self.shared.apps.insert(name, Handler::External(handler), AppOptions::default());
+    }
+
+    /// Whether an app is served under this name.
+    pub fn has_app(&self, name: &str) -> bool {
+        self.shared.apps.contains(name)
     }
 
     /// Waits for jobs and takes all there are, in order; empty after `timeout`, `None` once the server stops.
@@ -148,71 +154,6 @@ impl Server {
     /// A session's handler has taken all inputs that it was told of: the socket may be read again.
     pub fn resume(&self, session: u64) {
         self.shared.registry.resume(session);
-    }
-
-    /// Closes every connection without a close frame: resets it if `abrupt`, else just ends it.
-    pub fn drop_connections(&self, abrupt: bool) {
-        self.shared.registry.tell_all(|| Order::Drop { abrupt });
-    }
-
-    /// Sends every connection a close frame. The reason is cut to the 123 bytes that fit.
-    pub fn close_all(&self, code: u16, reason: &str) {
-        let end = (0..=reason.len().min(123)).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
-        let reason = &reason[..end];
-        self.shared.registry.tell_all(|| Order::Close(code, reason.to_owned()));
-    }
-
-    /// Sends every connection a binary message as it is.
-    pub fn send_binary(&self, data: Bytes) {
-        self.shared.registry.tell_all(|| Order::SendBinary(data.clone()));
-    }
-
-    /// Sends every connection a text message as it is.
-    pub fn send_text(&self, text: &str) {
-        self.shared.registry.tell_all(|| Order::SendText(text.to_owned()));
-    }
-
-    /// Refuses handshakes with this HTTP status from now on; `None` refuses no more.
-    pub fn refuse(&self, status: Option<u16>) {
-        self.shared.faults.set_refusal(status);
-    }
-
-    /// Stalls: no socket is read, so that pings, handshakes and token requests go unanswered; or goes on.
-    pub fn set_paused(&self, paused: bool) {
-        self.shared.faults.set_paused(paused);
-        if !paused {
-            self.shared.registry.tell_all(|| Order::Resume);
-        }
-    }
-
-    /// Makes every token issued so far invalid, for handshakes to come.
-    pub fn expire_tokens(&self) {
-        self.shared.tokens.lock().expire_all();
-    }
-
-    /// Fails the next `count` token requests with this status; without one, closes their connections unanswered.
-    pub fn fail_mints(&self, count: u32, status: Option<u16>) {
-        self.shared.faults.fail_mints(count, status);
-    }
-
-    /// Answers token requests so much later.
-    pub fn set_mint_delay(&self, delay: Duration) {
-        self.shared.faults.set_mint_delay(delay);
-    }
-
-    /// Answers handshakes so much later.
-    pub fn set_handshake_delay(&self, delay: Duration) {
-        self.shared.faults.set_handshake_delay(delay);
-    }
-
-    /// Closes the listening socket: new connections are refused by the system. Open ones stay.
-    pub fn stop_listening(&self) -> io::Result<()> {
-        self.order_thread(Command::StopListening)
-    }
-
-    /// Listens again on the same port.
-    pub fn start_listening(&self) -> io::Result<()> {
-        self.order_thread(Command::StartListening)
     }
 
     /// How many WebSocket connections are open.
@@ -256,7 +197,7 @@ impl Server {
     }
 
     /// The newest 10,000 handshakes.
-    pub fn handshakes(&self) -> Vec<HandshakeRecord> {
+    pub fn handshakes(&self) -> Vec<Arc<HandshakeRecord>> {
         self.shared.records.handshakes.entries()
     }
 

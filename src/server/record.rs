@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use crate::sync::Mutex;
@@ -107,6 +110,6 @@ pub(super) struct Records {
     pub(super) messages_received: Counter,
     pub(super) messages_sent: Counter,
     pub(super) pings_received: Counter,
-    pub(super) handshakes: Log<HandshakeRecord>,
+    pub(super) handshakes: Log<Arc<HandshakeRecord>>,
     pub(super) mints: Log<MintRecord>,
 }

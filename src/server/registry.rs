@@ -10,61 +10,44 @@ use std::{
 };
 
 use crate::sync::{Condvar, Mutex};
-use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{backlog::Backlog, jobs::Response};
+use super::{
+    backlog::Backlog,
+    handle::SessionHandle,
+    jobs::Response,
+    orders::{Mailbox, Order},
+    record::HandshakeRecord,
+    tally::Tally,
+};
 
-/// Something a connection is told.
-pub(super) enum Order {
-    /// Send this as it is.
-    SendBinary(Bytes),
-    SendText(String),
-    /// Close with this code and reason.
-    Close(u16, String),
-    /// Close the TCP connection, or reset it.
-    Drop {
-        abrupt: bool,
-    },
-    /// What a handler says to the session.
-    Respond(Response),
-    /// The handler has taken all inputs.
-    InputsTaken,
-    /// Look again whether the server is paused.
-    Resume,
-}
-
-/// Where a connection's orders go.
-#[derive(Clone)]
-pub(super) struct Mailbox {
-    orders: mpsc::UnboundedSender<Order>,
-    backlog: Arc<Backlog>,
-}
-
-impl Mailbox {
-    fn send(&self, order: Order) {
-        // A connection that is gone needs no orders.
-        let _ = self.orders.send(order);
-    }
+/// One open connection.
+struct Place {
+    /// The app and the handshake; of one that is opened to say no there is no app.
+    app: Option<String>,
+    handshake: Arc<HandshakeRecord>,
+    mailbox: Mailbox,
+    tally: Arc<Tally>,
 }
 
 /// All open connections.
 #[derive(Default)]
 pub(super) struct Registry {
     next_id: AtomicU64,
-    open: Mutex<HashMap<u64, Mailbox>>,
+    open: Mutex<HashMap<u64, Place>>,
     changed: Condvar,
 }
 
 impl Registry {
     /// Enters a new connection.
-    pub(super) fn enter(self: &Arc<Self>) -> Entry {
+    pub(super) fn enter(self: &Arc<Self>, app: Option<String>, handshake: Arc<HandshakeRecord>) -> Entry {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (orders, inbox) = mpsc::unbounded_channel();
-        let backlog = Arc::<Backlog>::default();
-        self.open.lock().insert(id, Mailbox { orders, backlog: Arc::clone(&backlog) });
+        let (backlog, tally) = (Arc::<Backlog>::default(), Arc::<Tally>::default());
+        let mailbox = Mailbox::new(orders, Arc::clone(&backlog));
+        self.open.lock().insert(id, Place { app, handshake, mailbox, tally: Arc::clone(&tally) });
         self.changed.notify_all();
-        Entry { id, inbox, backlog, taken: 0, registry: Arc::clone(self) }
+        Entry { id, inbox, backlog, tally, taken: 0, registry: Arc::clone(self) }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -73,9 +56,36 @@ impl Registry {
 
     /// Tells every connection.
     pub(super) fn tell_all(&self, order: impl Fn() -> Order) {
-        for mailbox in self.open.lock().values() {
-            mailbox.send(order());
+        for place in self.open.lock().values() {
+            place.mailbox.send(order());
         }
+    }
+
+    /// Tells every session of an app, or of all.
+    pub(super) fn tell_sessions(&self, app: Option<&str>, order: impl Fn() -> Order) {
+        for place in self.open.lock().values() {
+            if app.is_none() || place.app.as_deref() == app {
+                place.mailbox.send(order());
+            }
+        }
+    }
+
+    /// The open sessions of an app, or of all, in the order in which they were opened.
+    pub(super) fn sessions(&self, app: Option<&str>) -> Vec<SessionHandle> {
+        let open = self.open.lock();
+        let handle = |(id, place): (&u64, &Place)| {
+            let name = place.app.as_ref()?;
+            app.is_none_or(|app| app == name).then(|| SessionHandle {
+                id: *id,
+                app: name.clone(),
+                handshake: Arc::clone(&place.handshake),
+                mailbox: place.mailbox.clone(),
+                tally: Arc::clone(&place.tally),
+            })
+        };
+        let mut sessions: Vec<_> = open.iter().filter_map(handle).collect();
+        sessions.sort_unstable_by_key(|session| session.id);
+        sessions
     }
 
     /// Passes on what a handler says; `false` when it must not say more before it hears [`Event::Writable`], or
@@ -84,16 +94,15 @@ impl Registry {
     /// [`Event::Writable`]: super::jobs::Event::Writable
     /// [`Event::Closed`]: super::jobs::Event::Closed
     pub(super) fn respond(&self, session: u64, response: Response) -> bool {
-        let Some(mailbox) = self.open.lock().get(&session).cloned() else { return false };
-        mailbox.backlog.add(weight(&response));
-        mailbox.send(Order::Respond(response));
-        mailbox.backlog.may_go_on()
+        let mailbox = self.open.lock().get(&session).map(|place| place.mailbox.clone());
+        let Some(mailbox) = mailbox else { return false };
+        mailbox.respond(response)
     }
 
     /// Tells a session that its handler has taken all inputs.
     pub(super) fn resume(&self, session: u64) {
-        if let Some(mailbox) = self.open.lock().get(&session) {
-            mailbox.send(Order::InputsTaken);
+        if let Some(place) = self.open.lock().get(&session) {
+            place.mailbox.send(Order::InputsTaken);
         }
     }
 
@@ -112,18 +121,11 @@ impl Registry {
     }
 }
 
-fn weight(response: &Response) -> usize {
-    match response {
-        Response::Binary(bytes) => bytes.len(),
-        Response::Text(text) => text.len(),
-        Response::Close(_) | Response::End => 0,
-    }
-}
-
 /// A connection's place in the registry; it leaves on drop.
 pub(super) struct Entry {
     pub(super) id: u64,
     pub(super) inbox: mpsc::UnboundedReceiver<Order>,
+    pub(super) tally: Arc<Tally>,
     backlog: Arc<Backlog>,
     /// What of the backlog is taken and not yet written.
     taken: usize,
@@ -143,12 +145,13 @@ impl Entry {
 
     /// What a handler said was taken out of the inbox.
     pub(super) fn taken(&mut self, response: &Response) {
-        self.taken += weight(response);
+        self.taken += response.weight();
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
+        self.tally.end();
         self.registry.open.lock().remove(&self.id);
         self.registry.changed.notify_all();
         // Nobody writes any more.

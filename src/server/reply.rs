@@ -4,11 +4,11 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
     Request, Response, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue},
 };
 use serde_json::{Value, json};
 
-use super::shared::Shared;
+use super::{faults::Refusal, shared::Shared};
 
 /// An answer whose body is there already.
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -31,6 +31,31 @@ pub(super) fn json_answer(status: StatusCode, body: &Value) -> Answer {
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
+}
+
+/// A refusal as it was planned; without a body of its own it has fal's form, with `reason`.
+pub(super) fn refusal(planned: Refusal, reason: &str) -> Answer {
+    let status = StatusCode::from_u16(planned.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut answer = match planned.body {
+        None => detail(status, reason),
+        Some(body) => {
+            let mut answer = Response::new(Full::from(body));
+            *answer.status_mut() = status;
+            answer
+        }
+    };
+    for (name, value) in planned.headers {
+        // Both were looked at when they were given.
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            answer.headers_mut().append(name, value);
+        }
+    }
+    answer
+}
+
+/// Whether an HTTP header may be named like this and have this value.
+pub fn is_header(name: &str, value: &str) -> bool {
+    HeaderName::try_from(name).is_ok() && HeaderValue::try_from(value).is_ok()
 }
 
 /// An error in fal's form.

@@ -110,6 +110,13 @@ impl Session {
         }
     }
 
+    /// The time without inputs begins now.
+    pub(super) fn restart_clock(&mut self, now: Instant) {
+        if !self.inputs_ended && self.deadline.is_some() {
+            self.deadline = self.options.session_timeout.map(|timeout| now + timeout);
+        }
+    }
+
     /// How many inputs may wait; `None`: any number.
     fn capacity(&self) -> Option<usize> {
         self.options.buffering.filter(|_| self.builtin.kind() == Kind::Unary)

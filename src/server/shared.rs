@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::sync::Mutex;
 
 use super::{
-    apps::{App, Apps, Builtin, Handler},
+    apps::{Apps, Builtin, Handler},
     config::ServerConfig,
     faults::Faults,
     image::Images,
@@ -31,8 +31,7 @@ impl Shared {
     pub(super) fn new(config: ServerConfig) -> Self {
         let apps = Apps::default();
         for (name, builtin) in Builtin::ALL {
-            let handler = Handler::Builtin(builtin);
-            apps.insert(&format!("local/{name}"), App { handler, options: config.builtin });
+            apps.insert(&format!("local/{name}"), Handler::Builtin(builtin), config.builtin);
         }
         Self {
             config,

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{http, registry::Order, shared::Shared, stream::Stream};
+use super::{http, orders::Order, shared::Shared, stream::Stream};
 
 /// Connections that wait to be accepted; ten thousand clients may come at once.
 const BACKLOG: i32 = 8192;

@@ -178,3 +178,30 @@ def test_it_talks_to_the_server_that_the_command_line_starts(latency: str) -> No
             process.terminate()
     assert seen["results"] == inputs
     assert process.returncode == 0
+
+
+# --- faults ---
+
+
+def test_it_sees_what_came_before_the_close_that_a_test_wants_and_its_code() -> None:
+    with LocalServer() as server:
+        server.close_after(2, 1011, "broken")
+        seen = run_session(server, "local/stream", [{"count": 5}], results=2, errors=1, until_closed=True)
+    assert [result["index"] for result in seen["results"]] == [0, 1]
+    assert (seen["closeCode"], [error["status"] for error in seen["errors"]]) == (1011, [1011])
+
+
+def test_it_waits_for_an_app_that_is_cold() -> None:
+    with LocalServer() as server:
+        server.cold_start(0.5)
+        seen = run_session(server, "local/echo", [{"n": 0}, {"n": 1}])
+        assert server.connections_total == 1
+    assert seen["results"] == [{"n": 0}, {"n": 1}]
+
+
+def test_it_is_refused_with_the_status_that_a_test_wants() -> None:
+    with LocalServer() as server:
+        server.refuse(429, retry_after=1, count=1, app="local/echo")
+        seen = run_session(server, "local/echo", [{"n": 0}], results=0, errors=2)
+        assert [handshake.status for handshake in server.requests] == [429]
+    assert [error["status"] for error in seen["errors"][:2]] == [500, 1006]

@@ -18,8 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from ._local_socket import Disconnected, Socket
-from ._local_threads import in_thread
+from ._socket import Disconnected, Socket
+from ._threads import in_thread
 
 AppKind = Literal["unary", "server_stream", "client_stream", "bidi"]
 

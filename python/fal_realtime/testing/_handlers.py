@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from . import _core
-from ._local_session import App, serve
-from ._local_socket import Socket
+from fal_realtime import _core
+
+from ._handler_session import App, serve
+from ._socket import Socket
 
 _STOP_TIMEOUT = 2.0
 """Seconds that stopping waits for each thread; a handler that blocks is left behind."""

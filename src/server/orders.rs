@@ -1,0 +1,70 @@
+//! What a connection is told by other threads, and the way there.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::{backlog::Backlog, faults::CloseAfter, jobs::Response};
+
+/// What a close frame has room for, in bytes, beside its code.
+const MAX_REASON_BYTES: usize = 123;
+
+/// Something a connection is told.
+pub(super) enum Order {
+    /// Send this as it is.
+    SendBinary(Bytes),
+    SendText(String),
+    /// Close with this code and reason.
+    Close(u16, String),
+    /// Close the TCP connection, or reset it.
+    Drop {
+        abrupt: bool,
+    },
+    /// What a handler says to the session.
+    Respond(Response),
+    /// Close after so many messages, or not any more.
+    CloseAfter(Option<CloseAfter>),
+    /// Read nothing, or go on.
+    Pause(bool),
+    /// Hold back what the app says, or let it go.
+    Silence(bool),
+    /// The handler has taken all inputs.
+    InputsTaken,
+    /// Look again whether the server is paused.
+    Resume,
+}
+
+impl Order {
+    /// To close with this code, and with as much of the reason as fits.
+    pub(super) fn close(code: u16, reason: &str) -> Self {
+        let most = reason.len().min(MAX_REASON_BYTES);
+        let end = (0..=most).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
+        Self::Close(code, reason[..end].to_owned())
+    }
+}
+
+/// Where a connection's orders go.
+#[derive(Clone)]
+pub(super) struct Mailbox {
+    orders: mpsc::UnboundedSender<Order>,
+    backlog: Arc<Backlog>,
+}
+
+impl Mailbox {
+    pub(super) fn new(orders: mpsc::UnboundedSender<Order>, backlog: Arc<Backlog>) -> Self {
+        Self { orders, backlog }
+    }
+
+    pub(super) fn send(&self, order: Order) {
+        // A connection that is gone needs no orders.
+        let _ = self.orders.send(order);
+    }
+
+    /// Passes on what a handler says; `false` when it must not say more for now.
+    pub(super) fn respond(&self, response: Response) -> bool {
+        self.backlog.add(response.weight());
+        self.send(Order::Respond(response));
+        self.backlog.may_go_on()
+    }
+}

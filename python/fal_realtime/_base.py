@@ -27,6 +27,7 @@ from ._types import (
 )
 
 if TYPE_CHECKING:
+    from ._observing import Observer
     from ._options import ConnectOptions
 
 
@@ -201,9 +202,11 @@ class BaseClient(ClientBase[ConnectionT], ABC, Generic[ConnectionT, RawT]):
         noop = options.client_only and self._side == "server"
         client = self._native_client()
         if noop or options.connection_key is None:
-            return self._own(self._make(client, app, options, noop=noop))
+            return self._own(self._observed(client, app, options, noop=noop))
         return self._own(
-            self._reusable.get_or_make(app, options.connection_key, options, lambda: self._make(client, app, options))
+            self._reusable.get_or_make(
+                app, options.connection_key, options, lambda: self._observed(client, app, options)
+            )
         )
 
     def connect_raw(
@@ -281,11 +284,25 @@ class BaseClient(ClientBase[ConnectionT], ABC, Generic[ConnectionT, RawT]):
             subprotocols=subprotocols,
         )
         self._check(options)
-        connection = self._own(self._make(self._native_client(), "raw", options, url=url))
+        connection = self._own(self._observed(self._native_client(), "raw", options, url=url))
         return cast("RawT", connection)  # what `_make` makes where there is a `url`
 
     def _check(self, options: ConnectOptions) -> None:
         """Refuse what this kind of client cannot do."""
+
+    def _observed(
+        self, client: _core.Client, app: str, options: ConnectOptions, *, noop: bool = False, url: str | None = None
+    ) -> ConnectionT:
+        """Make the connection, of which observers are told."""
+        told: list[tuple[Observer, object]] = []
+        if not noop:
+            for observer in self._observers:
+                options, about = observer.options(url or self._base_url, options)
+                told.append((observer, about))
+        connection = self._make(client, app, options, noop=noop, url=url)
+        for observer, about in told:
+            observer.made(connection, about)
+        return connection
 
     @abstractmethod
     def _make(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ._credentials import Credentials
+    from ._observing import Observer
 
 
 class _SharedTokens:
@@ -44,6 +45,8 @@ _MAX_TOKEN_SECONDS = 366 * 86_400
 
 class ClientBase(Generic[ConnectionT]):
     """What a client is made with and holds: all but the ways to make a connection."""
+
+    _observers: tuple[Observer, ...] = ()
 
     def __init__(
         self,
@@ -140,6 +143,7 @@ class ClientBase(Generic[ConnectionT]):
 
         keywords = self._options.keywords()
         client = type(self)(**{**keywords, **options_from(options, keywords, "with_options")})
+        client._observers = self._observers  # noqa: SLF001 - its own class
         if client._options.shares_tokens_with(self._options):  # noqa: SLF001 - its own class
             client._tokens = self._tokens  # noqa: SLF001 - likewise
         return client
@@ -149,6 +153,14 @@ class ClientBase(Generic[ConnectionT]):
         with self._lock:
             self._connections.add(connection)
         return connection
+
+    def _observe(self, observer: Observer) -> None:
+        """Tell an observer of the connections that it makes, and of those that it has."""
+        with self._lock:
+            self._observers = (*self._observers, observer)
+            existing = list(self._connections)
+        for connection in existing:
+            observer.made(connection, None)
 
     def _end(self) -> list[ConnectionT]:
         """Make no more connections; those to close."""

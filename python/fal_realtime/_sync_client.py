@@ -175,6 +175,7 @@ class SyncRealtimeClient(BaseClient[SyncRealtimeConnection[Any, Any], SyncRawCon
         self._native_client()  # which says so where the client is closed
         twin = RealtimeClient(**self._options.keywords())
         twin._tokens = self._tokens  # noqa: SLF001 - of this package
+        twin._observers = self._observers  # noqa: SLF001 - likewise
         pool = SyncPool(
             twin.pool(
                 app,

@@ -26,7 +26,19 @@ SHOWN = {
 }
 WHOLE = {"fal_realtime._exceptions", "fal_realtime.msgpack", "fal_realtime.ws_run", "fal_realtime.compat.fal_client"}
 """Modules of which all is shown."""
-MODULES = ["", ".pool", ".batch", ".asgi", ".media", ".testing", ".msgpack", ".ws_run", ".compat.fal_client"]
+MODULES = [
+    "",
+    ".pool",
+    ".batch",
+    ".asgi",
+    ".media",
+    ".opentelemetry",
+    ".prometheus",
+    ".testing",
+    ".msgpack",
+    ".ws_run",
+    ".compat.fal_client",
+]
 
 
 def public(module: str) -> list[str]:

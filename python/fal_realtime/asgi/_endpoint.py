@@ -15,7 +15,7 @@ from ._lifespan import serve_lifespan
 from ._origins import Origins
 from ._types import AuthorizeHook, Receive, Scope, Send
 
-_LONGEST_TOKEN = 86_400
+_MAX_TOKEN_SECONDS = 86_400
 """Seconds; who needs longer ones for browsers is mistaken about the unit."""
 
 log = logging.getLogger("fal_realtime")
@@ -30,8 +30,8 @@ class Endpoint(ABC):
         self, authorize: AuthorizeHook, max_expires_in: float, allow_origins: Collection[str], *, credentials: bool
     ) -> None:
         checked_hook("authorize", authorize)
-        if check.positive("max_expires_in", max_expires_in) > _LONGEST_TOKEN:
-            message = f"max_expires_in must be at most {_LONGEST_TOKEN} seconds (a day), not {max_expires_in!r}"
+        if check.positive("max_expires_in", max_expires_in) > _MAX_TOKEN_SECONDS:
+            message = f"max_expires_in must be at most {_MAX_TOKEN_SECONDS} seconds (a day), not {max_expires_in!r}"
             raise ValueError(message)
         self._authorize = authorize
         self._max_expires_in = max_expires_in

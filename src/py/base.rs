@@ -10,7 +10,7 @@ use pyo3::{exceptions::PyRuntimeError, intern, prelude::*, types::PyDict};
 use super::{
     client::Client,
     encoded_result::EncodedResult,
-    errors::{py_result, to_py},
+    errors::{describe, py_result, to_py},
     hooks::CallerHooks,
     opening,
     options::Options,
@@ -362,11 +362,6 @@ pub(super) fn decoder_failed(py: Python<'_>, cause: PyErr) -> PyErr {
     let error = to_py(py, &Error::new(ErrorKind::Decode, text));
     error.set_cause(py, Some(cause));
     error
-}
-
-pub(super) fn describe(py: Python<'_>, error: &PyErr) -> String {
-    let name = error.get_type(py).name().map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
-    format!("{name}: {}", error.value(py))
 }
 
 /// Whether an `on_state_change` is called with the reason, too: its signature says so, and is asked once.

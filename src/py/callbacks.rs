@@ -19,10 +19,10 @@ use context::EnteredContext;
 pub(super) use scheduling::hand_out_soon;
 
 use super::{
-    base::{Callbacks, describe},
+    base::Callbacks,
     callback_scope::CallbackScope,
     connection::{AsyncConnection, Waiting},
-    errors::{error_or_none, to_py},
+    errors::{describe, error_or_none, to_py},
     operation::wake,
 };
 use crate::{

@@ -153,6 +153,12 @@ pub(crate) fn py_result<T>(py: Python<'_>, result: crate::error::Result<T>) -> P
     result.map_err(|error| to_py(py, &error))
 }
 
+/// An exception in words: the name of its type, and what it says.
+pub(super) fn describe(py: Python<'_>, error: &PyErr) -> String {
+    let name = error.get_type(py).name().map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
+    format!("{name}: {}", error.value(py))
+}
+
 /// The error for an asyncio call outside of an event loop.
 pub(crate) fn no_running_loop() -> PyErr {
     PyRuntimeError::new_err(

@@ -8,7 +8,7 @@ use pyo3::{prelude::*, types::PyDict};
 use super::{
     calling::{self, Call, Function},
     dispatcher::weak_reference,
-    errors::error_or_none,
+    errors::{describe, error_or_none},
     opening::Opening,
     options::{Options, own_headers},
 };
@@ -177,11 +177,7 @@ fn changes(given: Bound<'_, PyAny>) -> PyResult<Changes> {
 
 /// The hook's exception. One that fails at the start will fail again; once a session has been open, it is asked again.
 fn failed(error: &PyErr) -> Error {
-    let message = super::attach(|py| {
-        let name =
-            error.get_type(py).name().map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
-        format!("before_attempt raised {name}: {}", error.value(py))
-    });
+    let message = super::attach(|py| format!("before_attempt raised {}", describe(py, error)));
     refused(message.unwrap_or_else(|| "before_attempt failed".to_owned()))
 }
 

@@ -15,6 +15,7 @@ use pyo3::{exceptions::PyTypeError, intern, prelude::*, types::PyString};
 use super::{
     calling::{self, Call, Function},
     dispatcher::weak_reference,
+    errors::{describe, no_running_loop},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -170,7 +171,7 @@ impl Provider {
             }
             resting.get_or_insert(event_loop);
         }
-        resting.ok_or_else(super::errors::no_running_loop)
+        resting.ok_or_else(no_running_loop)
     }
 
     /// Starts a plain function in a thread of its own, a coroutine function on an event loop.
@@ -192,11 +193,7 @@ impl Provider {
 
 /// The provider's exception. It may pass: once a session has been open, it is asked again.
 fn failed(error: &PyErr) -> Error {
-    let message = super::attach(|py| {
-        let name =
-            error.get_type(py).name().map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
-        format!("the token provider raised {name}: {}", error.value(py))
-    });
+    let message = super::attach(|py| format!("the token provider raised {}", describe(py, error)));
     let message = message.unwrap_or_else(|| "the token provider failed".to_owned());
     Error::new(ErrorKind::Authentication, message).transient()
 }

@@ -90,12 +90,7 @@ impl Base {
                     let why = format!("input.request_id: it must be a str, not an object of type '{kind}'");
                     return Err(encode_error(py, why));
                 };
-                let text = text.to_str().map_err(|error| {
-                    if !error.is_instance_of::<PyUnicodeError>(py) {
-                        return error; // such as a MemoryError
-                    }
-                    encode_error(py, "input.request_id: it holds a lone surrogate".to_owned())
-                })?;
+                let text = utf8_of(text, || "input.request_id: it holds a lone surrogate".to_owned())?;
                 check_id(text).map_err(|why| encode_error(py, format!("input.request_id: {why}")))?;
                 text.to_owned()
             }
@@ -122,12 +117,9 @@ impl Base {
     /// The message for what an encoder gave: bytes go as binary, a str as text.
     pub(in crate::py) fn encoded(&self, py: Python<'_>, payload: &Bound<'_, PyAny>) -> PyResult<Outgoing> {
         if let Ok(text) = payload.cast::<PyString>() {
-            let text = text.to_str().map_err(|error| {
-                if !error.is_instance_of::<PyUnicodeError>(py) {
-                    return error; // such as a MemoryError
-                }
+            let text = utf8_of(text, || {
                 let what = if self.is_raw() { "the message" } else { "what encode_message returned" };
-                encode_error(py, format!("{what} is a str that holds a lone surrogate"))
+                format!("{what} is a str that holds a lone surrogate")
             })?;
             let no_memory = |_| PyMemoryError::new_err("the message is too large for memory");
             let mut payload = pool::take(text.len()).map_err(no_memory)?;
@@ -183,6 +175,16 @@ fn is_encoded(input: &Bound<'_, PyAny>) -> bool {
 /// The name of an object's type, for an error message.
 fn kind_of(object: &Bound<'_, PyAny>) -> String {
     object.get_type().name().map_or_else(|_| "something else".to_owned(), |name| name.to_string())
+}
+
+/// The UTF-8 form of a str. `why` says what is wrong with one that has none, since it holds a lone surrogate.
+fn utf8_of<'a>(text: &'a Bound<'_, PyString>, why: impl FnOnce() -> String) -> PyResult<&'a str> {
+    text.to_str().map_err(|error| {
+        if !error.is_instance_of::<PyUnicodeError>(text.py()) {
+            return error; // such as a MemoryError
+        }
+        encode_error(text.py(), why())
+    })
 }
 
 fn encode_error(py: Python<'_>, why: String) -> PyErr {

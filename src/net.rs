@@ -25,6 +25,7 @@ pub mod poller;
 pub mod poller;
 pub mod process;
 pub mod proxy;
+pub mod recorder;
 mod redact;
 mod refusal;
 pub mod report;

@@ -32,6 +32,7 @@ mod opening;
 mod operation;
 mod options;
 mod received;
+mod recording;
 mod report;
 mod token_provider;
 mod token_request;
@@ -64,6 +65,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(interpreter_id, module)?)?;
     operation::install_am_send(module.py())?;
     module.add_function(wrap_pyfunction!(_io_counters, module)?)?;
+    recording::register(module)?;
     report::install();
     let at_exit = wrap_pyfunction!(_shutdown, module)?;
     module.py().import("atexit")?.call_method1("register", (at_exit,))?;

@@ -34,6 +34,7 @@ from ._exceptions import (
 from ._keywords import ClientKeywords, ConnectHandler
 from ._policy import ReconnectPolicy
 from ._raw import RawConnection
+from ._recording import Recording
 from ._sync import SyncRealtimeConnection
 from ._sync_client import SyncRealtimeClient
 from ._sync_noop import SyncNoopConnection
@@ -93,6 +94,7 @@ __all__ = [
     "RealtimeError",
     "RealtimeToken",
     "ReconnectPolicy",
+    "Recording",
     "RequestTimeoutError",
     "ResultCallback",
     "Side",

@@ -12,6 +12,7 @@ from ._exceptions import ConnectionClosedError, FalRealtimeError, ForkedProcessE
 from ._finishing import Finish, check_close
 from ._generics import Input, OfInputAndOutput, Output
 from ._native import native
+from ._recording import Recordable
 from ._types import ErrorCallback, StateCallback, Stats, TimingsCallback
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class RealtimeConnection(_core.Connection, OfInputAndOutput[Input, Output]):
+class RealtimeConnection(_core.Connection, Recordable, OfInputAndOutput[Input, Output]):
     """A session with a realtime app; made by `RealtimeClient.connect`, and used from one event loop.
 
     It opens on the first `send`, or at once where it is awaited or entered:

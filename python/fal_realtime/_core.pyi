@@ -18,6 +18,7 @@ __all__ = [
     "ExtType",
     "LocalServer",
     "LocalSession",
+    "Recording",
     "SyncConnection",
     "_io_counters",
     "decode",
@@ -532,6 +533,32 @@ class CallbackEvents:
         `result`, `error`, `timings`, or `state_change` with the state and the reason; `nothing`: the queue gives the
         connection again when there is something; `end`: the connection is closed and everything is delivered.
         """
+
+@final
+class Recording:
+    """The file into which a connection is recorded."""
+
+    def __new__(cls, connection: Connection | SyncConnection, path: str) -> Self:
+        """Record what passes from now on."""
+
+    @property
+    def messages(self) -> int:
+        """How many messages it took."""
+
+    @property
+    def dropped(self) -> int:
+        """How many messages found no room."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether what passes is recorded."""
+
+    @property
+    def error(self) -> tuple[int | None, str] | None:
+        """The system's number and words for what ended it early."""
+
+    def close(self) -> None:
+        """Write what is left, end the file, and wait for it."""
 
 @final
 class CallbackQueue:

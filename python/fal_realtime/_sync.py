@@ -15,13 +15,14 @@ from ._finishing import Finish, check_close
 from ._functions import check_plain
 from ._generics import Input, OfInputAndOutput, Output
 from ._native import native
+from ._recording import Recordable
 from ._types import ErrorCallback, StateCallback, Stats, TimingsCallback
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class SyncRealtimeConnection(_core.SyncConnection, OfInputAndOutput[Input, Output]):
+class SyncRealtimeConnection(_core.SyncConnection, Recordable, OfInputAndOutput[Input, Output]):
     """A session with a realtime app in blocking form; made by `SyncRealtimeClient.connect`, used from any thread.
 
         with client.connect(app) as connection:

@@ -3,14 +3,18 @@
 
 use std::sync::{Arc, OnceLock, atomic::Ordering};
 
-use super::{duty::Duty, hooks::Hooks, poller::Poller, process, settings::Settings, shared::Shared};
-use crate::sync::FairMutex;
+use super::{
+    duty::Duty, hooks::Hooks, poller::Poller, process, recorder::Recorder, settings::Settings, shared::Shared,
+};
+use crate::sync::{FairMutex, Mutex};
 
 mod driving;
 mod open_link;
+mod recording;
 
 pub(super) use driving::LinkSlot;
 pub(super) use open_link::OpenLink;
+pub use recording::NotRecorded;
 
 /// A connection.
 pub struct Connection {
@@ -22,6 +26,8 @@ pub struct Connection {
     poller: OnceLock<Arc<Poller>>,
     /// What the caller wants to be asked.
     hooks: OnceLock<Arc<dyn Hooks>>,
+    /// Who records what passes. No other lock is taken with it.
+    recorder: Mutex<Option<Arc<Recorder>>>,
     process: u32,
 }
 
@@ -34,6 +40,7 @@ impl Connection {
             duty: Duty::default(),
             poller: OnceLock::new(),
             hooks: OnceLock::new(),
+            recorder: Mutex::new(None),
             process: process::number(),
         })
     }

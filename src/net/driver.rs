@@ -365,16 +365,20 @@ impl Driver {
         if let Some(own) = self.changes.as_ref().and_then(|changes| changes.headers.as_ref()) {
             inner.sent_secrets.add(own);
         }
-        inner.subprotocol = subprotocol;
+        inner.subprotocol.clone_from(&subprotocol);
         inner.session_began();
         drop(inner);
+        self.connection.record_opening(subprotocol);
         report::debug(|| format!("{self}: open"));
         let poller = self.connection.poller().cloned().or_else(|| Poller::of_io_thread(&self.io));
         self.driving = Driving::default();
         let Ok(socket) = Socket::new(stream, poller.is_some()) else { return };
         let link = Link::new(&self.connection.shared, socket, leftover);
         let registration = poller.map(|poller| poller.register(self.connection.clone()));
-        self.connection.with_link(Side::IoThread, |slot| **slot = Some(OpenLink::new(link, registration)));
+        self.connection.with_link(Side::IoThread, |slot| {
+            let open = slot.insert(OpenLink::new(link, registration));
+            open.link.set_recorder(self.connection.current_recorder());
+        });
     }
 
     fn show(&mut self, state: State, reason: Option<Error>) {

@@ -31,7 +31,7 @@ mod blocking;
 mod sending;
 
 pub use super::{
-    connection::Connection,
+    connection::{Connection, NotRecorded},
     shared::{Interest, Routes},
 };
 
@@ -301,7 +301,11 @@ impl Connection {
             inner.finish(None)
         };
         let unpark = inner.unpark();
+        let is_over = inner.state == State::Closed;
         tell(inner, kind);
+        if is_over {
+            self.end_recording();
+        }
         if let Some(driver) = unpark {
             driver.wake();
         }

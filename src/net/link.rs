@@ -13,7 +13,7 @@
 
 use std::{
     io,
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -21,6 +21,7 @@ use bytes::Bytes;
 
 use super::{
     driven::Side,
+    recorder::Recorder,
     shared::Shared,
     socket::Socket,
     writer::{Leftover, Progress, Writer, Written},
@@ -147,6 +148,8 @@ pub(super) struct Link {
     discarding: bool,
     consequence: Consequence,
     close_timeout: Duration,
+    /// Who records what comes.
+    recorder: Option<Arc<Recorder>>,
 }
 
 impl Link {
@@ -177,8 +180,15 @@ impl Link {
             discarding: false,
             consequence: Consequence::Nothing,
             close_timeout: settings.close_timeout,
+            recorder: None,
             socket,
         }
+    }
+
+    /// From now on what passes is recorded by this one.
+    pub(super) fn set_recorder(&mut self, recorder: Option<Arc<Recorder>>) {
+        self.recorder.clone_from(&recorder);
+        self.writer.set_recorder(recorder);
     }
 
     /// What is left of the messages that the socket had.

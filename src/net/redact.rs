@@ -120,6 +120,11 @@ impl SentSecrets {
         self.credentials.extend(new);
     }
 
+    /// The secrets as they may be spelled.
+    pub(super) fn spellings(&self) -> Vec<String> {
+        spellings(self.secrets())
+    }
+
     /// `text` without the secrets.
     pub(super) fn quote(&self, text: &str) -> String {
         quote(text, self.secrets(), text.len())

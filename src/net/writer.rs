@@ -8,12 +8,13 @@ use std::{
     cell::RefCell,
     collections::VecDeque,
     io::{self, ErrorKind, Write},
+    sync::Arc,
 };
 
 use bytes::Bytes;
 
 use self::large::{Large, stage};
-use super::mask_keys;
+use super::{mask_keys, recorder::Recorder};
 use crate::core::{
     frame::{Control, MAX_HEADER, close_payload, write_control, write_header},
     message::Outgoing,
@@ -93,9 +94,16 @@ pub(super) struct Writer {
     ping_waits: bool,
     /// Since it was last asked, the operating system has taken the ping, or some of what it waits behind.
     ping_moved: bool,
+    /// Who records what is written.
+    recorder: Option<Arc<Recorder>>,
 }
 
 impl Writer {
+    /// From now on what is written is recorded by this one.
+    pub(super) fn set_recorder(&mut self, recorder: Option<Arc<Recorder>>) {
+        self.recorder = recorder;
+    }
+
     /// Room for another message. Without this, messages stay where a newer one may still take their place.
     pub(super) fn wants(&self, next: usize) -> bool {
         self.large.is_none()
@@ -282,7 +290,9 @@ impl Writer {
         if !large.stage(&mut self.staging) {
             written.messages += 1;
             written.bytes += large.len();
-            self.large = None;
+            if let (Some(large), Some(recorder)) = (self.large.take(), &self.recorder) {
+                recorder.sent(large.into_message());
+            }
             self.staging.append(&mut self.behind);
         }
     }
@@ -296,6 +306,9 @@ impl Writer {
             if let Some(staged) = self.staged.pop_front() {
                 written.messages += 1;
                 written.bytes += staged.message.payload.len();
+                if let Some(recorder) = &self.recorder {
+                    recorder.sent(staged.message);
+                }
             }
         }
         if self.at == self.staging.len() {

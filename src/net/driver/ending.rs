@@ -10,7 +10,9 @@ use crate::{
     net::{
         connection::OpenLink,
         driven::Side,
-        panics, report,
+        panics,
+        recorder::Event,
+        report,
         shared::{self, Interest},
     },
 };
@@ -27,6 +29,7 @@ impl Driver {
         let error = error.filter(|_| !inner.commands.close);
         let kind = inner.finish(error);
         shared::tell(inner, kind);
+        self.connection.end_recording();
     }
 
     /// The connection ends with a defect of ours. What is left of its link is not touched, but counted.
@@ -46,12 +49,14 @@ impl Driver {
         inner.last_error = Some(error.clone());
         let kind = inner.finish(Some(error));
         shared::tell(inner, kind);
+        self.connection.end_recording();
     }
 
     /// A session has ended, and what follows is known. Answers how it ended, if it did and the connection goes on.
     pub(super) fn tell_loss(&mut self) -> Option<Error> {
         let ended = self.ended.take()?;
         if let ErrorKind::Closed { code, reason } = &ended.kind {
+            self.connection.record_event(|| Event::Close { code: *code, reason: reason.clone() });
             let mut inner = self.connection.shared.lock();
             if !inner.commands.close {
                 inner.last_close = Some((*code, reason.clone()));

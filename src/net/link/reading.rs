@@ -149,6 +149,9 @@ impl Link {
                 Ok(Some(Message::Data { .. })) if self.discarding => {}
                 Ok(Some(Message::Data { kind, payload })) => {
                     self.last_size = payload.len();
+                    if let Some(recorder) = &self.recorder {
+                        recorder.received(kind, &payload);
+                    }
                     let consequence = self.inbound.take(kind, payload);
                     if self.consequence == Consequence::Nothing {
                         self.consequence = consequence;

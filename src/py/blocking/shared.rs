@@ -11,7 +11,7 @@ use super::{notifier::Notifier, turns::Listener};
 use crate::{
     core::{inbox::Item, message::Received, session::State},
     error::{Error, ErrorKind},
-    net::handle::Interest,
+    net::handle::{Connection, Interest},
     py::{
         base::Base,
         errors::{py_result, to_py},
@@ -43,6 +43,13 @@ impl Deadline {
 
     fn is_over(&self) -> bool {
         self.0.is_some_and(|at| at <= Instant::now())
+    }
+}
+
+impl super::SyncConnection {
+    /// The connection of the network layer.
+    pub(in crate::py) fn net(&self) -> &Arc<Connection> {
+        &self.shared.base.net
     }
 }
 

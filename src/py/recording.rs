@@ -1,0 +1,78 @@
+//! `Recording` of `fal_realtime._core`: the file into which a connection is recorded.
+
+use std::{path::PathBuf, sync::Arc};
+
+use pyo3::{
+    exceptions::{PyRuntimeError, PyTypeError},
+    prelude::*,
+};
+
+use super::{blocking::SyncConnection, connection::AsyncConnection, errors::to_py};
+use crate::net::{
+    handle::{Connection, NotRecorded},
+    recorder::Recorder,
+};
+
+/// A recording of a connection.
+#[pyclass(frozen, module = "fal_realtime._core")]
+pub(super) struct Recording {
+    recorder: Arc<Recorder>,
+    connection: Arc<Connection>,
+}
+
+#[pymethods]
+impl Recording {
+    /// Records `connection` from now on into a new file.
+    #[new]
+    fn new(py: Python<'_>, connection: &Bound<'_, PyAny>, path: PathBuf) -> PyResult<Self> {
+        let connection = if let Ok(connection) = connection.cast::<AsyncConnection>() {
+            connection.get().base.net.clone()
+        } else if let Ok(connection) = connection.cast::<SyncConnection>() {
+            connection.get().net().clone()
+        } else {
+            return Err(PyTypeError::new_err("connection must be a connection of this package"));
+        };
+        match py.detach(|| connection.record(path.clone())) {
+            Ok(recorder) => Ok(Self { recorder, connection }),
+            Err(NotRecorded::Already(other)) => {
+                let message =
+                    format!("the connection is recorded already, into {}: close that first", other.display());
+                Err(PyRuntimeError::new_err(message))
+            }
+            Err(NotRecorded::Closed(error)) => Err(to_py(py, &error)),
+            Err(NotRecorded::File(error)) => Err(error.into()),
+        }
+    }
+
+    #[getter]
+    fn messages(&self) -> u64 {
+        self.recorder.messages()
+    }
+
+    #[getter]
+    fn dropped(&self) -> u64 {
+        self.recorder.dropped()
+    }
+
+    #[getter]
+    fn is_open(&self) -> bool {
+        self.recorder.is_open()
+    }
+
+    /// The number of the system's error, and what it says.
+    #[getter]
+    fn error(&self) -> Option<(Option<i32>, String)> {
+        self.recorder.error().map(|error| (error.raw_os_error(), error.to_string()))
+    }
+
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| {
+            self.connection.stop_recording(&self.recorder);
+            self.recorder.wait();
+        });
+    }
+}
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Recording>()
+}

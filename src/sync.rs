@@ -89,36 +89,52 @@ impl<T> FairMutex<T> {
     }
 }
 
-/// A condition variable.
+/// A condition variable, for whoever has changed with the lock held what others wait for. std's asks the system at each
+/// notification, whether anybody waits or not.
 #[derive(Debug, Default)]
-pub struct Condvar(sync::Condvar);
+pub struct Condvar {
+    condition: sync::Condvar,
+    /// Changed with the lock held. Who waits has entered itself before the lock is free for those who change something;
+    /// who comes later sees the change.
+    waiting: AtomicUsize,
+}
 
 impl Condvar {
     /// One that nobody waits for.
     pub const fn new() -> Self {
-        Self(sync::Condvar::new())
+        Self { condition: sync::Condvar::new(), waiting: AtomicUsize::new(0) }
     }
 
     /// Waits, without the lock; it may wake without reason.
     pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-        self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let guard = self.condition.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        guard
     }
 
     /// The same until a point in time. Answers also whether that is over.
     pub fn wait_until<'a, T>(&self, guard: MutexGuard<'a, T>, until: Instant) -> (MutexGuard<'a, T>, bool) {
         let left = until.saturating_duration_since(Instant::now());
-        let (guard, timeout) = self.0.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let (guard, timeout) =
+            self.condition.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
         (guard, timeout.timed_out())
     }
 
     /// Wakes one who waits.
     pub fn notify_one(&self) {
-        self.0.notify_one();
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.condition.notify_one();
+        }
     }
 
     /// Wakes all who wait.
     pub fn notify_all(&self) {
-        self.0.notify_all();
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.condition.notify_all();
+        }
     }
 }
 
@@ -155,6 +171,35 @@ mod tests {
         assert!(panicked.join().is_err());
         *mutex.lock() += 1;
         assert_eq!(mutex.try_lock().map(|guard| *guard), Some(2));
+    }
+
+    #[test]
+    fn whoever_waits_for_a_change_hears_of_it() {
+        let pair = Arc::new((Mutex::new(0), Condvar::new()));
+        let changing = pair.clone();
+        let other = thread::spawn(move || {
+            let (number, changed) = &*changing;
+            for wanted in 1..=10_000 {
+                let mut current = number.lock();
+                while *current != wanted - 1 {
+                    current = changed.wait(current);
+                }
+                *current = -wanted;
+                drop(current);
+                changed.notify_all();
+            }
+        });
+        let (number, changed) = &*pair;
+        for wanted in 1..=10_000 {
+            let mut current = number.lock();
+            while *current != -wanted {
+                current = changed.wait(current);
+            }
+            *current = wanted;
+            drop(current);
+            changed.notify_one();
+        }
+        assert!(other.join().is_ok());
     }
 
     #[test]

@@ -30,6 +30,8 @@ use crate::{
 mod blocking;
 mod sending;
 
+#[cfg(unix)]
+pub use self::blocking::Drove;
 pub use super::{
     connection::{Connection, NotRecorded},
     shared::{Interest, Routes},

@@ -19,23 +19,33 @@ use crate::net::{
     spin,
 };
 
+/// What became of driving on the thread of a blocking caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drove {
+    /// Nothing: there is no socket, or another thread drives it already.
+    Not,
+    /// This thread did, until it was over, the time was up, or a signal came.
+    Through,
+    /// This thread did, until it was woken.
+    Woken,
+}
+
 impl Connection {
     /// Reads and writes on this thread until `is_over` says so or the time is up. `wakeup` becomes readable when
-    /// somebody else may have made it so. False, and nothing is done, where this thread cannot drive: there is no
-    /// socket, or another thread does so already.
+    /// somebody else may have made it so.
     pub fn drive_until(
         self: &Arc<Self>,
         wakeup: BorrowedFd<'_>,
         until: Instant,
         is_over: impl Fn() -> bool,
-    ) -> bool {
+    ) -> Drove {
         if !self.duty.begin_blocking() {
-            return false;
+            return Drove::Not;
         }
-        let mut drives = false;
+        let mut drove = Drove::Not;
         let mut spin_until = spin::limit().map(|limit| Instant::now() + limit);
         while let Some((socket, reads)) = self.borrow_socket() {
-            drives = true;
+            drove = Drove::Through;
             let now = Instant::now();
             if is_over() || now >= until {
                 break;
@@ -53,21 +63,25 @@ impl Connection {
             let polled = rustix::event::poll(watched, Some(&timeout));
             let is_ready =
                 |place: usize| descriptors.get(place).is_some_and(|ready| !ready.revents().is_empty());
-            if polled.is_err() || is_ready(0) {
-                break; // a signal, or somebody wakes this thread
+            if polled.is_err() {
+                break; // a signal
+            }
+            if is_ready(0) {
+                drove = Drove::Woken;
+                break;
             }
             if is_ready(1) {
                 self.on_readable(Side::Caller);
                 spin_until = None;
             }
         }
-        if self.duty.end_blocking(drives) {
+        if self.duty.end_blocking(drove != Drove::Not) {
             let poller = self.with_link(Side::Caller, |slot| slot.as_ref().and_then(OpenLink::poller));
             if let Some(poller) = poller {
                 poller.hold(self.clone());
             }
         }
-        drives
+        drove
     }
 
     /// The socket, which nobody else watches from now on, and whether it is to be read.

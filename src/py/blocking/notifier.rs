@@ -3,12 +3,14 @@
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Instant,
 };
 
 use super::turns::Listener;
+#[cfg(unix)]
+use crate::net::handle::Drove;
 use crate::{
     net::{
         handle::{Connection, Interest},
@@ -36,8 +38,8 @@ pub(super) struct Notifier {
     condition: Condvar,
     /// Wakes the thread that waits for the socket; made when one first does, `None` where none can.
     wake_fd: OnceLock<Option<WakeFd>>,
-    /// A thread waits for the socket, or is about to.
-    at_socket: AtomicBool,
+    /// The thread that waits for the socket, or is about to; 0 while none does.
+    at_socket: AtomicUsize,
     /// Where there are callbacks.
     listener: OnceLock<Listener>,
 }
@@ -77,8 +79,11 @@ impl Notify for Notifier {
 
     fn notify(&self) {
         self.condition.notify_all();
-        // Pairs with the store before whoever waits for the socket looks at `notifications`.
-        if self.at_socket.load(Ordering::SeqCst)
+        // Pairs with the store before whoever waits for the socket polls `notifications`. That thread itself, which has read
+        // the socket, polls them before it waits again.
+        let at_socket = self.at_socket.load(Ordering::SeqCst);
+        if at_socket != 0
+            && at_socket != this_thread()
             && let Some(Some(wake_fd)) = self.wake_fd.get()
         {
             wake_fd.set();
@@ -123,19 +128,30 @@ impl Notifier {
     fn wait_at_socket(&self, net: &Arc<Connection>, notifications: u64, until: Instant) -> bool {
         let Some(wake_fd) = self.wake_fd.get_or_init(|| WakeFd::new().ok()) else { return false };
         let is_notified = || {
-            self.at_socket.store(true, Ordering::SeqCst);
+            self.at_socket.store(this_thread(), Ordering::SeqCst);
             self.waiting.lock().notifications != notifications
         };
         let drove = net.drive_until(wake_fd.as_fd(), until, is_notified);
-        if drove {
-            self.at_socket.store(false, Ordering::SeqCst);
+        if drove != Drove::Not {
+            self.at_socket.store(0, Ordering::SeqCst);
+        }
+        // Where another thread has woken this one after it had polled last, the next wait is over at once.
+        if drove == Drove::Woken {
             wake_fd.clear();
         }
-        drove
+        drove != Drove::Not
     }
 
     #[cfg(not(unix))]
     fn wait_at_socket(&self, _net: &Arc<Connection>, _notifications: u64, _until: Instant) -> bool {
         false
     }
+}
+
+/// A number that no other thread has while this one lives, and never 0: the address of a variable of its own.
+fn this_thread() -> usize {
+    thread_local! {
+        static PLACE: u8 = const { 0 };
+    }
+    PLACE.with(|place| std::ptr::from_ref(place).addr())
 }

@@ -1,4 +1,7 @@
-"""The pytest fixture `fal_local_server`. Loaded into every pytest run: the server is imported by those who use it."""
+"""The pytest fixture `fal_local_server` and the marker `fal_replay`.
+
+Loaded into every pytest run: the server is imported by those who use it.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,22 @@ if TYPE_CHECKING:
     from .testing import LocalServer
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    about = (
+        "fal_replay(path, *, app=None, timing='immediate', strict=False): let fal_local_server replay a recording, by "
+        "a path relative to the test's file; see LocalServer.replay"
+    )
+    config.addinivalue_line("markers", about)
+
+
 @pytest.fixture
-def fal_local_server() -> Iterator[LocalServer]:
+def fal_local_server(request: pytest.FixtureRequest) -> Iterator[LocalServer]:
     """A running `fal_realtime.testing.LocalServer` of its own for each test."""
     from .testing import LocalServer
 
     with LocalServer() as server:
+        for marker in request.node.iter_markers("fal_replay"):
+            path, *rest = marker.args
+            server.replay(request.path.parent / path, *rest, **{"timing": "immediate", **marker.kwargs})
         yield server

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar, get_args
@@ -11,6 +12,8 @@ from fal_realtime import _checks as check, _core
 from ._base import ServerBase
 from ._handler_session import App, AppKind
 from ._handlers import HandlerThread
+from ._recording import read_recording
+from ._replay import Replay
 from ._routes import read_annotations
 
 BuiltinApp = Literal["echo", "image", "stream", "collect", "bidi"]
@@ -24,7 +27,7 @@ class Apps(ServerBase):
 
     def __init__(self) -> None:
         super().__init__()
-        self._apps: dict[str, App] = {}
+        self._apps: dict[str, App | Replay] = {}
         self._builtins: dict[str, tuple[str, dict[str, Any]]] = {}
         self._handlers: HandlerThread | None = None
 
@@ -134,6 +137,50 @@ class Apps(ServerBase):
             self._server.add_builtin(name, builtin, **options)
         self._builtins[name] = (builtin, options)
 
+    def replay(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        app: str | None = None,
+        timing: Literal["recorded", "immediate"] | float = "recorded",
+        strict: bool = False,
+    ) -> str:
+        """Serve an app that answers as a recording of `connection.record` says; give its id, for `connect`.
+
+        The first connection gets what was recorded of the first session, the next one the next session, and when all
+        were had, they begin anew. Each recorded input is waited for, whatever it says; the answers that followed it
+        follow, byte for byte but for the `request_id`, which is that of the client's input. A session that was closed
+        with another code than 1000 is closed with that, one that ended without a close frame likewise; else it stays
+        open until the client closes.
+
+        Args:
+            path: The recording; one that ends early is served as far as it goes.
+            app: The app id to serve it as. Default: the recorded one.
+            timing: When answers come: as long after what was before them as `"recorded"`, or so many times as long (0.5
+                is twice as fast), or `"immediate"`.
+            strict: An input that is not the recorded one (the `request_id` aside), or is one too many, is answered with
+                the error `REPLAY_MISMATCH` and close code 1008. Without it that is logged as a warning, logger
+                `fal_realtime.testing`, and an input too many stays unanswered.
+
+        Raises:
+            OSError: The file cannot be read.
+            ValueError: It is no recording, or an argument has a value that is not accepted.
+            TypeError: An argument is of the wrong type.
+        """
+        check.boolean("strict", strict)
+        factor = _factor(timing)
+        recording = read_recording(path)
+        name = recording.app if app is None else app
+        if "://" in name:
+            message = f"{os.fspath(path)} is of a raw connection: say as which app it is to be served (app=…)"
+            raise ValueError(message)
+        _check_name(name)
+        replay = Replay(recording, factor, strict=strict)
+        if self._running:
+            self._serve(name, replay)
+        self._apps[name] = replay
+        return name.removesuffix("/realtime")
+
     def _serve_all(self) -> None:
         """Serve what was registered before the start."""
         for name, (builtin, options) in self._builtins.items():
@@ -141,7 +188,7 @@ class Apps(ServerBase):
         for name, app in self._apps.items():
             self._serve(name, app)
 
-    def _serve(self, name: str, app: App) -> None:
+    def _serve(self, name: str, app: App | Replay) -> None:
         if self._handlers is None:
             self._handlers = HandlerThread(self._server)
         self._handlers.add(name, app)
@@ -150,6 +197,18 @@ class Apps(ServerBase):
         if self._handlers is not None:
             self._handlers.stop()
             self._handlers = None
+
+
+def _factor(timing: object) -> float:
+    """How many times as long as recorded a replay takes."""
+    if timing == "recorded":
+        return 1.0
+    if timing == "immediate":
+        return 0.0
+    if isinstance(timing, str):
+        message = f"timing must be 'recorded', 'immediate' or a factor, not {timing!r}"
+        raise ValueError(message)  # noqa: TRY004 - a str is one of the types
+    return check.not_negative("timing", timing, "'recorded', 'immediate' or a factor")
 
 
 def _check_name(name: object) -> None:

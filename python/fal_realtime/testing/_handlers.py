@@ -8,6 +8,7 @@ import threading
 from fal_realtime import _core
 
 from ._handler_session import App, serve
+from ._replay import Replay
 from ._socket import Socket
 
 _STOP_TIMEOUT = 2.0
@@ -22,7 +23,7 @@ class HandlerThread:
 
     def __init__(self, native: _core.LocalServer) -> None:
         self._native = native
-        self._apps: list[App] = []
+        self._apps: list[App | Replay] = []
         self._loop = asyncio.new_event_loop()
         self._sockets: dict[int, Socket] = {}
         self._sessions: set[asyncio.Task[None]] = set()
@@ -33,7 +34,7 @@ class HandlerThread:
         for thread in self._threads:
             thread.start()
 
-    def add(self, name: str, app: App) -> None:
+    def add(self, name: str, app: App | Replay) -> None:
         """Serve the app as `name`."""
         self._apps.append(app)
         self._native.add_handler(name, len(self._apps) - 1)
@@ -71,7 +72,8 @@ class HandlerThread:
         for session, handler, event, messages in jobs:
             if event == "open":
                 socket = self._sockets[session] = Socket(self._native, session)
-                task = self._loop.create_task(serve(socket, self._apps[handler]))
+                app = self._apps[handler]
+                task = self._loop.create_task(app.serve(socket) if isinstance(app, Replay) else serve(socket, app))
                 self._sessions.add(task)
                 task.add_done_callback(self._sessions.discard)
             elif event == "inputs":

@@ -65,15 +65,20 @@ class Socket:
 
     async def receive(self) -> bytes:
         """The next message, which must be binary."""
-        message = await self._received.get()
-        if message is _END:
-            raise Disconnected
-        if self._received.empty():
-            self._native.inputs_taken(self._session)
+        message = await self.receive_any()
         if isinstance(message, str):
             # A text message has no bytes.
             raise KeyError("bytes")  # noqa: EM101 - it names the key
-        return message  # type: ignore[no-any-return]
+        return message
+
+    async def receive_any(self) -> bytes | str:
+        """The next message, binary or text."""
+        message: bytes | str | object = await self._received.get()
+        if not isinstance(message, (bytes, str)):
+            raise Disconnected
+        if self._received.empty():
+            self._native.inputs_taken(self._session)
+        return message
 
     async def send(self, message: bytes | str) -> None:
         """Send a message, when the client has taken enough of those before."""
@@ -88,11 +93,11 @@ class Socket:
             if self._gone:
                 self._writable.set()
 
-    async def close(self) -> None:
-        """Close normally."""
+    async def close(self, code: int = _NORMAL_CLOSE) -> None:
+        """Close, normally unless there is another code."""
         await self._writable.wait()
         self._closed = True
-        self._native.close_session(self._session, _NORMAL_CLOSE)
+        self._native.close_session(self._session, code)
 
     def end(self) -> None:
         """Close without a close frame."""

@@ -1,0 +1,122 @@
+"""A recording, replayed by a `LocalServer`: a client gets what was recorded."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.waiting import until_sync
+
+from fal_realtime import ConnectionClosedError, RealtimeError
+from fal_realtime.testing import LocalServer
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    """Two requests to an app that answers with what nobody else would."""
+    path = tmp_path / "session.mcap"
+    with LocalServer() as server, server.sync_client() as client:
+
+        @server.app("me/secret")
+        def secret(given: Any) -> Any:
+            return {"said": f"secret of {given['n']}", "request_id": given["request_id"]}
+
+        with client.connect("me/secret") as connection, connection.record(path):
+            for n in (1, 2):
+                connection.request({"n": n}, timeout=30)
+    return path
+
+
+@pytest.mark.parametrize("timing", ["recorded", "immediate", 0.5])
+def test_answers_are_the_recorded_ones_with_the_ids_of_the_requests(recording: Path, timing: Any) -> None:
+    with LocalServer() as server, server.sync_client() as client:
+        assert server.replay(recording, timing=timing) == "me/secret"
+        for _ in range(2):  # each connection gets the session
+            with client.connect("me/secret") as connection:
+                for n in (1, 2):
+                    own = {"n": n, "request_id": f"an id of its own, and longer: {n}"}
+                    answer = connection.request(own, timeout=30)
+                    assert answer == {"said": f"secret of {n}", "request_id": own["request_id"]}
+
+
+async def test_it_is_served_under_another_name_and_before_the_start(recording: Path) -> None:
+    server = LocalServer()
+    assert server.replay(recording, app="other/app") == "other/app"
+    async with server, server.client().connect("other/app") as connection:
+        assert (await connection.request({"n": 1}, timeout=30))["said"] == "secret of 1"
+
+
+def test_an_input_that_differs_is_logged_or_refused(recording: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with LocalServer() as server, server.sync_client() as client:
+        server.replay(recording, timing="immediate")
+        server.replay(recording, timing="immediate", app="me/strict", strict=True)
+        with client.connect("me/secret") as connection:
+            assert connection.request({"n": 7}, timeout=30)["said"] == "secret of 1"
+        until_sync(lambda: "input 1 of a replayed session: it is not the recorded one" in caplog.text, "logged")
+        with client.connect("me/strict") as connection:
+            connection.request({"n": 1}, timeout=30)
+            with pytest.raises(RealtimeError, match=r"REPLAY_MISMATCH: input 2 .* not the recorded one"):
+                connection.request({"n": 1}, timeout=30)
+        assert [record.levelno for record in caplog.records if record.name == "fal_realtime.testing"] == [
+            logging.WARNING
+        ]
+
+
+def test_a_close_of_the_server_is_replayed_with_its_code(tmp_path: Path) -> None:
+    path = tmp_path / "closed.mcap"
+    with LocalServer() as server, server.sync_client() as client:
+        server.close_after(1, 4001, "enough")
+        with client.connect("local/echo", reconnect=None) as connection:
+            connection.record(path)
+            connection.request({"n": 1}, timeout=30)
+            with pytest.raises(ConnectionClosedError):
+                connection.recv(timeout=30)
+    with LocalServer() as server, server.sync_client() as client:
+        server.replay(path, timing="immediate")
+        with client.connect("local/echo", reconnect=None) as connection:
+            assert connection.request({"n": 1}, timeout=30)["n"] == 1
+            with pytest.raises(ConnectionClosedError) as caught:
+                connection.recv(timeout=30)
+            assert caught.value.code == 4001
+
+
+def test_a_file_that_is_cut_off_is_served_as_far_as_it_goes_and_others_are_refused(
+    recording: Path, tmp_path: Path
+) -> None:
+    content = recording.read_bytes()
+    (tmp_path / "cut.mcap").write_bytes(content[:-300])
+    (tmp_path / "short.mcap").write_bytes(content[:40])
+    (tmp_path / "other.mcap").write_bytes(b"something else")
+    with LocalServer() as server, server.sync_client() as client:
+        server.replay(tmp_path / "cut.mcap")
+        with client.connect("me/secret") as connection:
+            assert connection.request({"n": 1}, timeout=30)["said"] == "secret of 1"
+        for name, why in [("short", "no recording of fal_realtime"), ("other", "not begin as an MCAP file")]:
+            with pytest.raises(ValueError, match=why):
+                server.replay(tmp_path / f"{name}.mcap")
+        with pytest.raises(FileNotFoundError):
+            server.replay(tmp_path / "nowhere.mcap")
+        with pytest.raises(ValueError, match="timing"):
+            server.replay(recording, timing="fast")  # type: ignore[arg-type]
+
+
+def test_a_marker_lets_the_fixture_replay_a_file_beside_the_test(recording: Path, tmp_path: Path) -> None:
+    (tmp_path / "test_marked.py").write_text(
+        """
+import pytest
+
+@pytest.mark.fal_replay("session.mcap", strict=True)
+def test_marked(fal_local_server):
+    with fal_local_server.sync_client() as client, client.connect("me/secret") as connection:
+        assert connection.request({"n": 1}, timeout=30)["said"] == "secret of 1"
+"""
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "--strict-markers", "-p", "no:cacheprovider", "test_marked.py"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=55, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr

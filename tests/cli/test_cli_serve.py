@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,10 +20,12 @@ from fal_realtime import (
     AuthenticationError,
     ConnectionClosedError,
     HandshakeError,
+    RealtimeError,
     ReconnectPolicy,
     SyncRealtimeClient,
     cli,
 )
+from fal_realtime.testing import LocalServer
 
 QUICK = ReconnectPolicy(initial_delay=0.01, max_delay=0.05)
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
@@ -215,3 +218,29 @@ def test_latency_is_added_in_both_directions(serve):
         for n in range(100):
             connection.send({"n": n, "data": bytes(10_000)})
         assert [connection.recv(timeout=LIMIT)["n"] for _ in range(100)] == list(range(100))
+
+
+def test_it_replays_what_was_recorded(serve: Any, tmp_path: Path):
+    path = tmp_path / "session.mcap"
+    server = LocalServer()
+
+    @server.app("me/upper")
+    def upper(given: Any) -> Any:
+        return {"text": given["text"].upper(), "request_id": given["request_id"]}
+
+    with server, server.sync_client().connect("me/upper") as connection, connection.record(path):
+        connection.request({"text": "hi"}, timeout=LIMIT)
+    served = serve("--replay", str(path), "--timing", "immediate", "--strict")
+    assert "me/upper" in served.where["apps"]
+    with served.connect("me/upper") as connection:
+        assert connection.request({"text": "hi"}, timeout=LIMIT)["text"] == "HI"
+        with pytest.raises(RealtimeError, match="REPLAY_MISMATCH"):
+            connection.request({"text": "hi"}, timeout=LIMIT)
+
+
+def test_a_recording_that_cannot_be_replayed_is_told(tmp_path: Path):
+    (tmp_path / "other").write_bytes(b"no recording")
+    for name, what in [("other", "does not begin as an MCAP file does"), ("nowhere", "cannot be read: No such file")]:
+        result = ran("serve", "--port", "0", "--replay", str(tmp_path / name))
+        assert (result.returncode, result.stdout) == (2, "")
+        assert what in result.stderr

@@ -37,7 +37,7 @@ def serve(options: argparse.Namespace) -> None:
         UsageError: An option has a value that is not accepted.
         CommandError: The address cannot be bound.
     """
-    server = _made(options)
+    server, replayed = _made(options)
     ended = threading.Event()
     with contextlib.ExitStack() as stack:
         # From here on a signal ends it in good order.
@@ -57,7 +57,7 @@ def serve(options: argparse.Namespace) -> None:
             raise CommandError(message, "give another --port (0: a free one), or end what listens there") from error
         port = port or server.port
         _set_faults(server, options, ended)
-        _introduce(server, options, port)
+        _introduce(server, options, port, replayed)
         if options.control:
             Control(server, as_json=options.json).start(at_end=ended.set)
         while not ended.wait(_LOOK):
@@ -65,7 +65,8 @@ def serve(options: argparse.Namespace) -> None:
     note(f"fal-realtime: stopped after {server.connections_total} connections, {server.messages_received} messages")
 
 
-def _made(options: argparse.Namespace) -> LocalServer:
+def _made(options: argparse.Namespace) -> tuple[LocalServer, list[str]]:
+    """The server, and the names of the apps that it replays."""
     try:
         server = LocalServer(
             key=_PUBLIC_KEY if options.key is None else options.key,
@@ -82,9 +83,13 @@ def _made(options: argparse.Namespace) -> LocalServer:
         )
         for given in options.apps:
             _add(server, given)
+        replayed = [server.replay(path, timing=options.timing, strict=options.strict) for path in options.recordings]
     except ValueError as error:
         raise UsageError(str(error), "see fal-realtime serve --help") from error
-    return server
+    except OSError as error:
+        message = f"the recording {error.filename} cannot be read: {error.strerror}"
+        raise UsageError(message, "give a file that connection.record(path) wrote") from error
+    return server, replayed
 
 
 def _add(server: LocalServer, given: str) -> None:
@@ -123,13 +128,14 @@ def _set_faults(server: LocalServer, options: argparse.Namespace, ended: threadi
         threading.Thread(target=drop, daemon=True).start()
 
 
-def _introduce(server: LocalServer, options: argparse.Namespace, port: int) -> None:
+def _introduce(server: LocalServer, options: argparse.Namespace, port: int, replayed: list[str]) -> None:
     authority = f"[{options.host}]:{port}" if ":" in options.host else f"{options.host}:{port}"
     secure = "s" if options.tls else ""
     base_url, rest_url = f"ws{secure}://{authority}", f"http{secure}://{authority}"
     # A key that somebody chose may be one of value.
     key = _PUBLIC_KEY if options.key is None else None
     apps = [f"local/{name}" for name in get_args(BuiltinApp)] + [given.partition("=")[0] for given in options.apps]
+    apps += replayed
     if options.json:
         seen = {"base_url": base_url, "rest_url": rest_url, "port": port, "key": key, "ca_file": server.ca_file}
         Lines().write({**seen, "apps": apps, "pid": os.getpid()})

@@ -14,6 +14,7 @@ _EXAMPLES = """\
   fal-realtime serve --port 8765
   fal-realtime serve --app fal-ai/fast-lcm-diffusion=image --latency 40
   fal-realtime serve --app me/upper=my_apps:upper --tls
+  fal-realtime serve --replay session.mcap --timing immediate
   fal-realtime serve --handshake-delay 5 --token-failures 2 --drop-every 30
   fal-realtime serve --control                # then: drop, close 1011, refuse 503, pause, resume, help, ...
 """
@@ -42,6 +43,23 @@ def add(commands: Commands) -> None:
         dest="apps",
         help="an app: echo, image, ... or a Python function, MODULE:FUNCTION; may be given again",
     )
+    replays = parser.add_argument_group("recordings of connection.record")
+    replays.add_argument(
+        "--replay",
+        action="append",
+        default=[],
+        metavar="FILE",
+        dest="recordings",
+        help="an app that answers as it did when it was recorded; may be given again",
+    )
+    replays.add_argument(
+        "--timing",
+        type=timing,
+        default="recorded",
+        metavar="T",
+        help="recorded, immediate, or a factor: 0.5 is twice as fast (default: recorded)",
+    )
+    replays.add_argument("--strict", action="store_true", help="refuse inputs that are not the recorded ones")
     apps = parser.add_argument_group("the apps that it brings")
     apps.add_argument(
         "--session-timeout",
@@ -88,6 +106,11 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="take commands from stdin, one a line, each answered by one; its end ends the server",
     )
+
+
+def timing(text: str) -> str | float:
+    """The time of answers in a replay."""
+    return text if text in ("recorded", "immediate") else number(0)(text)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -33,7 +33,8 @@ impl Backlog {
     }
 
     /// Whether the handler may say more. Where much was said, waits until it was offered to the socket: for the
-    /// handler writing is to look as in a server that writes on its own thread.
+    /// handler writing is to look as in a server that writes on its own thread; else large results would come in an
+    /// order that fal does not give.
     pub(super) fn may_go_on(&self) -> bool {
         let mut state = self.state.lock();
         let deadline = Instant::now() + PATIENCE;

@@ -1,4 +1,6 @@
 //! Work for handlers that live outside of the I/O thread: a queue that it fills and they drain, at their pace.
+//!
+//! One queue for all sessions, so that what came to many of them costs their thread one wakeup: see decision 27.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},

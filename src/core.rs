@@ -6,6 +6,7 @@ pub mod endpoint;
 pub mod envelope;
 pub mod frame;
 pub mod heartbeat;
+pub mod histogram;
 pub mod inbound;
 pub mod inbox;
 pub mod mcap;

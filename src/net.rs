@@ -39,6 +39,7 @@ pub mod target;
 mod testing;
 pub mod tls;
 pub mod token_store;
+pub mod totals;
 pub mod transport;
 mod tunnel;
 pub mod upgrade;

@@ -34,6 +34,7 @@ mod options;
 mod received;
 mod recording;
 mod report;
+mod stats;
 mod token_provider;
 mod token_request;
 mod waiters;
@@ -56,6 +57,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     #[cfg(feature = "local-server")]
     local_server::register(module)?;
     module.add_class::<client::Client>()?;
+    module.add_class::<stats::PyTotals>()?;
+    module.add_class::<stats::LatencyHistogram>()?;
     module.add_class::<encoded_result::EncodedResult>()?;
     module.add_class::<connection::AsyncConnection>()?;
     module.add_class::<blocking::SyncConnection>()?;

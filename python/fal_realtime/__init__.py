@@ -11,8 +11,9 @@ from __future__ import annotations
 from . import _native as _native
 from ._attempt import Attempt
 from ._client import RealtimeClient, create_realtime_client
+from ._client_stats import ClientStats
 from ._connection import NoopConnection, RealtimeConnection
-from ._core import EncodedResult, ExtType
+from ._core import EncodedResult, ExtType, LatencyHistogram
 from ._exceptions import (
     ApiError,
     AuthenticationError,
@@ -68,6 +69,7 @@ __all__ = [
     "BufferFullError",
     "ClientCert",
     "ClientKeywords",
+    "ClientStats",
     "ConnectHandler",
     "ConnectionClosedError",
     "ConnectionLostError",
@@ -82,6 +84,7 @@ __all__ = [
     "ForkedProcessError",
     "HandshakeError",
     "InsecureForLocalTests",
+    "LatencyHistogram",
     "MessageDecoder",
     "MessageEncoder",
     "MessageTooLargeError",

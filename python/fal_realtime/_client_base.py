@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Generic, NoReturn
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, cast
 
 from . import _checks as check, _core
 from ._keywords import ClientKeywords
@@ -16,6 +16,7 @@ from ._version import version
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
+    from ._client_stats import ClientStats
     from ._credentials import Credentials
     from ._observing import Observer
 
@@ -124,6 +125,7 @@ class ClientBase(Generic[ConnectionT]):
         self._user_agent = f"fal-realtime/{version()} (python)"
         self._native: tuple[Credentials, _core.Client] | None = None
         self._tokens = _SharedTokens()
+        self._totals = _core.Totals()
         self._reusable: ConnectionCache[ConnectionT] = ConnectionCache()
         self._lock = threading.Lock()
         self._connections: weakref.WeakSet[ConnectionT] = weakref.WeakSet()
@@ -147,6 +149,14 @@ class ClientBase(Generic[ConnectionT]):
         if client._options.shares_tokens_with(self._options):  # noqa: SLF001 - its own class
             client._tokens = self._tokens  # noqa: SLF001 - likewise
         return client
+
+    def stats(self) -> ClientStats:
+        """What all connections made with it have counted, with those that have ended or are gone: see `ClientStats`.
+
+        Each connection is counted at one instant, in no case twice or not at all. Not those of other clients, such as
+        what `with_options` made. In a forked child: those made there.
+        """
+        return cast("ClientStats", self._totals.stats())
 
     def _own(self, connection: ConnectionT) -> ConnectionT:
         """Remember a connection, as one to close with the client."""
@@ -176,7 +186,8 @@ class ClientBase(Generic[ConnectionT]):
         credentials = self._options.resolved_credentials()
         with self._lock:
             if self._native is None or self._native[0] != credentials:
-                arguments = {**self._options.as_native(self._user_agent), "base_url": self._base_url}
+                own = {"base_url": self._base_url, "totals": self._totals}
+                arguments = {**self._options.as_native(self._user_agent), **own}
                 self._native = (
                     credentials,
                     self._tokens.client_of(credentials, {**credentials.as_native(), **arguments}),

@@ -16,10 +16,12 @@ __all__ = [
     "Connection",
     "EncodedResult",
     "ExtType",
+    "LatencyHistogram",
     "LocalServer",
     "LocalSession",
     "Recording",
     "SyncConnection",
+    "Totals",
     "_io_counters",
     "decode",
     "decode_as_packer",
@@ -48,6 +50,7 @@ class Client:
         proxy_url: str | None,
         tls: Mapping[str, Any],
         user_agent: str,
+        totals: Totals,
         tokens_of: Client | None = None,
     ) -> Self:
         """Check the addresses; nothing is opened.
@@ -63,6 +66,48 @@ class Client:
 
     def mint_token_blocking(self, app: str, path: str | None, expiration: float, body: str | None) -> tuple[str, str]:
         """The same in blocking form."""
+
+@final
+class Totals:
+    """The sums over connections, over those that are gone too. A forked child has its own."""
+
+    def __new__(cls) -> Self:
+        """Nothing is counted yet."""
+
+    def stats(self) -> dict[str, Any]:
+        """Over all of them, with their durations: a `ClientStats`."""
+
+    def by_app(self) -> dict[str, tuple[dict[str, int], dict[ConnectionState, int]]]:
+        """By app (of more than 100 the rest is `other`) the counters, and how many connections are in which state."""
+
+@final
+class LatencyHistogram:
+    """Durations from 1 µs to 10,000 s in buckets that are at most 5 % wide, as counted when it was asked for."""
+
+    @property
+    def count(self) -> int:
+        """How many were counted."""
+
+    @property
+    def sum(self) -> float:
+        """Their sum, in seconds."""
+
+    @property
+    def buckets(self) -> list[tuple[float, float, int]]:
+        """The buckets that are not empty, shortest first: durations above so many seconds, and up to so many; how many.
+
+        The edges are 1 to 2 in steps of 0.05, 2 to 5 of 0.1 and 5 to 10 of 0.25, times each power of ten from 1 µs to
+        1,000 s. What is shorter or longer is in the first or last bucket.
+        """
+
+    def quantile(self, q: float) -> float | None:
+        """Seconds that the part `q` of the durations (0.99: 99 %) do not exceed: the upper edge of their bucket.
+
+        None if none was counted.
+
+        Raises:
+            ValueError: `q` is not from 0 to 1.
+        """
 
 @final
 class EncodedResult:
@@ -184,6 +229,9 @@ class Connection:
 
     def stats(self) -> Stats:
         """What was counted so far, all taken at one instant."""
+
+    def _count_in(self, totals: Totals) -> None:
+        """Count it in these totals, too."""
 
     def _introduce(self) -> None:
         """Let its hooks know it, before it opens."""
@@ -433,6 +481,9 @@ class SyncConnection:
 
     def stats(self) -> Stats:
         """What was counted so far, all taken at one instant."""
+
+    def _count_in(self, totals: Totals) -> None:
+        """Count it in these totals, too."""
 
     def _introduce(self) -> None:
         """Let its hooks know it, before it opens."""

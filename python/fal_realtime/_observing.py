@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 import threading
-import weakref
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping
-from itertools import count
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from ._exceptions import ForkedProcessError
+from . import _core
 
 if TYPE_CHECKING:
+    from ._client_stats import ClientStats
     from ._options import ConnectOptions
 
-_MOST_APPS = 100
-_OTHER_APPS = "other"
 _GAUGES = ("pending", "received_pending")
 _FAREWELLS = "_farewells"
 _kinds: dict[type[Any], type[Any]] = {}
@@ -62,75 +59,37 @@ def _watched(kind: type[Any]) -> type[Any]:
 
 
 class Totals:
-    """The sums of the statistics of connections by app, of those that are gone too."""
+    """The sums of the statistics of connections by app, of those that are gone too, none of which becomes less."""
 
     def __init__(self) -> None:
+        self._native = _core.Totals()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
         self._lock = threading.Lock()
-        self._numbers = count()
-        self._live: dict[int, tuple[weakref.ref[Any], str, Counter[str]]] = {}
-        self._gone: dict[str, Counter[str]] = {}
-        self._apps: set[str] = set()
-        self._last: deque[tuple[int, dict[str, int]]] = deque()
-        """What connections had counted when they went; a finalizer may run while the lock is held."""
+        self._most: dict[str, Counter[str]] = {}
 
     def add(self, connection: Any) -> None:
-        """Count it from now on."""
-        number = next(self._numbers)
+        """Count it from now on, with what it has counted so far."""
+        connection._count_in(self._native)  # noqa: SLF001 - of this package
 
-        def farewell(connection: Any) -> None:
-            with contextlib.suppress(ForkedProcessError):
-                stats = dict(connection.stats())
-                stats["failed"] += stats["pending"]  # which nobody will write any more
-                self._last.append((number, stats))
-
-        with self._lock:
-            self._live[number] = (weakref.ref(connection), self._label(connection.app), Counter())
-        before_it_goes(connection, farewell)
-
-    def _label(self, app: str) -> str:
-        """The app, as long as there are not so many that a label would have no bound."""
-        if app not in self._apps and len(self._apps) >= _MOST_APPS:
-            return _OTHER_APPS
-        self._apps.add(app)
-        return app
+    def stats(self) -> ClientStats:
+        """Give the sums over all apps, and the durations."""
+        return cast("ClientStats", self._native.stats())
 
     def collect(self) -> tuple[Mapping[str, Mapping[str, int]], Mapping[tuple[str, str], int]]:
-        """By app what was counted so far, none of which ever becomes less but what waits; by app and state how many."""
+        """By app what was counted so far, none of which ever becomes less but what waits; by app and state how many.
+
+        `written` becomes less where a server refused a message together with its session.
+        """
+        states: dict[tuple[str, str], int] = {}
+        if self._process != os.getpid():  # a forked child counts anew
+            self._begin()
         with self._lock:
-            states: Counter[tuple[str, str]] = Counter()
-            waiting: Counter[tuple[str, str]] = Counter()
-            for number, (reference, app, counted) in list(self._live.items()):
-                connection = reference()
-                try:
-                    if connection is not None:
-                        stats = dict(connection.stats())
-                        states[app, connection.state] += 1
-                        _raise_to(counted, stats)
-                        waiting.update({(app, name): stats[name] for name in _GAUGES})
-                except ForkedProcessError:  # the parent's
-                    del self._live[number]
-                del connection  # or its finalizer might run below, and not have been heard
-            self._bury()
-            sums = {app: Counter(gone) for app, gone in self._gone.items()}
-            for _, app, counted in self._live.values():
-                sums.setdefault(app, Counter()).update(counted)
-            for (app, name), value in waiting.items():
-                sums.setdefault(app, Counter())[name] += value
-            return sums, states
-
-    def _bury(self) -> None:
-        """Add what connections had counted that are gone."""
-        while self._last:
-            number, stats = self._last.popleft()
-            entry = self._live.pop(number, None)
-            if entry is not None:
-                _, app, counted = entry
-                _raise_to(counted, stats)
-                self._gone.setdefault(app, Counter()).update(counted)
-
-
-def _raise_to(counted: Counter[str], stats: Mapping[str, int]) -> None:
-    """Take what has become more: `written` becomes less where a server refused a message together with its session."""
-    for name, value in stats.items():
-        if name not in _GAUGES:
-            counted[name] = max(counted[name], value)
+            for app, (counted, numbers) in self._native.by_app().items():
+                most = self._most.setdefault(app, Counter())
+                for name, value in counted.items():
+                    most[name] = value if name in _GAUGES else max(most[name], value)
+                states.update({(app, state): number for state, number in numbers.items()})
+            return {app: dict(most) for app, most in self._most.items()}, states

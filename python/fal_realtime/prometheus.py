@@ -26,11 +26,12 @@ except ImportError as _error:
     raise ImportError(_missing) from _error
 
 from prometheus_client import Metric
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from ._base import BaseClient
 from ._checks import wrong_type
+from ._core import LatencyHistogram
 from ._observing import Totals
 from ._options import ConnectOptions
 
@@ -38,6 +39,8 @@ __all__ = ["collector"]
 
 _INPUTS = ("written", "coalesced", "dropped", "withdrawn", "failed")
 _RESULTS = {"delivered": "delivered", "received_dropped": "dropped", "late": "late"}
+_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0)
+"""Seconds. Each is an edge of the core's buckets, so that what is below it is exact."""
 
 
 def collector(*clients: BaseClient[Any, Any]) -> Collector:
@@ -89,6 +92,14 @@ class _ConnectionCollector(Collector):
                 "reconnects",
             ),
             (
+                CounterMetricFamily("fal_realtime_openings", "Times that a connection was open.", labels=["app"]),
+                "openings",
+            ),
+            (
+                CounterMetricFamily("fal_realtime_opening_failures", "Attempts to open that failed.", labels=["app"]),
+                "opening_failures",
+            ),
+            (
                 CounterMetricFamily("fal_realtime_sent_bytes", "Bytes of messages written.", labels=["app"]),
                 "bytes_sent",
             ),
@@ -112,7 +123,33 @@ class _ConnectionCollector(Collector):
                 results.add_metric([app, outcome], counted.get(name, 0))
             for family, name in by_app:
                 family.add_metric([app], counted.get(name, 0))
+        yield from self._durations()
         connections = GaugeMetricFamily("fal_realtime_connections", "Connections.", labels=["app", "state"])
         for (app, state), number in states.items():
             connections.add_metric([app, state], number)
         yield from (inputs, results, *(family for family, _ in by_app), connections)
+
+    def _durations(self) -> Iterator[HistogramMetricFamily]:
+        """Give the histograms of all connections, whatever their app."""
+        stats = self._totals.stats()
+        yield _histogram(
+            "fal_realtime_request_duration_seconds",
+            "From when a request was written to when its answer was read.",
+            stats["request_latency"],
+        )
+        yield _histogram(
+            "fal_realtime_opening_duration_seconds",
+            "From the beginning of an attempt to open to the open connection.",
+            stats["opening_time"],
+        )
+        yield _histogram("fal_realtime_ping_duration_seconds", "From a ping to its pong.", stats["ping_latency"])
+
+
+def _histogram(name: str, documentation: str, durations: LatencyHistogram) -> HistogramMetricFamily:
+    """Make a histogram of durations."""
+    fine = durations.buckets
+    counts = [(str(bound), sum(count for _, to, count in fine if to <= bound)) for bound in _BOUNDS]
+    total = sum(count for *_, count in fine)
+    family = HistogramMetricFamily(name, documentation)
+    family.add_metric([], [*counts, ("+Inf", total)], durations.sum)
+    return family

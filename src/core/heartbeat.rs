@@ -148,6 +148,11 @@ impl Heartbeat {
         self.last_activity = Some(now);
     }
 
+    /// When bytes were received last, or the connection was opened or resumed after that.
+    pub fn last_activity(&self) -> Option<Instant> {
+        self.last_activity
+    }
+
     /// The ping, or what the peer has to take before it, was handed to the operating system only now: the peer's time
     /// begins anew. A large message on a slow line can hold a ping up for longer than the peer may be silent. `sent` is
     /// asked what has been handed over, where that will matter.

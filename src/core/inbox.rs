@@ -155,8 +155,7 @@ impl Inbox {
             && let Some(key) = self.requests.waiting(id)
         {
             let number = self.number();
-            self.requests.settle(key, Answer { number, outcome: Ok(received) });
-            return Placed::Answered;
+            return Placed::Answered(self.requests.settle(key, Answer { number, outcome: Ok(received) }));
         }
         if request_id.is_some_and(|id| self.requests.take_ended(id)) {
             self.late += 1;

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
+    time::Instant,
 };
 
 use super::message::{Received, RequestKey};
@@ -25,7 +26,8 @@ struct PendingRequest {
     id: Box<str>,
     /// Its message is queued, or was.
     accepted: bool,
-    sent: bool,
+    /// Its message is with the socket, since then.
+    sent: Option<Instant>,
     answer: Option<Answer>,
 }
 
@@ -97,7 +99,7 @@ impl Requests {
         self.next += 1;
         let key = RequestKey(self.next);
         self.ended.remove(id);
-        self.all.insert(key, PendingRequest { id: id.into(), accepted: false, sent: false, answer: None });
+        self.all.insert(key, PendingRequest { id: id.into(), accepted: false, sent: None, answer: None });
         self.by_id.insert(id.into(), key);
         Ok(key)
     }
@@ -143,7 +145,7 @@ impl Requests {
     }
 
     fn is_sent(&self, key: RequestKey) -> bool {
-        self.all.get(&key).is_some_and(|request| request.sent)
+        self.all.get(&key).is_some_and(|request| request.sent.is_some())
     }
 
     /// Notes that the request's message is queued: it will be sent.
@@ -156,34 +158,34 @@ impl Requests {
     /// Fails the waiting requests whose messages have found no room in the queue yet: they will not be sent.
     pub fn fail_unaccepted(&mut self, error: &Error) {
         let mut keys: Vec<RequestKey> = self.by_id.values().copied().collect();
-        keys.retain(|key| self.all.get(key).is_some_and(|request| !request.accepted && !request.sent));
+        keys.retain(|key| {
+            self.all.get(key).is_some_and(|request| !request.accepted && request.sent.is_none())
+        });
         for key in keys {
             self.fail(key, error.clone());
         }
     }
 
-    /// Notes whether the request's message is with the socket.
-    pub fn set_sent(&mut self, key: RequestKey, sent: bool) {
+    /// Notes since when the request's message is with the socket; `None`: it is not.
+    pub fn set_sent(&mut self, key: RequestKey, since: Option<Instant>) {
         if let Some(request) = self.all.get_mut(&key) {
-            request.sent = sent;
+            request.sent = since;
         }
     }
 
-    /// Gives a request its answer; it no longer waits.
-    pub fn settle(&mut self, key: RequestKey, mut answer: Answer) {
-        if let Some(request) = self.all.get_mut(&key)
-            && request.answer.is_none()
-        {
-            self.by_id.remove(&request.id);
-            if let Err(error) = &mut answer.outcome {
-                error.unprocessed = !request.sent;
-                if request.sent {
-                    self.ended.add(&request.id);
-                }
+    /// Gives a request its answer; it no longer waits. Answers since when its message was with the socket.
+    pub fn settle(&mut self, key: RequestKey, mut answer: Answer) -> Option<Instant> {
+        let request = self.all.get_mut(&key).filter(|request| request.answer.is_none())?;
+        self.by_id.remove(&request.id);
+        if let Err(error) = &mut answer.outcome {
+            error.unprocessed = request.sent.is_none();
+            if request.sent.is_some() {
+                self.ended.add(&request.id);
             }
-            request.answer = Some(answer);
-            self.settled.push(key);
         }
+        request.answer = Some(answer);
+        self.settled.push(key);
+        request.sent
     }
 
     /// Fails one request.
@@ -200,7 +202,7 @@ impl Requests {
     /// Fails the waiting requests that `which` chooses by whether they were sent. Returns how many.
     pub fn fail_waiting(&mut self, which: impl Fn(bool) -> bool, error: &Error) -> usize {
         let mut keys: Vec<RequestKey> = self.by_id.values().copied().collect();
-        keys.retain(|key| self.all.get(key).is_some_and(|request| which(request.sent)));
+        keys.retain(|key| self.all.get(key).is_some_and(|request| which(request.sent.is_some())));
         keys.sort_unstable();
         for key in &keys {
             self.fail(*key, error.clone());
@@ -237,13 +239,13 @@ impl Requests {
         let Some(request) = self.all.remove(&key) else { return (false, None) };
         if request.answer.is_none() {
             self.by_id.remove(&request.id);
-            if request.sent {
+            if request.sent.is_some() {
                 self.ended.add(&request.id);
             }
         } else {
             self.settled.retain(|settled| *settled != key);
         }
-        (request.sent, request.answer)
+        (request.sent.is_some(), request.answer)
     }
 }
 

@@ -1,4 +1,6 @@
-//! The counters of a connection, as `connection.stats()` shows them.
+//! The counters of a connection, as `connection.stats()` shows them, but for those of openings.
+
+use std::ops::AddAssign;
 
 /// A snapshot of a connection's counters, taken at one instant.
 ///
@@ -40,4 +42,48 @@ pub struct Stats {
     pub bytes_received: u64,
     /// Errors that were displaced by newer ones before anybody was told of them.
     pub errors_dropped: u64,
+    /// Times that the connection became active.
+    pub openings: u64,
+    /// Attempts to open that failed.
+    pub opening_failures: u64,
+}
+
+impl Stats {
+    /// Those of a connection that nobody has any more: what waits to be taken is dropped.
+    #[must_use]
+    pub fn of_let_go(mut self) -> Self {
+        self.received_dropped += std::mem::take(&mut self.received_pending);
+        self
+    }
+
+    /// Those of a connection that is gone: what waited to be written has failed, too.
+    #[must_use]
+    pub fn of_gone(mut self) -> Self {
+        self.failed += std::mem::take(&mut self.pending);
+        self.of_let_go()
+    }
+}
+
+impl AddAssign for Stats {
+    fn add_assign(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.written += other.written;
+        self.unanswered += other.unanswered;
+        self.coalesced += other.coalesced;
+        self.dropped += other.dropped;
+        self.failed += other.failed;
+        self.withdrawn += other.withdrawn;
+        self.pending += other.pending;
+        self.received += other.received;
+        self.delivered += other.delivered;
+        self.received_dropped += other.received_dropped;
+        self.late += other.late;
+        self.received_pending += other.received_pending;
+        self.reconnects += other.reconnects;
+        self.bytes_sent += other.bytes_sent;
+        self.bytes_received += other.bytes_received;
+        self.errors_dropped += other.errors_dropped;
+        self.openings += other.openings;
+        self.opening_failures += other.opening_failures;
+    }
 }

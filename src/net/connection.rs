@@ -8,6 +8,7 @@ use super::{
 };
 use crate::sync::{FairMutex, Mutex};
 
+mod counting;
 mod driving;
 mod open_link;
 mod recording;

@@ -36,6 +36,7 @@ use crate::{
 };
 
 mod attempting;
+mod counting;
 mod driving;
 mod ending;
 mod greeting;
@@ -71,6 +72,8 @@ struct Driver {
     lease: Option<Lease>,
     /// Attempts since it was last open.
     attempts: u64,
+    /// When the attempt under way began.
+    attempt_began: Option<Instant>,
     /// What the caller wants to be different in the attempt under way, and in the session that it opens.
     changes: Option<Arc<Changes>>,
     driving: Driving,
@@ -100,6 +103,7 @@ pub(super) fn run(connection: Arc<Connection>, io: Io) -> impl Future<Output = (
         refused: None,
         lease: None,
         attempts: 0,
+        attempt_began: None,
         changes: None,
         driving: Driving::default(),
         opened: None,
@@ -276,6 +280,7 @@ impl Driver {
         let before = self.session.state();
         let was_greeting = self.session.is_greeting();
         let actions = self.session.handle(Instant::now(), fastrand::f64(), input);
+        self.count_failed_attempt();
         self.work = match self.session.state() {
             State::Active | State::Closing => Activity::Drive,
             State::Connecting if self.session.is_greeting() => Activity::Greet,
@@ -390,7 +395,13 @@ impl Driver {
             // With the state: whoever sees the one sees the other.
             inner.reconnects += u64::from(std::mem::replace(&mut self.established, true));
         }
+        let before = inner.openings;
         let kind = inner.set_state(state, reason);
+        if inner.openings > before
+            && let Some(began) = self.attempt_began.take()
+        {
+            inner.record(|durations| &durations.opening, began.elapsed());
+        }
         shared::tell(inner, kind);
     }
 }

@@ -469,11 +469,7 @@ impl Connection {
 
     /// The counters, at one instant.
     pub fn stats(&self) -> Stats {
-        let inner = self.shared.lock();
-        let mut stats = Stats { reconnects: inner.reconnects, ..Stats::default() };
-        inner.outbox.report(&mut stats);
-        inner.inbox.report(&mut stats);
-        stats
+        self.shared.lock().stats()
     }
 }
 

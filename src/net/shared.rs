@@ -11,6 +11,7 @@ use super::{
     io_thread::Io,
     redact::SentSecrets,
     settings::Settings,
+    totals::Membership,
     wakeups::{self, Notify},
 };
 use crate::{
@@ -23,6 +24,7 @@ use crate::{
     sync::{Mutex, MutexGuard},
 };
 
+mod counting;
 mod link_lost;
 mod receiving;
 
@@ -115,6 +117,8 @@ pub(super) struct SharedState {
     /// What the newest error said that was raised in its place between the results.
     pub(super) raised: Option<String>,
     pub(super) reconnects: u64,
+    /// Attempts to open that failed.
+    pub(super) opening_failures: u64,
     /// Of the messages that failed, so many were told to somebody who drained.
     pub(super) told_failures: u64,
     /// How often it has become active.
@@ -151,6 +155,10 @@ pub(super) struct SharedState {
     pub(super) routes: Routes,
     pub(super) sent_secrets: SentSecrets,
     pub(super) io: Option<Io>,
+    /// The caller has it no longer.
+    pub(super) is_let_go: bool,
+    /// What it is counted in.
+    memberships: Vec<Membership>,
     interest: Interest,
     pub(super) notify: Option<Arc<dyn Notify>>,
     notified: bool,
@@ -198,6 +206,9 @@ impl SharedState {
             failure_is_told: false,
             raised: None,
             reconnects: 0,
+            opening_failures: 0,
+            is_let_go: false,
+            memberships: Vec::new(),
             told_failures: 0,
             openings: 0,
             stream_ended: false,

@@ -18,6 +18,7 @@ use super::{
     connection::AsyncConnection,
     errors::{py_result, queue_full, to_py},
     operation::{Operation, OperationKind, Wanted},
+    stats::PyTotals,
     warning,
 };
 use crate::{
@@ -94,6 +95,11 @@ impl AsyncConnection {
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.base.stats(py)
+    }
+
+    /// Counts it in these totals, too.
+    fn _count_in(&self, totals: &PyTotals) {
+        self.base.count_in(totals);
     }
 
     /// Lets its hooks know it.

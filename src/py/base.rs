@@ -15,6 +15,7 @@ use super::{
     opening,
     options::Options,
     received,
+    stats::{self, PyTotals},
     token_provider::Provider,
 };
 use crate::{
@@ -132,6 +133,7 @@ impl Base {
             Address::Url(url) => url.split(['?', '#']).next().unwrap_or_default().to_owned(),
         };
         let net = Connection::new(settings);
+        client.count(&net, &app);
         if let Some(hooks) = &hooks {
             net.set_hooks(CallerHooks::for_net(hooks.bind(py), &net)?);
         }
@@ -164,6 +166,11 @@ impl Base {
             context,
         });
         Ok(base)
+    }
+
+    /// Counts it in other totals than its client's, too.
+    pub(super) fn count_in(&self, totals: &PyTotals) {
+        self.net.count_in(&totals.0, &self.app);
     }
 
     /// Lets the hooks know the connection that they are of. To be called before it opens.
@@ -302,30 +309,7 @@ impl Base {
 
     pub(super) fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         py_result(py, self.net.check_process())?;
-        let stats = self.net.stats();
-        let dict = PyDict::new(py);
-        for (name, value) in [
-            (intern!(py, "accepted"), stats.accepted),
-            (intern!(py, "written"), stats.written),
-            (intern!(py, "unanswered"), stats.unanswered),
-            (intern!(py, "coalesced"), stats.coalesced),
-            (intern!(py, "dropped"), stats.dropped),
-            (intern!(py, "failed"), stats.failed),
-            (intern!(py, "withdrawn"), stats.withdrawn),
-            (intern!(py, "pending"), stats.pending),
-            (intern!(py, "received"), stats.received),
-            (intern!(py, "delivered"), stats.delivered),
-            (intern!(py, "received_dropped"), stats.received_dropped),
-            (intern!(py, "late"), stats.late),
-            (intern!(py, "received_pending"), stats.received_pending),
-            (intern!(py, "reconnects"), stats.reconnects),
-            (intern!(py, "bytes_sent"), stats.bytes_sent),
-            (intern!(py, "bytes_received"), stats.bytes_received),
-            (intern!(py, "errors_dropped"), stats.errors_dropped),
-        ] {
-            dict.set_item(name, value)?;
-        }
-        Ok(dict)
+        stats::counters(py, &self.net.stats())
     }
 
     pub(super) fn visit(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
@@ -350,6 +334,12 @@ impl Base {
 
     pub(super) fn clear(&self) {
         self.set_callbacks(Callbacks::default());
+    }
+}
+
+impl Drop for Base {
+    fn drop(&mut self) {
+        self.net.let_go();
     }
 }
 

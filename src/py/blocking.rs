@@ -12,6 +12,7 @@ use super::{
     client::Client,
     errors::{opening_full, py_result, queue_full, to_py},
     operation::{not_open_again, nothing_came},
+    stats::PyTotals,
     warning,
 };
 use crate::{
@@ -111,6 +112,11 @@ impl SyncConnection {
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.shared.base.stats(py)
+    }
+
+    /// Counts it in these totals, too.
+    fn _count_in(&self, totals: &PyTotals) {
+        self.shared.base.count_in(totals);
     }
 
     /// Lets its hooks know it.

@@ -9,6 +9,7 @@ use super::{
     awaitable,
     errors::py_result,
     options::{Options, own_header, own_headers},
+    stats::PyTotals,
     token_provider::{Provider, PythonSource},
     token_request::{Minted, Wish},
 };
@@ -20,11 +21,13 @@ use crate::{
     },
     error::{Error, ErrorKind, Result},
     net::{
+        handle::Connection,
         mint::{DEFAULT_EXPIRATION, Mint, MintConfig, MintRequest},
         proxy::ProxyConfig,
         settings::{Address, Settings},
         tls::{self, ClientCertificate, TlsOptions, Trust},
         token_store::{SharedToken, TokenKey, TokenSource, TokenStore},
+        totals::Totals,
         transport::TransportConfig,
     },
 };
@@ -77,12 +80,14 @@ pub(super) struct Client {
     tokens: Arc<TokenStore>,
     /// Function -> [`Provider`], held weakly.
     providers: Py<PyAny>,
+    /// The sums over its connections.
+    totals: Arc<Totals>,
 }
 
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (*, credentials, bearer, why_no_credentials, base_url, token_url, proxy, trust_env, proxy_url, tls, user_agent, tokens_of = None))]
+    #[pyo3(signature = (*, credentials, bearer, why_no_credentials, base_url, token_url, proxy, trust_env, proxy_url, tls, user_agent, totals, tokens_of = None))]
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)] // keyword-only, called by the facade
     fn new(
         py: Python<'_>,
@@ -96,6 +101,7 @@ impl Client {
         proxy_url: Option<String>,
         tls: TlsArguments,
         user_agent: String,
+        totals: &PyTotals,
         tokens_of: Option<PyRef<'_, Self>>,
     ) -> PyResult<Self> {
         let (tokens, providers) = if let Some(other) = tokens_of {
@@ -104,6 +110,7 @@ impl Client {
             let providers = py.import("weakref")?.getattr("WeakValueDictionary")?.call0()?.unbind();
             (Arc::new(TokenStore::new()), providers)
         };
+        let totals = totals.0.clone();
         let made = || -> Result<Self> {
             let proxy = match proxy {
                 Some(url) => ProxyConfig::explicit(url)?,
@@ -124,6 +131,7 @@ impl Client {
                 transport: Arc::new(TransportConfig { tls, proxy }),
                 tokens,
                 providers,
+                totals,
             })
         };
         py_result(py, py.detach(made))
@@ -240,6 +248,11 @@ impl Client {
             dialect,
         };
         Ok((settings, provider))
+    }
+
+    /// Counts a connection among those made with it.
+    pub(super) fn count(&self, connection: &Arc<Connection>, app: &str) {
+        connection.count_in(&self.totals, app);
     }
 
     fn authorization(&self) -> Result<(HeaderName, HeaderValue)> {

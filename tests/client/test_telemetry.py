@@ -10,7 +10,6 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,7 +24,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from websockets.sync.server import serve
 
 from fal_realtime import HandshakeError, RealtimeClient, RealtimeConnection, ReconnectPolicy, RequestTimeoutError
-from fal_realtime._observing import Totals
 from fal_realtime.opentelemetry import instrument
 from fal_realtime.prometheus import collector
 
@@ -303,20 +301,35 @@ async def test_what_is_not_written_when_a_connection_is_let_go_has_failed(fal_lo
     assert found.get(("fal_realtime_inputs_pending", APP), 0) == 0
 
 
-def test_of_very_many_apps_the_rest_has_one_label():
-    class Connection(SimpleNamespace):
-        state = "idle"
+def test_of_very_many_apps_the_rest_has_one_label(fal_local_server, scrape):
+    client = fal_local_server.sync_client()
+    scraped = scrape(client)
+    connections = [client.connect(f"me/app-{number}") for number in range(150)]
+    found = {key: value for key, value in scraped().items() if key[0] == "fal_realtime_connections"}
+    assert len(found) == 101
+    assert found["fal_realtime_connections", "other", "idle"] == 50
+    del connections
 
-        def stats(self) -> dict[str, int]:
-            return {"written": 1, "pending": 0, "received_pending": 0, "failed": 0}
 
-    totals = Totals()
-    connections = [Connection(app=f"me/app-{number}") for number in range(150)]
-    for connection in connections:
-        totals.add(connection)
-    sums, states = totals.collect()
-    assert len(sums) == 101
-    assert sums["other"]["written"] == states["other", "idle"] == 50
+async def test_a_scrape_has_openings_and_how_long_things_took(fal_local_server, scrape):
+    client = fal_local_server.client()
+    scraped = scrape(client)
+    async with client.connect("local/echo") as connection:
+        await connection.request({"delay": 0.11}, timeout=20)
+        await connection.request({}, timeout=20)
+    del connection
+    gc.collect()
+    found = scraped()
+    assert found["fal_realtime_openings_total", APP] == 1
+    assert found["fal_realtime_opening_failures_total", APP] == 0
+    assert found["fal_realtime_opening_duration_seconds_count",] == 1
+    name = "fal_realtime_request_duration_seconds"
+    assert (found[f"{name}_count",], found[f"{name}_bucket", "+Inf"]) == (2, 2)
+    assert found[f"{name}_bucket", "0.1"] <= 1
+    buckets = [value for key, value in found.items() if key[0] == f"{name}_bucket"]
+    assert buckets == sorted(buckets)
+    latency = client.stats()["request_latency"]
+    assert found[f"{name}_sum",] == pytest.approx(latency.sum)
 
 
 # --- what is not watched ---

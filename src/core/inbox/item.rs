@@ -1,5 +1,7 @@
 //! The items of the inbox: what comes in, and where it goes.
 
+use std::time::Instant;
+
 use crate::{
     core::{message::Received, ring::Weigh, session::State},
     error::Error,
@@ -69,8 +71,8 @@ pub enum Next {
 pub enum Placed {
     /// In the ring.
     Queued,
-    /// To a pending request.
-    Answered,
+    /// To a pending request, whose message was with the socket since then.
+    Answered(Option<Instant>),
     /// Nowhere: it answers a request that has ended.
     Late,
 }

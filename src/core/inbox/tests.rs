@@ -1,6 +1,9 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use proptest::prelude::*;
 
@@ -158,7 +161,7 @@ impl Model {
             .filter(|(key, name, _)| self.inbox.requests.waiting(name) == Some(*key));
         let name = request.as_ref().map_or("unknown".to_owned(), |(_, name, _)| name.clone());
         match (self.inbox.push_result(result(self.next), Some(&name)), request) {
-            (Placed::Answered, Some((.., answer))) => *answer = Some(self.next),
+            (Placed::Answered(Some(_)), Some((.., answer))) => *answer = Some(self.next),
             (Placed::Queued, None) => self.queued(Some(self.next)),
             (placed, request) => panic!("{placed:?}, but the request was {request:?}"),
         }
@@ -226,7 +229,7 @@ impl Model {
                     let name = format!("request {}", self.next);
                     let key = self.inbox.requests.add(&name).unwrap();
                     assert!(self.inbox.requests.add(&name).is_err(), "an id waits twice");
-                    self.inbox.requests.set_sent(key, true);
+                    self.inbox.requests.set_sent(key, Some(Instant::now()));
                     self.requests.push((key, name, None));
                 }
             }
@@ -330,9 +333,10 @@ fn the_end_of_a_stream_displaces_no_result() {
 fn the_answer_to_a_request_that_has_ended_is_nobodys() {
     let mut inbox = Inbox::new(None, HIGH_WATER_BYTES);
     let [early, late, unsent] = ["early", "late", "unsent"].map(|id| inbox.requests.add(id).unwrap());
-    inbox.requests.set_sent(early, true);
-    inbox.requests.set_sent(late, true);
-    assert_eq!(inbox.push_result(result(1), Some("early")), Placed::Answered);
+    let since = Some(Instant::now());
+    inbox.requests.set_sent(early, since);
+    inbox.requests.set_sent(late, since);
+    assert_eq!(inbox.push_result(result(1), Some("early")), Placed::Answered(since));
     for key in [early, late, unsent] {
         inbox.forget_request(key);
     }
@@ -350,7 +354,7 @@ fn however_many_requests_end_early_only_so_many_are_remembered() {
     let mut inbox = Inbox::new(None, HIGH_WATER_BYTES);
     for number in 0..40_000 {
         let key = inbox.requests.add(&number.to_string()).unwrap();
-        inbox.requests.set_sent(key, true);
+        inbox.requests.set_sent(key, Some(Instant::now()));
         inbox.forget_request(key);
     }
     assert_eq!(inbox.push_result(result(1), Some("39999")), Placed::Late);
@@ -367,7 +371,7 @@ fn of_what_nobody_receives_the_newest_stays_and_requests_are_answered() {
         assert!(!inbox.should_pause());
     }
     inbox.push_error(error());
-    assert_eq!(inbox.push_result(result(9_001), Some("a")), Placed::Answered);
+    assert_eq!(inbox.push_result(result(9_001), Some("a")), Placed::Answered(None));
     assert!(inbox.take_answer(key).unwrap().is_ok());
     let s = stats(&inbox);
     assert_eq!((s.received_pending, s.received_dropped, s.errors_dropped), (1_023, 7_977, 0));
@@ -410,7 +414,7 @@ fn errors_that_are_displaced_before_anybody_was_told_are_counted() {
 fn a_second_result_with_the_id_of_an_answered_request_is_an_ordinary_one() {
     let mut inbox = Inbox::new(None, HIGH_WATER_BYTES);
     let key = inbox.requests.add("a").unwrap();
-    assert_eq!(inbox.push_result(result(1), Some("a")), Placed::Answered);
+    assert_eq!(inbox.push_result(result(1), Some("a")), Placed::Answered(None));
     assert_eq!(inbox.push_result(result(2), Some("a")), Placed::Queued);
     let answer = inbox.take_answer(key).unwrap().unwrap();
     assert_eq!(id(&answer.what), Some(1));
@@ -501,7 +505,7 @@ fn many_small_results_do_not_pause_reading() {
 fn while_a_request_waits_reading_goes_on_to_twice_the_mark_and_then_the_request_fails() {
     let mut inbox = receiving();
     let key = inbox.requests.add("a").unwrap();
-    inbox.requests.set_sent(key, true);
+    inbox.requests.set_sent(key, Some(Instant::now()));
     for _ in 0..127 {
         inbox.push_result(sized(MIB), None);
         assert!(!inbox.should_pause());

@@ -53,16 +53,16 @@ fn an_answered_request_that_is_forgotten_does_not_take_the_id_from_its_successor
 fn only_the_chosen_requests_fail_and_those_that_are_answered_do_not() {
     let mut requests = Requests::default();
     let [sent, unsent, answered] = ["sent", "unsent", "answered"].map(|id| requests.add(id).unwrap());
-    requests.set_sent(sent, true);
-    requests.set_sent(answered, true);
+    requests.set_sent(sent, Some(Instant::now()));
+    requests.set_sent(answered, Some(Instant::now()));
     requests.settle(answered, answer(1));
     assert_eq!(requests.fail_waiting(|sent| sent, &error()), 1);
     assert!(requests.take(sent).unwrap().outcome.is_err());
     assert!(requests.take(answered).unwrap().outcome.is_ok());
     assert!(requests.take(unsent).is_none());
     // Given back by a lost socket, it is not lost with the next one.
-    requests.set_sent(unsent, true);
-    requests.set_sent(unsent, false);
+    requests.set_sent(unsent, Some(Instant::now()));
+    requests.set_sent(unsent, None);
     assert_eq!(requests.fail_waiting(|sent| sent, &error()), 0);
     assert_eq!(requests.fail_waiting(|_| true, &error()), 1);
     assert!(!requests.any_open());
@@ -84,8 +84,8 @@ fn an_error_that_may_be_about_several_requests_is_about_none() {
     let mut requests = Requests::default();
     let [first, second] = ["a", "b"].map(|id| requests.add(id).unwrap());
     assert_eq!((requests.only_sent(), requests.open_and_sent()), (None, 0));
-    requests.set_sent(first, true);
+    requests.set_sent(first, Some(Instant::now()));
     assert_eq!((requests.only_sent(), requests.open_and_sent()), (Some(first), 1));
-    requests.set_sent(second, true);
+    requests.set_sent(second, Some(Instant::now()));
     assert_eq!((requests.only_sent(), requests.open_and_sent()), (None, 2));
 }

@@ -18,6 +18,7 @@ use crate::{
 impl Driver {
     /// Gets a token.
     pub(super) async fn fetch_token(&mut self, fresh: bool) -> Input {
+        self.begin_attempt();
         let was_given = self.changes.take().is_some_and(|changes| changes.token.is_some());
         if fresh && !was_given {
             self.refused = self.token.as_ref().map(|(_, generation)| *generation).or(self.refused);

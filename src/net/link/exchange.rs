@@ -32,10 +32,11 @@ impl Link {
         let mut inner = shared.lock();
         let mut kind = Interest::NONE;
         if !self.inbound.is_empty() {
-            kind = inner.receive(&mut self.inbound);
+            kind = inner.receive(&mut self.inbound, self.heartbeat.last_activity());
         }
         if let Some(latency) = self.latency.take() {
             inner.latency = Some(latency);
+            inner.record(|durations| &durations.ping, latency);
         }
         let written = std::mem::take(&mut self.written);
         if written.messages > 0 {
@@ -139,6 +140,7 @@ fn release_throttled(inner: &mut SharedState) -> Interest {
 /// Gives the writer as many messages as it takes, up to the first that is `large`; whether there was one.
 fn pull(writer: &mut Writer, inner: &mut SharedState, large: usize) -> bool {
     let mut pulled = false;
+    let mut now = None;
     // If no request waits, nobody asks which messages are with the socket: no need to look at each under the lock.
     if !inner.inbox.requests.any_waiting()
         && let Some((to, most)) = writer.pull_all()
@@ -151,7 +153,7 @@ fn pull(writer: &mut Writer, inner: &mut SharedState, large: usize) -> bool {
         && let Some(message) = inner.outbox.take()
     {
         if let Some(key) = message.request {
-            inner.inbox.requests.set_sent(key, true);
+            inner.inbox.requests.set_sent(key, Some(*now.get_or_insert_with(Instant::now)));
         }
         writer.pull(message);
         pulled = true;

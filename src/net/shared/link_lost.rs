@@ -43,7 +43,7 @@ impl SharedState {
     pub(in crate::net) fn lose_link(&mut self, leftover: Leftover, end: SessionEnd) -> Interest {
         let torn = leftover.torn;
         for key in leftover.untouched.iter().filter_map(|message| message.request) {
-            self.inbox.requests.set_sent(key, false);
+            self.inbox.requests.set_sent(key, None);
         }
         self.outbox.wrote(leftover.written.messages, leftover.written.bytes);
         let mut only_for_it = self.outbox.give_back(leftover.untouched.into_iter());
@@ -53,7 +53,7 @@ impl SharedState {
         }
         if end == SessionEnd::Refused {
             for key in self.outbox.session_refused(torn) {
-                self.inbox.requests.set_sent(key, false);
+                self.inbox.requests.set_sent(key, None);
             }
         } else {
             self.outbox.lost(torn);

@@ -1,5 +1,7 @@
 //! Receiving: what the messages of one read do to the boxes.
 
+use std::time::Instant;
+
 use super::{Interest, SharedState};
 use crate::core::{
     inbound::{Arrival, Inbound},
@@ -7,8 +9,8 @@ use crate::core::{
 };
 
 impl SharedState {
-    /// Takes everything that has arrived, in order. Answers what is there now.
-    pub(in crate::net) fn receive(&mut self, inbound: &mut Inbound) -> Interest {
+    /// Takes everything that has arrived, in order; it was read `at`. Answers what is there now.
+    pub(in crate::net) fn receive(&mut self, inbound: &mut Inbound, at: Option<Instant>) -> Interest {
         let mut kind = Interest::NONE;
         let plain = inbound.plain();
         if !plain.is_empty() {
@@ -30,7 +32,15 @@ impl SharedState {
                     self.outbox.result_came();
                     match self.inbox.push_result(received, id.as_deref()) {
                         Placed::Queued => Interest::ITEMS,
-                        Placed::Answered => Interest::ANSWERS,
+                        Placed::Answered(since) => {
+                            if let (Some(since), Some(at)) = (since, at) {
+                                self.record(
+                                    |durations| &durations.request,
+                                    at.saturating_duration_since(since),
+                                );
+                            }
+                            Interest::ANSWERS
+                        }
                         Placed::Late => Interest::NONE,
                     }
                 }

@@ -164,6 +164,7 @@ async def test_each_attempt_is_a_span_and_one_that_failed_says_why(fal_local_ser
     assert (failed.status.status_code, failed.attributes["error.type"]) == (StatusCode.ERROR, "HandshakeError")
     assert (failed.attributes["http.response.status_code"], failed.attributes["fal_realtime.attempt"]) == (503, 1)
     assert (opened.status.status_code, opened.attributes["fal_realtime.attempt"]) == (StatusCode.UNSET, 2)
+    assert telemetry.counted("openings") == {"opened": 1, "failed": 1}
 
 
 async def test_the_last_failure_of_an_opening_ends_its_span(fal_local_server, telemetry):

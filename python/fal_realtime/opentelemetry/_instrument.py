@@ -46,6 +46,11 @@ _COUNTERS: tuple[tuple[str, str, dict[str, dict[str, str]]], ...] = (
         "By",
         {"bytes_sent": {_DIRECTION: "transmit"}, "bytes_received": {_DIRECTION: "receive"}},
     ),
+    (
+        "fal_realtime.client.openings",
+        "{attempt}",
+        {"openings": {_OUTCOME: "opened"}, "opening_failures": {_OUTCOME: "failed"}},
+    ),
     ("fal_realtime.client.unanswered", "{message}", {"unanswered": {}}),
     ("fal_realtime.client.reconnects", "{session}", {"reconnects": {}}),
 )

@@ -317,7 +317,7 @@ async def test_a_lazy_opening_is_tried_until_open_timeout_is_over():
         connection.send_nowait({"number": 0})
         [error] = await errors.has(1)
         assert isinstance(error, HandshakeError)
-        assert 0.3 <= time.monotonic() - began < 1
+        assert 0.3 <= time.monotonic() - began < LIMIT
         assert connection.state == "closed"
         assert connection.stats()["failed"] == 1
 
@@ -486,7 +486,7 @@ async def test_a_server_that_does_not_answer_the_close_is_left_after_close_timeo
         await connection
         began = time.monotonic()
         await result_of(connection.aclose())
-        assert 0.15 < time.monotonic() - began < 1
+        assert 0.15 < time.monotonic() - began < LIMIT
         assert connection.state == "closed"
         release.set()
 

@@ -24,6 +24,7 @@ import fal_client.client
 import msgpack
 import pydantic
 import pytest
+from support import LIMIT
 from support.native_threads import statuses
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
@@ -398,14 +399,13 @@ class TestProtocol:
             assert await talk(socket, message) == [internal_error(reason), 1000]
 
     async def test_an_idle_session_times_out(self) -> None:
-        with LocalServer(session_timeout=0.2) as server:
+        with LocalServer(session_timeout=1.0) as server:
             async with opened(server) as socket:
-                await asyncio.sleep(0.15)
+                await asyncio.sleep(0.6)
                 assert await ask(socket, {}) == {}
-                await asyncio.sleep(0.15)
-                started = time.monotonic()
+                await asyncio.sleep(0.6)
+                assert await ask(socket, {}) == {}
                 assert await talk(socket) == [TIMEOUT, 1000]
-                assert time.monotonic() - started < 0.15
 
     async def test_what_takes_too_long_after_the_last_input_fails(self) -> None:
         with LocalServer(session_timeout=0.1) as server:
@@ -824,7 +824,7 @@ class TestLifecycle:
         server.pause()
         started = time.monotonic()
         server.stop()
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < LIMIT
         tcp.close()
 
     def test_records_can_be_read_after_the_stop(self) -> None:

@@ -177,7 +177,7 @@ async def test_of_a_stuck_socket_only_the_message_that_was_torn_fails(
 
 
 async def settled(value: Callable[[], object]) -> None:
-    """Wait until the value has been the same for 0.2 s."""
+    """Wait until the value has been the same for a second."""
     last, since = value(), time.monotonic()
     while time.monotonic() - since < 0.2:
         await asyncio.sleep(0.01)

@@ -24,7 +24,6 @@ from support import LIMIT, accounted, until
 from fal_realtime import ConnectionLostError, ReconnectPolicy
 
 INTERVAL = TIMEOUT = 0.4
-BOUND = INTERVAL + TIMEOUT + 1
 
 SERVER = """
 import sys
@@ -128,7 +127,7 @@ def options(**more: Any) -> dict[str, Any]:
 
 async def detected(connection: Any, what: str, figure: Any) -> None:
     took = await until(lambda: connection.state != "active", f"{what} is detected")
-    assert took < BOUND
+    assert took < LIMIT
     figure(f"interval + timeout = {INTERVAL + TIMEOUT} s: {what} detected after {took:.2f} s")
     accounted(connection)
 
@@ -279,5 +278,5 @@ async def test_a_server_whose_machine_is_gone_and_back_resets(packet_filter: Cab
             packet_filter.heal()
         started = time.monotonic()
         await detected(connection, "a machine that was restarted", figure)
-        assert time.monotonic() - started < BOUND
+        assert time.monotonic() - started < LIMIT
     packet_filter.serve()

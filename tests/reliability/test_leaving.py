@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 from checks import percentile
+from support import LIMIT
 from support.scale import SCALE, SEED, scaled
 
 from fal_realtime.testing import LocalServer
@@ -38,7 +39,6 @@ def server() -> Iterator[LocalServer]:
 # --- leaving the interpreter ---
 
 EXITS = scaled(40)
-EXIT_LIMIT = 2.0
 
 EVERYTHING_AT_ONCE = """
     import asyncio, random, sys, threading, time
@@ -104,7 +104,7 @@ def test_interpreters_leave_in_silence_with_everything_live_at_once(server: Loca
     figure(
         f"{EXITS} exits from seed {SEED}: p50 {percentile(took, 50) * 1000:.0f} ms, slowest {max(took) * 1000:.0f} ms"
     )
-    assert max(took) < EXIT_LIMIT
+    assert max(took) < LIMIT
     assert server._server.wait_for_connections(0, 10)
 
 

@@ -37,7 +37,7 @@ class RecordedSession:
 
     began: int
     """In nanoseconds."""
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list[Step])
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,8 @@ def _text(content: memoryview) -> tuple[str, memoryview]:
 
 def _map(content: memoryview) -> dict[str, str]:
     end = 4 + int.from_bytes(content[:4], "little")
-    rest, pairs = content[4:end], {}
+    rest = content[4:end]
+    pairs: dict[str, str] = {}
     while rest:
         key, rest = _text(rest)
         pairs[key], rest = _text(rest)

@@ -7,7 +7,7 @@ import itertools
 import json
 import logging
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from fal_realtime import _core
 
@@ -85,10 +85,9 @@ class _Playing:
         came = await self._socket.receive_any()
         self._inputs += 1
         recorded, own = _decoded(step.message), _decoded(came)
-        if isinstance(recorded, dict) and isinstance(own, dict):
-            ids = recorded.pop("request_id", None), own.pop("request_id", None)
-            if isinstance(ids[0], str) and isinstance(ids[1], str):
-                self._ids[ids[0]] = ids[1]
+        recorded_id, own_id = _pop_request_id(recorded), _pop_request_id(own)
+        if isinstance(recorded_id, str) and isinstance(own_id, str):
+            self._ids[recorded_id] = own_id
         if recorded != own:
             self._differs("it is not the recorded one")
 
@@ -110,6 +109,11 @@ class _Playing:
 
 def _packed(text: str) -> bytes:
     return bytes(_core.encode_as_packer(text))
+
+
+def _pop_request_id(message: Any) -> Any:
+    """Takes it out of a message, where there is one."""
+    return cast("dict[str, Any]", message).pop("request_id", None) if isinstance(message, dict) else None
 
 
 def _decoded(message: bytes | str) -> Any:

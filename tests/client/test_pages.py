@@ -110,6 +110,14 @@ def run(snippet: str, names: dict[str, Any]) -> None:
         eval(code, names)
 
 
+def record_session(folder: Path) -> None:
+    """Writes the recording that the pages read."""
+    with LocalServer(key=KEY) as server, server.sync_client() as client:
+        server.serve_builtin(APP, "image")
+        with client.connect(APP) as connection, connection.record(folder / "session.mcap"):
+            connection.request({"prompt": "a cat"}, timeout=LIMIT)
+
+
 def asks_the_app(snippet: str) -> bool:
     """Whether it does more than to define what asks it."""
     acts = is_asynchronous(compiled(snippet)) or "asyncio.run(" in snippet or "SyncRealtimeClient()" in snippet
@@ -123,7 +131,9 @@ def test_there_are_snippets_of_both_kinds():
 
 
 @pytest.mark.parametrize("snippet", PROGRAMS)
-def test_a_snippet_runs_and_ends(snippet, server, echo):
+def test_a_snippet_runs_and_ends(snippet, server, echo, tmp_path):
+    if "session.mcap" in snippet and ".record(" not in snippet:
+        record_session(tmp_path)
     # The client is what an earlier snippet of the page has made.
     names = {"client": fal_realtime.RealtimeClient(), "__name__": "__main__"}
     run(snippet.replace("wss://echo.example", echo), names)
@@ -135,6 +145,7 @@ def test_a_snippet_runs_and_ends(snippet, server, echo):
 
 
 def test_the_tests_among_them_pass_with_pytest(tmp_path):
+    record_session(tmp_path)
     for number, snippet in enumerate(TESTS):
         (tmp_path / f"test_snippet_{number}.py").write_text(snippet, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto"]

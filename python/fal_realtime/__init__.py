@@ -12,7 +12,7 @@ from . import _native as _native
 from ._attempt import Attempt
 from ._client import RealtimeClient, create_realtime_client
 from ._client_stats import ClientStats
-from ._connection import NoopConnection, RealtimeConnection
+from ._connection import RealtimeConnection
 from ._core import EncodedResult, ExtType, LatencyHistogram
 from ._exceptions import (
     ApiError,

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from . import _core
 from ._base import BaseClient
-from ._connection import NoopConnection, RealtimeConnection
+from ._connection import RealtimeConnection
 from ._core import EncodedResult
 from ._functions import is_async
 from ._generics import In, Out
 from ._keywords import ConnectHandler, PoolKeywords, RawKeywords, SessionKeywords
+from ._noop import NoopConnection
 from ._raw import RawConnection
 from ._signatures import implemented_by
 from ._token import RealtimeToken

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from ._connection import nothing_comes
+from ._noop import nothing_comes
 from ._sync import SyncRealtimeConnection
 
 

@@ -219,8 +219,8 @@ fn invalid(message: String) -> Error {
 
 /// Quotes the id up to anything that may begin a query, where a pasted address has its token.
 fn bad_app(app: &str, why: &str) -> Error {
-    const SHOWN: usize = 80;
-    let shown: String = app.chars().take_while(|c| !"?#@".contains(*c)).take(SHOWN).collect();
+    const MAX_SHOWN_CHARACTERS: usize = 80;
+    let shown: String = app.chars().take_while(|c| !"?#@".contains(*c)).take(MAX_SHOWN_CHARACTERS).collect();
     let more = if shown.len() < app.len() { "…" } else { "" };
     invalid(format!(
         "invalid app id \"{}{more}\": {why}; accepted are owner/alias, owner/alias/path, \

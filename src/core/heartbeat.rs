@@ -22,42 +22,11 @@
 
 use std::time::{Duration, Instant};
 
+mod beat;
 #[cfg(test)]
 mod tests;
 
-/// The next thing to be done for a heartbeat.
-#[must_use = "a heartbeat that is not acted upon keeps nothing alive"]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Beat {
-    /// Nothing.
-    Idle,
-    /// Send a ping.
-    Ping,
-    /// The peer is gone, or as good as gone.
-    Lost(Silence),
-}
-
-/// The kind of silence that a peer was given up for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Silence {
-    /// Nothing came after the ping.
-    Unanswered,
-    /// Not even the peer's system has acknowledged what was sent.
-    Unacknowledged,
-    /// The peer's system acknowledged what was sent, but the peer said nothing for longer than it may be busy.
-    Busy,
-}
-
-/// The bytes in the system's hands: what it says of those that it was given to send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sent {
-    /// How many bytes it was given.
-    pub given: u64,
-    /// How many of them the peer's system has acknowledged.
-    pub acknowledged: u64,
-    /// The peer's system takes no more for now, has acknowledged the rest, and answers when it is asked.
-    pub is_held_back: bool,
-}
+pub use beat::{Beat, Sent, Silence};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum HeartbeatState {
@@ -90,9 +59,9 @@ pub struct Heartbeat {
     pinged_at: Option<Instant>,
     /// Since when the peer counts as busy.
     busy_since: Option<Instant>,
-    /// What is to be acknowledged after the newest ping, and what was when that was last looked at.
+    /// What is to be acknowledged after the newest ping, and what was when the system was last asked.
     mark: Option<Sent>,
-    /// It was not yet acknowledged when it was looked at for the first time.
+    /// It was not yet acknowledged when the system was asked for the first time.
     is_late: bool,
     /// How many pings there were: the payload of the newest.
     pings: u32,

@@ -25,9 +25,9 @@ pub enum Dialect {
     Fal,
     /// fal's, whose results are handed on as they came: what cannot be understood is one, too.
     Relayed,
-    /// The caller decodes: only control messages in text are looked at.
+    /// The caller decodes: only control messages in text are classified.
     Custom,
-    /// Nothing is looked at (the raw mode).
+    /// Nothing is classified (the raw mode).
     Raw,
 }
 
@@ -160,7 +160,7 @@ impl Inbound {
     }
 
     /// A message in the caller's own format is a result, whatever it looks like. Only when a request waits is it
-    /// worth a look whether it is one of the two common formats and carries a `request_id`.
+    /// checked whether it is one of the two common formats and carries a `request_id`.
     fn custom<'a>(&self, payload: &'a Bytes) -> Envelope<'a> {
         if !self.expects_answers {
             return Envelope::Result { request_id: None };

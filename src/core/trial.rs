@@ -113,7 +113,7 @@ impl Default for Trial {
 }
 
 impl Trial {
-    /// The clocks were not looked at for a while, or the loop does not come: what they say next means nothing.
+    /// The clocks were not read for a while, or the loop does not come: what they say next means nothing.
     pub fn interrupt(&mut self) {
         self.last = None;
         if matches!(self.stage, TrialStage::One { .. }) {

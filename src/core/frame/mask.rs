@@ -6,13 +6,13 @@ use super::super::payload::LARGE_BYTES;
 
 /// The bytes that are masked at a time: enough for the compiler to use vector registers. Measured at 0.75 to 0.95 of
 /// the time of tungstenite's `u32` words, without its `unsafe`.
-const BLOCK: usize = 32;
+const BLOCK_BYTES: usize = 32;
 
 /// XORs `bytes` with the repeated `key`. Undoes itself.
 #[inline]
 pub fn apply_mask(bytes: &mut [u8], key: [u8; 4]) {
     let block_key = repeat(key);
-    let (blocks, rest) = bytes.as_chunks_mut::<BLOCK>();
+    let (blocks, rest) = bytes.as_chunks_mut::<BLOCK_BYTES>();
     for block in blocks {
         for (byte, key) in block.iter_mut().zip(block_key) {
             *byte ^= key;
@@ -41,8 +41,8 @@ fn extend_masked_in_one_pass(out: &mut Vec<u8>, bytes: &[u8], key: [u8; 4]) {
     let block_key = repeat(key);
     out.reserve(bytes.len());
     let room = &mut out.spare_capacity_mut()[..bytes.len()];
-    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
-    let (room_for_blocks, room_for_rest) = room.as_chunks_mut::<BLOCK>();
+    let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
+    let (room_for_blocks, room_for_rest) = room.as_chunks_mut::<BLOCK_BYTES>();
     for (room, block) in room_for_blocks.iter_mut().zip(blocks) {
         *room = array::from_fn(|i| MaybeUninit::new(block[i] ^ block_key[i]));
     }
@@ -62,6 +62,6 @@ pub fn rotate(mut key: [u8; 4], done: usize) -> [u8; 4] {
 }
 
 #[inline]
-fn repeat(key: [u8; 4]) -> [u8; BLOCK] {
+fn repeat(key: [u8; 4]) -> [u8; BLOCK_BYTES] {
     array::from_fn(|i| key[i % 4])
 }

@@ -15,7 +15,7 @@ const NO_MEMORY: Violation = Violation::too_big("there is not enough memory for 
 
 /// The most memory that a declared length alone is worth, in bytes. Past it, the buffer at most doubles: memory
 /// follows what has arrived. (A quarter of this made messages of 1 MB 1.5 times as dear, for two more moves.)
-const FIRST_RESERVE: usize = 1024 * 1024;
+const FIRST_RESERVE_BYTES: usize = 1024 * 1024;
 
 /// A frame whose header was read.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +55,7 @@ impl Partial {
         if self.kind == MessageKind::Text {
             match str::from_utf8(&self.payload[self.valid..]) {
                 Ok(_) => self.valid = self.payload.len(),
-                // Cut within a character: at most three bytes are looked at again.
+                // Cut within a character: at most three bytes are checked again.
                 Err(error) if error.error_len().is_none() => self.valid += error.valid_up_to(),
                 Err(_) => return Err(NOT_UTF8),
             }
@@ -90,7 +90,7 @@ impl Partial {
             return Ok(());
         }
         let doubled = needed.saturating_mul(2);
-        let mut target = doubled.max(FIRST_RESERVE).min(frame.end);
+        let mut target = doubled.max(FIRST_RESERVE_BYTES).min(frame.end);
         if !frame.fin {
             // More frames follow: without this, many small fragments would each move all that came before.
             target = target.max(doubled.min(max_message_size));

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The bytes that an item weighs beyond its payload: a flood of empty messages must be bounded too.
-const ITEM_OVERHEAD: usize = 128;
+const ITEM_OVERHEAD_BYTES: usize = 128;
 
 /// An item as [`Inbox::pop`](super::Inbox::pop) gives it. Errors are boxed, so that a queue of results is a third of
 /// the size.
@@ -44,7 +44,7 @@ pub struct Numbered<T> {
 
 impl Weigh for Numbered<Item> {
     fn weight(&self) -> usize {
-        ITEM_OVERHEAD
+        ITEM_OVERHEAD_BYTES
             + match &self.what {
                 Item::Result(received) => received.payload.len(),
                 Item::Error(_) | Item::End(_) => 0,

@@ -10,7 +10,10 @@ use proptest::prelude::*;
 use bytes::Bytes;
 
 use super::*;
-use crate::{core::frame::MessageKind, error::ErrorKind};
+use crate::{
+    core::{frame::MessageKind, message::Received},
+    error::ErrorKind,
+};
 
 fn result(id: u64) -> Received {
     Received { kind: MessageKind::Binary, payload: Bytes::copy_from_slice(&id.to_be_bytes()) }

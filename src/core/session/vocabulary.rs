@@ -8,6 +8,21 @@ use crate::{
 };
 
 /// The state of a connection.
+///
+/// ```text
+///   idle -- opened --> authenticating -- token --> connecting -- open, greeted --> active
+///    ^                   ^      | failed             | failed                       |  |
+///    |                   |      v                    |                              |  |
+///    |    back-off is over --- waiting <-------------+------------- lost -----------+  |
+///    +------------------ ended, and no message waits ----------------------------------+
+///
+///   active -- the caller closes --> closing -- the socket is gone --> closed
+///   idle, authenticating, connecting, waiting -- the caller closes --> closed
+///   any but idle and closing -- failed for good ---------------------> closed
+/// ```
+///
+/// Without tokens it goes to `connecting` where it would go to `authenticating`. From a session that has ended while
+/// messages wait it goes there at once, or, where the session was not earned, to `waiting`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
     /// No socket; the next message opens one.

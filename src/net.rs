@@ -16,7 +16,6 @@ pub mod io_thread;
 mod link;
 mod lookup;
 mod mask_keys;
-pub mod mint;
 mod panics;
 #[cfg(all(target_os = "linux", not(fal_realtime_no_poller)))]
 pub mod poller;
@@ -38,7 +37,7 @@ pub mod target;
 #[cfg(test)]
 mod testing;
 pub mod tls;
-pub mod token_store;
+pub mod token;
 pub mod totals;
 pub mod transport;
 mod tunnel;

@@ -22,6 +22,7 @@ mod decoding;
 mod dispatcher;
 mod encoded_result;
 mod errors;
+mod facade;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod hooks;

@@ -4,7 +4,7 @@ use std::{ffi::CString, sync::Once};
 
 use pyo3::prelude::*;
 
-/// Runs `work` with an interpreter in which `fal_realtime._exceptions` can be imported. The package itself is not:
+/// Runs `work` with an interpreter in which the package's exceptions can be imported. The package itself is not:
 /// it would load a second, uninstrumented copy of the code that is being fuzzed.
 pub fn with_python<T>(work: impl for<'py> FnOnce(Python<'py>) -> T) -> T {
     static PREPARED: Once = Once::new();
@@ -15,7 +15,7 @@ pub fn with_python<T>(work: impl for<'py> FnOnce(Python<'py>) -> T) -> T {
                  package = types.ModuleType('fal_realtime')\n\
                  package.__path__ = [{:?}]\n\
                  sys.modules['fal_realtime'] = package\n\
-                 import fal_realtime._exceptions\n",
+                 import fal_realtime._for_core\n",
                 concat!(env!("CARGO_MANIFEST_DIR"), "/../python/fal_realtime")
             );
             py.run(&CString::new(code).expect("no zero byte"), None, None).expect("the package's exceptions");

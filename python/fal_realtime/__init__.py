@@ -33,6 +33,7 @@ from ._exceptions import (
     ValidationError,
 )
 from ._keywords import ClientKeywords, ConnectHandler
+from ._noop import NoopConnection
 from ._policy import ReconnectPolicy
 from ._raw import RawConnection
 from ._recording import Recording
@@ -126,7 +127,7 @@ def _imported_by_native_code() -> None:
     """Never called: a frozen application holds the modules that it sees imported, wherever that is."""
     import logging  # noqa: F401
 
-    from . import _calls, _delivery, _functions, _opening, _provider, _retrying  # noqa: F401
+    from . import _for_core  # noqa: F401
 
 
 def __getattr__(name: str) -> str:

@@ -44,7 +44,7 @@ except ImportError:
 
 
 _TIMESTAMP_CODE = -1
-_SECONDS = (1 << 34) - 1
+_SECONDS_MASK = (1 << 34) - 1
 """The bits of a timestamp of eight bytes that hold the seconds."""
 
 
@@ -56,6 +56,6 @@ def from_extension(code: int, data: bytes) -> Any:
         return Timestamp(*struct.unpack("!L", data))
     if len(data) == struct.calcsize("!Q"):
         (both,) = struct.unpack("!Q", data)
-        return Timestamp(both & _SECONDS, both >> 34)
+        return Timestamp(both & _SECONDS_MASK, both >> 34)
     nanoseconds, seconds = struct.unpack("!Iq", data)
     return Timestamp(seconds, nanoseconds)

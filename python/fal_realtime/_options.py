@@ -33,7 +33,7 @@ from ._types import (
 DEFAULT_THROTTLE_INTERVAL = 128
 """Milliseconds, as in the TypeScript client; for `send_nowait`, which is its `send`."""
 
-_HOUR = 3_600_000
+_HOUR_MS = 3_600_000
 """Milliseconds; what is longer is a mistake about the unit."""
 
 FAL_MAX_INPUT_SIZE = 16 * 1024 * 1024
@@ -208,9 +208,9 @@ class ConnectOptions(Callbacks):
             interval = 0 if self.raw else DEFAULT_THROTTLE_INTERVAL
         expected = "a number of milliseconds, a timedelta or None"
         milliseconds = check.not_negative("throttle_interval", interval, expected)
-        if not isinstance(interval, _Milliseconds) and (0 < milliseconds < 1 or milliseconds > _HOUR):
+        if not isinstance(interval, _Milliseconds) and (0 < milliseconds < 1 or milliseconds > _HOUR_MS):
             message = (
-                f"throttle_interval is in milliseconds: it must be 0 or from 1 to {_HOUR}, not {interval!r}; "
+                f"throttle_interval is in milliseconds: it must be 0 or from 1 to {_HOUR_MS}, not {interval!r}; "
                 "a timedelta has its own unit"
             )
             raise ValueError(message)

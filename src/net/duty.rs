@@ -4,7 +4,7 @@
 //! comes back to a connection when it was asked to:
 //!
 //! ```text
-//!   want ------------> take_wanted, by whoever has the link; it looks again (is_wanted) once it has let go
+//!   want ------------> take_wanted, by whoever has the link; it asks again (is_wanted) once it has let go
 //!   hold ------------> let_go, when the poller finds that no output waits for more
 //!   leave_unwritten -> take_unwritten, when the I/O thread writes
 //!   begin_blocking --> end_blocking --> poll_borrowed, again and again until no caller has come since the last time

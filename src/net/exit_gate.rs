@@ -16,7 +16,7 @@ pub struct Inside(());
 
 /// Goes in; `None` when the gate is closed.
 pub fn enter() -> Option<Inside> {
-    // Counted before looking, so that whoever closes the gate either sees this thread or turns it away.
+    // Counted before the check, so that whoever closes the gate either sees this thread or turns it away.
     let before = THREADS_INSIDE.fetch_add(1, Ordering::AcqRel);
     let inside = Inside(());
     (before & CLOSED == 0).then_some(inside)

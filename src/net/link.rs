@@ -12,7 +12,6 @@
 //! ```
 
 use std::{
-    io,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -39,18 +38,16 @@ use crate::{
 mod ending;
 mod exchange;
 mod reading;
+mod work;
+mod writing;
 
-use ending::Ending;
+use ending::{Ending, broken};
+pub(super) use work::Work;
 
 /// The most rounds of a turn before other links of the thread have theirs.
 const MAX_ROUNDS: usize = 4;
 /// The bytes from which on messages are read without the GIL.
 const MIN_WITHOUT_GIL_BYTES: usize = 64 << 10;
-/// The size from which on messages are written by the I/O thread: to copy, mask and (through TLS) encrypt them is worth
-/// another thread.
-const MIN_IO_THREAD_BYTES: usize = 128 << 10;
-/// The size from which on they are, through TLS.
-const MIN_IO_THREAD_TLS_BYTES: usize = 32 << 10;
 
 /// An event that ends or turns the life of a link.
 #[derive(Debug)]
@@ -67,39 +64,6 @@ pub(super) enum Event {
     Panicked(Error),
 }
 
-/// The work that is asked of a turn; a set of flags.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Work(u8);
-
-impl Work {
-    /// Nothing.
-    pub(super) const NONE: Self = Self(0);
-    /// The socket may have become readable.
-    pub(super) const READ: Self = Self(1);
-    /// There may be something to write, or to exchange.
-    pub(super) const WRITE: Self = Self(2);
-    /// The socket takes more.
-    pub(super) const WRITABLE: Self = Self(4);
-    /// All of it, and the timers.
-    pub(super) const ALL: Self = Self(15);
-
-    pub(super) const fn bits(self) -> u8 {
-        self.0
-    }
-
-    pub(super) const fn from_bits(bits: u8) -> Self {
-        Self(bits)
-    }
-
-    const fn has(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    const fn has_timers(self) -> bool {
-        self.0 & 8 != 0
-    }
-}
-
 /// The outcome of a turn.
 #[derive(Default)]
 pub(super) struct Turn {
@@ -113,7 +77,7 @@ pub(super) struct Turn {
     pub(super) for_io_thread: bool,
     /// The bytes that were read.
     pub(super) read_bytes: usize,
-    /// When the timers want to be looked at.
+    /// When the next timer is due.
     pub(super) deadline: Option<Instant>,
 }
 
@@ -282,7 +246,7 @@ impl Link {
         if has_more || (self.written.messages > 0 && self.account(shared)) {
             return true;
         }
-        // The clock is looked at only where it may matter.
+        // The clock is read only where it may matter.
         if !(work.has_timers() || self.ends_by.is_some()) {
             return false;
         }
@@ -324,43 +288,7 @@ impl Link {
         }
     }
 
-    // --- writing ---
-
-    fn write(&mut self, side: Side) -> io::Result<Progress> {
-        if matches!(self.ending, Ending::DrainingReads(_)) || self.blocked {
-            return Ok(Progress::Blocked);
-        }
-        if self.writer.large_bytes().is_some_and(|bytes| bytes >= self.large_bytes(side)) {
-            return Ok(Progress::Blocked); // the I/O thread is at it
-        }
-        if self.socket.wants_write() {
-            self.writer.flush_soon();
-        }
-        let progress = self.writer.write(&mut self.socket, &mut self.written)?;
-        self.blocked = progress == Progress::Blocked;
-        Ok(progress)
-    }
-
-    /// From this size on a message is not for this side to write.
-    fn large_bytes(&self, side: Side) -> usize {
-        match side {
-            Side::IoThread => usize::MAX,
-            Side::Caller if self.socket.is_tls() => MIN_IO_THREAD_TLS_BYTES,
-            Side::Caller => MIN_IO_THREAD_BYTES,
-        }
-    }
-
-    // --- time ---
-
     fn deadline(&self) -> Option<Instant> {
         [self.heartbeat.deadline(), self.ends_by].into_iter().flatten().min()
     }
-}
-
-fn broken(error: &io::Error) -> Loss {
-    Loss::Broken(match error.kind() {
-        io::ErrorKind::ConnectionReset => "the server reset the connection".into(),
-        io::ErrorKind::UnexpectedEof => "the server ended the connection without a close frame".into(),
-        _ => format!("the connection failed: {error}"),
-    })
 }

@@ -31,6 +31,7 @@ use super::{counters, driven::Driven, io_thread::Io, schedule};
 use crate::{error::Result, sync::Mutex};
 
 mod epoll;
+mod left;
 mod links;
 mod load;
 mod registration;
@@ -236,35 +237,6 @@ impl Poller {
     /// A turn has read so many bytes.
     pub(super) fn note_read(&self, bytes: usize) {
         self.load.note_read(bytes);
-    }
-
-    // --- output that waits for more ---
-
-    /// A caller keeps something back: output that waits for more, or its socket. If it does not come again, the I/O
-    /// thread sees to it.
-    pub(super) fn hold(&self, link: Arc<dyn Driven>) {
-        self.held.lock().push(link);
-        if !self.sees_held.swap(true, Ordering::AcqRel) {
-            self.wake_task();
-        }
-    }
-
-    // --- output that is the I/O thread's to write ---
-
-    /// The I/O thread is to write what a link has.
-    pub(super) fn write(&self, link: Arc<dyn Driven>) {
-        self.unwritten.lock().push(link);
-        if !self.has_unwritten.swap(true, Ordering::AcqRel) {
-            self.wake_task();
-        }
-    }
-
-    fn take_unwritten(&self) -> Vec<Arc<dyn Driven>> {
-        if self.has_unwritten.swap(false, Ordering::AcqRel) {
-            std::mem::take(&mut *self.unwritten.lock())
-        } else {
-            Vec::new()
-        }
     }
 
     // --- the I/O thread's task ---

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 
-use super::{token_store::SharedToken, transport::TransportConfig};
+use super::{token::SharedToken, transport::TransportConfig};
 use crate::core::{endpoint::Endpoint, frame::Limits, inbound::Dialect, session::SessionConfig};
 
 /// The address at which the WebSocket is opened.

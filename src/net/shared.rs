@@ -20,47 +20,18 @@ use crate::{
         outbox::Outbox,
         session::{State, Traffic},
     },
-    error::{Error, ErrorKind, Result},
+    error::Error,
     sync::{Mutex, MutexGuard},
 };
 
 mod counting;
+mod ending;
+mod interest;
 mod link_lost;
+mod notifying;
 mod receiving;
 
-/// The interest of the caller's side: what it waits for; a set of flags.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Interest(u8);
-
-impl Interest {
-    /// Nothing.
-    pub const NONE: Self = Self(0);
-    /// Results, errors in their place, the end.
-    pub const ITEMS: Self = Self(1);
-    /// Notices for callbacks.
-    pub const NOTICES: Self = Self(2);
-    /// Outcomes of requests.
-    pub const ANSWERS: Self = Self(4);
-    /// Room in the outgoing ring.
-    pub const ROOM: Self = Self(8);
-    /// Nothing pending on the way out.
-    pub const DRAINED: Self = Self(16);
-    /// A change of state.
-    pub const STATE: Self = Self(32);
-    /// Nothing pending, and nothing without an answer, on a connection that accepts nothing more.
-    pub const FINISHED: Self = Self(64);
-
-    /// Both.
-    #[must_use]
-    pub const fn and(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// Whether they have something in common.
-    pub const fn intersects(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-}
+pub use interest::Interest;
 
 /// The boxes of a connection behind their lock, and what never changes. Lies below all that share it.
 pub(super) struct Shared {
@@ -274,15 +245,6 @@ impl SharedState {
         self.state == State::Closed || (self.outbox.pending() == 0 && self.in_flight() == 0)
     }
 
-    /// Nothing is accepted, though the connection is not closed.
-    pub(super) fn check_not_finishing(&self) -> Result<()> {
-        if !self.commands.finish {
-            return Ok(());
-        }
-        let why = "the connection takes no more inputs: finish() was called";
-        Err(Error::new(ErrorKind::Closed { code: 1000, reason: String::new() }, why))
-    }
-
     /// Grows with each message in either direction.
     pub(in crate::net) fn moved(&self) -> u64 {
         self.outbox.accepted() + self.inbox.received()
@@ -299,48 +261,6 @@ impl SharedState {
         Some(Unpark(self.io.clone()?, waker))
     }
 
-    /// See `arm` of the handle.
-    pub(super) fn arm(&mut self, interest: Interest, check: Interest, seen: State) -> bool {
-        self.interest = interest;
-        self.notified = false;
-        let there = |kind: Interest, is_there: bool| check.intersects(kind) && is_there;
-        let over = self.state == State::Closed;
-        let ready = there(Interest::ITEMS, self.inbox.has_items())
-            || there(Interest::NOTICES, self.inbox.has_notices())
-            || there(Interest::ANSWERS, self.inbox.requests.any_settled())
-            || there(Interest::ROOM, over || self.outbox.has_room_for_refused())
-            || there(Interest::DRAINED, over || self.outbox.pending() == 0)
-            || (check.intersects(Interest::FINISHED) && self.is_finished())
-            || there(Interest::STATE, self.state != seen);
-        // From here on it is as if the wake had come: whoever armed takes what is there.
-        self.notified = ready;
-        ready
-    }
-
-    /// See `listen` of the handle.
-    pub(super) fn listen(&mut self, interest: Interest, check: Interest) -> bool {
-        self.interest = interest;
-        self.notified = false;
-        self.state == State::Closed
-            || (check.intersects(Interest::ITEMS) && self.inbox.has_items())
-            || (check.intersects(Interest::NOTICES) && self.inbox.has_notices())
-    }
-
-    /// Something of `kind` is there. The notification is to be sent after the lock is released.
-    pub(super) fn tell(&mut self, kind: Interest) -> Option<Arc<dyn Notify>> {
-        if self.notified || !(self.interest.intersects(kind) || self.finishes()) {
-            return None;
-        }
-        let notify = self.notify.clone()?;
-        self.notified = true;
-        Some(notify)
-    }
-
-    /// Somebody waits for the end of what is under way, and that is it. What brings it about is of many kinds.
-    fn finishes(&self) -> bool {
-        self.interest.intersects(Interest::FINISHED) && self.is_finished()
-    }
-
     pub(super) fn push_error(&mut self, error: Error) -> Interest {
         if self.routes.errors {
             self.inbox.push_notice(Notice::Error(error));
@@ -349,28 +269,6 @@ impl SharedState {
             self.inbox.push_error(error);
             Interest::ITEMS
         }
-    }
-
-    /// An error that no call raises, unless somebody waits for the end: that call does.
-    pub(super) fn tell_error(&mut self, error: Error) -> Interest {
-        if self.finishers > 0 {
-            self.withheld.push(error);
-            return Interest::NONE;
-        }
-        self.push_error(error)
-    }
-
-    /// Nobody, or one less, waits for the end. `tells`: what was lost meanwhile has been told.
-    pub(super) fn end_finish(&mut self, tells: bool) -> Interest {
-        self.finishers = self.finishers.saturating_sub(1);
-        if tells {
-            self.withheld.clear();
-        }
-        if self.finishers > 0 {
-            return Interest::NONE;
-        }
-        let errors = std::mem::take(&mut self.withheld);
-        errors.into_iter().fold(Interest::NONE, |kind, error| kind.and(self.push_error(error)))
     }
 
     /// `reason`: the error that led to it, if one did.
@@ -387,38 +285,5 @@ impl SharedState {
         }
         self.inbox.push_notice(Notice::State(state, reason.map(Box::new)));
         Interest::STATE.and(Interest::NOTICES)
-    }
-
-    /// The connection is over: what was not sent fails, and whoever waits is told.
-    pub(super) fn finish(&mut self, failure: Option<Error>) -> Interest {
-        let mut kind = self.set_state(State::Closed, failure.clone());
-        self.outbox.fail_all();
-        let reason = failure.clone().unwrap_or_else(|| self.closed_normally());
-        self.failure_is_told = self.inbox.requests.fail_waiting(|_| true, &reason) > 0;
-        // Where results go to a callback, nobody would hear of it by receiving.
-        if let Some(error) = &failure
-            && (self.routes.errors || self.routes.results)
-        {
-            kind = kind.and(self.tell_error(error.clone()));
-            self.failure_is_told = true;
-        }
-        self.failure = failure;
-        kind.and(Interest::ITEMS).and(Interest::ANSWERS).and(Interest::ROOM).and(Interest::DRAINED)
-    }
-
-    /// Why nothing can be sent or received any more, for somebody who is told.
-    pub(super) fn closed_error(&mut self) -> Error {
-        self.failure_is_told = true;
-        self.failure.clone().unwrap_or_else(|| self.closed_normally())
-    }
-
-    fn closed_normally(&self) -> Error {
-        let (code, reason) = self.normal_close();
-        Error::closed(code, reason)
-    }
-
-    /// The code and the reason of an end that is no failure: the caller's, else those of the server that closed.
-    pub(super) fn normal_close(&self) -> (u16, String) {
-        self.last_close.clone().unwrap_or((1000, String::new()))
     }
 }

@@ -1,6 +1,6 @@
 //! Scripted servers on loopback for the tests of this layer.
 
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, sync::Arc};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{ConfigBuilder, RootCertStore, ServerConfig, WantsVerifier, server::WebPkiClientVerifier};
@@ -14,12 +14,10 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{
     proxy::ProxyConfig,
-    settings::{Address, Settings},
     target::Target,
     tls::{Trust, client_config},
     transport::TransportConfig,
 };
-use crate::core::{backoff::BackoffPolicy, frame::Limits, inbound::Dialect, session::SessionConfig};
 
 /// Runs `handler` for every connection, with its number.
 pub(crate) async fn serve<F, Fut>(handler: F) -> SocketAddr
@@ -143,40 +141,4 @@ impl Authority {
 fn server_config() -> ConfigBuilder<ServerConfig, WantsVerifier> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap()
-}
-
-/// What the client of a server is made with: raw, no token, no throttle, quick to come back.
-pub(crate) fn settings(address: SocketAddr) -> Settings {
-    let patience = Duration::from_secs(20);
-    let policy = BackoffPolicy {
-        initial: Duration::from_millis(5),
-        cap: Duration::from_millis(20),
-        ..BackoffPolicy::default()
-    };
-    Settings {
-        address: Address::Url(format!("ws://{address}/")),
-        transport: Arc::new(TransportConfig {
-            tls: client_config(&Trust::Insecure.into()).unwrap(),
-            proxy: ProxyConfig::None,
-        }),
-        headers: Vec::new(),
-        own_headers: Vec::new(),
-        token: None,
-        session: Arc::new(SessionConfig {
-            reconnect: Some(policy),
-            open_timeout: patience,
-            ..SessionConfig::default()
-        }),
-        throttle_interval: Duration::ZERO,
-        max_buffering: None,
-        read_ahead: crate::core::inbox::HIGH_WATER_BYTES,
-        open_timeout: patience,
-        ping_interval: None,
-        ping_timeout: None,
-        busy_timeout: Some(Duration::ZERO),
-        close_timeout: patience,
-        limits: Limits::default(),
-        max_input_size: usize::MAX,
-        dialect: Dialect::Raw,
-    }
 }

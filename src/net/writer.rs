@@ -16,12 +16,16 @@ use bytes::Bytes;
 use self::large::{Large, stage};
 use super::{mask_keys, recorder::Recorder};
 use crate::core::{
-    frame::{Control, MAX_HEADER, close_payload, write_control, write_header},
+    frame::{Control, MAX_HEADER, close_payload, write_header},
     message::Outgoing,
     payload::{Cursor, LARGE_BYTES},
 };
 
+mod control;
 mod large;
+mod leftover;
+
+pub(super) use leftover::Leftover;
 
 /// The bytes that a pulled large message counts for: nothing else is pulled behind it.
 const LARGE_MESSAGE_WEIGHT: usize = usize::MAX / 2;
@@ -42,16 +46,6 @@ struct Staged {
     message: Outgoing,
     start: usize,
     end: usize,
-}
-
-/// The leftover of a lost socket: what became of its messages.
-pub(super) struct Leftover {
-    /// Not a byte of these was written; in their order.
-    pub(super) untouched: Vec<Outgoing>,
-    /// The messages that were partly written.
-    pub(super) torn: usize,
-    /// What was written and has not been accounted for.
-    pub(super) written: Written,
 }
 
 /// The progress of a call of [`Writer::write`].
@@ -160,24 +154,6 @@ impl Writer {
         self.closing = Some((code, reason));
     }
 
-    /// Puts messages aside of which nothing is written: a peer that has closed would not read them, and they can still
-    /// be sent on another socket. A partial write stays, for a frame to follow it.
-    pub(super) fn retract(&mut self) {
-        self.pong = None;
-        self.behind.clear();
-        self.unstage();
-        if let Some(first) = self.staged.iter().position(|staged| staged.start >= self.at) {
-            let cut = self.staged.get(first).map_or(0, |staged| staged.start);
-            // Pongs behind the cut go too: a peer that closes does not wait for them.
-            self.staging.truncate(cut);
-            self.aside.extend(self.staged.drain(first..).map(|staged| staged.message));
-            self.release(&mut Written::default());
-        }
-        if let Some(large) = self.large.take_if(|large| !large.is_partly_written()) {
-            self.aside.push(large.into_message());
-        }
-    }
-
     /// Takes a large message out of the staging buffer again, if none of it has been written.
     fn unstage(&mut self) {
         if let Some(large) = &mut self.large
@@ -199,43 +175,6 @@ impl Writer {
         let start = self.staging.len();
         frame(&mut self.staging, &message);
         self.staged.push_back(Staged { message, start, end: self.staging.len() });
-    }
-
-    /// Frames a control message. It goes out before a large message of which nothing is written, and behind one that
-    /// is partly written.
-    pub(super) fn push_control(&mut self, kind: Control, payload: &[u8]) {
-        if kind == Control::Ping {
-            self.ping_waits = true;
-        }
-        self.unstage();
-        let out = if self.large.as_ref().is_some_and(Large::is_partly_written) {
-            &mut self.behind
-        } else {
-            self.borrow_buffer();
-            &mut self.staging
-        };
-        write_control(out, kind, payload, mask_keys::next());
-    }
-
-    /// Answers a ping. While the peer does not take what is staged, only the newest of its pings will be answered (RFC
-    /// 6455, section 5.5.3): a peer that pings and does not read would make the answers pile up.
-    pub(super) fn push_pong(&mut self, payload: Bytes) {
-        self.unstage();
-        if self.staging.len() < STAGING_BYTES && !self.large.as_ref().is_some_and(Large::is_partly_written) {
-            self.push_control(Control::Pong, &payload);
-        } else {
-            self.pong = Some(payload);
-        }
-    }
-
-    /// Our ping is not with the operating system yet.
-    pub(super) fn has_ping(&self) -> bool {
-        self.ping_waits
-    }
-
-    /// Whether our ping, or some of what it waits behind, was taken by the operating system since this was last asked.
-    pub(super) fn take_ping_moved(&mut self) -> bool {
-        std::mem::take(&mut self.ping_moved)
     }
 
     /// Writes what there is: of a large message one piece at a time.
@@ -341,28 +280,6 @@ impl Writer {
         if self.pulled.is_empty() && self.pulled.capacity() > MAX_IDLE_MESSAGES {
             self.pulled = VecDeque::new();
         }
-    }
-
-    /// The socket is lost: what of the messages can be sent again?
-    pub(super) fn abandon(self, written: Written) -> Leftover {
-        let mut leftover = Leftover { untouched: self.aside, torn: 0, written };
-        for staged in self.staged {
-            // Those that were written whole are gone from the queue, so at most one is torn.
-            if staged.start < self.at {
-                leftover.torn += 1;
-            } else {
-                leftover.untouched.push(staged.message);
-            }
-        }
-        if let Some(large) = self.large {
-            if large.is_partly_written() {
-                leftover.torn += 1;
-            } else {
-                leftover.untouched.push(large.into_message());
-            }
-        }
-        leftover.untouched.extend(self.pulled);
-        leftover
     }
 }
 

@@ -6,7 +6,9 @@ use pyo3::{
     types::{PyBool, PyFloat, PyInt, PyModule},
 };
 
-/// An argument that may be left out, and is looked at later.
+use super::facade;
+
+/// An argument that may be left out, and is checked later.
 pub(super) struct Given<'py>(Option<Bound<'py, PyAny>>);
 
 impl Given<'_> {
@@ -69,5 +71,5 @@ pub(super) fn callbacks(py: Python<'_>, given: [(&str, Option<&Py<PyAny>>); 4]) 
 }
 
 fn checks(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
-    py.import("fal_realtime._checks")
+    facade::module(py)
 }

@@ -12,19 +12,19 @@ use pyo3::{
 
 use super::{
     arguments::{self, Given, is_plain_request},
-    base::{Base, Callbacks, takes_reason},
+    base::{Base, Callbacks},
     callbacks,
     client::Client,
     connection::AsyncConnection,
-    errors::{py_result, queue_full, to_py},
+    errors::py_result,
+    facade,
     operation::{Operation, OperationKind, Wanted},
     stats::PyTotals,
-    warning,
 };
-use crate::{
-    core::{message::Outgoing, outbox::Lane, session::State},
-    net::handle::Offered,
-};
+use crate::core::session::State;
+
+mod abandoned;
+mod operations;
 
 #[pymethods]
 impl AsyncConnection {
@@ -117,23 +117,10 @@ impl AsyncConnection {
     ) -> PyResult<()> {
         let this = slf.get();
         py_result(slf.py(), this.base.net.check_process())?;
-        arguments::callbacks(
-            slf.py(),
-            [
-                ("on_result", on_result.as_ref()),
-                ("on_error", on_error.as_ref()),
-                ("on_timings", on_timings.as_ref()),
-                ("on_state_change", on_state_change.as_ref()),
-            ],
-        )?;
-        this.base.set_callbacks(Callbacks {
-            result: on_result,
-            error: on_error,
-            timings: on_timings,
-            with_reason: takes_reason(slf.py(), on_state_change.as_ref())?,
-            state_change: on_state_change,
-            context: Some(current_context(slf.py())?),
-        });
+        let context = Some(current_context(slf.py())?);
+        let callbacks =
+            Callbacks::checked(slf.py(), on_result, on_error, on_timings, on_state_change, context)?;
+        this.base.set_callbacks(callbacks);
         this.rearm();
         Ok(())
     }
@@ -159,7 +146,7 @@ impl AsyncConnection {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         if !is_plain_request(&retries, &idempotent)? {
-            let again = py.import("fal_realtime._retrying")?.getattr("request")?;
+            let again = facade::get(py, "request")?;
             let (retries, idempotent) = (retries.or_else(py, 0)?, idempotent.or_else(py, false)?);
             return again.call1((slf, input, timeout, retries, idempotent));
         }
@@ -346,64 +333,8 @@ impl AsyncConnection {
     }
 }
 
-impl AsyncConnection {
-    /// The operation of the method `name`. What went wrong at the call is raised where it is awaited.
-    fn operation<'py>(
-        slf: &Bound<'py, Self>,
-        name: &'static str,
-        kind: PyResult<OperationKind>,
-    ) -> PyResult<Bound<'py, Operation>> {
-        Operation::new(slf, OperationKind::or_failed(slf.py(), name, kind)?)
-    }
-
-    fn receive<'py>(
-        slf: &Bound<'py, Self>,
-        name: &'static str,
-        what: Wanted,
-        timeout: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, Operation>> {
-        let receivable = slf.get().base.check_receivable();
-        let kind = receivable.and_then(|()| arguments::timeout(timeout));
-        Self::operation(slf, name, kind.map(|timeout| OperationKind::Receive { what, timeout }))
-    }
-
-    fn offer_now(slf: &Bound<'_, Self>, message: Outgoing) -> PyResult<()> {
-        let (this, py) = (slf.get(), slf.py());
-        Self::bind(slf, false)?;
-        let lane = this.base.lane(py, Lane::Throttled)?;
-        // Those who wait for room come first, but to what is sent in an opening.
-        let crowded = lane == Lane::Throttled && !this.waiting.lock().senders.is_free();
-        let offered = if crowded { Offered::Full(message) } else { Self::offer(slf, message, lane)? };
-        match offered {
-            Offered::Accepted => Ok(()),
-            Offered::Full(_) => Err(to_py(py, &queue_full())),
-        }
-    }
-}
-
 /// A copy of the caller's contextvars.
 fn current_context(py: Python<'_>) -> PyResult<Py<PyAny>> {
     static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     Ok(FUNCTION.import(py, "contextvars", "copy_context")?.call0()?.unbind())
-}
-
-impl Drop for AsyncConnection {
-    /// The connection was abandoned: its socket would stay open, and billed.
-    fn drop(&mut self) {
-        if self.base.net.check_process().is_err() {
-            return;
-        }
-        let is_in_use = self.base.is_in_use();
-        let untold = self.base.net.untold_failure();
-        self.base.net.close();
-        let _ = Python::try_attach(|py| {
-            if let Some(error) = untold.filter(|_| !self.base.gives_reason()) {
-                callbacks::report_untold(py, self, &error);
-            }
-            self.leave_loop();
-            if is_in_use {
-                warning::abandoned(py, &self.base.app);
-            }
-        });
-    }
 }

@@ -5,78 +5,30 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use pyo3::{exceptions::PyRuntimeError, intern, prelude::*, types::PyDict};
+use pyo3::{exceptions::PyRuntimeError, prelude::*, types::PyDict};
 
 use super::{
     client::Client,
-    encoded_result::EncodedResult,
-    errors::{describe, py_result, to_py},
+    errors::{py_result, to_py},
     hooks::CallerHooks,
     opening,
     options::Options,
-    received,
     stats::{self, PyTotals},
     token_provider::Provider,
 };
 use crate::{
-    core::{inbound::Dialect, message::Received, outbox::Lane, session::State},
+    core::{inbound::Dialect, outbox::Lane, session::State},
     error::{Error, ErrorKind},
-    net::{
-        handle::{Connection, Routes},
-        settings::Address,
-    },
+    net::{handle::Connection, settings::Address},
     sync::Mutex,
 };
 
+mod callbacks;
+mod decoding;
 mod encoding;
 
-/// The callbacks of a connection.
-#[derive(Default)]
-pub(super) struct Callbacks {
-    pub(super) result: Option<Py<PyAny>>,
-    pub(super) error: Option<Py<PyAny>>,
-    pub(super) timings: Option<Py<PyAny>>,
-    pub(super) state_change: Option<Py<PyAny>>,
-    /// It takes the reason, too.
-    pub(super) with_reason: bool,
-    /// The contextvars of the `connect` that gave them; `None` where whoever calls them knows it.
-    pub(super) context: Option<Py<PyAny>>,
-}
-
-impl Callbacks {
-    pub(super) fn routes(&self) -> Routes {
-        Routes {
-            results: self.result.is_some(),
-            errors: self.error.is_some(),
-            timings: self.timings.is_some(),
-            states: self.state_change.is_some(),
-        }
-    }
-
-    pub(super) fn any_notice(&self) -> bool {
-        self.error.is_some() || self.timings.is_some() || self.state_change.is_some()
-    }
-
-    pub(super) fn clone_ref(&self, py: Python<'_>) -> Self {
-        let copy = |callback: &Option<Py<PyAny>>| callback.as_ref().map(|callback| callback.clone_ref(py));
-        Self {
-            result: copy(&self.result),
-            error: copy(&self.error),
-            timings: copy(&self.timings),
-            state_change: copy(&self.state_change),
-            with_reason: self.with_reason,
-            context: copy(&self.context),
-        }
-    }
-
-    pub(super) fn visit(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        let callbacks = [&self.result, &self.error, &self.timings, &self.state_change];
-        for object in callbacks.into_iter().chain([&self.context]).flatten() {
-            visit.call(object)?;
-        }
-        Ok(())
-    }
-}
+pub(super) use callbacks::Callbacks;
+pub(super) use decoding::decoder_failed;
 
 /// A function of the caller's that each input goes through.
 enum InputHook {
@@ -157,14 +109,14 @@ impl Base {
             next_request: AtomicU64::new(0),
             salt: fastrand::u32(..),
         };
-        base.set_callbacks(Callbacks {
-            result: options.on_result,
-            error: options.on_error,
-            timings: options.on_timings,
-            with_reason: takes_reason(py, options.on_state_change.as_ref())?,
-            state_change: options.on_state_change,
+        base.set_callbacks(Callbacks::new(
+            py,
+            options.on_result,
+            options.on_error,
+            options.on_timings,
+            options.on_state_change,
             context,
-        });
+        )?);
         Ok(base)
     }
 
@@ -232,40 +184,6 @@ impl Base {
         }
         opening::lane(py, &self.net).map(|lane| lane.unwrap_or(usual))
     }
-
-    // --- decoding ---
-
-    /// The object for a result. `true` beside it: the decoder is asynchronous, and the object must be awaited.
-    pub(super) fn decode(&self, py: Python<'_>, received: &Received) -> PyResult<(Py<PyAny>, bool)> {
-        let decoder = match &self.decoder {
-            None => return Ok((self.plain(py, received)?, false)),
-            Some(ResultHook::Convert(convert)) => {
-                return Ok((convert.call1(py, (self.plain(py, received)?,))?, false));
-            }
-            Some(ResultHook::Decode(decoder)) => decoder,
-        };
-        let message = received::undecoded(py, received)?;
-        match decoder.bind(py).call1((message,)) {
-            Ok(object) => {
-                let is_async = object.hasattr(intern!(py, "__await__"))?;
-                Ok((object.unbind(), is_async))
-            }
-            Err(error) => Err(decoder_failed(py, error)),
-        }
-    }
-
-    /// What the codec makes of a result.
-    fn plain(&self, py: Python<'_>, received: &Received) -> PyResult<Py<PyAny>> {
-        if self.is_raw() {
-            Ok(received::undecoded(py, received)?.unbind())
-        } else if self.decodes {
-            received::decoded(py, received)
-        } else {
-            EncodedResult::of(py, received)
-        }
-    }
-
-    // --- the rest ---
 
     /// Whether there is a socket, or a message that is to open one.
     pub(super) fn is_in_use(&self) -> bool {
@@ -341,21 +259,4 @@ impl Drop for Base {
     fn drop(&mut self) {
         self.net.let_go();
     }
-}
-
-/// A decoder's exception, as the one that users catch.
-pub(super) fn decoder_failed(py: Python<'_>, cause: PyErr) -> PyErr {
-    if !cause.is_instance_of::<pyo3::exceptions::PyException>(py) {
-        return cause; // KeyboardInterrupt and its like
-    }
-    let text = format!("decode_message failed: {}", describe(py, &cause));
-    let error = to_py(py, &Error::new(ErrorKind::Decode, text));
-    error.set_cause(py, Some(cause));
-    error
-}
-
-/// Whether an `on_state_change` is called with the reason, too: its signature says so, and is asked once.
-pub(super) fn takes_reason(py: Python<'_>, callback: Option<&Py<PyAny>>) -> PyResult<bool> {
-    let Some(callback) = callback else { return Ok(false) };
-    py.import("fal_realtime._functions")?.getattr("takes_reason")?.call1((callback,))?.extract()
 }

@@ -1,6 +1,6 @@
 //! `_core.SyncConnection`: the same connection in blocking form, for any thread.
 //!
-//! Every wait is done without the GIL and looks for signals twenty times a second, so that Ctrl-C works.
+//! Every wait is done without the GIL and checks for signals twenty times a second, so that Ctrl-C works.
 
 use std::sync::Arc;
 
@@ -8,24 +8,23 @@ use pyo3::{exceptions::PyStopIteration, intern, prelude::*, types::PyDict};
 
 use super::{
     arguments::{self, Given, is_plain_request},
-    base::{Base, Callbacks, takes_reason},
+    base::{Base, Callbacks},
     client::Client,
-    errors::{opening_full, py_result, queue_full, to_py},
-    operation::{not_open_again, nothing_came},
+    errors::{py_result, queue_full, to_py},
+    facade,
+    operation::not_open_again,
     stats::PyTotals,
-    warning,
 };
 use crate::{
-    core::{inbox::Item, message::Outgoing, outbox::Lane, session::State},
+    core::{outbox::Lane, session::State},
     error::{Error, ErrorKind},
-    net::{
-        exit_gate,
-        handle::{Interest, Offered},
-    },
+    net::handle::{Interest, Offered},
 };
 
+mod abandoned;
 mod callbacks;
 mod events;
+mod messages;
 mod notifier;
 mod shared;
 mod turns;
@@ -134,23 +133,9 @@ impl SyncConnection {
         on_state_change: Option<Py<PyAny>>,
     ) -> PyResult<()> {
         py_result(py, self.shared.base.net.check_process())?;
-        arguments::callbacks(
-            py,
-            [
-                ("on_result", on_result.as_ref()),
-                ("on_error", on_error.as_ref()),
-                ("on_timings", on_timings.as_ref()),
-                ("on_state_change", on_state_change.as_ref()),
-            ],
-        )?;
-        self.shared.base.set_callbacks(Callbacks {
-            result: on_result,
-            error: on_error,
-            timings: on_timings,
-            with_reason: takes_reason(py, on_state_change.as_ref())?,
-            state_change: on_state_change,
-            context: None, // whoever calls them knows it
-        });
+        // Whoever calls them knows the context.
+        let callbacks = Callbacks::checked(py, on_result, on_error, on_timings, on_state_change, None)?;
+        self.shared.base.set_callbacks(callbacks);
         self.shared.listen_anew();
         Ok(())
     }
@@ -196,7 +181,7 @@ impl SyncConnection {
         if is_plain_request(&retries, &idempotent)? {
             return slf.get().request_once(py, input, arguments::timeout(timeout)?);
         }
-        let again = py.import("fal_realtime._retrying")?.getattr("request_blocking")?;
+        let again = facade::get(py, "request_blocking")?;
         let (retries, idempotent) = (retries.or_else(py, 0)?, idempotent.or_else(py, false)?);
         again.call1((slf, input, timeout, retries, idempotent)).map(Bound::unbind)
     }
@@ -321,135 +306,11 @@ impl SyncConnection {
 impl SyncConnection {
     /// Whether an iteration ends with this error, instead of raising it.
     fn is_normal_end(&self, py: Python<'_>, error: &PyErr) -> bool {
-        let class =
-            py.import("fal_realtime._exceptions").and_then(|module| module.getattr("ConnectionClosedError"));
+        let class = facade::get(py, "ConnectionClosedError");
         // Not a subclass of it: a session that ended with messages unanswered is news.
         let is_closed = class.is_ok_and(|class| error.get_type(py).is(&class));
         let code = error.value(py).getattr(intern!(py, "code")).and_then(|code| code.extract::<u16>());
         is_closed && code.is_ok_and(|code| self.shared.base.net.is_normal_code(code))
-    }
-
-    fn request_once(
-        &self,
-        py: Python<'_>,
-        input: &Bound<'_, PyAny>,
-        timeout: Option<f64>,
-    ) -> PyResult<Py<PyAny>> {
-        let base = &self.shared.base;
-        py_result(py, base.net.check_process())?;
-        let deadline = Deadline::after(timeout);
-        let (mut message, id) = base.encode_request(py, input)?;
-        let unmarked_before = base.net.unmarked();
-        let key = py_result(py, base.net.add_request(&id))?;
-        message.request = Some(key);
-        let mut message = Some(message);
-        let answered = self.offer(py, &mut message, Lane::Direct, &deadline).and_then(|accepted| {
-            let answer =
-                || self.shared.wait(py, Interest::ANSWERS, &deadline, |_| Ok(base.net.take_answer(key)));
-            if accepted { answer() } else { Ok(None) }
-        });
-        // After an answer this does nothing.
-        let was_written = base.net.forget_request(key);
-        match answered? {
-            None => {
-                let unmarked = base.net.unmarked().saturating_sub(unmarked_before);
-                let error = base.request_timeout(timeout.unwrap_or_default(), unmarked);
-                Err(to_py(py, &if was_written { error } else { error.unprocessed() }))
-            }
-            Some(Err(error)) => Err(to_py(py, &error)),
-            Some(Ok(item)) => match &item.what {
-                Item::Result(received) => self.shared.decode(py, received),
-                Item::Error(error) | Item::End(error) => Err(to_py(py, error)),
-            },
-        }
-    }
-
-    fn receive(&self, py: Python<'_>, timeout: Option<f64>, newest: bool) -> PyResult<Py<PyAny>> {
-        let shared = &self.shared;
-        shared.base.check_receivable()?;
-        py_result(py, shared.base.net.check_process())?;
-        let deadline = Deadline::after(timeout);
-        let interest = Interest::ITEMS.and(Interest::STATE);
-        let received = shared.wait(py, interest, &deadline, |py| shared.receive(py, newest))?;
-        received.ok_or_else(|| to_py(py, &nothing_came(timeout.unwrap_or_default())))
-    }
-
-    /// Waits for room and offers the message; false when the time is over. When the request that it is fails before
-    /// there is room, it is as good as sent: its answer says so.
-    fn offer(
-        &self,
-        py: Python<'_>,
-        message: &mut Option<Outgoing>,
-        lane: Lane,
-        deadline: &Deadline,
-    ) -> PyResult<bool> {
-        let net = &self.shared.base.net;
-        let lane = self.shared.base.lane(py, lane)?;
-        let accepted = self.shared.wait(py, Interest::ROOM.and(Interest::ANSWERS), deadline, |py| {
-            let request = message.as_ref().and_then(|message| message.request);
-            if request.is_some_and(|key| net.has_failed(key)) {
-                return Ok(Some(()));
-            }
-            let Some(offered) = message.take() else { return Ok(Some(())) };
-            // Where results wait, more will probably be sent for them: it leaves together, when this thread waits at
-            // last.
-            let offered = if net.has_items() {
-                net.offer_more(offered, lane).map(|(offered, _)| offered)
-            } else {
-                net.offer(offered, lane)
-            };
-            match py_result(py, offered)? {
-                Offered::Accepted => Ok(Some(())),
-                Offered::Full(_) if matches!(lane, Lane::Opening(_)) => Err(to_py(py, &opening_full())),
-                Offered::Full(back) => {
-                    *message = Some(back);
-                    Ok(None)
-                }
-            }
-        })?;
-        Ok(accepted.is_some())
-    }
-}
-
-impl Drop for SyncConnection {
-    /// The connection was abandoned: its socket would stay open, and billed.
-    fn drop(&mut self) {
-        let base = &self.shared.base;
-        if base.net.check_process().is_err() {
-            return;
-        }
-        let is_in_use = base.is_in_use();
-        let untold = base.net.untold_failure().filter(|_| !base.gives_reason());
-        base.net.close();
-        if is_in_use || untold.is_some() {
-            let _ = Python::try_attach(|py| {
-                if let Some(error) = untold {
-                    report_untold(py, &error);
-                }
-                if is_in_use {
-                    warning::abandoned(py, &base.app);
-                }
-            });
-        }
-    }
-}
-
-/// A connection is dropped, and nobody was told of what ended it: `threading.excepthook` is, as of what a callback
-/// raised.
-fn report_untold(py: Python<'_>, error: &Error) {
-    if exit_gate::enter().is_none() {
-        return; // The interpreter is leaving, and may be what ended it.
-    }
-    // A destructor may run while an exception is on its way.
-    let pending = PyErr::take(py);
-    let told = py
-        .import("fal_realtime._threads")
-        .and_then(|module| module.call_method1("tell_nobody", (to_py(py, error).into_value(py),)));
-    if let Err(failure) = told {
-        failure.write_unraisable(py, None);
-    }
-    if let Some(pending) = pending {
-        pending.restore(py);
     }
 }
 

@@ -3,36 +3,29 @@
 
 use std::task::Poll;
 
-use pyo3::{
-    IntoPyObjectExt,
-    call::PyCallArgs,
-    exceptions::{PyException, PyKeyboardInterrupt, PySystemExit},
-    intern,
-    prelude::*,
-    types::PyDict,
-};
+use pyo3::{IntoPyObjectExt, call::PyCallArgs, exceptions::PyException, intern, prelude::*, types::PyDict};
 
 mod context;
+mod reporting;
 mod scheduling;
+mod waking;
 
 use context::EnteredContext;
+use reporting::{report, tell_loop};
+pub(super) use reporting::{report_task, report_untold};
 pub(super) use scheduling::hand_out_soon;
+use waking::wake_waiters;
 
 use super::{
     base::Callbacks,
     callback_scope::CallbackScope,
-    connection::{AsyncConnection, Waiting},
-    errors::{describe, error_or_none, to_py},
-    operation::wake,
+    connection::AsyncConnection,
+    errors::{error_or_none, to_py},
+    facade,
 };
-use crate::{
-    core::{
-        inbox::{Item, Next, Notice},
-        message::Received,
-        session::State,
-    },
-    error::Error,
-    net::exit_gate,
+use crate::core::{
+    inbox::{Item, Next, Notice},
+    message::Received,
 };
 
 /// Callbacks in one turn of the loop, so that others have their turn.
@@ -40,7 +33,8 @@ const CALLBACKS_A_TURN: usize = 128;
 
 /// Hands out what is there, and asks to be called again when there is more; answers whether there is.
 ///
-/// An error is one that is to end the loop (see [`ends_the_loop`]); should the loop run again, delivery goes on.
+/// An error is one that is to end the loop (see [`reporting::ends_the_loop`]); should the loop run again, delivery goes
+/// on.
 pub(super) fn hand_out(connection: &Bound<'_, AsyncConnection>) -> PyResult<bool> {
     let this = connection.get();
     if this.base.net.check_process().is_err() {
@@ -62,70 +56,6 @@ pub(super) fn hand_out(connection: &Bound<'_, AsyncConnection>) -> PyResult<bool
         }
     }
 }
-
-// --- those who wait ---
-
-fn wake_waiters(connection: &Bound<'_, AsyncConnection>) -> PyResult<()> {
-    let (this, py) = (connection.get(), connection.py());
-    let ready = this.base.net.readiness();
-    let over = ready.state == State::Closed;
-    let mut woken = Vec::new();
-    {
-        let mut waiting = this.waiting.lock();
-        let Waiting {
-            receivers,
-            senders,
-            requests,
-            openers,
-            closers,
-            drainers,
-            finishers,
-            decoding,
-            seen,
-            seen_openings,
-            ..
-        } = &mut *waiting;
-        woken.extend(ready.settled.iter().filter_map(|key| requests.remove(key)));
-        if over {
-            woken.extend(std::mem::take(requests).into_values());
-        }
-        // What is in the decoder comes first.
-        if decoding.as_ref().map_or(ready.has_items || over, |decoding| decoding.is_done) {
-            woken.extend(receivers.call());
-        }
-        if ready.has_room || over {
-            woken.extend(senders.call());
-        }
-        if ready.is_drained || over {
-            woken.extend(drainers.call());
-        }
-        if ready.is_finished || over {
-            woken.extend(finishers.call());
-        }
-        if over {
-            woken.extend(closers.call());
-        }
-        let was_open = ready.openings != *seen_openings;
-        if over || was_open || matches!(ready.state, State::Active | State::Closing) {
-            woken.extend(openers.call());
-        }
-        *seen = ready.state;
-        *seen_openings = ready.openings;
-    }
-    let mut outcome = Ok(());
-    for future in woken {
-        match wake(future.bind(py)) {
-            // Ctrl-C, while the loop's Python code ran.
-            Err(error) if ends_the_loop(py, &error) => outcome = Err(error),
-            // The loop was closed under us: nobody waits any more.
-            Err(error) => error.write_unraisable(py, Some(connection)),
-            Ok(()) => {}
-        }
-    }
-    outcome
-}
-
-// --- callbacks ---
 
 fn call_back(connection: &Bound<'_, AsyncConnection>, budget: &mut usize) -> PyResult<()> {
     let (this, py) = (connection.get(), connection.py());
@@ -234,7 +164,7 @@ fn on_result<'py>(
     match connection.get().base.decode(py, received) {
         Ok((object, false)) => call(py, callbacks.result.as_ref(), object),
         Ok((decoding, true)) => {
-            let finish = py.import("fal_realtime._delivery")?.getattr("decode_then")?;
+            let finish = facade::get(py, "decode_then")?;
             let on_error = callbacks.error.as_ref().map(|callback| callback.clone_ref(py));
             finish.call1((decoding, &callbacks.result, on_error)).map(Some)
         }
@@ -257,41 +187,6 @@ fn on_error<'py>(
     Ok(None)
 }
 
-/// Tells the loop's exception handler of an error that nobody takes, and why nobody does.
-fn tell_loop(py: Python<'_>, connection: &AsyncConnection, error: PyErr, why: &str) -> PyResult<()> {
-    let context = PyDict::new(py);
-    let message = format!("{}: {} ({why})", connection.base.app, describe(py, &error));
-    context.set_item("message", message)?;
-    context.set_item("exception", error.into_value(py))?;
-    connection.event_loop(py)?.call_method1(intern!(py, "call_exception_handler"), (context,))?;
-    Ok(())
-}
-
-/// A connection is dropped, and nobody was told of what ended it. As asyncio has it with what nobody retrieves from a
-/// task, the loop's exception handler is.
-pub(super) fn report_untold(py: Python<'_>, connection: &AsyncConnection, error: &Error) {
-    if exit_gate::enter().is_none() {
-        return; // The interpreter is leaving, and may be what ended it.
-    }
-    // A destructor may run while an exception is on its way.
-    let pending = PyErr::take(py);
-    let why =
-        "it ended the connection, and nobody was told: there is no on_error, and no call that could raise it";
-    // The garbage collector takes a loop apart that it found together with its connections: then it is said where the
-    // loop's handler would have said it.
-    let told = tell_loop(py, connection, to_py(py, error), why).or_else(|_| {
-        let message = format!("{}: {} ({why})", connection.base.app, describe(py, &to_py(py, error)));
-        let logger = py.import("logging")?.call_method1("getLogger", ("asyncio",))?;
-        logger.call_method1("error", ("%s", message)).map(|_| ())
-    });
-    if let Err(failure) = told {
-        failure.write_unraisable(py, Some(intern!(py, "why a fal_realtime connection ended")));
-    }
-    if let Some(pending) = pending {
-        pending.restore(py);
-    }
-}
-
 /// Runs what an asynchronous callback returned; delivery goes on when it is done.
 fn run(
     connection: &Bound<'_, AsyncConnection>,
@@ -300,7 +195,7 @@ fn run(
 ) -> PyResult<()> {
     let (this, py) = (connection.get(), connection.py());
     let started = || -> PyResult<()> {
-        let running = py.import("fal_realtime._delivery")?.getattr("Running")?.call1((awaitable,))?;
+        let running = facade::get(py, "Running")?.call1((awaitable,))?;
         let task = running.call_method1(intern!(py, "start"), (this.event_loop(py)?,))?;
         this.waiting.lock().running = Some(task.clone().unbind());
         let done = connection.getattr(intern!(py, "_callback_done"))?;
@@ -310,49 +205,4 @@ fn run(
         Ok(())
     };
     started().or_else(|error| report(connection, error))
-}
-
-/// Reports what an asynchronous callback raised.
-pub(super) fn report_task(connection: &Bound<'_, AsyncConnection>, task: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = connection.py();
-    if task.call_method0(intern!(py, "cancelled"))?.is_truthy()? {
-        return Ok(());
-    }
-    let error = task.call_method0(intern!(py, "exception"))?;
-    if error.is_none() {
-        return Ok(());
-    }
-    let error = PyErr::from_value(error);
-    // The task itself has raised it out of the loop.
-    if ends_the_loop(py, &error) { Ok(()) } else { report(connection, error) }
-}
-
-/// What asyncio does not hand to its exception handler but raises out of the loop.
-fn ends_the_loop(py: Python<'_>, error: &PyErr) -> bool {
-    error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py)
-}
-
-/// A callback raised: the loop's exception handler is told, with the traceback, and delivery goes on. As with a
-/// callback of the loop's own, an exit is raised.
-fn report(connection: &Bound<'_, AsyncConnection>, error: PyErr) -> PyResult<()> {
-    let (this, py) = (connection.get(), connection.py());
-    if ends_the_loop(py, &error) {
-        return Err(error);
-    }
-    let told = || -> PyResult<()> {
-        let context = PyDict::new(py);
-        context.set_item("message", format!("a callback of the connection to {} raised", this.base.app))?;
-        // `into_value`, unlike `value`, gives it its traceback.
-        context.set_item("exception", error.into_value(py))?;
-        this.event_loop(py)?.call_method1(intern!(py, "call_exception_handler"), (context,))?;
-        Ok(())
-    };
-    match told() {
-        Err(failure) if ends_the_loop(py, &failure) => Err(failure),
-        Err(failure) => {
-            failure.write_unraisable(py, Some(connection));
-            Ok(())
-        }
-        Ok(()) => Ok(()),
-    }
 }

@@ -9,6 +9,7 @@ use std::io;
 use pyo3::{intern, prelude::*};
 use tokio::sync::{Semaphore, oneshot};
 
+use super::facade;
 use crate::{
     error::Result,
     net::{blocking, process::PerProcess},
@@ -57,7 +58,7 @@ impl<T: Send + 'static> Call<T> {
             let _ = tell.send(take(outcome));
         });
         let completer = Completer(Mutex::new(Some(complete)));
-        let module = py.import("fal_realtime._calls")?;
+        let module = facade::module(py)?;
         let Function { callable, argument, check, context, event_loop } = called;
         let Some(event_loop) = event_loop else {
             module.getattr("call_in_thread")?.call1((callable, argument, context, completer, check))?;

@@ -1,6 +1,6 @@
 //! `_core.Client`: what connections of one client share: credentials, transport, tokens.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, header};
 use pyo3::{exceptions::PyValueError, prelude::*};
@@ -10,61 +10,32 @@ use super::{
     errors::py_result,
     options::{Options, own_header, own_headers},
     stats::PyTotals,
-    token_provider::{Provider, PythonSource},
-    token_request::{Minted, Wish},
+    token_provider::Provider,
+    token_request::Minted,
 };
 use crate::{
     core::{
-        endpoint::{Endpoint, validate_base_url},
+        endpoint::validate_base_url,
         inbound::Dialect,
-        token::{Credentials, Scheme, Secret},
+        token::{Credentials, Scheme},
     },
     error::{Error, ErrorKind, Result},
     net::{
         handle::Connection,
-        mint::{DEFAULT_EXPIRATION, Mint, MintConfig, MintRequest},
         proxy::ProxyConfig,
         settings::{Address, Settings},
-        tls::{self, ClientCertificate, TlsOptions, Trust},
-        token_store::{SharedToken, TokenKey, TokenSource, TokenStore},
+        tls,
+        token::TokenStore,
         totals::Totals,
         transport::TransportConfig,
     },
 };
 
-/// The options of TLS, as the facade gives them.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct TlsArguments {
-    insecure: bool,
-    check_hostname: bool,
-    /// PEM files and directories; `None`: the system's.
-    ca: Option<Vec<PathBuf>>,
-    /// Certificates in DER form, in their place.
-    ca_der: Option<Vec<Vec<u8>>>,
-    extra_ca: Vec<PathBuf>,
-    client_cert: Option<(PathBuf, PathBuf, Option<String>)>,
-}
+mod tls_arguments;
+mod tokens;
 
-impl From<TlsArguments> for TlsOptions {
-    fn from(arguments: TlsArguments) -> Self {
-        let trust = match arguments {
-            TlsArguments { insecure: true, .. } => Trust::Insecure,
-            TlsArguments { ca_der: Some(certificates), .. } => Trust::Certificates(certificates),
-            TlsArguments { ca: Some(paths), .. } => Trust::Files(paths),
-            _ => Trust::System,
-        };
-        let client_certificate = arguments.client_cert.map(|(certificate, key, password)| {
-            ClientCertificate { certificate, key, password: password.map(Secret::from) }
-        });
-        Self {
-            trust,
-            extra: arguments.extra_ca,
-            check_hostname: arguments.check_hostname,
-            client_certificate,
-        }
-    }
-}
+use tls_arguments::TlsArguments;
+use tokens::no_credentials;
 
 /// The client, which its connections share.
 #[pyclass(frozen, module = "fal_realtime._core")]
@@ -268,109 +239,10 @@ impl Client {
         value.set_sensitive(true);
         Ok((header::AUTHORIZATION, value))
     }
-
-    fn provided_token(
-        &self,
-        provider: &Bound<'_, Provider>,
-        endpoint: &Endpoint,
-        expiration: Option<Duration>,
-    ) -> PyResult<Arc<SharedToken>> {
-        let app_path = endpoint.app_path();
-        let source = PythonSource::new(provider, app_path.clone(), expiration)?;
-        let key = TokenKey { app_path, provider: Some(provider.get().number()), expiration, body: None };
-        Ok(self.tokens.shared(key, || Arc::new(source)))
-    }
-
-    fn minted_token(
-        &self,
-        options: &Options,
-        endpoint: &Endpoint,
-        expiration: Option<Duration>,
-    ) -> PyResult<Arc<SharedToken>> {
-        let expiration = expiration.unwrap_or(DEFAULT_EXPIRATION);
-        let source = self.mint(endpoint, expiration, options.token_body.as_deref())?;
-        if self.has_no_credentials() {
-            return Ok(SharedToken::new(source));
-        }
-        let key = TokenKey {
-            app_path: endpoint.app_path(),
-            provider: None,
-            expiration: Some(expiration),
-            body: options.token_body.clone(),
-        };
-        Ok(self.tokens.shared(key, || source))
-    }
-
-    fn has_no_credentials(&self) -> bool {
-        self.credentials.is_none() && self.proxy_url.is_none()
-    }
-
-    /// The default source of tokens for an app.
-    fn mint(
-        &self,
-        endpoint: &Endpoint,
-        expiration: Duration,
-        body: Option<&str>,
-    ) -> PyResult<Arc<dyn TokenSource>> {
-        let body = body.map(parse_body).transpose()?;
-        if self.has_no_credentials() {
-            return Ok(Arc::new(NoCredentials { expiration, why: self.why_no_credentials.clone() }));
-        }
-        let mut config = MintConfig::new(self.credentials.clone(), self.user_agent.clone());
-        config.url.clone_from(&self.token_url);
-        config.proxy_url.clone_from(&self.proxy_url);
-        config.body = body;
-        let app_path = endpoint.app_path();
-        let request = MintRequest { alias: endpoint.alias().to_owned(), app_path, expiration };
-        Ok(Arc::new(Mint::new(config, TransportConfig::clone(&self.transport), request)))
-    }
-
-    /// One token request for the caller's own use. It shares nothing with the connections.
-    fn wish(
-        &self,
-        py: Python<'_>,
-        app: &str,
-        path: Option<&str>,
-        expiration: f64,
-        body: Option<&str>,
-    ) -> PyResult<Wish> {
-        let endpoint = py_result(py, Endpoint::parse(app, path))?;
-        let expiration = Duration::try_from_secs_f64(expiration)
-            .map_err(|_| PyValueError::new_err("expiration is no number of seconds"))?;
-        Ok(Wish { source: self.mint(&endpoint, expiration, body)?, app_path: endpoint.app_path() })
-    }
-}
-
-fn parse_body(text: &str) -> PyResult<serde_json::Map<String, serde_json::Value>> {
-    serde_json::from_str(text)
-        .map_err(|error| PyValueError::new_err(format!("token_body must be a JSON object: {error}")))
 }
 
 fn header_value(name: &str, value: &str) -> PyResult<HeaderValue> {
     HeaderValue::from_str(value).map_err(|_| {
         PyValueError::new_err(format!("{name} holds characters that no header may hold: {value:?}"))
     })
-}
-
-/// `why`: more than that, or nothing.
-fn no_credentials(why: &str, what_to_do: &str) -> Error {
-    let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
-    Error::new(ErrorKind::Authentication, format!("there are no credentials{why}{what_to_do}"))
-}
-
-/// The source of a client without credentials: says so when a token is wanted.
-struct NoCredentials {
-    expiration: Duration,
-    why: String,
-}
-
-impl TokenSource for NoCredentials {
-    fn fetch(&self) -> std::pin::Pin<Box<dyn Future<Output = Result<String>> + Send>> {
-        let what_to_do = ": set FAL_KEY, or pass credentials, a token_provider or a proxy_url";
-        Box::pin(std::future::ready(Err(no_credentials(&self.why, what_to_do))))
-    }
-
-    fn expiration(&self) -> Option<Duration> {
-        Some(self.expiration)
-    }
 }

@@ -2,7 +2,7 @@
 
 use pyo3::{intern, prelude::*};
 
-use super::base::decoder_failed;
+use super::{base::decoder_failed, facade};
 use crate::core::inbox::{Item, Numbered};
 
 /// A decoder at work, in a task of its own: whoever waits for its outcome may be cancelled, and the decoder goes on.
@@ -31,7 +31,7 @@ impl Decoding {
     ) -> Result<Self, (Numbered<Item>, PyErr)> {
         let py = event_loop.py();
         let started = || {
-            let running = py.import("fal_realtime._delivery")?.getattr("Running")?.call1((awaitable,))?;
+            let running = facade::get(py, "Running")?.call1((awaitable,))?;
             let task = running.call_method1(intern!(py, "start"), (event_loop, true))?;
             // A task that is started eagerly may have ended already.
             let is_done = task.call_method0(intern!(py, "done"))?.is_truthy()?;

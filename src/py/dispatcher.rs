@@ -17,69 +17,14 @@ use pyo3::{intern, prelude::*, sync::PyOnceLock};
 
 use super::{borrowed_bytes, wake_fd::WakeFd};
 use crate::{
-    net::{
-        driven::Side,
-        poller::Poller,
-        wakeups::{self, Notify},
-    },
+    net::{driven::Side, poller::Poller, wakeups},
     sync::{Condvar, Mutex},
 };
 
-/// The numbers of the connections of one loop that have something.
-pub(super) struct Queue {
-    ready: Mutex<Vec<u64>>,
-    woken: AtomicBool,
-    waker: LoopWaker,
-}
+mod queue;
 
-/// The way in which the loop is woken when the queue is no longer empty.
-enum LoopWaker {
-    /// It watches a descriptor.
-    Watched(WakeFd),
-    /// It cannot watch descriptors: a thread waits for this and calls `call_soon_threadsafe`.
-    Thread { woken: Mutex<bool>, condition: Condvar, over: AtomicBool },
-}
-
-impl Queue {
-    /// Puts numbers before those that have come since they were taken.
-    fn put_back(&self, numbers: impl ExactSizeIterator<Item = u64>) {
-        if numbers.len() == 0 {
-            return;
-        }
-        self.ready.lock().splice(..0, numbers);
-        self.notify();
-    }
-
-    fn notify(&self) {
-        // Until the loop has come, it need not be woken again.
-        if self.woken.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        match &self.waker {
-            LoopWaker::Watched(wake_fd) => wake_fd.set(),
-            LoopWaker::Thread { woken, condition, .. } => {
-                *woken.lock() = true;
-                condition.notify_one();
-            }
-        }
-    }
-}
-
-/// A connection's place in the queue of its loop.
-pub(super) struct QueueSlot {
-    queue: Arc<Queue>,
-    number: u64,
-}
-
-impl Notify for QueueSlot {
-    fn mark_ready(&self) {
-        self.queue.ready.lock().push(self.number);
-    }
-
-    fn notify(&self) {
-        self.queue.notify();
-    }
-}
+pub(super) use queue::QueueSlot;
+use queue::{LoopWaker, Queue};
 
 /// A connection of a loop: a weak reference to it, and how it hands out what it has.
 struct Member {
@@ -257,19 +202,6 @@ fn read(py: Python<'_>, poller: &Poller) {
         py.detach(|| {
             wakeups::without_notifying(|| much.iter().for_each(|link| link.on_readable(Side::Caller)));
         });
-    }
-}
-
-impl Queue {
-    /// Waits to be woken. False when it is over.
-    fn wait(&self) -> bool {
-        let LoopWaker::Thread { woken, condition, over } = &self.waker else { return false };
-        let mut is_woken = woken.lock();
-        while !*is_woken {
-            is_woken = condition.wait(is_woken);
-        }
-        *is_woken = false;
-        !over.load(Ordering::Acquire)
     }
 }
 

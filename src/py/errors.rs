@@ -10,6 +10,7 @@ use pyo3::{
     types::{PyString, PyType},
 };
 
+use super::facade;
 use crate::{
     error::{Error, ErrorKind, Refusal},
     net::io_thread,
@@ -38,7 +39,7 @@ static EXCEPTIONS: PyOnceLock<Exceptions> = PyOnceLock::new();
 
 fn exceptions(py: Python<'_>) -> PyResult<&Exceptions> {
     EXCEPTIONS.get_or_try_init(py, || {
-        let module = py.import("fal_realtime._exceptions")?;
+        let module = facade::module(py)?;
         let class = |name: &str| -> PyResult<Py<PyType>> {
             Ok(module.getattr(name)?.cast_into::<PyType>().map_err(PyErr::from)?.unbind())
         };

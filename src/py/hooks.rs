@@ -9,6 +9,7 @@ use super::{
     calling::{self, Call, Function},
     dispatcher::weak_reference,
     errors::{describe, error_or_none},
+    facade,
     opening::Opening,
     options::{Options, own_headers},
 };
@@ -48,8 +49,7 @@ struct Hook {
 
 impl Hook {
     fn new(py: Python<'_>, function: Py<PyAny>) -> PyResult<Self> {
-        let is_async =
-            py.import("fal_realtime._functions")?.getattr("is_async")?.call1((&function,))?.extract()?;
+        let is_async = facade::get(py, "is_async")?.call1((&function,))?.extract()?;
         Ok(Self { function, is_async })
     }
 }
@@ -122,7 +122,7 @@ impl CallerHooks {
 
     fn ask_before_attempt(&self, py: Python<'_>, attempt: &Attempt) -> PyResult<Option<Call<Changes>>> {
         let Some(hook) = &self.before_attempt else { return Ok(None) };
-        let module = py.import("fal_realtime._attempt")?;
+        let module = facade::module(py)?;
         let dict = |pairs: &Vec<(String, String)>| PyDict::from_sequence(pairs.into_pyobject(py)?.as_any());
         let (headers, query) = (dict(&self.headers)?, dict(&self.query)?);
         let error = error_or_none(py, attempt.last.as_ref());
@@ -150,7 +150,7 @@ impl CallerHooks {
         if connection.is_none() {
             return Ok(None);
         }
-        let module = py.import("fal_realtime._opening")?;
+        let module = facade::module(py)?;
         let event_loop = self.event_loop.get().map(|_| self.event_loop(py)).transpose()?;
         let way = if event_loop.is_some() { "on_loop" } else { "in_thread" };
         let callable = module.getattr(way)?.call1((on_open, opening))?;

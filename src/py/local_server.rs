@@ -6,20 +6,19 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pyo3::{
-    exceptions::PyValueError,
     prelude::*,
     types::{PyBytes, PyString},
 };
 
-use super::codec::{decode, encode};
-use crate::server::{
-    Builtin, ColdStart, Event, Input, MintRecord, Response, Server, ServerConfig, TokenForm, msgpack,
-};
+use crate::server::{Builtin, ColdStart, MintRecord, Response, Server, ServerConfig, TokenForm};
 
 mod arguments;
+mod job;
+mod packer;
 mod session;
 
 use arguments::{check_close_code, close_after, duration, invalid, options, refusal};
+use job::{PyJob, py_job};
 use session::{LocalSession, PyHandshake, py_handshake};
 
 /// The interval at which a wait checks for Ctrl-C.
@@ -28,31 +27,13 @@ const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<LocalServer>()?;
     module.add_class::<LocalSession>()?;
-    module.add_function(wrap_pyfunction!(encode_as_packer, module)?)?;
-    module.add_function(wrap_pyfunction!(decode_as_packer, module)?)
-}
-
-/// Encode `value` as Python's `msgpack.packb` does. Raises what that raises.
-#[pyfunction]
-#[pyo3(signature = (value, /))]
-fn encode_as_packer<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-    encode::encode_as_packer(value)
-}
-
-/// Decode `data` as Python's `msgpack.unpackb` does. Raises `ValueError` in its words.
-#[pyfunction]
-#[pyo3(signature = (data, /))]
-fn decode_as_packer(py: Python<'_>, data: &Bound<'_, PyBytes>) -> PyResult<Py<PyAny>> {
-    msgpack::validate(data.as_bytes()).map_err(PyValueError::new_err)?;
-    decode::decode_as_packer(py, data.as_bytes())
+    module.add_function(wrap_pyfunction!(packer::encode_as_packer, module)?)?;
+    module.add_function(wrap_pyfunction!(packer::decode_as_packer, module)?)
 }
 
 /// A running server. It stops when told or when nobody refers to it any more.
 #[pyclass(frozen, module = "fal_realtime._core")]
 struct LocalServer(Server);
-
-/// A job: session, handler, what happened, and the inputs.
-type PyJob = (u64, u32, &'static str, Vec<Py<PyAny>>);
 
 /// A token request: path, body, target URL, status.
 type PyMint = (String, String, Option<String>, u16);
@@ -134,20 +115,7 @@ impl LocalServer {
     fn take_jobs(&self, py: Python<'_>, timeout: f64) -> PyResult<Option<Vec<PyJob>>> {
         let timeout = duration("timeout", timeout)?;
         let Some(jobs) = py.detach(|| self.0.take_jobs(timeout)) else { return Ok(None) };
-        let jobs = jobs.into_iter().map(|job| {
-            let (event, inputs) = match job.event {
-                Event::Open => ("open", Vec::new()),
-                Event::Inputs(inputs) => ("inputs", inputs),
-                Event::Writable => ("writable", Vec::new()),
-                Event::Closed => ("closed", Vec::new()),
-            };
-            let inputs = inputs.into_iter().map(|input| match input {
-                Input::Binary(bytes) => PyBytes::new(py, &bytes).into_any().unbind(),
-                Input::Text(text) => PyString::new(py, &text).into_any().unbind(),
-            });
-            (job.session, job.handler, event, inputs.collect())
-        });
-        Ok(Some(jobs.collect()))
+        Ok(Some(jobs.into_iter().map(|job| py_job(py, job)).collect()))
     }
 
     fn send_to(&self, py: Python<'_>, session: u64, message: &Bound<'_, PyAny>) -> PyResult<bool> {

@@ -4,119 +4,27 @@
 //! waits on a future that carries nothing, and is polled again when it is woken.
 
 use pyo3::{
-    exceptions::{PyException, PyRuntimeError, PyStopIteration},
+    exceptions::{PyRuntimeError, PyStopIteration},
     intern,
     prelude::*,
 };
 
-use super::{connection::AsyncConnection, decoding::Decoding, waiters::Ticket, warning};
-use crate::{
-    core::message::{Outgoing, RequestKey},
-    sync::Mutex,
-};
+use super::{connection::AsyncConnection, waiters::Ticket, warning};
+use crate::sync::Mutex;
 
 mod am_send;
 mod decoding;
+mod kind;
 mod polling;
+mod receiving;
 mod waiting;
 
 pub(super) use am_send::install as install_am_send;
-pub(super) use polling::{not_open_again, nothing_came};
+use kind::Request;
+pub(super) use kind::{OperationKind, Wanted};
+pub(super) use polling::not_open_again;
+pub(super) use receiving::nothing_came;
 pub(super) use waiting::wake;
-
-/// The kind of an operation: what is wanted.
-pub(super) enum OperationKind {
-    Send(Option<Outgoing>),
-    /// Boxed, so that operations of the other kinds are small.
-    Request(Box<Request>),
-    Receive {
-        what: Wanted,
-        timeout: Option<f64>,
-    },
-    /// With how often the connection had been open when it was asked to open.
-    Open {
-        openings_before: Option<u64>,
-    },
-    /// With the number of failures that others had been told when the waiting began.
-    Drain {
-        told_before: Option<u64>,
-    },
-    /// Nothing under way any more.
-    Finish,
-    Closed,
-    /// What went wrong at the call. It is raised where the call is awaited, as by any coroutine.
-    Failed(Box<Failed>),
-}
-
-/// Which result is wanted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
-    /// The oldest.
-    Next,
-    /// The oldest, by an iteration.
-    Iterated,
-    /// The newest; older ones are dropped.
-    Newest,
-}
-
-/// An operation that failed before it began, by the name of its method.
-pub(super) struct Failed {
-    name: &'static str,
-    error: Option<PyErr>,
-}
-
-/// A message that is sent, and the answer to it.
-pub(super) struct Request {
-    message: Option<Outgoing>,
-    id: String,
-    /// Since it is pending.
-    key: Option<RequestKey>,
-    timeout: Option<f64>,
-    /// Results that had come without a `request_id` when it began.
-    unmarked_before: u64,
-    /// The answer, in an asynchronous decoder.
-    decoding: Option<Decoding>,
-}
-
-impl OperationKind {
-    /// The operation `name`, or its failure.
-    pub(super) fn or_failed(py: Python<'_>, name: &'static str, kind: PyResult<Self>) -> PyResult<Self> {
-        kind.or_else(|error| {
-            // Ctrl-C and its like wait for nobody.
-            if !error.is_instance_of::<PyException>(py) {
-                return Err(error);
-            }
-            Ok(Self::Failed(Box::new(Failed { name, error: Some(error) })))
-        })
-    }
-
-    /// The method that it is of.
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Send(_) => "send",
-            Self::Request(_) => "request",
-            Self::Receive { what: Wanted::Next, .. } => "recv",
-            Self::Receive { what: Wanted::Iterated, .. } => "__anext__",
-            Self::Receive { what: Wanted::Newest, .. } => "latest",
-            Self::Open { .. } => "open",
-            Self::Drain { .. } => "drain",
-            Self::Finish => "_finished",
-            Self::Closed => "wait_closed",
-            Self::Failed(failed) => failed.name,
-        }
-    }
-
-    pub(super) fn request(message: Outgoing, id: String, timeout: Option<f64>) -> Self {
-        Self::Request(Box::new(Request {
-            message: Some(message),
-            id,
-            key: None,
-            timeout,
-            unmarked_before: 0,
-            decoding: None,
-        }))
-    }
-}
 
 /// A native coroutine.
 #[pyclass(frozen, module = "fal_realtime._core")]

@@ -166,12 +166,12 @@ fn finals(given: &Reconnect) -> Finals {
 
 /// A time in seconds. What is longer than a year is as good as for ever, and instants must be able to hold it.
 fn seconds(name: &str, value: f64) -> Result<Duration> {
-    const YEAR: f64 = 366.0 * 86_400.0;
+    const YEAR_SECONDS: f64 = 366.0 * 86_400.0;
     if value.is_nan() || value < 0.0 {
         let message = format!("{name} must be a number of seconds of at least 0, got {value}");
         return Err(Error::new(ErrorKind::InvalidOption, message));
     }
-    Ok(Duration::from_secs_f64(value.min(YEAR)))
+    Ok(Duration::from_secs_f64(value.min(YEAR_SECONDS)))
 }
 
 /// Headers of the caller's own.

@@ -16,10 +16,11 @@ use super::{
     calling::{self, Call, Function},
     dispatcher::weak_reference,
     errors::{describe, no_running_loop},
+    facade,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    net::token_store::TokenSource,
+    net::token::TokenSource,
     sync::Mutex,
 };
 
@@ -124,11 +125,7 @@ impl Provider {
 
     fn new<'py>(py: Python<'py>, function: &Py<PyAny>) -> PyResult<Bound<'py, Self>> {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let is_async = py
-            .import("fal_realtime._functions")?
-            .getattr("is_async")?
-            .call1((function,))?
-            .extract::<bool>()?;
+        let is_async = facade::get(py, "is_async")?.call1((function,))?.extract::<bool>()?;
         let context = py.import("contextvars")?.getattr("copy_context")?.call0()?.unbind();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let loops = Mutex::default();
@@ -181,7 +178,7 @@ impl Provider {
         let called = Function {
             callable: self.function.bind(py),
             argument: argument.as_any(),
-            check: &py.import("fal_realtime._provider")?.getattr("checked")?,
+            check: &facade::get(py, "checked")?,
             context: self.context.bind(py),
             event_loop: event_loop.as_ref(),
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pyo3::{prelude::*, types::PyTuple};
 
 use super::errors::py_result;
-use crate::{error::Result, net::token_store::TokenSource};
+use crate::{error::Result, net::token::TokenSource};
 
 /// A token that is wanted.
 pub(super) struct Wish {

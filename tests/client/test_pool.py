@@ -190,7 +190,7 @@ async def test_a_request_that_ended_early_keeps_its_place_until_its_answer_comes
 
 
 async def test_a_connection_that_owes_an_answer_for_too_long_is_replaced(monkeypatch):
-    monkeypatch.setattr("fal_realtime.pool._late.LATE_ANSWER", 0.05)
+    monkeypatch.setattr("fal_realtime.pool._late.LATE_ANSWER_SECONDS", 0.05)
 
     def never(session: Session) -> None:
         session.wait_closed()

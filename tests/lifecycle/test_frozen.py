@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import fal_realtime
+from fal_realtime import _for_core
 
 SOURCES = Path(__file__).parents[2] / "src"
 INSTALLED = Path(fal_realtime.__file__).parent
@@ -54,13 +55,8 @@ def test_every_module_that_native_code_imports_is_imported_by_python_too(tmp_pat
         for source in SOURCES.rglob("*.rs")
         for names in NATIVE_IMPORT.findall(source.read_text())
     }
-    assert {
-        "fal_realtime._provider",
-        "fal_realtime._calls",
-        "fal_realtime._attempt",
-        "fal_realtime._delivery",
-        "fal_realtime._exceptions",
-    } <= imported.keys()
+    assert {"fal_realtime._for_core", "logging", "contextvars"} <= imported.keys()
+    imported |= {f"fal_realtime.{name}": Path(_for_core.__file__) for name in _for_core.NAMES}
     assert {name: source for name, source in imported.items() if name not in finder.modules} == {}
 
 

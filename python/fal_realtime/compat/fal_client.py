@@ -59,7 +59,7 @@ __all__ = [
     "ws_connect_async",
 ]
 
-_TOKEN_EXPIRATION = 120
+_TOKEN_EXPIRATION_SECONDS = 120
 """Seconds; fal-client's default."""
 
 _NORMAL = frozenset({1000, 1001, 1005})
@@ -250,7 +250,7 @@ class SyncClient(_Client):
         use_jwt: bool = True,
         path: str = "/realtime",
         max_buffering: int | None = None,
-        token_expiration: int = _TOKEN_EXPIRATION,
+        token_expiration: int = _TOKEN_EXPIRATION_SECONDS,
         encode_message: Encoder | None = None,
         decode_message: Decoder | None = None,
     ) -> Iterator[RealtimeConnection]:
@@ -266,7 +266,7 @@ class SyncClient(_Client):
         use_jwt: bool = True,
         path: str = "",
         max_buffering: int | None = None,
-        token_expiration: int = _TOKEN_EXPIRATION,
+        token_expiration: int = _TOKEN_EXPIRATION_SECONDS,
     ) -> Iterator[SyncRawConnection]:
         """Open a WebSocket to an app, whose messages pass as they are, and close it when the context is left."""
         with self._connect(application, path, max_buffering, token_expiration, use_jwt=use_jwt) as socket:
@@ -286,7 +286,7 @@ class AsyncClient(_Client):
         use_jwt: bool = True,
         path: str = "/realtime",
         max_buffering: int | None = None,
-        token_expiration: int = _TOKEN_EXPIRATION,
+        token_expiration: int = _TOKEN_EXPIRATION_SECONDS,
         encode_message: Encoder | None = None,
         decode_message: Decoder | None = None,
     ) -> AsyncIterator[AsyncRealtimeConnection]:
@@ -302,7 +302,7 @@ class AsyncClient(_Client):
         use_jwt: bool = True,
         path: str = "",
         max_buffering: int | None = None,
-        token_expiration: int = _TOKEN_EXPIRATION,
+        token_expiration: int = _TOKEN_EXPIRATION_SECONDS,
     ) -> AsyncIterator[RawConnection]:
         """Open a WebSocket to an app, whose messages pass as they are, and close it when the context is left."""
         async with self._connect(application, path, max_buffering, token_expiration, use_jwt=use_jwt) as socket:

@@ -18,7 +18,7 @@ from ._libraries import numpy
 if TYPE_CHECKING:
     import numpy as np
 
-_BYTES = 2
+_SAMPLE_BYTES = 2
 """Of a sample."""
 
 Samples: TypeAlias = "BytesLike | np.ndarray[Any, Any]"
@@ -44,7 +44,7 @@ class Pcm:
     @property
     def seconds(self) -> float:
         """How long it plays."""
-        return len(self.data) / (_BYTES * self.channels * self.sample_rate)
+        return len(self.data) / (_SAMPLE_BYTES * self.channels * self.sample_rate)
 
     def chunks(self, milliseconds: float, *, pad: bool = False) -> Iterator[bytes]:
         """Give it in chunks of that length, rounded down to whole samples.
@@ -58,7 +58,7 @@ class Pcm:
         """The bytes of a WAV file."""
         to = io.BytesIO()
         with wave.open(to, "wb") as file:
-            file.setparams((self.channels, _BYTES, self.sample_rate, 0, "NONE", ""))
+            file.setparams((self.channels, _SAMPLE_BYTES, self.sample_rate, 0, "NONE", ""))
             file.writeframes(self.data)
         return to.getvalue()
 
@@ -112,7 +112,7 @@ def read_wav(source: str | os.PathLike[str] | BytesLike) -> Pcm:
     except (wave.Error, EOFError) as error:
         message = f"{name}: no WAV file of uncompressed samples ({error or 'it ends too early'})"
         raise ValueError(message) from error
-    if width != _BYTES:
+    if width != _SAMPLE_BYTES:
         message = f"{name}: samples of {8 * width} bits, not 16; as `ffmpeg -i … -c:a pcm_s16le out.wav` writes them"
         raise ValueError(message)
     return Pcm(samples, rate, channels)
@@ -186,12 +186,12 @@ def _chunk_size(sample_rate: int, channels: int, milliseconds: float) -> int:
     if samples < 1:
         message = f"milliseconds must be those of one sample at least, {1000 / sample_rate:g}, not {milliseconds!r}"
         raise ValueError(message)
-    return samples * channels * _BYTES
+    return samples * channels * _SAMPLE_BYTES
 
 
 def _check_whole(length: int, channels: int) -> None:
-    if length % (_BYTES * channels):
-        message = f"the samples end within one: {length} bytes are no multiple of {_BYTES * channels}"
+    if length % (_SAMPLE_BYTES * channels):
+        message = f"the samples end within one: {length} bytes are no multiple of {_SAMPLE_BYTES * channels}"
         raise ValueError(message)
 
 

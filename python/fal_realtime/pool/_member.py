@@ -34,11 +34,11 @@ class Member:
         self.owed = 0
         """Of its load, answers to requests that ended before they came."""
         self.late = 0
-        """The connection's own count of late answers, as far as it was looked at."""
+        """The connection's own count of late answers, as far as it was read."""
         self.session = 0
         """The session (`reconnects`) in which they are owed."""
         self.withdrawn = 0
-        """The connection's own count of requests that ended before they were written, as far as it was looked at."""
+        """The connection's own count of requests that ended before they were written, as far as it was read."""
         self.unwritten = 0
         """Of those owed, the ones that were not written."""
 

@@ -163,7 +163,7 @@ class Members:
         if self._options.max_age is not None:
             member.age = loop.call_later(self._options.max_age, self.retire, member)
         self._use(member)
-        # It may be lost already, of which nobody took note while it opened.
+        # It may be lost already, which was not recorded while it opened.
         self._changed(member, member.connection.state, member.connection.last_error)
         self._replace()
 
@@ -202,7 +202,7 @@ class Members:
         member.phase = "reconnecting"
 
     def _changed(self, member: Member, state: ConnectionState, reason: Exception | None) -> None:
-        """Take note of a connection's new state."""
+        """Record a connection's new state."""
         if member not in self.all or member.phase == "opening":
             return
         if state == "closed":

@@ -10,7 +10,7 @@ from fal_realtime import _checks as check
 from fal_realtime._defaults import DEFAULT_RECONNECT
 from fal_realtime._policy import ReconnectPolicy
 
-MOST_CONNECTIONS = 10_000
+MAX_CONNECTIONS = 10_000
 """What is more is a mistake."""
 
 _NOT_OF_A_POOL = {
@@ -37,7 +37,7 @@ class PoolOptions:
     open_timeout: float = 90
 
     def __post_init__(self) -> None:
-        check.integer("size", self.size, at_least=1, at_most=MOST_CONNECTIONS)
+        check.integer("size", self.size, at_least=1, at_most=MAX_CONNECTIONS)
         check.integer("depth", self.depth, at_least=1, at_most=1024)
         check.integer("prewarm", self.prewarm, at_least=0)
         if self.prewarm > self.size:

@@ -1,6 +1,6 @@
 //! Driving a connection's link: whoever has its lock does so, for one turn.
 //!
-//! A turn that is wanted while another thread has the link is left to that thread, which looks for what is wanted
+//! A turn that is wanted while another thread has the link is left to that thread, which asks for what is wanted
 //! before it is through. So nobody waits for another's system call, but for a loop that finds its socket readable.
 
 use std::{

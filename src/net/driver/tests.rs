@@ -8,3 +8,4 @@ mod harness;
 mod liveness;
 mod opening;
 mod panics;
+mod settings;

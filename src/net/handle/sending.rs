@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Connection, Interest, Offered, run_wakeup};
+use super::{Connection, Interest, Offered, opening::run_wakeup};
 use crate::{
     core::{
         message::Outgoing,
@@ -102,5 +102,10 @@ impl Connection {
         if waits {
             self.write_soon();
         }
+    }
+
+    /// Somebody who waited for room has given up.
+    pub fn forget_refused(&self) {
+        self.shared.lock().outbox.forget_refused();
     }
 }

@@ -1,6 +1,9 @@
 //! The end of a link: asked for, closed by the peer, failed by what it sent, or broken.
 
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use super::Link;
 use crate::core::{
@@ -135,4 +138,12 @@ fn reason(silence: Silence) -> &'static str {
              busy_timeout"
         }
     }
+}
+
+pub(super) fn broken(error: &io::Error) -> Loss {
+    Loss::Broken(match error.kind() {
+        io::ErrorKind::ConnectionReset => "the server reset the connection".into(),
+        io::ErrorKind::UnexpectedEof => "the server ended the connection without a close frame".into(),
+        _ => format!("the connection failed: {error}"),
+    })
 }

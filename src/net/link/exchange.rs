@@ -141,7 +141,7 @@ fn release_throttled(inner: &mut SharedState) -> Interest {
 fn pull(writer: &mut Writer, inner: &mut SharedState, large: usize) -> bool {
     let mut pulled = false;
     let mut now = None;
-    // If no request waits, nobody asks which messages are with the socket: no need to look at each under the lock.
+    // If no request waits, nobody asks which messages are with the socket: no need to check each under the lock.
     if !inner.inbox.requests.any_waiting()
         && let Some((to, most)) = writer.pull_all()
     {

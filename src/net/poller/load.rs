@@ -21,7 +21,7 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// On the loop's thread: notes its processor time, if that is asked for.
+    /// On the loop's thread: measures its processor time, if that is asked for.
     pub(super) fn note_loop(&self) {
         if self.asked.load(Ordering::Relaxed) {
             self.loop_cpu.store(thread_cpu().as_nanos() as u64, Ordering::Relaxed);

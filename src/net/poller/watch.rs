@@ -16,16 +16,14 @@ use tokio::{
 
 use super::{DrivenBy, LINKS_A_TURN, Poller, SOCKETS, When};
 use crate::{
-    core::{
-        trial::{Advice, Trial},
-        watchdog::{Verdict, Watchdog},
-    },
+    core::{trial::Trial, watchdog::Watchdog},
     net::{
-        counters,
         driven::{Held, Side},
         panics, report, schedule, spin, wakeups,
     },
 };
+
+mod loop_polling;
 
 /// The time that output is held back for more that follows: it waits no longer than this, and twice that when the timer
 /// is unlucky.
@@ -36,8 +34,6 @@ const FORCED_CHANGE_INTERVAL: Duration = Duration::from_micros(1500);
 const MAX_ROUNDS: usize = 4;
 /// The most links that are read in a row before what callers have left to be written is polled.
 const MAX_READS_IN_A_ROW: usize = 16;
-/// The time over which the load is measured: what happens in less says little about it.
-const LOAD_WINDOW: Duration = Duration::from_millis(25);
 /// The interval at which a socket that a caller has borrowed is polled: one that none has waited for since is the I/O
 /// thread's again.
 const BORROW_POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -227,65 +223,6 @@ impl<'a> Watch<'a> {
         if self.dog.deadline().is_some_and(|at| at <= now) {
             self.poll_loop(now);
         }
-    }
-
-    fn poll_loop(&mut self, now: Instant) {
-        if schedule::alternates() {
-            return self.change_hands(now + FORCED_CHANGE_INTERVAL);
-        }
-        counters::LOOP_POLLS.add();
-        let turns = self.turns();
-        self.weigh(now);
-        if self.poller.driven_by() != DrivenBy::Loop {
-            self.dog.away(now, turns);
-            return;
-        }
-        match self.dog.poll(now, turns, self.poller.sockets.is_ready()) {
-            Verdict::Fine => {}
-            Verdict::Stuck => {
-                counters::TAKEN_OVER.add();
-                self.poller.hand_over(DrivenBy::IoThread, When::Readable);
-                self.read();
-            }
-            Verdict::Park => {
-                let mut armed = self.poller.armed.lock();
-                if self.poller.driven_by() == DrivenBy::Loop {
-                    self.poller.arm(&mut armed, When::ReadableOnce);
-                }
-            }
-        }
-    }
-
-    /// Finds out whether the I/O thread should read and write beside the loop.
-    fn weigh(&mut self, now: Instant) {
-        if self.last_sample.is_some_and(|last| now < last + LOAD_WINDOW) {
-            return;
-        }
-        self.last_sample = Some(now);
-        let Some(sample) =
-            self.poller.load.sample(now).filter(|_| self.poller.driven_by() != DrivenBy::IoThread)
-        else {
-            self.trial.interrupt();
-            return;
-        };
-        match self.trial.sample(sample) {
-            Advice::Unchanged => {}
-            Advice::Both => self.poller.hand_over(DrivenBy::Both, When::Readable),
-            Advice::Loop => self.poller.hand_over(DrivenBy::Loop, When::Off),
-        }
-    }
-
-    /// For tests: the I/O thread takes over though the loop is well, or gives back though it does not come.
-    fn change_hands(&mut self, next: Instant) {
-        if self.poller.driven_by() == DrivenBy::Loop {
-            counters::TAKEN_OVER.add();
-            let driver = if self.turns().is_multiple_of(2) { DrivenBy::IoThread } else { DrivenBy::Both };
-            self.poller.hand_over(driver, When::Readable);
-            self.read();
-        } else {
-            self.poller.hand_over(DrivenBy::Loop, When::Off);
-        }
-        self.dog.poll_at(next);
     }
 
     fn see_held(&mut self) {

@@ -44,7 +44,7 @@ enum Standing {
     TakenReady,
 }
 
-/// A connection that a thread is to look after.
+/// A connection whose callbacks a thread is to call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CallbackTurn {
     pub(super) number: u64,

@@ -5,7 +5,7 @@
 
 use pyo3::{intern, prelude::*, sync::PyOnceLock};
 
-use super::{hand_out, wake_waiters};
+use super::{hand_out, waking::wake_waiters};
 use crate::py::connection::AsyncConnection;
 
 /// Wakes those who wait, and has the callbacks called soon. Called by the loop's watcher of our descriptor.

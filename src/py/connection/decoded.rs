@@ -8,7 +8,10 @@ use pyo3::{intern, prelude::*};
 use super::AsyncConnection;
 use crate::{
     core::inbox::{Item, Numbered},
-    py::decoding::{Decoded, Decoding},
+    py::{
+        decoding::{Decoded, Decoding},
+        facade,
+    },
 };
 
 impl AsyncConnection {
@@ -44,7 +47,7 @@ impl AsyncConnection {
     ) -> PyResult<()> {
         let (this, py) = (slf.get(), slf.py());
         let started = Self::bind(slf, true)
-            .and_then(|()| py.import("fal_realtime._delivery")?.getattr("tell_decoded")?.call1((slf,)))
+            .and_then(|()| facade::get(py, "tell_decoded")?.call1((slf,)))
             .and_then(|on_done| Ok((this.event_loop(py)?, on_done)));
         let started = match started {
             Ok((event_loop, on_done)) => Decoding::start(&event_loop, awaitable, item, &on_done),

@@ -12,8 +12,8 @@ pub(super) fn invalid(name: &str, value: impl Display, wanted: &str) -> PyErr {
 
 pub(super) fn duration(name: &str, seconds: f64) -> PyResult<Duration> {
     /// A year: keeps the arithmetic of instants safe.
-    const LONGEST: f64 = 365.0 * 86_400.0;
-    let seconds = if seconds > LONGEST { LONGEST } else { seconds };
+    const MAX_SECONDS: f64 = 365.0 * 86_400.0;
+    let seconds = if seconds > MAX_SECONDS { MAX_SECONDS } else { seconds };
     Duration::try_from_secs_f64(seconds).map_err(|_| invalid(name, seconds, "a number of seconds, 0 or more"))
 }
 

@@ -2,7 +2,10 @@
 
 use pyo3::{exceptions::PyRuntimeError, intern, prelude::*};
 
-use super::{Operation, polling::Polled, waiting::Place};
+use super::{
+    Operation,
+    waiting::{Place, Polled},
+};
 use crate::{
     core::inbox::{Item, Numbered},
     py::{

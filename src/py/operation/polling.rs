@@ -1,16 +1,13 @@
 //! Polling an operation: takes what it waits for if that is there, or says where it waits.
 
-use std::task::Poll;
+use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
-use pyo3::{
-    exceptions::{PyException, PyRuntimeError, PyStopAsyncIteration},
-    intern,
-    prelude::*,
+use super::{
+    Operation, OperationKind, Request, Step, awaited_already,
+    waiting::{Place, Polled},
 };
-
-use super::{Operation, OperationKind, Request, Step, Wanted, awaited_already, waiting::Place};
 use crate::{
-    core::{inbox::Item, message::Outgoing, outbox::Lane, session::State},
+    core::{message::Outgoing, outbox::Lane, session::State},
     error::{Error, ErrorKind},
     net::handle::Offered,
     py::{
@@ -18,14 +15,6 @@ use crate::{
         errors::{opening_full, py_result, to_py},
     },
 };
-
-/// The outcome of polling an operation.
-pub(super) enum Polled {
-    /// It is done, with this value.
-    Ready(Py<PyAny>),
-    /// It waits in this place.
-    Pending(Place),
-}
 
 impl Operation {
     /// Takes what is there, or waits for it. `called`: it has waited, and it is its turn.
@@ -189,71 +178,6 @@ impl Operation {
         }
     }
 
-    /// A receiver with a timeout has found nothing: the error, if its time is over.
-    fn expire_receiver(
-        slf: &Bound<'_, Self>,
-        connection: &Bound<'_, AsyncConnection>,
-        timeout: f64,
-    ) -> PyResult<()> {
-        let (has_timer, is_over) = {
-            let inner = slf.get().inner.lock();
-            (inner.timer.is_some(), inner.expired)
-        };
-        if is_over {
-            return Err(to_py(slf.py(), &nothing_came(timeout)));
-        }
-        if has_timer {
-            return Ok(());
-        }
-        AsyncConnection::bind(connection, true)?;
-        Self::start_timer(slf, connection, Some(timeout))
-    }
-
-    fn poll_result(connection: &Bound<'_, AsyncConnection>, what: Wanted, called: bool) -> PyResult<Polled> {
-        let native = connection.get();
-        if !called && !native.waiting.lock().receivers.is_free() {
-            return Ok(Polled::Pending(Place::Receivers));
-        }
-        let polled = Self::take_result(connection, what, called)?;
-        if called && matches!(polled, Polled::Ready(_)) {
-            native.pass_turn(|waiting| &mut waiting.receivers);
-        }
-        Ok(polled)
-    }
-
-    /// Takes the result that an earlier receiver had decoded, or else the next one.
-    fn take_result(connection: &Bound<'_, AsyncConnection>, what: Wanted, called: bool) -> PyResult<Polled> {
-        let (native, py) = (connection.get(), connection.py());
-        loop {
-            match native.poll_decoded(py) {
-                Poll::Pending => return Ok(Polled::Pending(Place::Receivers)),
-                // Cancelled while nobody waited for it: it is decoded once more.
-                Poll::Ready(Some(Err(error))) if !called && !error.is_instance_of::<PyException>(py) => {}
-                Poll::Ready(Some(outcome)) => return outcome.map(Polled::Ready),
-                Poll::Ready(None) => {}
-            }
-            let net = &native.base.net;
-            let Some(item) = (if what == Wanted::Newest { net.pop_newest() } else { net.pop() }) else {
-                return match native.base.net.end() {
-                    None => Ok(Polled::Pending(Place::Receivers)),
-                    Some(error) => Err(ended(py, &error, what, net.is_normal_end(&error))),
-                };
-            };
-            let (object, is_async) = match &item.what {
-                Item::Result(received) => native.base.decode(py, received)?,
-                Item::Error(error) => {
-                    native.base.net.has_raised(error);
-                    return Err(to_py(py, error));
-                }
-                Item::End(error) => return Err(ended(py, error, what, net.is_normal_end(error))),
-            };
-            if !is_async {
-                return Ok(Polled::Ready(object));
-            }
-            AsyncConnection::start_decoding(connection, object.bind(py), item)?;
-        }
-    }
-
     /// Offers the message; true when it was accepted.
     fn offer(
         connection: &Bound<'_, AsyncConnection>,
@@ -283,33 +207,6 @@ impl Operation {
         }
         accepted
     }
-
-    fn start_timer(
-        slf: &Bound<'_, Self>,
-        connection: &Bound<'_, AsyncConnection>,
-        timeout: Option<f64>,
-    ) -> PyResult<()> {
-        let Some(timeout) = timeout else { return Ok(()) };
-        let py = slf.py();
-        let event_loop = connection.get().event_loop(py)?;
-        let expire = slf.getattr(intern!(py, "_expire"))?;
-        let timer = event_loop.call_method1(intern!(py, "call_later"), (timeout, expire))?;
-        slf.get().inner.lock().timer = Some(timer.unbind());
-        Ok(())
-    }
-}
-
-/// The error of a receiver at the end; a normal end ends an iteration without one.
-fn ended(py: Python<'_>, error: &Error, what: Wanted, is_normal: bool) -> PyErr {
-    if what == Wanted::Iterated && is_normal {
-        return PyStopAsyncIteration::new_err(());
-    }
-    to_py(py, error)
-}
-
-/// The error of a receiver whose time is over.
-pub(in crate::py) fn nothing_came(seconds: f64) -> Error {
-    Error::new(ErrorKind::Timeout, format!("no result came within {seconds} s")).transient()
 }
 
 pub(in crate::py) fn not_open_again(seconds: f64) -> Error {

@@ -23,7 +23,29 @@ pub(super) enum Place {
     Finishers,
 }
 
+/// The outcome of polling an operation.
+pub(super) enum Polled {
+    /// It is done, with this value.
+    Ready(Py<PyAny>),
+    /// It waits in this place.
+    Pending(Place),
+}
+
 impl Operation {
+    pub(super) fn start_timer(
+        slf: &Bound<'_, Self>,
+        connection: &Bound<'_, AsyncConnection>,
+        timeout: Option<f64>,
+    ) -> PyResult<()> {
+        let Some(timeout) = timeout else { return Ok(()) };
+        let py = slf.py();
+        let event_loop = connection.get().event_loop(py)?;
+        let expire = slf.getattr(intern!(py, "_expire"))?;
+        let timer = event_loop.call_method1(intern!(py, "call_later"), (timeout, expire))?;
+        slf.get().inner.lock().timer = Some(timer.unbind());
+        Ok(())
+    }
+
     pub(super) fn wait(slf: &Bound<'_, Self>, place: Place, returning: bool) -> PyResult<Step> {
         let (this, py) = (slf.get(), slf.py());
         let connection = this.connection.bind(py);

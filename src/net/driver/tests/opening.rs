@@ -16,7 +16,7 @@ use super::harness::{Client, Server, next_data, send, soon};
 use crate::{
     core::{inbound::Dialect, session::State},
     error::{ErrorKind, Result},
-    net::token_store::{SharedToken, TokenSource},
+    net::token::{SharedToken, TokenSource},
 };
 
 #[tokio::test]

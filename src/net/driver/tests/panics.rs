@@ -13,7 +13,7 @@ use crate::{
     error::{Error, ErrorKind},
     net::{
         handle::{Connection, Interest},
-        token_store::{SharedToken, TokenSource},
+        token::{SharedToken, TokenSource},
         wakeups::Notify,
     },
 };

@@ -9,9 +9,10 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{loop_polling::LOAD_WINDOW, *};
 use crate::{
     net::{
+        counters,
         driven::Driven,
         poller::{Registration, load::thread_cpu},
     },

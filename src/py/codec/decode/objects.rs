@@ -5,6 +5,7 @@ use std::ptr;
 use pyo3::{exceptions::PyUnicodeDecodeError, ffi, prelude::*, sync::PyOnceLock};
 
 use super::failure::Outcome;
+use crate::py::facade;
 
 /// Takes over a new reference, or the exception that was raised instead.
 ///
@@ -73,7 +74,7 @@ pub(super) fn bytes<'py>(py: Python<'py>, data: &[u8]) -> Outcome<Bound<'py, PyA
 #[cold]
 pub(super) fn packers_ext<'py>(py: Python<'py>, code: i8, payload: &[u8]) -> Outcome<Bound<'py, PyAny>> {
     static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let make = MAKE.import(py, "fal_realtime._local_values", "from_extension")?;
+    let make = MAKE.import(py, facade::MODULE, "from_extension")?;
     Ok(make.call1((code, bytes(py, payload)?))?)
 }
 

@@ -19,7 +19,7 @@ fn with_value(source: &CStr, test: impl FnOnce(Python<'_>, &Bound<'_, PyAny>)) {
     Python::attach(|py| {
         // Stands in for the Python part of the package, which `cargo test` does not install.
         let modules = py.import("sys").unwrap().getattr("modules").unwrap();
-        for name in [c"fal_realtime", c"fal_realtime._exceptions"] {
+        for name in [c"fal_realtime", c"fal_realtime._for_core"] {
             let module = PyModule::from_code(py, EXCEPTIONS, c"exceptions.py", name).unwrap();
             modules.set_item(name.to_str().unwrap(), module).unwrap();
         }

@@ -1,9 +1,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
 
 use super::*;
-use crate::error::{Error, ErrorKind, Refusal};
+use crate::{
+    error::{Error, ErrorKind, Refusal},
+    net::token::{TokenKey, TokenStore},
+};
 
 /// Gives `token-1`, `token-2`, … once `gate` lets it, failing the calls numbered in `failing`.
 struct Source {

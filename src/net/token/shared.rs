@@ -5,17 +5,22 @@
 //! while anybody waits, and is dropped with the last waiter. So there is no task that could outlive its
 //! users. Only the refresh has a task, and that one ends with the last [`Lease`].
 
-use std::{collections::HashMap, fmt, future::Future, pin::Pin, sync::Arc, sync::Weak, time::Duration};
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::future::{FutureExt, Shared, WeakShared};
-use tokio::{runtime::Handle, sync::Notify, time::Instant};
+use tokio::{sync::Notify, time::Instant};
 
-use super::panics;
+use super::source::TokenSource;
 use crate::{
     core::token::{Token, TokenState},
     error::{Error, ErrorKind, Result},
+    net::panics,
     sync::Mutex,
 };
+
+mod lease;
+
+pub use lease::Lease;
 
 /// The time that a fetch may take.
 const FETCH_LIMIT: Duration = Duration::from_secs(90);
@@ -28,78 +33,6 @@ const REFRESH_PATIENCE: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest such pause.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
-
-/// The source of tokens: the default mint, or a caller's token provider.
-pub trait TokenSource: Send + Sync {
-    /// Fetches a fresh token. Dropping the future cancels the fetch.
-    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<String>> + Send>>;
-
-    /// How long after its arrival a token expires; `None`: never, and it is not refreshed.
-    fn expiration(&self) -> Option<Duration>;
-
-    /// Why the newest attempt of a fetch that goes on failed.
-    fn last_failure(&self) -> Option<Error> {
-        None
-    }
-}
-
-/// The key of a token: connections with equal ones share it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct TokenKey {
-    /// The app id with its path: `owner/alias/realtime`.
-    pub app_path: String,
-    /// The identity of the token provider; `None` is the default mint.
-    pub provider: Option<usize>,
-    /// The expiration that was asked for.
-    pub expiration: Option<Duration>,
-    /// The body of the token request, where it is not the default.
-    pub body: Option<String>,
-}
-
-/// The tokens of one client. Tokens nobody holds any more leave the store.
-#[derive(Default)]
-pub struct TokenStore {
-    tokens: Mutex<HashMap<TokenKey, Weak<SharedToken>>>,
-}
-
-impl fmt::Debug for TokenStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenStore").field("len", &self.len()).finish()
-    }
-}
-
-impl TokenStore {
-    /// An empty store.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The token of `key`, made from the source that `make` gives if there is none.
-    pub fn shared(&self, key: TokenKey, make: impl FnOnce() -> Arc<dyn TokenSource>) -> Arc<SharedToken> {
-        if let Some(token) = self.tokens.lock().get(&key).and_then(Weak::upgrade) {
-            return token;
-        }
-        // `make` is the caller's code: it runs without the lock, and loses against whoever was faster.
-        let fresh = SharedToken::new(make());
-        let mut tokens = self.tokens.lock();
-        if let Some(token) = tokens.get(&key).and_then(Weak::upgrade) {
-            return token;
-        }
-        tokens.retain(|_, token| token.strong_count() > 0);
-        tokens.insert(key, Arc::downgrade(&fresh));
-        fresh
-    }
-
-    /// How many entries the store holds.
-    pub fn len(&self) -> usize {
-        self.tokens.lock().len()
-    }
-
-    /// Whether the store holds no entry.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
 
 type Flight = Shared<Pin<Box<dyn Future<Output = Result<(Token, u64)>> + Send>>>;
 type WeakFlight = WeakShared<Pin<Box<dyn Future<Output = Result<(Token, u64)>> + Send>>>;
@@ -200,21 +133,6 @@ impl SharedToken {
         self.source.last_failure()
     }
 
-    /// Keeps the token fresh while the returned lease lives. The refresh task runs on `runtime`; of several
-    /// runtimes, on that of the first lease, and when that one is shut down, on that of the next new lease
-    /// (an expired token is fetched by [`get`](Self::get) in any case).
-    pub fn lease(self: &Arc<Self>, runtime: &Handle) -> Lease {
-        let mut inner = self.inner.lock();
-        inner.leases += 1;
-        if !inner.refreshing && self.source.expiration().is_some() {
-            inner.refreshing = true;
-            let ended = RefreshEnded(Arc::downgrade(&self.inner));
-            drop(inner);
-            runtime.spawn(refresh(Arc::downgrade(self), Arc::clone(&self.changed), ended));
-        }
-        Lease { token: Arc::clone(self) }
-    }
-
     /// The fetch under way, or a new one. A fetch that is under way always ends in a newer generation than
     /// the current one, so it serves whoever found the current token wanting. Answers also until when it is worth
     /// waiting for; `None`: until it has ended.
@@ -283,80 +201,6 @@ impl FetchState {
 fn hangs(limit: Duration) -> Error {
     let kind = ErrorKind::Api { status: 0 };
     Error::new(kind, format!("there was no token within {limit:?}")).transient()
-}
-
-/// Keeps a [`SharedToken`] fresh until dropped.
-#[derive(Debug)]
-pub struct Lease {
-    token: Arc<SharedToken>,
-}
-
-impl Lease {
-    /// The token that this lease keeps fresh.
-    pub fn token(&self) -> &Arc<SharedToken> {
-        &self.token
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let mut inner = self.token.inner.lock();
-        inner.leases -= 1;
-        if inner.leases == 0 {
-            drop(inner);
-            self.token.changed.notify_one();
-        }
-    }
-}
-
-/// Notes that the refresh task ended, even when its runtime was shut down under it.
-struct RefreshEnded(Weak<Mutex<FetchState>>);
-
-impl Drop for RefreshEnded {
-    fn drop(&mut self) {
-        if let Some(inner) = self.0.upgrade() {
-            inner.lock().refreshing = false;
-        }
-    }
-}
-
-/// Refreshes when due, until the last lease is gone.
-async fn refresh(token: Weak<SharedToken>, changed: Arc<Notify>, mut ended: RefreshEnded) {
-    loop {
-        let due = {
-            let Some(token) = token.upgrade() else { return };
-            let mut inner = token.inner.lock();
-            if inner.leases == 0 {
-                // Noted under the same lock that a new lease takes: it either finds us running or starts
-                // anew.
-                inner.refreshing = false;
-                ended.0 = Weak::new();
-                return;
-            }
-            inner.state.refresh_due()
-        };
-        let Some(due) = due else {
-            changed.notified().await;
-            continue;
-        };
-        tokio::select! {
-            () = tokio::time::sleep_until(Instant::from_std(due)) => {}
-            () = changed.notified() => continue,
-        }
-        let join = |token: Arc<SharedToken>| token.join_flight(&mut token.inner.lock(), Purpose::Refresh).0;
-        let Some(mut flight) = token.upgrade().map(join) else { return };
-        // The flight notes its own result, and the next deadline with it.
-        loop {
-            tokio::select! {
-                _ = &mut flight => break,
-                () = changed.notified() => {
-                    if token.upgrade().is_none_or(|token| token.inner.lock().leases == 0) {
-                        break;
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// The clock that tests can pause.

@@ -1,26 +1,32 @@
 //! The default source of tokens: fal's token endpoint.
 
-use std::{fmt, future::Future, io, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
+use super::source::TokenSource;
 use crate::{
     core::token::Credentials,
     error::{Error, ErrorKind, Result},
+    net::{
+        http::{DEFAULT_TIMEOUT, HttpAnswer, post_json},
+        redact::quote,
+        refusal::refusal,
+        report,
+        target::Target,
+        transport::TransportConfig,
+    },
     sync::Mutex,
 };
 
-use super::{
-    http::{DEFAULT_TIMEOUT, HttpAnswer, post_json},
-    redact::quote,
-    refusal::refusal,
-    report,
-    target::Target,
-    token_store::TokenSource,
-    transport::TransportConfig,
-};
+mod body;
+mod retry;
+
+use body::{body, token_in};
+pub use retry::RetryPolicy;
+use retry::{is_retried, nobody_listens};
 
 /// The address at which tokens are minted by default.
 pub const DEFAULT_URL: &str = "https://rest.fal.ai/tokens/";
@@ -66,32 +72,6 @@ impl MintConfig {
     }
 }
 
-/// The policy of retries: how often and after what delays a token request is tried again: after 429, 500, 502, 503, 504
-/// and transport errors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RetryPolicy {
-    /// How many attempts follow the first one; at most one where nobody listens. Default 3.
-    pub retries: u32,
-    /// The delay before the first of them; each next one is twice as long. Default 1 s.
-    pub base: Duration,
-    /// The longest delay. Default 30 s.
-    pub cap: Duration,
-}
-
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self { retries: 3, base: Duration::from_secs(1), cap: Duration::from_secs(30) }
-    }
-}
-
-impl RetryPolicy {
-    /// The delay before retry number `retry` (from 0), with `jitter` in -1..=1 moving it by up to 25 %.
-    fn delay(&self, retry: u32, jitter: f64) -> Duration {
-        let doubled = self.base.saturating_mul(2_u32.saturating_pow(retry)).min(self.cap);
-        doubled.mul_f64(1.0 + 0.25 * jitter.clamp(-1.0, 1.0))
-    }
-}
-
 /// The request for a token: what it is to be good for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MintRequest {
@@ -132,22 +112,6 @@ pub async fn mint(
         tokio::time::sleep(delay).await;
         retry += 1;
     }
-}
-
-fn is_retried(error: &Error) -> bool {
-    match error.kind {
-        ErrorKind::Api { status: 0, .. } => error.transient,
-        ErrorKind::Api { status, .. } => matches!(status, 429 | 500 | 502 | 503 | 504),
-        _ => false,
-    }
-}
-
-/// Whether the machine said at once that nothing listens there. Whoever waits is told soon; an opening that nobody
-/// waits for has a back-off of its own.
-fn nobody_listens(error: &Error) -> bool {
-    std::iter::successors(std::error::Error::source(error), |error| error.source())
-        .filter_map(|error| error.downcast_ref::<io::Error>())
-        .any(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// A request, ready to be sent as often as needed.
@@ -229,42 +193,6 @@ fn no_answer(mut error: Error) -> Error {
         error.kind = ErrorKind::Api { status: 0 };
     }
     error
-}
-
-fn body(template: Option<&Map<String, Value>>, request: &MintRequest) -> Value {
-    let seconds = request.expiration.as_secs() + u64::from(request.expiration.subsec_nanos() > 0);
-    match template {
-        None => json!({"allowed_apps": [request.alias], "token_expiration": seconds}),
-        Some(template) => fill(&Value::Object(template.clone()), request, seconds),
-    }
-}
-
-fn fill(value: &Value, request: &MintRequest, seconds: u64) -> Value {
-    match value {
-        Value::String(text) if text == "{token_expiration}" => seconds.into(),
-        Value::String(text) => {
-            text.replace("{alias}", &request.alias).replace("{app_path}", &request.app_path).into()
-        }
-        Value::Array(items) => items.iter().map(|item| fill(item, request, seconds)).collect(),
-        Value::Object(entries) => {
-            entries.iter().map(|(key, entry)| (key.clone(), fill(entry, request, seconds))).collect()
-        }
-        other => other.clone(),
-    }
-}
-
-/// The token in an answer: a JSON string, or the string `token` or `detail` of a JSON object.
-fn token_in(body: &[u8]) -> Option<String> {
-    let token = match serde_json::from_slice(body).ok()? {
-        Value::String(token) => token,
-        Value::Object(mut answer) => match answer.remove("token").or_else(|| answer.remove("detail"))? {
-            Value::String(token) => token,
-            _ => return None,
-        },
-        _ => return None,
-    };
-    let acceptable = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-    acceptable.then_some(token)
 }
 
 /// The default mint for one app, as a [`TokenSource`].

@@ -1,0 +1,73 @@
+//! A connection is opened: by who asks for that, or by the first message.
+
+use std::sync::Arc;
+
+use super::Connection;
+use crate::{
+    core::session::State,
+    error::Result,
+    net::{
+        driver,
+        io_thread::{self, Io},
+        shared::{SharedState, Unpark},
+        wakeups,
+    },
+};
+
+impl Connection {
+    /// Opens, if it is not open. `eager`: somebody waits for it.
+    pub fn open(self: &Arc<Self>, eager: bool) -> Result<()> {
+        let mut inner = self.shared.lock();
+        if inner.state == State::Closed || inner.commands.close {
+            return Err(inner.closed_error());
+        }
+        self.wake_to_open(&mut inner, eager).map(|wakeup| {
+            drop(inner);
+            run_wakeup(wakeup);
+        })
+    }
+
+    /// Makes sure that a driver runs and opens.
+    pub(super) fn wake_to_open(
+        self: &Arc<Self>,
+        inner: &mut SharedState,
+        eager: bool,
+    ) -> Result<Option<Wakeup>> {
+        if inner.state == State::Active {
+            return Ok(inner.unpark().map(Wakeup::Wake));
+        }
+        let before = inner.commands.open.unwrap_or(false);
+        inner.commands.open = Some(before || eager);
+        if inner.io.is_some() {
+            return Ok(inner.unpark().map(Wakeup::Wake));
+        }
+        let io = match self.poller() {
+            Some(poller) => poller.io(io_thread::io),
+            None => io_thread::io(),
+        };
+        let io = io.inspect_err(|error| {
+            // What was accepted will not be sent, and whoever waits is to know.
+            let kind = inner.finish(Some(error.clone()));
+            if let Some(notify) = inner.tell(kind) {
+                wakeups::notify(notify);
+            }
+        })?;
+        inner.io = Some(io.clone());
+        Ok(Some(Wakeup::Start(io, self.clone())))
+    }
+}
+
+/// The wakeup that sets the driver in motion, once the lock is released.
+pub(super) enum Wakeup {
+    Wake(Unpark),
+    Start(Io, Arc<Connection>),
+}
+
+pub(super) fn run_wakeup(wakeup: Option<Wakeup>) {
+    match wakeup {
+        Some(Wakeup::Wake(driver)) => driver.wake(),
+        // On a thread that is being stopped the driver is dropped at once, and takes the lock to say so.
+        Some(Wakeup::Start(io, connection)) => io.spawn(driver::run(connection, io.clone())),
+        None => {}
+    }
+}

@@ -9,6 +9,7 @@ pub mod heartbeat;
 pub mod histogram;
 pub mod inbound;
 pub mod inbox;
+pub mod markers;
 pub mod mcap;
 pub mod message;
 pub mod outbox;

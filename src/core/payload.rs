@@ -4,7 +4,7 @@ use std::collections::TryReserveError;
 
 use bytes::Bytes;
 
-use super::pool;
+use super::{markers, pool};
 
 /// The size in bytes from which on a message, or a part of it, is large: it is borrowed instead of copied, read
 /// straight into its place, and framed piece by piece. What that costs, copying costs too from here on.
@@ -53,7 +53,7 @@ impl Payload {
 
     /// It is the null of msgpack or of JSON. The latter is no msgpack: bytes would be left over.
     pub fn is_null(&self) -> bool {
-        matches!(self.len, 1 | 4) && matches!(self.to_vec().as_slice(), b"\xc0" | b"null")
+        matches!(self.len, 1 | 4) && matches!(self.to_vec().as_slice(), [markers::NIL] | b"null")
     }
 
     /// The memory that its own bytes take.

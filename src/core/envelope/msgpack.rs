@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Envelope, EnvelopeKeys, Key, Scalar};
+use crate::core::markers;
 
 const TRUNCATED: &str = "the msgpack message is truncated";
 const RESERVED: &str = "the msgpack message has the reserved type 0xc1";
@@ -54,15 +55,20 @@ const SIZES: [u8; 256] = {
     let mut sizes = [0; 256];
     let mut marker = 0;
     while marker < 256 {
-        sizes[marker] = match marker {
-            0x00..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff => 1,
-            0xa0..=0xbf => 1 + (marker as u8 & 0x1f),
-            0xcc | 0xd0 => 2,
-            0xcd | 0xd1 => 3,
-            0xca | 0xce | 0xd2 => 5,
-            0xcb | 0xcf | 0xd3 => 9,
+        let this = marker as u8;
+        sizes[marker] = match this {
+            0x00..=markers::POSITIVE_FIXINT_LAST
+            | markers::NIL
+            | markers::FALSE
+            | markers::TRUE
+            | markers::NEGATIVE_FIXINT..=0xff => 1,
+            markers::FIXSTR..=markers::FIXSTR_LAST => 1 + (this & 0x1f),
+            markers::UINT_8 | markers::INT_8 => 2,
+            markers::UINT_16 | markers::INT_16 => 3,
+            markers::FLOAT_32 | markers::UINT_32 | markers::INT_32 => 5,
+            markers::FLOAT_64 | markers::UINT_64 | markers::INT_64 => 9,
             // An extension has one byte more, its type.
-            0xd4..=0xd8 => 2 + (1 << (marker - 0xd4)),
+            markers::FIXEXT_1..=markers::FIXEXT_16 => 2 + (1 << (this - markers::FIXEXT_1)),
             _ => 0,
         };
         marker += 1;
@@ -92,7 +98,7 @@ impl<'a> Reader<'a> {
     fn key(&mut self) -> Walk<Option<Key>> {
         let start = self.rest;
         // Nearly every key.
-        if let Some((&marker @ 0xa0..=0xbf, rest)) = start.split_first() {
+        if let Some((&marker @ markers::FIXSTR..=markers::FIXSTR_LAST, rest)) = start.split_first() {
             self.rest = rest;
             return self.of_interest(usize::from(marker & 0x1f));
         }
@@ -123,25 +129,25 @@ impl<'a> Reader<'a> {
         // `skip` has checked the length, so that the conversions below always succeed.
         let payload = &start[1..start.len() - self.rest.len()];
         Ok(match (marker, payload.len()) {
-            (0x00..=0x7f, _) => Scalar::Unsigned(u64::from(marker)),
-            (0xe0..=0xff, _) => Scalar::Signed(i64::from(marker.cast_signed())),
-            (0xcc..=0xcf, length) => {
+            (0x00..=markers::POSITIVE_FIXINT_LAST, _) => Scalar::Unsigned(u64::from(marker)),
+            (markers::NEGATIVE_FIXINT..=0xff, _) => Scalar::Signed(i64::from(marker.cast_signed())),
+            (markers::UINT_8..=markers::UINT_64, length) => {
                 let mut bytes = [0; 8];
                 bytes[8 - length..].copy_from_slice(payload);
                 Scalar::Unsigned(u64::from_be_bytes(bytes))
             }
-            (0xd0..=0xd3, length) => {
+            (markers::INT_8..=markers::INT_64, length) => {
                 let negative = payload[0] & 0x80 != 0;
                 let mut bytes = if negative { [0xff; 8] } else { [0; 8] };
                 bytes[8 - length..].copy_from_slice(payload);
                 Scalar::Signed(i64::from_be_bytes(bytes))
             }
-            (0xca, 4) => {
+            (markers::FLOAT_32, 4) => {
                 let mut bytes = [0; 4];
                 bytes.copy_from_slice(payload);
                 Scalar::Float(f64::from(f32::from_be_bytes(bytes)))
             }
-            (0xcb, 8) => {
+            (markers::FLOAT_64, 8) => {
                 let mut bytes = [0; 8];
                 bytes.copy_from_slice(payload);
                 Scalar::Float(f64::from_be_bytes(bytes))
@@ -183,30 +189,36 @@ impl<'a> Reader<'a> {
         let (&marker, rest) = self.rest.split_first().ok_or(TRUNCATED)?;
         self.rest = rest;
         Ok(match marker {
-            0x00..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff => ValueHead::Bytes(0),
-            0x80..=0x8f => ValueHead::Map(u64::from(marker & 0x0f)),
-            0x90..=0x9f => ValueHead::Array(u64::from(marker & 0x0f)),
-            0xa0..=0xbf => ValueHead::Text(usize::from(marker & 0x1f)),
-            0xc1 => return Err(RESERVED),
-            0xcc | 0xd0 => ValueHead::Bytes(1),
-            0xcd | 0xd1 => ValueHead::Bytes(2),
-            0xca | 0xce | 0xd2 => ValueHead::Bytes(4),
-            0xcb | 0xcf | 0xd3 => ValueHead::Bytes(8),
+            0x00..=markers::POSITIVE_FIXINT_LAST
+            | markers::NIL
+            | markers::FALSE
+            | markers::TRUE
+            | markers::NEGATIVE_FIXINT..=0xff => ValueHead::Bytes(0),
+            markers::FIXMAP..=markers::FIXMAP_LAST => ValueHead::Map(u64::from(marker & 0x0f)),
+            markers::FIXARRAY..=markers::FIXARRAY_LAST => ValueHead::Array(u64::from(marker & 0x0f)),
+            markers::FIXSTR..=markers::FIXSTR_LAST => ValueHead::Text(usize::from(marker & 0x1f)),
+            markers::RESERVED => return Err(RESERVED),
+            markers::UINT_8 | markers::INT_8 => ValueHead::Bytes(1),
+            markers::UINT_16 | markers::INT_16 => ValueHead::Bytes(2),
+            markers::FLOAT_32 | markers::UINT_32 | markers::INT_32 => ValueHead::Bytes(4),
+            markers::FLOAT_64 | markers::UINT_64 | markers::INT_64 => ValueHead::Bytes(8),
             // An extension has one byte more, its type.
-            0xd4..=0xd8 => ValueHead::Bytes(1 + (1 << (marker - 0xd4))),
-            0xc4 => ValueHead::Bytes(self.length(1)? as usize),
-            0xc5 => ValueHead::Bytes(self.length(2)? as usize),
-            0xc6 => ValueHead::Bytes(self.length(4)? as usize),
-            0xc7 => ValueHead::Bytes(self.length(1)? as usize + 1),
-            0xc8 => ValueHead::Bytes(self.length(2)? as usize + 1),
-            0xc9 => ValueHead::Bytes((self.length(4)? as usize).saturating_add(1)),
-            0xd9 => ValueHead::Text(self.length(1)? as usize),
-            0xda => ValueHead::Text(self.length(2)? as usize),
-            0xdb => ValueHead::Text(self.length(4)? as usize),
-            0xdc => ValueHead::Array(self.length(2)?),
-            0xdd => ValueHead::Array(self.length(4)?),
-            0xde => ValueHead::Map(self.length(2)?),
-            0xdf => ValueHead::Map(self.length(4)?),
+            markers::FIXEXT_1..=markers::FIXEXT_16 => {
+                ValueHead::Bytes(1 + (1 << (marker - markers::FIXEXT_1)))
+            }
+            markers::BIN_8 => ValueHead::Bytes(self.length(1)? as usize),
+            markers::BIN_16 => ValueHead::Bytes(self.length(2)? as usize),
+            markers::BIN_32 => ValueHead::Bytes(self.length(4)? as usize),
+            markers::EXT_8 => ValueHead::Bytes(self.length(1)? as usize + 1),
+            markers::EXT_16 => ValueHead::Bytes(self.length(2)? as usize + 1),
+            markers::EXT_32 => ValueHead::Bytes((self.length(4)? as usize).saturating_add(1)),
+            markers::STR_8 => ValueHead::Text(self.length(1)? as usize),
+            markers::STR_16 => ValueHead::Text(self.length(2)? as usize),
+            markers::STR_32 => ValueHead::Text(self.length(4)? as usize),
+            markers::ARRAY_16 => ValueHead::Array(self.length(2)?),
+            markers::ARRAY_32 => ValueHead::Array(self.length(4)?),
+            markers::MAP_16 => ValueHead::Map(self.length(2)?),
+            markers::MAP_32 => ValueHead::Map(self.length(4)?),
         })
     }
 

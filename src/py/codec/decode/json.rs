@@ -3,8 +3,6 @@
 //! It is not `serde_json`, whose numbers hold 64 bits unless a feature changes them for the whole crate, and whose
 //! nesting ends at 128.
 
-use std::borrow::Cow;
-
 use pyo3::{
     prelude::*,
     types::{PyDict, PyInt, PyList},
@@ -16,6 +14,8 @@ use super::{
     keys, objects,
 };
 use crate::py::codec::limits::MAX_DEPTH;
+
+mod strings;
 
 /// The most digits of an integer: `CPython`'s own default limit, since the time to convert grows with the square.
 pub(super) const MAX_DIGITS: usize = 4300;
@@ -90,7 +90,7 @@ impl<'a, 'py> JsonDecoder<'a, 'py> {
             if !self.skip_token(b',') {
                 return Err(self.expected("',' or '}'"));
             }
-            self.budget.spend(budget::ENTRY)?;
+            self.budget.spend(budget::ENTRY_BYTES)?;
         }
     }
 
@@ -102,7 +102,7 @@ impl<'a, 'py> JsonDecoder<'a, 'py> {
             return Ok(list.into_any());
         }
         loop {
-            self.budget.spend(budget::ITEM)?;
+            self.budget.spend(budget::ITEM_BYTES)?;
             list.append(self.value(depth + 1)?)?;
             if self.skip_token(b']') {
                 return Ok(list.into_any());
@@ -144,7 +144,7 @@ impl<'a, 'py> JsonDecoder<'a, 'py> {
             self.digits()?;
         }
         let text = &self.text[start..self.at];
-        self.budget.spend(budget::SCALAR + text.len())?;
+        self.budget.spend(budget::SCALAR_BYTES + text.len())?;
         if !is_int {
             // One beyond the range of a float is an infinity, as for Python's `json`.
             return match text.parse::<f64>() {
@@ -172,101 +172,6 @@ impl<'a, 'py> JsonDecoder<'a, 'py> {
             self.at += 1;
         }
         if self.at > start { Ok(()) } else { Err(self.expected("a digit")) }
-    }
-
-    /// Reads a string, which the opening quote was seen of: UTF-8, but for escaped lone surrogates, which have the
-    /// form that UTF-8 would give them.
-    fn string(&mut self) -> Outcome<Cow<'a, [u8]>> {
-        self.at += 1;
-        let mut unescaped = Vec::new();
-        loop {
-            let (text, start) = (self.text.as_bytes(), self.at);
-            let plain = |byte: &u8| !matches!(byte, b'"' | b'\\' | 0..=0x1f);
-            self.at += text[start..].iter().take_while(|byte| plain(byte)).count();
-            let run = &text[start..self.at];
-            match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    let text = if unescaped.is_empty() {
-                        Cow::from(run)
-                    } else {
-                        unescaped.extend_from_slice(run);
-                        Cow::from(unescaped)
-                    };
-                    // Characters beyond ASCII take up to four bytes each.
-                    let width = if text.is_ascii() { 1 } else { 4 };
-                    self.budget.spend(budget::HEADER.saturating_add(text.len().saturating_mul(width)))?;
-                    return Ok(text);
-                }
-                Some(b'\\') => {
-                    unescaped.extend_from_slice(run);
-                    self.escape(&mut unescaped)?;
-                }
-                Some(_) => return Err(self.expected("a control character to be escaped")),
-                None => return Err(self.expected("the closing quote")),
-            }
-        }
-    }
-
-    /// Reads an escape sequence, which the backslash was seen of, to the end of `to`.
-    fn escape(&mut self, to: &mut Vec<u8>) -> Outcome<()> {
-        self.at += 1;
-        let escaped = match self.peek() {
-            Some(byte @ (b'"' | b'\\' | b'/')) => byte,
-            Some(b'b') => 8,
-            Some(b'f') => 0xc,
-            Some(b'n') => b'\n',
-            Some(b'r') => b'\r',
-            Some(b't') => b'\t',
-            Some(b'u') => {
-                self.at += 1;
-                return self.unicode_escape(to);
-            }
-            _ => return Err(self.expected("an escape sequence")),
-        };
-        self.at += 1;
-        to.push(escaped);
-        Ok(())
-    }
-
-    /// Reads the digits of a `\u` escape, and the second half of a surrogate pair if it follows.
-    fn unicode_escape(&mut self, to: &mut Vec<u8>) -> Outcome<()> {
-        let first = self.four_hex_digits()?;
-        if let Some(character) = char::from_u32(first) {
-            to.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-            return Ok(());
-        }
-        let after = self.at;
-        if first < 0xdc00 && self.skip(b'\\') && self.skip(b'u') {
-            let second = self.four_hex_digits()?;
-            if (0xdc00..0xe000).contains(&second)
-                && let Some(character) =
-                    char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00))
-            {
-                to.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-                return Ok(());
-            }
-        }
-        // It stands alone, and what follows is read for itself.
-        self.at = after;
-        to.extend_from_slice(&[
-            0xe0 | (first >> 12) as u8,
-            0x80 | (first >> 6 & 0x3f) as u8,
-            0x80 | (first & 0x3f) as u8,
-        ]);
-        Ok(())
-    }
-
-    fn four_hex_digits(&mut self) -> Outcome<u32> {
-        let mut number = 0;
-        for _ in 0..4 {
-            match self.peek().and_then(|byte| char::from(byte).to_digit(16)) {
-                Some(digit) => number = number << 4 | digit,
-                None => return Err(self.expected("four hexadecimal digits")),
-            }
-            self.at += 1;
-        }
-        Ok(number)
     }
 
     fn literal(&mut self, word: &str, value: Bound<'py, PyAny>) -> Outcome<Bound<'py, PyAny>> {

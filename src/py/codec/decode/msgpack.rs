@@ -12,11 +12,16 @@ use super::{
     keys,
     objects::{self, ListBuilder},
 };
-use crate::py::codec::{
-    ext::ExtType,
-    limits::MAX_DEPTH,
-    timestamp::{self, Timestamp},
+use crate::{
+    core::markers,
+    py::codec::{
+        ext::ExtType,
+        limits::MAX_DEPTH,
+        timestamp::{self, Timestamp},
+    },
 };
+
+mod reading;
 
 /// The depth to which containers may nest for Python's `msgpack`.
 const PACKERS_MAX_DEPTH: usize = 1024;
@@ -68,84 +73,84 @@ impl<'a, 'py> Decoder<'a, 'py> {
         let py = self.py;
         let [marker] = self.array()?;
         match marker {
-            0x00..=0x7f => objects::signed(py, i64::from(marker)),
-            0x80..=0x8f => self.map(usize::from(marker & 0x0f), depth),
-            0x90..=0x9f => self.list(usize::from(marker & 0x0f), depth),
-            0xa0..=0xbf => self.str(usize::from(marker & 0x1f)),
-            0xc0 => Ok(objects::none(py)),
-            0xc1 => {
+            0x00..=markers::POSITIVE_FIXINT_LAST => objects::signed(py, i64::from(marker)),
+            markers::FIXMAP..=markers::FIXMAP_LAST => self.map(usize::from(marker & 0x0f), depth),
+            markers::FIXARRAY..=markers::FIXARRAY_LAST => self.list(usize::from(marker & 0x0f), depth),
+            markers::FIXSTR..=markers::FIXSTR_LAST => self.str(usize::from(marker & 0x1f)),
+            markers::NIL => Ok(objects::none(py)),
+            markers::RESERVED => {
                 Err(DecodeFailure::invalid(format!("0xc1 at offset {} is no msgpack", self.offset() - 1)))
             }
-            0xc2 => Ok(objects::bool(py, false)),
-            0xc3 => Ok(objects::bool(py, true)),
-            0xc4..=0xc6 => {
-                let length = self.length(marker - 0xc4)?;
+            markers::FALSE => Ok(objects::bool(py, false)),
+            markers::TRUE => Ok(objects::bool(py, true)),
+            markers::BIN_8..=markers::BIN_32 => {
+                let length = self.length(marker - markers::BIN_8)?;
                 self.bin(length)
             }
-            0xc7..=0xc9 => {
-                let length = self.length(marker - 0xc7)?;
+            markers::EXT_8..=markers::EXT_32 => {
+                let length = self.length(marker - markers::EXT_8)?;
                 self.ext(length)
             }
-            0xca => {
+            markers::FLOAT_32 => {
                 let number = f32::from_be_bytes(self.array()?);
                 self.number(|| objects::float(py, f64::from(number)))
             }
-            0xcb => {
+            markers::FLOAT_64 => {
                 let number = f64::from_be_bytes(self.array()?);
                 self.number(|| objects::float(py, number))
             }
-            0xcc => {
+            markers::UINT_8 => {
                 let [number] = self.array()?;
                 self.number(|| objects::signed(py, i64::from(number)))
             }
-            0xcd => {
+            markers::UINT_16 => {
                 let number = u16::from_be_bytes(self.array()?);
                 self.number(|| objects::signed(py, i64::from(number)))
             }
-            0xce => {
+            markers::UINT_32 => {
                 let number = u32::from_be_bytes(self.array()?);
                 self.number(|| objects::signed(py, i64::from(number)))
             }
-            0xcf => {
+            markers::UINT_64 => {
                 let number = u64::from_be_bytes(self.array()?);
                 self.number(|| objects::unsigned(py, number))
             }
-            0xd0 => {
+            markers::INT_8 => {
                 let number = i8::from_be_bytes(self.array()?);
                 self.number(|| objects::signed(py, i64::from(number)))
             }
-            0xd1 => {
+            markers::INT_16 => {
                 let number = i16::from_be_bytes(self.array()?);
                 self.number(|| objects::signed(py, i64::from(number)))
             }
-            0xd2 => {
+            markers::INT_32 => {
                 let number = i32::from_be_bytes(self.array()?);
                 self.number(|| objects::signed(py, i64::from(number)))
             }
-            0xd3 => {
+            markers::INT_64 => {
                 let number = i64::from_be_bytes(self.array()?);
                 self.number(|| objects::signed(py, number))
             }
-            0xd4..=0xd8 => self.ext(1 << (marker - 0xd4)),
-            0xd9..=0xdb => {
-                let length = self.length(marker - 0xd9)?;
+            markers::FIXEXT_1..=markers::FIXEXT_16 => self.ext(1 << (marker - markers::FIXEXT_1)),
+            markers::STR_8..=markers::STR_32 => {
+                let length = self.length(marker - markers::STR_8)?;
                 self.str(length)
             }
-            0xdc | 0xdd => {
-                let length = self.length(marker - 0xdc + 1)?;
+            markers::ARRAY_16 | markers::ARRAY_32 => {
+                let length = self.length(marker - markers::ARRAY_16 + 1)?;
                 self.list(length, depth)
             }
-            0xde | 0xdf => {
-                let length = self.length(marker - 0xde + 1)?;
+            markers::MAP_16 | markers::MAP_32 => {
+                let length = self.length(marker - markers::MAP_16 + 1)?;
                 self.map(length, depth)
             }
-            0xe0..=0xff => self.number(|| objects::signed(py, i64::from(marker as i8))),
+            markers::NEGATIVE_FIXINT..=0xff => self.number(|| objects::signed(py, i64::from(marker as i8))),
         }
     }
 
     #[inline]
     fn number(&mut self, make: impl FnOnce() -> Outcome<Bound<'py, PyAny>>) -> Outcome<Bound<'py, PyAny>> {
-        self.budget.spend(budget::SCALAR)?;
+        self.budget.spend(budget::SCALAR_BYTES)?;
         make()
     }
 
@@ -169,7 +174,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
     #[inline]
     fn key(&mut self, depth: usize) -> Outcome<Bound<'py, PyAny>> {
         match self.rest {
-            [marker @ 0xa0..=0xbf, after @ ..] => {
+            [marker @ markers::FIXSTR..=markers::FIXSTR_LAST, after @ ..] => {
                 self.rest = after;
                 let utf8 = self.text(usize::from(marker & 0x1f))?;
                 match keys::key(self.py, utf8)? {
@@ -224,14 +229,14 @@ impl<'a, 'py> Decoder<'a, 'py> {
     #[inline]
     fn text(&mut self, length: usize) -> Outcome<&'a [u8]> {
         let utf8 = self.take(length)?;
-        self.budget.spend(budget::HEADER + length)?;
+        self.budget.spend(budget::HEADER_BYTES + length)?;
         Ok(utf8)
     }
 
     #[inline]
     fn bin(&mut self, length: usize) -> Outcome<Bound<'py, PyAny>> {
         let data = self.take(length)?;
-        self.budget.spend(budget::HEADER + length)?;
+        self.budget.spend(budget::HEADER_BYTES + length)?;
         objects::bytes(self.py, data)
     }
 
@@ -241,7 +246,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
     fn ext(&mut self, length: usize) -> Outcome<Bound<'py, PyAny>> {
         let code = i8::from_be_bytes(self.array()?);
         let payload = self.take(length)?;
-        self.budget.spend(2 * budget::HEADER + length)?;
+        self.budget.spend(2 * budget::HEADER_BYTES + length)?;
         if self.values == Values::Packers {
             return objects::packers_ext(self.py, code, payload);
         }
@@ -254,56 +259,6 @@ impl<'a, 'py> Decoder<'a, 'py> {
         // Also a timestamp that no `datetime` can hold.
         let data = objects::bytes(self.py, payload)?.cast_into().map_err(PyErr::from)?;
         Ok(Bound::new(self.py, ExtType { code, data: data.unbind() })?.into_any())
-    }
-
-    /// Reads a length of 8, 16 or 32 bits: `width` 0, 1 or 2.
-    #[inline]
-    fn length(&mut self, width: u8) -> Outcome<usize> {
-        Ok(match width {
-            0 => usize::from(u8::from_be_bytes(self.array()?)),
-            1 => usize::from(u16::from_be_bytes(self.array()?)),
-            _ => u32::from_be_bytes(self.array()?) as usize,
-        })
-    }
-
-    #[inline]
-    fn array<const N: usize>(&mut self) -> Outcome<[u8; N]> {
-        match self.rest.split_first_chunk() {
-            Some((array, rest)) => {
-                self.rest = rest;
-                Ok(*array)
-            }
-            None => Err(self.truncated(N)),
-        }
-    }
-
-    #[inline]
-    fn take(&mut self, length: usize) -> Outcome<&'a [u8]> {
-        match self.rest.split_at_checked(length) {
-            Some((taken, rest)) => {
-                self.rest = rest;
-                Ok(taken)
-            }
-            None => Err(self.truncated(length)),
-        }
-    }
-
-    fn offset(&self) -> usize {
-        self.data.len() - self.rest.len()
-    }
-
-    #[cold]
-    fn too_deep(&self) -> DecodeFailure {
-        let (most, at) = (self.max_depth, self.offset());
-        DecodeFailure::invalid(format!("the message nests deeper than {most} levels, at offset {at}"))
-    }
-
-    #[cold]
-    fn truncated(&self, needed: usize) -> DecodeFailure {
-        let (at, there) = (self.offset(), self.rest.len());
-        DecodeFailure::invalid(format!(
-            "the message is cut off: offset {at} needs {needed} more bytes, {there} are there"
-        ))
     }
 }
 

@@ -250,11 +250,11 @@ fn not_encodable(value: &Bound<'_, PyAny>) -> EncodeFailure {
 
 /// A short form of `value` for an error message.
 pub(super) fn shown(value: &Bound<'_, PyAny>) -> String {
-    const MOST: usize = 40;
+    const MAX_SHOWN_CHARACTERS: usize = 40;
     match value.repr() {
         Ok(repr) => {
             let repr = repr.to_string_lossy();
-            let short: String = repr.chars().take(MOST).collect();
+            let short: String = repr.chars().take(MAX_SHOWN_CHARACTERS).collect();
             if short.len() < repr.len() { format!("{short}…") } else { short }
         }
         Err(_) => "this key".to_owned(),

@@ -16,6 +16,11 @@ use super::{
     rules::{EncodeDialect, Rules},
     writer::PayloadWriter,
 };
+use crate::core::markers;
+
+mod refusing;
+
+use refusing::{at_entry, changed, not_a_key};
 
 /// Encodes one input.
 pub(super) struct Encoder<'s, 'a, 'py> {
@@ -66,9 +71,10 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
             } else if kind == &raw mut ffi::PyFloat_Type {
                 self.float(ffi::PyFloat_AS_DOUBLE(object))?;
             } else if kind == &raw mut ffi::PyBool_Type {
-                self.writer.put([if object == ffi::Py_True() { 0xc3 } else { 0xc2 }])?;
+                let is_true = object == ffi::Py_True();
+                self.writer.put([if is_true { markers::TRUE } else { markers::FALSE }])?;
             } else if object == ffi::Py_None() {
-                self.writer.put([0xc0])?;
+                self.writer.put([markers::NIL])?;
             } else if kind == &raw mut ffi::PyBytes_Type {
                 let size = ffi::Py_SIZE(object) as usize;
                 if self.writer.borrows(size) {
@@ -149,7 +155,7 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
     fn dict(&mut self, dict: &Bound<'py, PyDict>, depth: usize) -> Outcome {
         with_critical_section(dict.as_any(), || {
             let length = dict.len();
-            self.header(length, 0x80, [0xde, 0xdf])?;
+            self.header(length, markers::FIXMAP, [markers::MAP_16, markers::MAP_32])?;
             self.entries(dict, length, depth)
         })
     }
@@ -158,7 +164,11 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
     pub(super) fn root_dict(&mut self, dict: &Bound<'py, PyDict>, added: Option<(&str, &str)>) -> Outcome {
         with_critical_section(dict.as_any(), || {
             let length = dict.len();
-            self.header(length + usize::from(added.is_some()), 0x80, [0xde, 0xdf])?;
+            self.header(
+                length + usize::from(added.is_some()),
+                markers::FIXMAP,
+                [markers::MAP_16, markers::MAP_32],
+            )?;
             if let Some((key, value)) = added {
                 self.utf8(key.as_bytes())?;
                 self.utf8(value.as_bytes())?;
@@ -244,7 +254,7 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
     fn list(&mut self, list: &Bound<'py, PyList>, depth: usize) -> Outcome {
         with_critical_section(list.as_any(), || {
             let declared = list.len();
-            self.header(declared, 0x90, [0xdc, 0xdd])?;
+            self.header(declared, markers::FIXARRAY, [markers::ARRAY_16, markers::ARRAY_32])?;
             for index in 0..declared {
                 if index >= list.len() {
                     return Err(changed("list"));
@@ -262,7 +272,7 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
     }
 
     fn tuple(&mut self, tuple: &Bound<'py, PyTuple>, depth: usize) -> Outcome {
-        self.header(tuple.len(), 0x90, [0xdc, 0xdd])?;
+        self.header(tuple.len(), markers::FIXARRAY, [markers::ARRAY_16, markers::ARRAY_32])?;
         for (index, item) in tuple.iter_borrowed().enumerate() {
             self.item(item, index, depth)?;
         }
@@ -279,31 +289,4 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
             Err(failure) => Err(failure.at_index(index)),
         }
     }
-}
-
-/// The same failure, seen from the dict that has the value in its entry number `position`. The key that was in hand
-/// may be gone: raising an exception can start the garbage collector.
-#[cold]
-fn at_entry(failure: EncodeFailure, dict: &Bound<'_, PyDict>, position: usize) -> EncodeFailure {
-    match dict.iter().nth(position) {
-        Some((key, _)) => failure.at_key(&key),
-        None => failure,
-    }
-}
-
-#[cold]
-fn not_a_key(key: &Bound<'_, PyAny>, dialect: EncodeDialect) -> EncodeFailure {
-    let accepted = if dialect == EncodeDialect::Any { "a str or another scalar" } else { "str" };
-    match key.get_type().qualname() {
-        Ok(kind) => EncodeFailure::refused(format!(
-            "map keys must be {accepted}; {} is of type '{kind}'",
-            convert::shown(key)
-        )),
-        Err(error) => error.into(),
-    }
-}
-
-#[cold]
-fn changed(what: &str) -> EncodeFailure {
-    EncodeFailure::refused(format!("the {what} was changed while it was being encoded"))
 }

@@ -16,6 +16,7 @@ use super::{
     rules::EncodeDialect,
     size_hint::size_hint,
 };
+use crate::core::markers;
 
 /// From this size on, growing for a payload asks first for a hint of how much more the input holds.
 const MIN_HINT_BYTES: usize = 256 * 1024;
@@ -41,9 +42,9 @@ impl<'py> Encoder<'_, '_, 'py> {
     #[inline]
     pub(super) fn utf8(&mut self, utf8: &[u8]) -> Outcome {
         match utf8.len() {
-            length @ 0..32 => self.writer.put_headed([0xa0 | length as u8], utf8),
-            length @ 32..=0xff => self.writer.put_headed([0xd9, length as u8], utf8),
-            _ => self.long([0xda, 0xdb], utf8),
+            length @ 0..32 => self.writer.put_headed([markers::FIXSTR | length as u8], utf8),
+            length @ 32..=0xff => self.writer.put_headed([markers::STR_8, length as u8], utf8),
+            _ => self.long([markers::STR_16, markers::STR_32], utf8),
         }
     }
 
@@ -56,10 +57,10 @@ impl<'py> Encoder<'_, '_, 'py> {
         match (overflow, signed) {
             (0, -32..=0x7f) => self.writer.put([signed as u8]),
             (0, 0..) => self.unsigned(signed as u64),
-            (0, -0x80..) => self.writer.put_marked(0xd0, (signed as i8).to_be_bytes()),
-            (0, -0x8000..) => self.writer.put_marked(0xd1, (signed as i16).to_be_bytes()),
-            (0, -0x8000_0000..) => self.writer.put_marked(0xd2, (signed as i32).to_be_bytes()),
-            (0, _) => self.writer.put_marked(0xd3, signed.to_be_bytes()),
+            (0, -0x80..) => self.writer.put_marked(markers::INT_8, (signed as i8).to_be_bytes()),
+            (0, -0x8000..) => self.writer.put_marked(markers::INT_16, (signed as i16).to_be_bytes()),
+            (0, -0x8000_0000..) => self.writer.put_marked(markers::INT_32, (signed as i32).to_be_bytes()),
+            (0, _) => self.writer.put_marked(markers::INT_64, signed.to_be_bytes()),
             _ => match value.extract::<u64>() {
                 Ok(unsigned) => self.unsigned(unsigned),
                 Err(_) if self.rules.dialect == EncodeDialect::Packer => {
@@ -76,23 +77,23 @@ impl<'py> Encoder<'_, '_, 'py> {
     pub(super) fn unsigned(&mut self, value: u64) -> Outcome {
         match value {
             0..=0x7f => self.writer.put([value as u8]),
-            0x80..=0xff => self.writer.put_marked(0xcc, (value as u8).to_be_bytes()),
-            0x100..=0xffff => self.writer.put_marked(0xcd, (value as u16).to_be_bytes()),
-            0x1_0000..=0xffff_ffff => self.writer.put_marked(0xce, (value as u32).to_be_bytes()),
-            _ => self.writer.put_marked(0xcf, value.to_be_bytes()),
+            0x80..=0xff => self.writer.put_marked(markers::UINT_8, (value as u8).to_be_bytes()),
+            0x100..=0xffff => self.writer.put_marked(markers::UINT_16, (value as u16).to_be_bytes()),
+            0x1_0000..=0xffff_ffff => self.writer.put_marked(markers::UINT_32, (value as u32).to_be_bytes()),
+            _ => self.writer.put_marked(markers::UINT_64, value.to_be_bytes()),
         }
     }
 
     #[inline]
     pub(super) fn float(&mut self, value: f64) -> Outcome {
-        self.writer.put_marked(0xcb, value.to_be_bytes())
+        self.writer.put_marked(markers::FLOAT_64, value.to_be_bytes())
     }
 
     #[inline]
     pub(super) fn bin(&mut self, data: &[u8]) -> Outcome {
         match data.len() {
-            length @ 0..=0xff => self.writer.put_headed([0xc4, length as u8], data),
-            _ => self.long([0xc5, 0xc6], data),
+            length @ 0..=0xff => self.writer.put_headed([markers::BIN_8, length as u8], data),
+            _ => self.long([markers::BIN_16, markers::BIN_32], data),
         }
     }
 
@@ -101,8 +102,8 @@ impl<'py> Encoder<'_, '_, 'py> {
     pub(super) fn borrowed(&mut self, bytes: &Bound<'py, PyBytes>) -> Outcome {
         let length = bytes.as_bytes().len();
         match u16::try_from(length) {
-            Ok(length) => self.writer.put_marked(0xc5, length.to_be_bytes())?,
-            Err(_) => self.writer.put_marked(0xc6, length_32(length)?.to_be_bytes())?,
+            Ok(length) => self.writer.put_marked(markers::BIN_16, length.to_be_bytes())?,
+            Err(_) => self.writer.put_marked(markers::BIN_32, length_32(length)?.to_be_bytes())?,
         }
         self.writer.borrow(bytes)?;
         Ok(())
@@ -124,9 +125,9 @@ impl<'py> Encoder<'_, '_, 'py> {
         let length = buffer.len();
         self.make_room(length)?;
         match length {
-            0..=0xff => self.writer.put_marked(0xc4, [length as u8])?,
-            0x100..=0xffff => self.writer.put_marked(0xc5, (length as u16).to_be_bytes())?,
-            _ => self.writer.put_marked(0xc6, length_32(length)?.to_be_bytes())?,
+            0..=0xff => self.writer.put_marked(markers::BIN_8, [length as u8])?,
+            0x100..=0xffff => self.writer.put_marked(markers::BIN_16, (length as u16).to_be_bytes())?,
+            _ => self.writer.put_marked(markers::BIN_32, length_32(length)?.to_be_bytes())?,
         }
         self.writer.put_with(length, |to| buffer.copy_to(to))
     }
@@ -135,19 +136,19 @@ impl<'py> Encoder<'_, '_, 'py> {
         self.make_room(data.len())?;
         let code = code as u8;
         match data.len() {
-            1 => self.writer.put_headed([0xd4, code], data),
-            2 => self.writer.put_headed([0xd5, code], data),
-            4 => self.writer.put_headed([0xd6, code], data),
-            8 => self.writer.put_headed([0xd7, code], data),
-            16 => self.writer.put_headed([0xd8, code], data),
-            length @ 0..=0xff => self.writer.put_headed([0xc7, length as u8, code], data),
+            1 => self.writer.put_headed([markers::FIXEXT_1, code], data),
+            2 => self.writer.put_headed([markers::FIXEXT_2, code], data),
+            4 => self.writer.put_headed([markers::FIXEXT_4, code], data),
+            8 => self.writer.put_headed([markers::FIXEXT_8, code], data),
+            16 => self.writer.put_headed([markers::FIXEXT_16, code], data),
+            length @ 0..=0xff => self.writer.put_headed([markers::EXT_8, length as u8, code], data),
             length @ 0x100..=0xffff => {
                 let [a, b] = (length as u16).to_be_bytes();
-                self.writer.put_headed([0xc8, a, b, code], data)
+                self.writer.put_headed([markers::EXT_16, a, b, code], data)
             }
             length => {
                 let [a, b, c, d] = length_32(length)?.to_be_bytes();
-                self.writer.put_headed([0xc9, a, b, c, d, code], data)
+                self.writer.put_headed([markers::EXT_32, a, b, c, d, code], data)
             }
         }
     }

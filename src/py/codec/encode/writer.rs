@@ -22,6 +22,10 @@ use crate::{
     py::borrowed_bytes::borrow,
 };
 
+mod copy;
+
+use copy::copy;
+
 // SAFETY: this is its signature in `bytesobject.h`, the same in every CPython from 3.10 on.
 unsafe extern "C" {
     /// Documented in `CPython`'s C API since 1.5; pyo3-ffi does not export it.
@@ -32,7 +36,7 @@ unsafe extern "C" {
 pub(super) type Scratch = [MaybeUninit<u8>; 2048];
 
 /// Free room that is kept behind a large payload, so that the small fields behind it do not move it.
-const SLACK: usize = 512;
+const SLACK_BYTES: usize = 512;
 
 /// The target of a message when it leaves the scratch buffer.
 #[derive(Clone, Copy)]
@@ -144,7 +148,7 @@ impl<'s, 'py> PayloadWriter<'s, 'py> {
         let needed = self
             .len
             .checked_add(additional)
-            .and_then(|needed| needed.checked_add(SLACK))
+            .and_then(|needed| needed.checked_add(SLACK_BYTES))
             .filter(|needed| isize::try_from(*needed).is_ok())
             .ok_or_else(too_large)?;
         // A large payload gets what it needs; a run of small values grows by half, so that copies stay linear.
@@ -221,7 +225,7 @@ impl<'s, 'py> PayloadWriter<'s, 'py> {
     /// What was written, for a writer with [`WriteTarget::Bytes`].
     pub(super) fn into_bytes(mut self) -> Outcome<Bound<'py, PyBytes>> {
         if let Storage::Bytes(bytes) = self.storage {
-            if self.capacity - self.len <= 2 * SLACK {
+            if self.capacity - self.len <= 2 * SLACK_BYTES {
                 shorten_bytes(bytes, self.len);
             } else {
                 self.resize_bytes(self.len)?;
@@ -264,45 +268,5 @@ fn shorten_bytes(bytes: NonNull<ffi::PyObject>, size: usize) {
     unsafe {
         (*bytes.as_ptr().cast::<ffi::PyVarObject>()).ob_size = size as ffi::Py_ssize_t;
         bytes_data(bytes).add(size).write(0);
-    }
-}
-
-/// Copies `from` to `to`. Short copies are done here, with two moves that may overlap: most keys and values are
-/// shorter than a call of `memcpy` takes.
-///
-/// # Safety
-///
-/// `to` is valid for writes of `from.len()` bytes and does not overlap `from`.
-#[inline]
-unsafe fn copy(from: &[u8], to: *mut u8) {
-    /// Copies the first and the last `N` bytes of `from`, which together are all of it.
-    ///
-    /// # Safety
-    ///
-    /// As for [`copy`], and `from` has `N` bytes at least.
-    #[inline]
-    unsafe fn ends<const N: usize>(from: &[u8], to: *mut u8) {
-        let last = from.len() - N;
-        // SAFETY: `N <= from.len()`, and `to` has room for `from`.
-        unsafe {
-            let head = from.as_ptr().cast::<[u8; N]>().read_unaligned();
-            let tail = from.as_ptr().add(last).cast::<[u8; N]>().read_unaligned();
-            to.cast::<[u8; N]>().write_unaligned(head);
-            to.add(last).cast::<[u8; N]>().write_unaligned(tail);
-        }
-    }
-    // SAFETY: the caller's promise, and each arm has the length that `ends` needs.
-    unsafe {
-        match from.len() {
-            0 => {}
-            1..4 => {
-                ends::<1>(from, to);
-                *to.add(from.len() / 2) = from[from.len() / 2];
-            }
-            4..8 => ends::<4>(from, to),
-            8..=16 => ends::<8>(from, to),
-            17..=32 => ends::<16>(from, to),
-            _ => ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()),
-        }
     }
 }

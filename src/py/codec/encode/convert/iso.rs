@@ -11,9 +11,9 @@ use pyo3::{
     },
 };
 
-const MINUTE: i32 = 60;
-const HOUR: i32 = 3600;
-const DAY: i64 = 86_400;
+const MINUTE_SECONDS: i32 = 60;
+const HOUR_SECONDS: i32 = 3600;
+const DAY_SECONDS: i64 = 86_400;
 
 pub(super) fn datetime(value: &Bound<'_, PyDateTime>) -> PyResult<String> {
     let offset = offset(value.as_any(), value.get_tzinfo())?;
@@ -48,11 +48,11 @@ pub(super) fn duration(value: &Bound<'_, PyDelta>) -> String {
     if days < 0 {
         // `timedelta` keeps days below zero and the rest above.
         text.push('-');
-        let (mut below, mut fraction) = (-(days * DAY + seconds), -micros);
+        let (mut below, mut fraction) = (-(days * DAY_SECONDS + seconds), -micros);
         if fraction < 0 {
             (below, fraction) = (below - 1, fraction + 1_000_000);
         }
-        (days, seconds, micros) = (below / DAY, below % DAY, fraction);
+        (days, seconds, micros) = (below / DAY_SECONDS, below % DAY_SECONDS, fraction);
     }
     text.push('P');
     let mut push = |number: i64, unit: char| {
@@ -134,12 +134,12 @@ fn offset(value: &Bound<'_, PyAny>, zone: Option<Bound<'_, PyTzInfo>>) -> PyResu
         return Ok(None);
     }
     let offset = offset.cast_into::<PyDelta>()?;
-    let seconds = offset.get_days() * 24 * HOUR + offset.get_seconds();
-    Ok(Some(if offset.get_microseconds() != 0 || seconds % MINUTE != 0 {
+    let seconds = offset.get_days() * 24 * HOUR_SECONDS + offset.get_seconds();
+    Ok(Some(if offset.get_microseconds() != 0 || seconds % MINUTE_SECONDS != 0 {
         Offset::Odd
     } else if seconds == 0 {
         Offset::None
     } else {
-        Offset::Minutes(seconds / MINUTE)
+        Offset::Minutes(seconds / MINUTE_SECONDS)
     }))
 }

@@ -210,8 +210,7 @@ impl SyncConnection {
     fn open(&self, py: Python<'_>) -> PyResult<()> {
         let net = &self.shared.base.net;
         py_result(py, net.check_process())?;
-        let openings_before = net.openings();
-        py_result(py, net.open(true))?;
+        let openings_before = py_result(py, net.open(true))?;
         let limit = net.settings().open_timeout.as_secs_f64();
         // The first opening has its own limit.
         let deadline = Deadline::after((openings_before > 0).then_some(limit));

@@ -15,15 +15,18 @@ use crate::{
 };
 
 impl Connection {
-    /// Opens, if it is not open. `eager`: somebody waits for it.
-    pub fn open(self: &Arc<Self>, eager: bool) -> Result<()> {
+    /// Opens, if it is not open. `eager`: somebody waits for it. It is, or was, open for whoever asked as soon as
+    /// [`Connection::openings`] is more than what this answers: at once where it is open now, however soon that ends.
+    pub fn open(self: &Arc<Self>, eager: bool) -> Result<u64> {
         let mut inner = self.shared.lock();
         if inner.state == State::Closed || inner.commands.close {
             return Err(inner.closed_error());
         }
+        let before = inner.openings.saturating_sub(u64::from(inner.state == State::Active));
         self.wake_to_open(&mut inner, eager).map(|wakeup| {
             drop(inner);
             run_wakeup(wakeup);
+            before
         })
     }
 

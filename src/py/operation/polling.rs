@@ -141,8 +141,7 @@ impl Operation {
                 let before = if let Some(before) = *openings_before {
                     before
                 } else {
-                    let before = net.openings();
-                    py_result(py, net.open(true))?;
+                    let before = py_result(py, net.open(true))?;
                     // The first opening has its own limit. Later ones go on when this one has waited long enough.
                     if before > 0 {
                         Self::start_timer(slf, connection, Some(limit))?;

@@ -89,6 +89,19 @@ async fn an_opening_that_hangs_fails_after_the_open_timeout() {
     assert_eq!(client.connection.failure().unwrap().kind, ErrorKind::Timeout);
 }
 
+#[tokio::test]
+async fn whoever_asks_while_it_is_open_has_an_opening_however_soon_that_ends() {
+    let server = Server::new().await;
+    let client = Client::new(server.settings_without_reconnect());
+    assert_eq!(client.connection.open(true).unwrap(), 0);
+    let socket = server.accept().await;
+    client.state(State::Active).await;
+    let before = client.connection.open(true).unwrap();
+    drop(socket);
+    client.state(State::Closed).await;
+    assert!(client.connection.openings() > before);
+}
+
 #[derive(Default)]
 struct Counting(AtomicUsize);
 

@@ -59,6 +59,9 @@ impl Endpoint {
     }
 
     fn with_default(app: &str, path: Option<&str>, default: Option<&str>) -> Result<Self> {
+        if app.contains("://") {
+            return Err(bad_app(app, "it is an address, of which the app id is what follows the host"));
+        }
         let mut app_path = if app.contains('/') { app.to_owned() } else { from_legacy(app)? };
         for segment in app_path.split('/') {
             check_segment(segment).map_err(|why| bad_app(app, &why))?;

@@ -183,6 +183,8 @@ fn refused(target: &Target, headers: &[(HeaderName, HeaderValue)], head: &Head, 
     match status {
         200..=299 => message.push_str(", which is no upgrade"),
         300..=399 => message.push_str("; redirects are not followed"),
+        401 | 403 => message.push_str(" (are the credentials valid for it, and is the path right?)"),
+        404 => message.push_str(" (is the app id, or the address, right?)"),
         _ => {}
     }
     let line = in_one_line(body);

@@ -169,7 +169,10 @@ impl Prepared {
         let redirect = if (300..400).contains(&status) { "; redirects are not followed" } else { "" };
         let message = match status {
             401 | 403 => {
-                let message = format!("{host} refused the credentials with status {status}");
+                let message = format!(
+                    "{host} refused the credentials with status {status}; check that the key is valid and may \
+                     use this app"
+                );
                 return Error::new(ErrorKind::Authentication, message).with_refusal(said);
             }
             400 if config.proxy_url.is_some() => {

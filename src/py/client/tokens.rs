@@ -115,7 +115,8 @@ struct NoCredentials {
 
 impl TokenSource for NoCredentials {
     fn fetch(&self) -> std::pin::Pin<Box<dyn Future<Output = Result<String>> + Send>> {
-        let what_to_do = ": set FAL_KEY, or pass credentials, a token_provider or a proxy_url";
+        let what_to_do = ": set FAL_KEY to a key from https://fal.ai/dashboard/keys, or pass credentials, \
+                          a token_provider or a proxy_url";
         Box::pin(std::future::ready(Err(no_credentials(&self.why, what_to_do))))
     }
 

@@ -17,15 +17,26 @@ fail() {
 
 # The first Python that will do; $PYTHON overrides the search.
 find_python() {
-    local candidate
-    for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11 python3.10}; do
-        if command -v "$candidate" >/dev/null 2>&1 &&
-            "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
+    local candidate version found=
+    for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11 python3.10 python}; do
+        if ! command -v "$candidate" >/dev/null 2>&1; then
+            [ -z "${PYTHON:-}" ] || found+="; there is no $candidate"
+            continue
+        fi
+        if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
             printf '%s\n' "$candidate"
             return
         fi
+        version=$("$candidate" -c 'import platform
+try:
+    import venv, ensurepip
+    print(platform.python_version())
+except ImportError:
+    print(platform.python_version() + " without venv")' 2>/dev/null) || continue
+        found+="; $candidate is $version"
     done
-    fail "needs Python 3.10 or newer with the venv module (on Debian: apt install python3-venv); set PYTHON to name one"
+    fail "needs Python 3.10 or newer with the venv module (on Debian: apt install python3-venv)${found:-; there is none}." \
+        "PYTHON names another one"
 }
 
 # Every CPython from 3.10 on that is here, one of each version: on PATH, and where pyenv has them. By names that say the

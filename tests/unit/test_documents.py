@@ -89,6 +89,25 @@ def test_the_reference_has_every_setting_of_the_process() -> None:
     assert all(f"`{name}`" in REFERENCE for name in read)
 
 
+def test_the_links_of_the_published_readme_lead_into_the_repository(tmp_path: Path) -> None:
+    page = tmp_path / "README.md"
+    page.write_bytes((ROOT / "README.md").read_bytes())
+    repository = "https://git.example/owner/name"
+    command = [sys.executable, ROOT / "scripts" / "readme_links.py", repository, "v1", page]
+    subprocess.run(command, check=True, timeout=60)
+    before, after = LINK.findall(text(ROOT / "README.md")), LINK.findall(text(page))
+    assert "docs/quickstart.md" in before
+    for link, published in zip(before, after, strict=True):
+        kind = "raw" if link.endswith(".svg") else "blob"
+        assert published == (link if "://" in link else f"{repository}/{kind}/v1/{link}")
+
+
+def test_the_citation_names_the_version() -> None:
+    version = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert version
+    assert f"\nversion: {version[1]}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
 def test_the_report_of_the_benchmarks_is_what_its_data_give(tmp_path: Path) -> None:
     results = ROOT / "benches" / "results"
     page, picture = tmp_path / "report.md", tmp_path / "performance.svg"

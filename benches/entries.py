@@ -57,6 +57,7 @@ PEERS: tuple[Entry, ...] = (
     Entry("wreq", "wreq_peer:Wreq", ("wreq", "msgspec")),
     Entry("rnet", "rnet_peer:Rnet", ("rnet", "msgspec")),
     Entry("harness", "harness_peer:Harness", kind="harness"),
+    Entry("sockets", "sockets_peer:Sockets", ("msgspec",), kind="harness"),
     Entry("node", "external:node", kind="process"),
     Entry("rust", "external:rust", kind="process"),
     Entry("codec/fal-realtime", "codecs:fal_realtime", _OURS, kind="codec"),

@@ -103,6 +103,28 @@ impl Socket {
         }
     }
 
+    /// Like [`read_into`](Self::read_into), where that can be with what there is beyond `buffer`, in `beyond`, by the
+    /// same system call.
+    pub(super) fn read_beyond(
+        &mut self,
+        buffer: &mut impl BufMut,
+        beyond: &mut impl BufMut,
+    ) -> io::Result<usize> {
+        match &self.tcp {
+            #[cfg(unix)]
+            Tcp::Polled(tcp) if self.tls.is_none() => {
+                if self.drained {
+                    return Err(ErrorKind::WouldBlock.into());
+                }
+                let room = buffer.remaining_mut() + beyond.remaining_mut();
+                let count = tcp::receive_beyond(tcp, buffer, beyond)?;
+                self.drained = (1..room).contains(&count);
+                Ok(count)
+            }
+            _ => self.read_into(buffer),
+        }
+    }
+
     /// Something was read from the system that has not been read from here: nobody will be called for it.
     pub(super) fn has_unread(&mut self) -> bool {
         self.tls.as_mut().is_some_and(|tls| {

@@ -1,6 +1,10 @@
 //! The waiters for one thing, coroutines each: first in, first out, to be called one after the other, or for a
 //! broadcast, to be called all at once. Whoever is cancelled leaves with its ticket; that costs the same however many
 //! wait.
+//!
+//! A connection has many kinds of waiters, and mostly none of most: those that nobody has ever waited for are a null
+//! pointer, so that to see that nobody waits takes one cache line for all of them. With thousands of connections that
+//! each have a message now and then, such lines are a part of what a message costs.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +22,9 @@ pub(super) type Ticket = i64;
 /// ```
 ///
 /// Until the one that was called has come, nobody takes anything past it. It passes the turn on.
-pub(super) struct FifoWaiters<F = Py<PyAny>> {
+pub(super) struct FifoWaiters<F = Py<PyAny>>(Option<Box<Fifo<F>>>);
+
+struct Fifo<F> {
     futures: BTreeMap<Ticket, F>,
     called: bool,
     /// The latest ticket for the front, counted downwards, and for the end.
@@ -27,86 +33,97 @@ pub(super) struct FifoWaiters<F = Py<PyAny>> {
 }
 
 impl<F> FifoWaiters<F> {
-    pub(super) fn new() -> Self {
-        Self { futures: BTreeMap::new(), called: false, front: 0, end: 0 }
+    pub(super) const fn new() -> Self {
+        Self(None)
     }
 
     /// A newcomer need not wait for others.
     pub(super) fn is_free(&self) -> bool {
-        self.futures.is_empty() && !self.called
+        self.0.as_ref().is_none_or(|fifo| fifo.futures.is_empty() && !fifo.called)
     }
 
     /// Somebody waits to be called, and nobody has been.
     pub(super) fn is_waiting(&self) -> bool {
-        !self.futures.is_empty() && !self.called
+        self.0.as_ref().is_some_and(|fifo| !fifo.futures.is_empty() && !fifo.called)
     }
 
     /// Takes a place at the end, or (`returning`, called in vain) at the front.
     pub(super) fn join(&mut self, future: F, returning: bool) -> Ticket {
-        let ticket = if returning { &mut self.front } else { &mut self.end };
+        let new = || Box::new(Fifo { futures: BTreeMap::new(), called: false, front: 0, end: 0 });
+        let fifo = self.0.get_or_insert_with(new);
+        let ticket = if returning { &mut fifo.front } else { &mut fifo.end };
         *ticket += if returning { -1 } else { 1 };
-        self.futures.insert(*ticket, future);
+        fifo.futures.insert(*ticket, future);
         *ticket
     }
 
     /// Calls the first one.
     pub(super) fn call(&mut self) -> Option<F> {
-        if self.called {
-            return None;
-        }
-        let (_, future) = self.futures.pop_first()?;
-        self.called = true;
+        let fifo = self.0.as_mut().filter(|fifo| !fifo.called)?;
+        let (_, future) = fifo.futures.pop_first()?;
+        fifo.called = true;
         Some(future)
     }
 
     /// Whoever was called has come, or will not come.
     pub(super) fn pass_turn(&mut self) {
-        self.called = false;
+        if let Some(fifo) = &mut self.0 {
+            fifo.called = false;
+        }
     }
 
     /// Leaves. False if it had been called.
     pub(super) fn leave(&mut self, ticket: Ticket) -> bool {
-        self.futures.remove(&ticket).is_some()
+        self.0.as_mut().is_some_and(|fifo| fifo.futures.remove(&ticket).is_some())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &F> {
-        self.futures.values()
+        self.0.iter().flat_map(|fifo| fifo.futures.values())
     }
 }
 
 /// Futures that are all called when it happens, in the order in which they came.
-pub(super) struct BroadcastWaiters<F = Py<PyAny>> {
+pub(super) struct BroadcastWaiters<F = Py<PyAny>>(Option<Box<Broadcast<F>>>);
+
+struct Broadcast<F> {
     futures: BTreeMap<Ticket, F>,
     latest: Ticket,
 }
 
 impl<F> BroadcastWaiters<F> {
-    pub(super) fn new() -> Self {
-        Self { futures: BTreeMap::new(), latest: 0 }
+    pub(super) const fn new() -> Self {
+        Self(None)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.futures.is_empty()
+        self.0.as_ref().is_none_or(|all| all.futures.is_empty())
     }
 
     pub(super) fn join(&mut self, future: F) -> Ticket {
-        self.latest += 1;
-        self.futures.insert(self.latest, future);
-        self.latest
+        let all = self.0.get_or_insert_with(|| Box::new(Broadcast { futures: BTreeMap::new(), latest: 0 }));
+        all.latest += 1;
+        all.futures.insert(all.latest, future);
+        all.latest
     }
 
     /// Calls all.
     pub(super) fn call(&mut self) -> impl Iterator<Item = F> + use<F> {
-        std::mem::take(&mut self.futures).into_values()
+        self.0
+            .as_mut()
+            .map(|all| std::mem::take(&mut all.futures))
+            .into_iter()
+            .flat_map(BTreeMap::into_values)
     }
 
     /// Leaves, if it was not called.
     pub(super) fn leave(&mut self, ticket: Ticket) {
-        self.futures.remove(&ticket);
+        if let Some(all) = &mut self.0 {
+            all.futures.remove(&ticket);
+        }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &F> {
-        self.futures.values()
+        self.0.iter().flat_map(|all| all.futures.values())
     }
 }
 

@@ -27,8 +27,11 @@ const MIN_SHARED_BYTES: usize = CHUNK_BYTES / 4;
 /// last of a buffer's messages that waits to be taken holds all of it, which is to be no more than sixteen times the
 /// message.
 const IN_PLACE_PART: usize = 16;
-/// The bytes that are read at once after a large message: the next one is probably large too, and but for its beginning
-/// it is read straight into its place.
+/// The size up to which room for a message like the last one is given at once: where it has come whole, it stays where
+/// it was read. What has come of it in part is copied.
+const MAX_WHOLE_BYTES: usize = 240 << 10;
+/// The bytes that are read at once after a larger message, or where another one begins behind a large one: the next one
+/// is probably large too, and but for its beginning it is read straight into its place.
 const HEAD_BYTES: usize = 4 << 10;
 /// The size from which on a message is large in this sense.
 const MIN_LARGE_READ_BYTES: usize = CHUNK_BYTES / 2;
@@ -42,6 +45,12 @@ const TURN_BYTES: usize = 8 * CHUNK_BYTES;
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The thread's buffer. Without memory it has no room, and reading into it is what fails.
+fn take_buffer() -> Vec<u8> {
+    let buffer = BUFFER.take();
+    if buffer.capacity() == 0 { pool::take(CHUNK_BYTES).unwrap_or_default() } else { buffer }
 }
 
 impl Link {
@@ -69,18 +78,8 @@ impl Link {
             if room == 0 && !self.socket.has_unread() {
                 return Ok(true);
             }
-            let direct = match self.reader.direct() {
-                Some(mut place) => Some(self.socket.read_into(&mut place)),
-                None => None,
-            };
-            let read = match direct {
-                Some(read) => {
-                    if let Ok(1..) = read {
-                        self.heartbeat.activity(Instant::now());
-                        self.understand(&[], Recycled::copy)?;
-                    }
-                    read
-                }
+            let read = match self.read_in_place()? {
+                Some(read) => read,
                 None => self.read_chunk(room)?,
             };
             match read {
@@ -99,21 +98,36 @@ impl Link {
         }
     }
 
-    fn read_chunk(&mut self, room: usize) -> Result<io::Result<usize>, Loss> {
-        let mut buffer = BUFFER.take();
-        if buffer.capacity() == 0 {
-            // Without memory, reading into it is what fails.
-            buffer = pool::take(CHUNK_BYTES).unwrap_or_default();
-        }
-        let size = match self.last_size {
-            // TLS gives no more than a record at a time.
-            MIN_LARGE_READ_BYTES..IN_PLACE_BYTES
-                if self.piled_up && room >= BACKLOG_BYTES && !self.socket.is_tls() =>
-            {
-                BACKLOG_BYTES
+    /// Reads the rest of a large message to where it belongs, and the beginning of what follows it. `None` where no such
+    /// message is partly there.
+    fn read_in_place(&mut self) -> Result<Option<io::Result<usize>>, Loss> {
+        let (read, mut next) = {
+            let Some(mut place) = self.reader.direct() else { return Ok(None) };
+            let mut next = take_buffer();
+            (self.socket.read_beyond(&mut place, &mut (&mut next).limit(HEAD_BYTES)), next)
+        };
+        let mut understood = Ok(());
+        if let Ok(1..) = read {
+            self.heartbeat.activity(Instant::now());
+            understood = self.understand(&[], Recycled::copy);
+            if understood.is_ok() && !next.is_empty() {
+                understood = self.understand(&next, Recycled::copy);
             }
-            MIN_LARGE_READ_BYTES.. => HEAD_BYTES,
-            _ => CHUNK_BYTES,
+        }
+        next.clear();
+        BUFFER.set(next);
+        understood.map(|()| Some(read))
+    }
+
+    fn read_chunk(&mut self, room: usize) -> Result<io::Result<usize>, Loss> {
+        let mut buffer = take_buffer();
+        let size = match self.last_size {
+            0..MIN_LARGE_READ_BYTES => CHUNK_BYTES,
+            // TLS gives no more than a record at a time.
+            _ if self.socket.is_tls() => HEAD_BYTES,
+            ..IN_PLACE_BYTES if self.piled_up && room >= BACKLOG_BYTES => BACKLOG_BYTES,
+            size @ ..=MAX_WHOLE_BYTES => CHUNK_BYTES.max(size + size / 8),
+            _ => HEAD_BYTES,
         };
         if size > buffer.capacity() {
             BUFFER.set(std::mem::replace(&mut buffer, pool::take(size).unwrap_or_default()));

@@ -46,6 +46,32 @@ fn receive(tcp: &std::net::TcpStream, buffer: &mut impl BufMut) -> io::Result<us
     Ok(count)
 }
 
+/// Reads what is there into `buffer`, and what there is beyond that into `beyond`, in one system call.
+#[cfg(unix)]
+pub(super) fn receive_beyond(
+    tcp: &std::net::TcpStream,
+    buffer: &mut impl BufMut,
+    beyond: &mut impl BufMut,
+) -> io::Result<usize> {
+    use std::os::fd::AsRawFd;
+
+    let (first, second) = (buffer.chunk_mut(), beyond.chunk_mut());
+    let first_bytes = first.len();
+    let rooms = [(first.as_mut_ptr(), first.len()), (second.as_mut_ptr(), second.len())]
+        .map(|(start, length)| libc::iovec { iov_base: start.cast(), iov_len: length });
+    // SAFETY: the descriptor is open, since its owner is borrowed; both rooms are borrowed mutably until here, and
+    // `readv` writes to nothing else.
+    let read = unsafe { libc::readv(tcp.as_raw_fd(), rooms.as_ptr(), 2) };
+    let count = usize::try_from(read).map_err(|_| io::Error::last_os_error())?;
+    let in_first = count.min(first_bytes);
+    // SAFETY: `readv` fills the first room, then the second: so many bytes at the beginning of each are initialised.
+    unsafe {
+        buffer.advance_mut(in_first);
+        beyond.advance_mut(count - in_first);
+    }
+    Ok(count)
+}
+
 impl Read for &Tcp {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         match self {

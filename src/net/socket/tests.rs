@@ -34,14 +34,28 @@ async fn pair(tls: bool, polled: bool) -> (Socket, Box<dyn Server>) {
     (Socket::new(Stream::Tls(Box::new(client.unwrap())), polled).unwrap(), Box::new(server.unwrap()))
 }
 
-/// Reads until the end, at most `piece` bytes at a time; after each turn nothing is left that nobody would be called for.
-async fn read_all(socket: &mut Socket, piece: usize) -> Vec<u8> {
-    let (mut arrived, mut room) = (Vec::new(), Vec::with_capacity(piece));
+/// Reads until the end, at most `piece` bytes at a time, and so many `beyond` them; after each turn nothing is left that
+/// nobody would be called for.
+async fn read_all(socket: &mut Socket, piece: usize, beyond: usize) -> Vec<u8> {
+    let (mut arrived, mut room, mut next) =
+        (Vec::new(), Vec::with_capacity(piece), Vec::with_capacity(beyond));
     loop {
         room.clear();
-        match socket.read_into(&mut (&mut room).limit(piece)) {
+        next.clear();
+        let mut place = (&mut room).limit(piece);
+        let read = if beyond == 0 {
+            socket.read_into(&mut place)
+        } else {
+            socket.read_beyond(&mut place, &mut (&mut next).limit(beyond))
+        };
+        match read {
             Ok(0) => return arrived,
-            Ok(_) => arrived.extend_from_slice(&room),
+            Ok(count) => {
+                assert_eq!(count, room.len() + next.len());
+                assert!(next.is_empty() || room.len() == piece, "the first room comes first");
+                arrived.extend_from_slice(&room);
+                arrived.extend_from_slice(&next);
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 assert!(!socket.has_unread());
                 tokio::time::sleep(Duration::from_micros(100)).await;
@@ -58,14 +72,15 @@ async fn read_all(socket: &mut Socket, piece: usize) -> Vec<u8> {
 async fn whatever_was_sent_comes_once_and_in_order_until_the_end() {
     let sent: Vec<u8> = (0..300_000_u32).map(|number| (number % 251) as u8).collect();
     for (tls, polled) in [(false, true), (false, false), (true, true), (true, false)] {
-        for piece in [5, 4096, 3 * TLS_READ_BYTES] {
+        for (piece, beyond) in [(5, 0), (4096, 0), (3 * TLS_READ_BYTES, 0), (5, 2), (4096, 100), (100, 4096)]
+        {
             let (mut socket, mut server) = pair(tls, polled).await;
             let writing = async {
                 server.write_all(&sent).await.unwrap();
                 server.shutdown().await.unwrap();
             };
-            let ((), arrived) = tokio::join!(writing, read_all(&mut socket, piece));
-            assert!(arrived == sent, "TLS {tls}, polled {polled}, in pieces of {piece}");
+            let ((), arrived) = tokio::join!(writing, read_all(&mut socket, piece, beyond));
+            assert!(arrived == sent, "TLS {tls}, polled {polled}, in pieces of {piece} and {beyond}");
         }
     }
 }
@@ -82,6 +97,18 @@ async fn a_short_read_says_that_there_is_nothing_more_until_the_socket_may_be_re
         assert_eq!(socket.read_into(&mut (&mut room).limit(16)).unwrap_err().kind(), ErrorKind::WouldBlock);
     }
     assert_eq!(room, [1, 2]);
+}
+
+#[tokio::test]
+async fn one_read_fills_two_rooms_and_shows_that_there_is_nothing_more() {
+    let (mut socket, mut server) = pair(false, true).await;
+    server.write_all(&[1, 2, 3, 4, 5]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let (mut room, mut next) = (Vec::with_capacity(3), Vec::with_capacity(16));
+    let mut read = || socket.read_beyond(&mut (&mut room).limit(3), &mut (&mut next).limit(16));
+    assert_eq!(read().unwrap(), 5);
+    assert_eq!(read().unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert_eq!((room, next), (vec![1, 2, 3], vec![4, 5]));
 }
 
 #[tokio::test]

@@ -159,7 +159,7 @@ async def test_an_opening_that_fails_for_good_is_a_failure_and_one_that_is_close
     fal_local_server.handshake_delay(60)
     begun = asyncio.Event()
     loop = asyncio.get_running_loop()
-    connection = client.connect("local/echo", before_attempt=lambda _: loop.call_soon(begun.set))
+    connection = client.connect("local/echo", before_attempt=lambda _: loop.call_soon_threadsafe(begun.set))
     connection.send_nowait({})
     await asyncio.wait_for(begun.wait(), 20)
     await connection.aclose()

@@ -181,7 +181,7 @@ async def test_an_attempt_of_a_connection_that_is_let_go_ends_with_it(fal_local_
     begun = asyncio.Event()
     loop = asyncio.get_running_loop()
     fal_local_server.handshake_delay(60)
-    connection = client.connect("local/echo", before_attempt=lambda _: loop.call_soon(begun.set))
+    connection = client.connect("local/echo", before_attempt=lambda _: loop.call_soon_threadsafe(begun.set))
     connection.send_nowait({})
     await asyncio.wait_for(begun.wait(), 20)
     await connection.aclose()

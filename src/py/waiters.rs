@@ -3,8 +3,7 @@
 //! wait.
 //!
 //! A connection has many kinds of waiters, and mostly none of most: those that nobody has ever waited for are a null
-//! pointer, so that to see that nobody waits takes one cache line for all of them. With thousands of connections that
-//! each have a message now and then, such lines are a part of what a message costs.
+//! pointer. There are gateways with thousands of connections.
 
 use std::collections::BTreeMap;
 

@@ -107,7 +107,22 @@ async def test_large_and_small_messages_of_many_senders_keep_their_order():
 async def test_results_of_all_sizes_come_whole_and_in_order_however_they_follow_each_other():
     """A result says how much room the next one is given: whatever follows, it is what was sent."""
     rng = random.Random(5)
-    sizes = [1, 300, 4_000, 9_000, 20_000, 33_000, 60_000, 65_500, 66_000, 100_000, 240_000, 250_000, 300_000, 1_100_000]
+    sizes = [
+        1,
+        300,
+        4_000,
+        9_000,
+        20_000,
+        33_000,
+        60_000,
+        65_500,
+        66_000,
+        100_000,
+        240_000,
+        250_000,
+        300_000,
+        1_100_000,
+    ]
     order = [rng.choice(sizes) + rng.randrange(20) for _ in range(150)]
     with Peer() as peer:
         async with peer.client().connect(APP, throttle_interval=0) as connection:

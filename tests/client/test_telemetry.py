@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import queue
 import subprocess
 import sys
 import threading
@@ -213,10 +214,10 @@ def test_a_blocking_client_has_them_too(fal_local_server, telemetry):
 
 
 async def test_a_raw_connection_has_a_span_and_no_address_in_it(telemetry):
-    headers = []
+    headers: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def handler(websocket: Any) -> None:
-        headers.append(websocket.request.headers)
+        headers.put(websocket.request.headers)
         websocket.recv()
 
     with serve(handler, "127.0.0.1", 0) as server:
@@ -229,7 +230,7 @@ async def test_a_raw_connection_has_a_span_and_no_address_in_it(telemetry):
         server.shutdown()
         thread.join()
     (span,) = telemetry._spans.get_finished_spans()
-    assert headers[0]["traceparent"].split("-")[2] == format_span_id(span.context.span_id)
+    assert headers.get(timeout=60)["traceparent"].split("-")[2] == format_span_id(span.context.span_id)
     assert (span.attributes["server.port"], "hidden" in span.to_json()) == (port, False)
 
 

@@ -69,7 +69,7 @@ class Hook:
             message = "it returned a coroutine; declare it with `async def`, so that it is awaited on your loop"
             raise TypeError(message)
         check_headers(attempt.headers, raw=self._is_raw)
-        check_query(attempt.query)
+        check_query(attempt.query, raw=self._is_raw)
         if attempt.token is not None:
             self._check_token(attempt.token)
         stop = attempt._stop  # noqa: SLF001 - its own module

@@ -225,6 +225,7 @@ class BaseClient(ClientBase[ConnectionT], ABC, Generic[ConnectionT, RawT]):
         max_message_size: int = DEFAULT_MAX_MESSAGE_SIZE,
         read_ahead: int = DEFAULT_READ_AHEAD,
         headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
         subprotocols: Sequence[str] = (),
         before_attempt: AttemptHook | None = None,
         on_open: OpenHook | None = None,
@@ -252,8 +253,9 @@ class BaseClient(ClientBase[ConnectionT], ABC, Generic[ConnectionT, RawT]):
             max_message_size: Bytes, in both directions.
             read_ahead: As for `connect`.
             headers: Headers of your own in the opening handshake, `Authorization` among them.
+            query: Parameters that are added to the query of the `url`, percent-encoded.
             subprotocols: Offered in it (`Sec-WebSocket-Protocol`), the best first; see `connection.subprotocol`.
-            before_attempt: As for `connect`; there is no token to change, and the query is added to that of the `url`.
+            before_attempt: As for `connect`; there is no token to change, and what is in the `url` stays.
             on_open: As for `connect`.
 
         Raises:
@@ -279,6 +281,7 @@ class BaseClient(ClientBase[ConnectionT], ABC, Generic[ConnectionT, RawT]):
             max_message_size=max_message_size,
             read_ahead=read_ahead,
             headers=headers,
+            query=query,
             before_attempt=before_attempt,
             on_open=on_open,
             subprotocols=subprotocols,

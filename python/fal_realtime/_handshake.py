@@ -43,9 +43,9 @@ def check_headers(headers: Mapping[str, str] | None, *, raw: bool) -> None:
     check.pairs("headers", headers, reserved)
 
 
-def check_query(query: Mapping[str, str] | None) -> None:
-    """Refuse parameters that belong to another option."""
-    check.pairs("query", query, _QUERY_OF_AN_OPTION.get)
+def check_query(query: Mapping[str, str] | None, *, raw: bool) -> None:
+    """Refuse parameters that belong to another option; the raw mode has none of these."""
+    check.pairs("query", query, lambda name: None if raw else _QUERY_OF_AN_OPTION.get(name))
 
 
 def checked_subprotocols(names: object) -> tuple[str, ...]:

@@ -133,7 +133,7 @@ class ConnectOptions(Callbacks):
         if self.reconnect is not None:
             check.instance("reconnect", self.reconnect, ReconnectPolicy, "a ReconnectPolicy, or None for no reconnect")
         check_headers(self.headers, raw=self._any_server)
-        check_query(self.query)
+        check_query(self.query, raw=self._any_server)
         object.__setattr__(self, "subprotocols", checked_subprotocols(self.subprotocols))
         self._token_body_json()
         self._check_token_source()

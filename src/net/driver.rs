@@ -23,7 +23,6 @@ use super::{
     io_thread::Io,
     link::{Event, Link},
     panics,
-    settings::Address,
     token::Lease,
     upgrade::Opened,
 };
@@ -290,11 +289,7 @@ fn late(what: &str, open_timeout: Duration, last: Option<Error>) -> Error {
 /// As records name the connection.
 impl fmt::Display for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.connection.shared.settings.address {
-            Address::App { endpoint, .. } => f.write_str(&endpoint.app_path()),
-            // What is behind the `?` may be a secret.
-            Address::Url(url) => f.write_str(url.split(['?', '#']).next().unwrap_or_default()),
-        }
+        f.write_str(&self.connection.shared.settings.address.name())
     }
 }
 

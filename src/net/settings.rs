@@ -19,8 +19,23 @@ pub enum Address {
         /// Parameters of the caller's own.
         query: Vec<(String, String)>,
     },
-    /// This very URL.
-    Url(String),
+    /// The URL of the caller's.
+    Url {
+        /// It, with its query.
+        url: String,
+        /// Parameters that are added to that.
+        query: Vec<(String, String)>,
+    },
+}
+
+impl Address {
+    /// The name of what is there, for people: without the query, in which a secret may be.
+    pub fn name(&self) -> String {
+        match self {
+            Self::App { endpoint, .. } => endpoint.app_path(),
+            Self::Url { url, .. } => url.split(['?', '#']).next().unwrap_or_default().to_owned(),
+        }
+    }
 }
 
 /// The settings of a connection, which do not change.

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     core::{inbound::Dialect, outbox::Lane, session::State},
     error::{Error, ErrorKind},
-    net::{handle::Connection, settings::Address},
+    net::handle::Connection,
     sync::Mutex,
 };
 
@@ -79,11 +79,7 @@ impl Base {
         let options = Options::from_keywords(keywords)?;
         let (settings, provider) = client.settings(py, &options)?;
         let hooks = CallerHooks::of(py, &options)?;
-        let app = match &settings.address {
-            Address::App { endpoint, .. } => endpoint.app_path(),
-            // What is behind the `?` may be a secret.
-            Address::Url(url) => url.split(['?', '#']).next().unwrap_or_default().to_owned(),
-        };
+        let app = settings.address.name();
         let net = Connection::new(settings);
         client.count(&net, &app);
         if let Some(hooks) = &hooks {

@@ -190,7 +190,8 @@ impl Client {
             // Neither key nor token: this goes to whom the caller names.
             (None, url) => {
                 let url = url.as_deref().unwrap_or(&options.app);
-                Address::Url(py_result(py, validate_url("url", url))?)
+                let url = py_result(py, validate_url("url", url))?;
+                Address::Url { url, query: options.query.clone() }
             }
         };
         let dialect = match (options.raw, &options.decode_message) {

@@ -223,9 +223,9 @@ async def test_a_raw_connection_asks_too():
 
     with Peer(Session.echo, refuse) as peer:
         url = f"{peer.base_url}/path?a=b"
-        async with peer.client().connect_raw(url, before_attempt=change):
+        async with peer.client().connect_raw(url, query={"own": "1"}, before_attempt=change):
             assert peer.sessions[0].headers["authorization"] == "Bearer hidden-bearer"
-            assert peer.sessions[0].query == {"a": "b", "n": "1"}
+            assert peer.sessions[0].query == {"a": "b", "own": "1", "n": "1"}
         with pytest.raises(AuthenticationError) as raised:
             await peer.client().connect_raw(url, before_attempt=change)
         assert "hidden" not in str(raised.value) + repr(vars(raised.value))

@@ -33,6 +33,22 @@ async def test_a_raw_connection_may_show_who_it_is():
             assert server.requests[0].credential == "key"
 
 
+@pytest.mark.parametrize("path", ["/path", "/path?", "/path?a=b"])
+async def test_a_raw_connection_adds_its_query_to_that_of_its_url(path):
+    own = {"region": "eu west&x=1", "fal_jwt_token": "own-token"}
+    with Peer() as peer:
+        connection = peer.client().connect_raw(f"{peer.base_url}{path}", query=own, headers=HEADERS)
+        async with connection:
+            [session] = peer.sessions
+            assert session.query == {**({"a": "b"} if "a=b" in path else {}), **own}
+            assert session.headers["x-own"] == "hidden-value"
+        with peer.sync_client().connect_raw(f"{peer.base_url}{path}", query=own):
+            assert peer.sessions[1].query == session.query
+        async with peer.client().connect("local/app", raw=True, query={"own": "1"}, headers=HEADERS):
+            assert peer.sessions[2].query["own"] == "1"
+            assert peer.sessions[2].headers["x-own"] == "hidden-value"
+
+
 async def test_what_headers_and_query_say_is_in_no_repr_and_no_error():
     secret = {"headers": {"X-Own": "hidden-value"}, "query": {"own": "hidden-value"}}
     shown = [repr(ConnectOptions(**secret))]

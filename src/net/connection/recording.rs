@@ -9,7 +9,6 @@ use crate::{
     net::{
         driven::Side,
         recorder::{About, Event, Recorder},
-        settings::Address,
     },
 };
 
@@ -39,11 +38,7 @@ impl Connection {
             }
             (inner.state, inner.sent_secrets.spellings())
         };
-        let app = match &self.settings().address {
-            Address::App { endpoint, .. } => endpoint.app_path(),
-            // What is behind the `?` may be a secret.
-            Address::Url(url) => url.split(['?', '#']).next().unwrap_or_default().to_owned(),
-        };
+        let app = self.settings().address.name();
         let about = About { app, dialect: self.settings().dialect, path };
         let recorder = Recorder::start(about).map_err(NotRecorded::File)?;
         recorder.hide(secrets);

@@ -129,9 +129,9 @@ async fn dial(connection: &Connection, token: Option<&Token>, changes: Option<&C
             append_query(&mut url, query.unwrap_or(own));
             url
         }
-        Address::Url(url) => {
+        Address::Url { url, query: own } => {
             let mut url = url.clone();
-            append_query(&mut url, query.map_or(&[], Vec::as_slice));
+            append_query(&mut url, query.unwrap_or(own));
             url
         }
     };

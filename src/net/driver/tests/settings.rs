@@ -24,7 +24,7 @@ pub(super) fn settings(address: SocketAddr) -> Settings {
         ..BackoffPolicy::default()
     };
     Settings {
-        address: Address::Url(format!("ws://{address}/")),
+        address: Address::Url { url: format!("ws://{address}/"), query: Vec::new() },
         transport: Arc::new(TransportConfig {
             tls: client_config(&Trust::Insecure.into()).unwrap(),
             proxy: ProxyConfig::None,

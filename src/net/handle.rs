@@ -25,6 +25,7 @@ mod sending;
 
 #[cfg(unix)]
 pub use self::blocking::Drove;
+pub use self::opening::AwaitedOpening;
 pub use super::{
     connection::{Connection, NotRecorded},
     shared::{Interest, Routes},

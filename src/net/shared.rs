@@ -104,6 +104,10 @@ pub(super) struct SharedState {
     pub(super) finishers: usize,
     /// What they will tell: the errors that nobody else is told of.
     withheld: Vec<Error>,
+    /// So many wait for the opening, and will tell why it failed.
+    pub(super) openers: usize,
+    /// What they will tell.
+    withheld_end: Option<Error>,
     /// The error with which it ended was given to somebody: that tells of these messages too.
     pub(super) end_is_told: bool,
     /// Why the newest attempt or session failed.
@@ -192,6 +196,8 @@ impl SharedState {
             lost_while_finishing: 0,
             finishers: 0,
             withheld: Vec::new(),
+            openers: 0,
+            withheld_end: None,
             end_is_told: false,
             received_before: 0,
             streaming: settings.session.streaming,

@@ -183,7 +183,7 @@ impl AsyncConnection {
     }
 
     fn open<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
-        Operation::new(slf, OperationKind::Open { openings_before: None })
+        Operation::new(slf, OperationKind::Open { opening: None })
     }
 
     fn drain<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {

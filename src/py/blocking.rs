@@ -210,15 +210,16 @@ impl SyncConnection {
     fn open(&self, py: Python<'_>) -> PyResult<()> {
         let net = &self.shared.base.net;
         py_result(py, net.check_process())?;
-        let openings_before = py_result(py, net.open(true))?;
+        let mut opening = py_result(py, net.open_awaited())?;
         let limit = net.settings().open_timeout.as_secs_f64();
         // The first opening has its own limit.
-        let deadline = Deadline::after((openings_before > 0).then_some(limit));
+        let before = opening.openings_before();
+        let deadline = Deadline::after((before > 0).then_some(limit));
         let opened = self.shared.wait(py, Interest::STATE, &deadline, |py| match net.state() {
             State::Active => Ok(Some(())),
             // It was open, and is idle, lost or over already.
-            _ if net.openings() > openings_before => Ok(Some(())),
-            State::Closing | State::Closed => Err(to_py(py, &net.closed_error())),
+            _ if net.openings() > before => Ok(Some(())),
+            State::Closing | State::Closed => Err(to_py(py, &opening.failure())),
             _ => Ok(None),
         })?;
         opened.ok_or_else(|| to_py(py, &not_open_again(limit)))

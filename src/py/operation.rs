@@ -200,11 +200,17 @@ impl Operation {
     }
 
     fn end(&self, py: Python<'_>) {
-        let timer = {
+        let (timer, opening) = {
             let mut inner = self.inner.lock();
             inner.stage = Stage::Done;
-            inner.timer.take()
+            let opening = match &mut inner.kind {
+                OperationKind::Open { opening } => opening.take(),
+                _ => None,
+            };
+            (inner.timer.take(), opening)
         };
+        // If nobody was told why it failed, callbacks are now.
+        drop(opening);
         if let Some(timer) = timer {
             // A handle's cancel does not fail.
             let _ = timer.bind(py).call_method0(intern!(py, "cancel"));

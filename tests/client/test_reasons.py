@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import logging
 import pickle
 import socket
@@ -105,8 +106,9 @@ async def test_an_opening_that_times_out_says_what_the_token_request_came_to():
 async def test_a_refused_handshake_says_when_to_come_back_and_which_request_it_was():
     with Peer(busy) as peer:
         with pytest.raises(HandshakeError) as raised:
-            await peer.client().connect(APP)
+            await peer.client().connect(APP, open_timeout=6)
         error = raised.value
+        assert len(peer.sessions) == 1, "seven seconds are more than it may take"
         assert (error.status, error.retry_after, error.request_id, error.retryable) == (429, 7.0, "request-1", True)
         assert error.body == "slow down"
         assert error.headers.items() >= {"retry-after": "7", "x-fal-request-id": "request-1"}.items()
@@ -157,6 +159,98 @@ async def test_a_server_is_not_asked_again_before_the_time_that_it_named():
         assert await result_of(connection.recv()) == {"number": 0}
         await connection.aclose()
         assert times[1] - times[0] >= 1
+
+
+def busy_for_a_second(session: Session) -> None:
+    session.refuse(429, "slow down", {"Retry-After": "1"})
+
+
+async def test_who_waits_for_an_opening_waits_as_long_as_the_server_says():
+    states, times = Log(), []
+
+    def busy(session: Session) -> None:
+        times.append(time.monotonic())
+        busy_for_a_second(session)
+
+    with Peer(busy, busy, Session.echo) as peer:
+        async with peer.client().connect(APP, on_state_change=lambda state, reason: states((state, reason))):
+            times.append(time.monotonic())
+        assert [later - earlier >= 1 for earlier, later in itertools.pairwise(times)] == [True, True]
+        reasons = [reason for state, reason in states if state == "waiting"]
+        assert [(type(reason), reason.status) for reason in reasons] == [(HandshakeError, 429)] * 2
+
+
+def test_the_blocking_client_waits_likewise():
+    with Peer(busy_for_a_second, Session.echo) as peer, peer.sync_client().connect(APP) as connection:
+        assert connection.request({"number": 1}, timeout=LIMIT)["number"] == 1
+        assert len(peer.sessions) == 2
+
+
+async def test_without_a_policy_nobody_waits():
+    with Peer(busy_for_a_second) as peer:
+        with pytest.raises(HandshakeError, match="429"):
+            await peer.client().connect(APP, reconnect=None)
+        assert len(peer.sessions) == 1
+
+
+class TestWhoIsToldOfAnOpening:
+    """What the call raises that waits for it goes to no callback, and nothing else is lost."""
+
+    @staticmethod
+    def refuse(session: Session) -> None:
+        session.refuse(404, "no such app")
+
+    async def test_it_is_the_call_that_waits_for_it(self) -> None:
+        errors, contexts = Log(), Log()
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: contexts(context))
+        with Peer(self.refuse) as peer:
+            for callbacks in ({"on_error": errors}, {"on_result": print}, {"on_error": errors, "on_result": print}):
+                connection = peer.client().connect(APP, **callbacks)
+                with pytest.raises(HandshakeError, match="no such app"):
+                    await connection
+                await connection.aclose()
+                del connection
+                gc.collect()
+        assert (errors, contexts) == ([], [])
+
+    def test_it_is_the_blocking_call_that_waits_for_it(self) -> None:
+        errors = Log()
+        with Peer(self.refuse) as peer:
+            connection = peer.sync_client().connect(APP, on_error=errors, on_result=print)
+            with pytest.raises(HandshakeError, match="no such app"):
+                connection.open()
+            connection.close()
+        assert errors == []
+
+    async def test_it_is_the_request_that_caused_it(self) -> None:
+        errors = Log()
+        with Peer(self.refuse) as peer:
+            connection = peer.client().connect(APP, on_error=errors)
+            with pytest.raises(HandshakeError, match="no such app"):
+                await connection.request({"number": 1}, timeout=LIMIT)
+            await connection.aclose()
+        assert errors == []
+
+    async def test_it_is_on_error_where_whoever_waited_has_given_up(self) -> None:
+        errors = Log()
+        with Peer(self.refuse) as peer:
+            connection = peer.client().connect(APP, on_error=errors)
+            opening = asyncio.ensure_future(connection.open())
+            await asyncio.sleep(0)
+            while connection.state != "closed":
+                time.sleep(0.001)  # noqa: ASYNC251 - the loop is not to hear of the failure before
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+            assert [str(error) for error in await errors.has(1)] == [str(connection.last_error)]
+
+    async def test_it_is_on_error_where_nobody_waits(self) -> None:
+        errors = Log()
+        with Peer(self.refuse) as peer:
+            connection = peer.client().connect(APP, on_error=errors)
+            await connection.send({"number": 1})
+            [error] = await errors.has(1)
+            assert isinstance(error, HandshakeError)
 
 
 async def test_a_token_endpoint_is_not_asked_again_before_the_time_that_it_named():

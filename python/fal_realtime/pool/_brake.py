@@ -47,6 +47,13 @@ class Brake:
         self._failing_since = self.last_error = None
         self._attempts = 0
 
+    def put_off(self, error: Exception, now: float) -> None:
+        """An opening under way waits for as long as the server says."""
+        self.last_error = error
+        if self._failing_since is None:
+            self._failing_since = now
+        self.slow_down(now, getattr(error, "retry_after", None))
+
     def not_opened(self, error: Exception, began: float, now: float) -> None:
         """An opening failed, which had begun at `began`."""
         self.last_error = error

@@ -203,7 +203,12 @@ class Members:
 
     def _changed(self, member: Member, state: ConnectionState, reason: Exception | None) -> None:
         """Record a connection's new state."""
-        if member not in self.all or member.phase == "opening":
+        if member not in self.all:
+            return
+        if member.phase == "opening":
+            # The server has put it off. It tries again by itself; others are to wait, too.
+            if state == "waiting" and reason is not None:
+                self.brake.put_off(reason, asyncio.get_running_loop().time())
             return
         if state == "closed":
             self._lost(member, reason)

@@ -17,7 +17,7 @@ impl Session {
         vec![Action::Wait { delay, reason: error }]
     }
 
-    /// How long the first opening, which nobody waits for, is still tried; `None` once there has been one.
+    /// How long the first opening is still tried; `None` once there has been one.
     fn time_left(&self, now: Instant) -> Option<Duration> {
         let since = self.opening_since.filter(|_| !self.established)?;
         Some(self.config.open_timeout.saturating_sub(now.saturating_duration_since(since)))
@@ -31,7 +31,8 @@ impl Session {
     pub(super) fn retry(&mut self, now: Instant, jitter: f64, error: Error) -> Vec<Action> {
         let another = self.backoff.failed();
         let first = !self.established;
-        let told = first && (self.eager || self.is_too_late(now));
+        let would_rather_be_told = self.eager && !self.is_worth_waiting(now, &error);
+        let told = first && (would_rather_be_told || self.is_too_late(now));
         if told || !another || self.config.reconnect.is_none() || self.is_final(&error) {
             // That the last of many attempts was cut short says less than why the others failed.
             let cut_short = error.kind == ErrorKind::Timeout && self.is_too_late(now);
@@ -39,6 +40,12 @@ impl Session {
             return self.finish(error);
         }
         self.wait(now, jitter, error)
+    }
+
+    /// Whether the server has said when it can be asked again, and that is in time for whoever waits for the first
+    /// opening.
+    fn is_worth_waiting(&self, now: Instant, error: &Error) -> bool {
+        error.retry_after().zip(self.time_left(now)).is_some_and(|(wait, left)| wait < left)
     }
 
     /// Whether trying again is of no use. What a network says (that there is no such host, say) may change as long as

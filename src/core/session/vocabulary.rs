@@ -269,7 +269,7 @@ pub struct SessionConfig {
     pub reconnect: Option<BackoffPolicy>,
     /// After what trying again is of no use.
     pub finals: Finals,
-    /// How long an opening that nobody waits for is tried, in all.
+    /// How long the first opening is tried, in all: one that nobody waits for, or that the server puts off.
     pub open_timeout: Duration,
     /// The caller wants to send before all others when a socket has opened.
     pub greets: bool,

@@ -5,16 +5,57 @@ use std::sync::Arc;
 use super::Connection;
 use crate::{
     core::session::State,
-    error::Result,
+    error::{Error, Result},
     net::{
         driver,
         io_thread::{self, Io},
-        shared::{SharedState, Unpark},
+        shared::{SharedState, Unpark, tell},
         wakeups,
     },
 };
 
+/// An opening for which somebody waits, until this is dropped: if it fails, that is told there and not to callbacks.
+pub struct AwaitedOpening {
+    connection: Arc<Connection>,
+    before: u64,
+    tells: bool,
+}
+
+impl AwaitedOpening {
+    /// It is, or was, open for whoever waits as soon as [`Connection::openings`] is more than this.
+    pub fn openings_before(&self) -> u64 {
+        self.before
+    }
+
+    /// Why it failed, for whoever waits.
+    pub fn failure(&mut self) -> Error {
+        self.tells = true;
+        self.connection.closed_error()
+    }
+}
+
+impl Drop for AwaitedOpening {
+    fn drop(&mut self) {
+        // At a fork another thread may have had the lock.
+        if self.connection.check_process().is_ok() {
+            let mut inner = self.connection.shared.lock();
+            let kind = inner.end_open(self.tells);
+            tell(inner, kind);
+        }
+    }
+}
+
 impl Connection {
+    /// Opens, if it is not open, for somebody who waits.
+    pub fn open_awaited(self: &Arc<Self>) -> Result<AwaitedOpening> {
+        self.shared.lock().openers += 1;
+        // What fails at once is raised.
+        let mut opening = AwaitedOpening { connection: self.clone(), before: 0, tells: true };
+        opening.before = self.open(true)?;
+        opening.tells = false;
+        Ok(opening)
+    }
+
     /// Opens, if it is not open. `eager`: somebody waits for it. It is, or was, open for whoever asked as soon as
     /// [`Connection::openings`] is more than what this answers: at once where it is open now, however soon that ends.
     pub fn open(self: &Arc<Self>, eager: bool) -> Result<u64> {

@@ -38,6 +38,18 @@ impl SharedState {
         errors.into_iter().fold(Interest::NONE, |kind, error| kind.and(self.push_error(error)))
     }
 
+    /// One less waits for the opening. `tells`: that call raises why it failed, if it did.
+    pub(in crate::net) fn end_open(&mut self, tells: bool) -> Interest {
+        self.openers = self.openers.saturating_sub(1);
+        if tells {
+            self.withheld_end = None;
+        }
+        if self.openers > 0 {
+            return Interest::NONE;
+        }
+        self.withheld_end.take().map_or(Interest::NONE, |error| self.tell_error(error))
+    }
+
     /// The connection is over: what was not sent fails, and whoever waits is told.
     pub(in crate::net) fn finish(&mut self, failure: Option<Error>) -> Interest {
         let mut kind = self.set_state(State::Closed, failure.clone());
@@ -45,10 +57,15 @@ impl SharedState {
         let reason = failure.clone().unwrap_or_else(|| self.closed_normally());
         self.failure_is_told = self.inbox.requests.fail_waiting(|_| true, &reason) > 0;
         // Where results go to a callback, nobody would hear of it by receiving.
-        if let Some(error) = &failure
+        if let Some(error) = failure.clone()
+            && !self.failure_is_told
             && (self.routes.errors || self.routes.results)
         {
-            kind = kind.and(self.tell_error(error.clone()));
+            if self.openers > 0 {
+                self.withheld_end = Some(error);
+            } else {
+                kind = kind.and(self.tell_error(error));
+            }
             self.failure_is_told = true;
         }
         self.failure = failure;

@@ -4,6 +4,7 @@ use pyo3::{exceptions::PyException, prelude::*};
 
 use crate::{
     core::message::{Outgoing, RequestKey},
+    net::handle::AwaitedOpening,
     py::decoding::Decoding,
 };
 
@@ -16,9 +17,9 @@ pub(in crate::py) enum OperationKind {
         what: Wanted,
         timeout: Option<f64>,
     },
-    /// With how often the connection had been open when it was asked to open.
     Open {
-        openings_before: Option<u64>,
+        /// Since it was asked to open.
+        opening: Option<AwaitedOpening>,
     },
     /// With the number of failures that others had been told when the waiting began.
     Drain {

@@ -132,28 +132,28 @@ impl Operation {
                     Some(Ok(item)) => Self::decode_answer(slf, connection, item, decoding),
                 }
             }
-            OperationKind::Open { openings_before } => {
+            OperationKind::Open { opening } => {
                 AsyncConnection::bind(connection, true)?;
                 let limit = net.settings().open_timeout.as_secs_f64();
                 if this.inner.lock().expired {
                     return Err(to_py(py, &not_open_again(limit)));
                 }
-                let before = if let Some(before) = *openings_before {
-                    before
+                let opening = if let Some(opening) = opening {
+                    opening
                 } else {
-                    let before = py_result(py, net.open(true))?;
+                    let opening = opening.insert(py_result(py, net.open_awaited())?);
                     // The first opening has its own limit. Later ones go on when this one has waited long enough.
-                    if before > 0 {
+                    if opening.openings_before() > 0 {
                         Self::start_timer(slf, connection, Some(limit))?;
                     }
-                    *openings_before.insert(before)
+                    opening
                 };
                 match net.state() {
                     State::Active => Ok(Polled::Ready(py.None())),
                     // It was open, and is idle, lost or over already. What came in between is there to be received,
                     // and the reason of the end behind it.
-                    _ if net.openings() > before => Ok(Polled::Ready(py.None())),
-                    State::Closing | State::Closed => Err(to_py(py, &net.closed_error())),
+                    _ if net.openings() > opening.openings_before() => Ok(Polled::Ready(py.None())),
+                    State::Closing | State::Closed => Err(to_py(py, &opening.failure())),
                     _ => Ok(Polled::Pending(Place::Openers)),
                 }
             }

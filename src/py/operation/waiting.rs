@@ -99,7 +99,7 @@ impl Operation {
     /// The opening that this one waits for has been, even if it is over.
     fn was_opened(&self) -> bool {
         let openings = self.connection.get().base.net.openings();
-        matches!(self.inner.lock().kind, OperationKind::Open { openings_before: Some(before) } if openings > before)
+        matches!(&self.inner.lock().kind, OperationKind::Open { opening: Some(opening) } if openings > opening.openings_before())
     }
 
     /// The request that this operation is: it may fail wherever it waits.

@@ -228,6 +228,54 @@ fn a_server_is_not_asked_before_the_time_that_it_named() {
     );
 }
 
+/// Refused, to be asked again after so long.
+fn put_off(scene: &Scene, wait: Option<Duration>) -> Input {
+    let error = Error::new(ErrorKind::Handshake { status: Some(429) }, "busy").transient();
+    let error = error.with_refusal(Refusal { retry_after: wait, ..Refusal::default() });
+    Input::OpenFailed { socket: scene.session.socket(), error }
+}
+
+#[test]
+fn who_waits_for_the_first_opening_waits_as_long_as_the_server_says_if_that_is_in_time() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let mut scene = Scene::new(false, Some(POLICY));
+    scene.give(Input::Open { eager: true });
+    for wait in [3 * SECOND, 7 * SECOND] {
+        assert_eq!(scene.delay(put_off(&scene, Some(wait))), wait);
+        scene.now += wait;
+        assert_eq!(scene.give(Input::Elapsed), "dial");
+    }
+    // A date that is past: the back-off alone.
+    assert_eq!(scene.delay(put_off(&scene, Some(Duration::ZERO))), POLICY.bound(2));
+    scene.now += POLICY.bound(2);
+    assert_eq!(scene.give(Input::Elapsed), "dial");
+    assert_eq!(scene.give(put_off(&scene, Some(OPEN_TIMEOUT))), "finish: handshake", "too long");
+}
+
+#[test]
+fn who_waits_for_the_first_opening_is_told_at_once_where_the_server_does_not_say_how_long() {
+    let opening = |reconnect| {
+        let mut scene = Scene::new(false, reconnect);
+        scene.give(Input::Open { eager: true });
+        scene
+    };
+    let mut scene = opening(Some(POLICY));
+    assert_eq!(scene.give(put_off(&scene, None)), "finish: handshake");
+    let wait = Some(Duration::from_secs(1));
+    let mut scene = opening(None);
+    assert_eq!(scene.give(put_off(&scene, wait)), "finish: handshake", "no policy, no second attempt");
+    let mut scene = opening(Some(BackoffPolicy { max_attempts: Some(1), ..POLICY }));
+    assert_eq!(
+        scene.give(put_off(&scene, wait)),
+        "finish: handshake",
+        "nor where one is all that there may be"
+    );
+    let mut scene = opening(Some(POLICY));
+    let error = Error::new(ErrorKind::Handshake { status: Some(404) }, "gone");
+    let error = error.with_refusal(Refusal { retry_after: wait, ..Refusal::default() });
+    assert_eq!(scene.give(Input::OpenFailed { socket: 1, error }), "finish: handshake", "it does not pass");
+}
+
 #[test]
 fn sessions_in_a_row_without_a_result_are_limited() {
     let policy = BackoffPolicy { max_fruitless: Some(3), ..POLICY };

@@ -70,7 +70,9 @@ class Stats(TypedDict):
     written: int
     """Written to the socket. What a server refused together with its session is pending again, once."""
     unanswered: int
-    """Of these, messages that were written after their session's last result, and requests without an answer."""
+    """Of these, messages that were written after their session's last result, and requests without an answer.
+
+    With `streaming=True` all messages of a session that did not come to its end: no result is a stream's last one."""
     coalesced: int
     """Replaced in the throttle's slot by a newer message."""
     dropped: int

@@ -24,6 +24,8 @@ pub(super) struct SessionRecord {
     answered: u64,
     /// How many of those after it carry a request: each of these has somebody of its own who is told.
     requests: u64,
+    /// How many of all taken carry one.
+    all_requests: u64,
     /// How many of those after it end the inputs.
     ends: u64,
     /// The place of the newest of them among the messages taken.
@@ -84,6 +86,7 @@ impl SessionRecord {
         self.taken += 1;
         if message.request.is_some() {
             self.requests += 1;
+            self.all_requests += 1;
         } else if message.ends_inputs() {
             self.ends += 1;
             self.newest_end = self.taken;
@@ -100,6 +103,7 @@ impl SessionRecord {
         self.taken = self.taken.saturating_sub(1);
         if message.request.is_some() {
             self.requests = self.requests.saturating_sub(1);
+            self.all_requests = self.all_requests.saturating_sub(1);
         } else if message.ends_inputs() {
             self.ends = self.ends.saturating_sub(1);
         }
@@ -168,13 +172,17 @@ impl SessionRecord {
         self.taken
     }
 
-    /// The session has ended. Answers how many messages that were nobody's request were written since the last result.
+    /// The session has ended. Answers how many messages that were nobody's request were written since the last result;
+    /// of a stream that was cut (`is_cut`), how many were written at all: no result is the last one before its end.
     ///
     /// The regular end of a session is what the end of the inputs asks for.
-    pub(super) fn end(&mut self, written: u64, is_regular: bool) -> u64 {
+    pub(super) fn end(&mut self, written: u64, is_regular: bool, is_cut: bool) -> u64 {
         self.is_open = false;
         self.copies = None;
         let written = written.saturating_sub(self.written_before);
+        if is_cut {
+            return written.saturating_sub(self.all_requests);
+        }
         let others = written.saturating_sub(self.answered).saturating_sub(self.requests);
         // A message whose write has begun is taken, not written; there is one at most that ends the inputs.
         let torn = u64::from(self.ends > 0 && self.newest_end > written);

@@ -74,13 +74,14 @@ impl Outbox {
     }
 
     /// The session has ended, with so many of its requests open. Returns how many other messages were written since its
-    /// last result; with the requests they are unanswered. A regular end is the answer to what ended the
-    /// inputs.
-    pub fn session_ended(&mut self, open_requests: usize, end: SessionEnd) -> u64 {
+    /// last result, or, where it was a stream and did not come to its end, at all; with the requests they are
+    /// unanswered. A regular end is the answer to what ended the inputs.
+    pub fn session_ended(&mut self, open_requests: usize, end: SessionEnd, is_stream: bool) -> u64 {
         if !self.record.is_open {
             return 0;
         }
-        let others = self.record.end(self.written, end == SessionEnd::Regular);
+        let is_regular = end == SessionEnd::Regular;
+        let others = self.record.end(self.written, is_regular, is_stream && !is_regular);
         self.unanswered += others + open_requests as u64;
         others
     }

@@ -252,7 +252,7 @@ impl Model {
             self.torn.extend(torn.iter().map(id));
         }
         let written = self.written.len() - self.began_with;
-        let others = self.outbox.session_ended(0, SessionEnd::Lost);
+        let others = self.outbox.session_ended(0, SessionEnd::Lost, false);
         // Requests are told by themselves.
         assert!(others <= written.saturating_sub(self.answered) as u64);
         self.unanswered += others;
@@ -531,7 +531,7 @@ fn while_no_session_is_open_the_throttle_holds_the_latest() {
     outbox.accept(later, message(30, 8), Lane::Throttled).unwrap();
     assert_eq!(outbox.deadline(), Some(later + INTERVAL), "no burst faster than the interval");
     assert_eq!(stats(&outbox).coalesced, 29);
-    outbox.session_ended(0, SessionEnd::Lost);
+    outbox.session_ended(0, SessionEnd::Lost, false);
     outbox.tick(later + INTERVAL);
     assert!(!outbox.is_queued(), "nor in an outage");
     assert_sum(&outbox);
@@ -548,7 +548,7 @@ fn what_a_server_refused_is_sent_again_once_and_before_what_came_later() {
     outbox.accept(now, message(3, 8), Lane::Throttled).unwrap();
     // The third was torn.
     assert!(outbox.session_refused(1).is_empty());
-    assert_eq!(outbox.session_ended(0, SessionEnd::Lost), 0);
+    assert_eq!(outbox.session_ended(0, SessionEnd::Lost, false), 0);
     let s = stats(&outbox);
     assert_eq!((s.written, s.failed, s.pending, s.unanswered, s.bytes_sent), (0, 0, 4, 0, 0));
 
@@ -556,7 +556,7 @@ fn what_a_server_refused_is_sent_again_once_and_before_what_came_later() {
     assert_eq!(taken(&mut outbox), [0, 1, 2, 3]);
     outbox.wrote(4, 32);
     assert!(outbox.session_refused(0).is_empty());
-    assert_eq!(outbox.session_ended(0, SessionEnd::Lost), 3, "sent twice, and not a third time");
+    assert_eq!(outbox.session_ended(0, SessionEnd::Lost, false), 3, "sent twice, and not a third time");
     assert_eq!(taken(&mut outbox), [3]);
     assert_sum(&outbox);
 }
@@ -578,9 +578,13 @@ fn what_was_written_since_the_last_result_is_unanswered() {
         send(&mut outbox, number, is_request);
         outbox.wrote(1, 8);
     }
-    assert_eq!(outbox.session_ended(1, SessionEnd::Lost), 2, "and the request, which is told by itself");
+    assert_eq!(
+        outbox.session_ended(1, SessionEnd::Lost, false),
+        2,
+        "and the request, which is told by itself"
+    );
     assert_eq!(stats(&outbox).unanswered, 3);
-    assert_eq!(outbox.session_ended(1, SessionEnd::Lost), 0, "once");
+    assert_eq!(outbox.session_ended(1, SessionEnd::Lost, false), 0, "once");
 }
 
 fn end_of_inputs() -> Outgoing {
@@ -604,10 +608,29 @@ fn the_regular_end_of_a_session_is_the_answer_to_the_end_of_the_inputs() {
             outbox.wrote(1, message.payload.len());
         }
         assert_eq!(outbox.under_way(0), 3, "the end of the inputs is none");
-        (outbox.session_ended(0, end), stats(&outbox).unanswered)
+        (outbox.session_ended(0, end, false), stats(&outbox).unanswered)
     };
     assert_eq!(ended(SessionEnd::Regular), (3, 3));
     assert_eq!(ended(SessionEnd::Lost), (4, 4), "nobody knows whether the stream would have ended there");
+}
+
+#[test]
+fn all_inputs_of_a_stream_that_was_cut_are_unanswered() {
+    let ended = |end, is_stream| {
+        let mut outbox = with_an_end_of_inputs();
+        let key = Requests::default().add("a").unwrap();
+        let request = Outgoing { request: Some(key), ..message(3, 8) };
+        outbox.accept(Instant::now(), request, Lane::Direct).unwrap();
+        while let Some(message) = outbox.take() {
+            outbox.wrote(1, message.payload.len());
+            outbox.result_came();
+        }
+        (outbox.session_ended(0, end, is_stream), stats(&outbox).unanswered)
+    };
+    assert_eq!(ended(SessionEnd::Lost, true), (4, 4), "but the request, which has its answer");
+    assert_eq!(ended(SessionEnd::Refused, true), (4, 4));
+    assert_eq!(ended(SessionEnd::Regular, true), (0, 0));
+    assert_eq!(ended(SessionEnd::Lost, false), (0, 0));
 }
 
 #[test]
@@ -623,7 +646,7 @@ fn the_end_of_the_inputs_is_seen_where_all_is_taken_at_once() {
     accept(&mut outbox, 3, Lane::Direct);
     assert!(outbox.take_all(usize::MAX, &mut all), "there is none any more");
     outbox.wrote(1, 8);
-    assert_eq!(outbox.session_ended(0, SessionEnd::Regular), 4);
+    assert_eq!(outbox.session_ended(0, SessionEnd::Regular, false), 4);
 }
 
 #[test]
@@ -635,7 +658,7 @@ fn an_end_of_the_inputs_that_came_back_or_was_torn_takes_nothing_from_the_others
         in_flight.drain(..written + torn);
         outbox.lost(torn);
         outbox.give_back(in_flight.into_iter());
-        assert_eq!(outbox.session_ended(0, SessionEnd::Regular), 2);
+        assert_eq!(outbox.session_ended(0, SessionEnd::Regular, false), 2);
         // The next session looks for it again.
         outbox.session_began(Instant::now());
         outbox.server_spoke();
@@ -653,7 +676,7 @@ fn a_result_behind_the_end_of_the_inputs_answers_all_before_it() {
     outbox.result_came();
     outbox.take().unwrap();
     outbox.wrote(1, 8);
-    assert_eq!(outbox.session_ended(0, SessionEnd::Regular), 1);
+    assert_eq!(outbox.session_ended(0, SessionEnd::Regular, false), 1);
 }
 
 /// Session number one is being opened.
@@ -724,7 +747,7 @@ fn what_an_opening_has_not_written_when_its_session_ends_fails_and_names_its_req
     assert_eq!(outbox.give_back([untouched].into_iter()), [keys[1]]);
     assert_eq!(outbox.fail_opening(), [keys[2]]);
     assert_eq!(
-        outbox.session_ended(1, SessionEnd::Lost),
+        outbox.session_ended(1, SessionEnd::Lost, false),
         0,
         "the request that was written is told by itself"
     );
@@ -754,7 +777,7 @@ fn what_an_opening_has_written_is_not_sent_again_and_what_came_behind_it_is() {
         outbox.session_refused(0);
         assert_eq!(outbox.fail_opening(), []);
         // The greeting, and what was sent for the second time.
-        assert_eq!(outbox.session_ended(0, SessionEnd::Lost), session);
+        assert_eq!(outbox.session_ended(0, SessionEnd::Lost, false), session);
         assert_sum(&outbox);
         outbox.session_began(Instant::now());
     }

@@ -58,7 +58,7 @@ impl SharedState {
         } else {
             self.outbox.lost(torn);
         }
-        self.left += self.outbox.session_ended(self.inbox.requests.open_and_sent(), end);
+        self.left += self.outbox.session_ended(self.inbox.requests.open_and_sent(), end, self.streaming);
         let drained = if self.outbox.pending() == 0 { Interest::DRAINED } else { Interest::NONE };
         if self.inbox.requests.any_settled() { drained.and(Interest::ANSWERS) } else { drained }
     }

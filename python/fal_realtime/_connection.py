@@ -86,6 +86,10 @@ class RealtimeConnection(_core.Connection, Recordable, OfInputAndOutput[Input, O
         Done when the input is accepted, not when it is written (see `drain`). Nothing is lost but what the throttle
         replaces by newer inputs. The input is encoded at the call: changing it afterwards is harmless.
 
+        Until somebody has received (by `recv`, iteration or an `on_result`), only the newest 1,024 results are kept:
+        receive while you send more than that. Older ones are dropped, which is logged and counted
+        (`received_dropped`).
+
         Raises:
             EncodeError: The input cannot be encoded.
             MessageTooLargeError: It is larger than `max_message_size`, or than a fal app takes.
@@ -119,6 +123,9 @@ class RealtimeConnection(_core.Connection, Recordable, OfInputAndOutput[Input, O
     @native(_core.Connection)
     async def recv(self, *, timeout: float | None = None) -> Output:  # type: ignore[empty-body] # likewise
         """Give the next result, within `timeout` seconds. Neither the timeout nor cancelling it loses anything.
+
+        Of the results that came before anybody received, the newest 1,024 are there. From the first call on none is
+        dropped, unless there is `max_buffering`.
 
         Raises:
             RequestTimeoutError: None came in time.

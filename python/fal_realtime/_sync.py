@@ -69,6 +69,10 @@ class SyncRealtimeConnection(_core.SyncConnection, Recordable, OfInputAndOutput[
 
         Done when the input is accepted, not when it is written (see `drain`).
 
+        Until somebody has received (by `recv`, iteration or an `on_result`), only the newest 1,024 results are kept:
+        receive while you send more than that. Older ones are dropped, which is logged and counted
+        (`received_dropped`).
+
         Raises:
             RequestTimeoutError: No room within `timeout` seconds.
             EncodeError: The input cannot be encoded.
@@ -102,6 +106,9 @@ class SyncRealtimeConnection(_core.SyncConnection, Recordable, OfInputAndOutput[
     @native(_core.SyncConnection)
     def recv(self, timeout: float | None = None) -> Output:  # type: ignore[empty-body] # likewise
         """Give the next result.
+
+        Of the results that came before anybody received, the newest 1,024 are there. From the first call on none is
+        dropped, unless there is `max_buffering`.
 
         Raises:
             RequestTimeoutError: None came within `timeout` seconds.

@@ -41,6 +41,8 @@ pub struct Inbox {
     high_water_bytes: usize,
     /// Somebody receives, or has received; else what comes are strays.
     receiving: bool,
+    /// The first strays have just been dropped.
+    drops_begin: bool,
     paused: bool,
     /// Ends of streams in the ring.
     ends: usize,
@@ -72,6 +74,7 @@ impl Inbox {
             lossless: max_buffering.is_none(),
             high_water_bytes,
             receiving: false,
+            drops_begin: false,
             paused: false,
             ends: 0,
             next_number: 0,
@@ -94,6 +97,11 @@ impl Inbox {
     /// Somebody receives: from now on nothing that it could take is dropped.
     pub fn receive(&mut self) {
         self.receiving = true;
+    }
+
+    /// Whether the first strays were dropped since this was last asked.
+    pub fn take_drops_begin(&mut self) -> bool {
+        std::mem::take(&mut self.drops_begin)
     }
 
     /// Whether a stream has ended whose end nobody has taken.

@@ -3,11 +3,22 @@
 
 use std::sync::OnceLock;
 
+/// How much an event matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// It helps to find out what went on.
+    Debug,
+    /// It is worth knowing in operation.
+    Info,
+    /// The program is probably not what it was meant to be.
+    Warning,
+}
+
 /// One event.
 #[derive(Debug, Clone)]
 pub struct LogRecord {
-    /// Worth knowing in operation, not only while debugging.
-    pub is_notable: bool,
+    /// How much it matters.
+    pub level: Level,
     /// What happened, with the connection that it happened to. Holds no secret.
     pub text: String,
 }
@@ -22,18 +33,23 @@ pub fn give_to(take: Take) {
     let _ = TAKE.set(take);
 }
 
+/// The program does what it was probably not meant to do.
+pub(super) fn warning(text: impl FnOnce() -> String) {
+    record(Level::Warning, text);
+}
+
 /// Something happened that is worth knowing in operation.
 pub(super) fn notable(text: impl FnOnce() -> String) {
-    record(true, text);
+    record(Level::Info, text);
 }
 
 /// Something happened that helps to find out what went on.
 pub(super) fn debug(text: impl FnOnce() -> String) {
-    record(false, text);
+    record(Level::Debug, text);
 }
 
-fn record(is_notable: bool, text: impl FnOnce() -> String) {
+fn record(level: Level, text: impl FnOnce() -> String) {
     if let Some(take) = TAKE.get() {
-        take(LogRecord { is_notable, text: text() });
+        take(LogRecord { level, text: text() });
     }
 }

@@ -10,7 +10,7 @@ use pyo3::{intern, prelude::*};
 use crate::{
     net::{
         process::PerProcess,
-        report::{self, LogRecord},
+        report::{self, Level, LogRecord},
     },
     sync::Mutex,
 };
@@ -77,7 +77,11 @@ fn log(py: Python<'_>, records: VecDeque<LogRecord>) {
         }
         let logger = py.import("logging")?.call_method1("getLogger", ("fal_realtime",))?;
         for record in records {
-            let level = if record.is_notable { intern!(py, "info") } else { intern!(py, "debug") };
+            let level = match record.level {
+                Level::Debug => intern!(py, "debug"),
+                Level::Info => intern!(py, "info"),
+                Level::Warning => intern!(py, "warning"),
+            };
             logger.call_method1(level, ("%s", record.text))?;
         }
         Ok(())

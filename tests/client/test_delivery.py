@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import pickle
 import threading
 
 import pytest
-from support import LIMIT, Log, Peer, Session, result_of
+from support import LIMIT, Log, Peer, Session, result_of, until
 
 from fal_realtime import (
     AuthenticationError,
@@ -332,6 +333,38 @@ async def test_a_request_gets_its_answer_however_many_results_nobody_takes():
             assert await result_of(connection.recv()) == {"stray": 3000 - 1024}
 
 
+async def test_that_strays_are_dropped_is_logged_once_and_that_others_are_taken_is_not(caplog):
+    def burst(session: Session) -> None:
+        while True:
+            session.recv()
+            for number in range(2000):
+                session.send({"stray": number})
+            session.fence()
+            session.send_json(type="x-fal-message", action="timings", timing=1)
+
+    done = Log()
+    with Peer(burst) as peer, caplog.at_level(logging.WARNING, "fal_realtime"):
+        # Results that go to a callback, are taken, or are dropped because freshness was asked for.
+        for options in ({"on_result": lambda _: None}, {"max_buffering": 3}, {}):
+            async with peer.client().connect(APP, on_timings=done, **options, **ALL) as connection:
+                if not options:
+                    with pytest.raises(RequestTimeoutError):
+                        await connection.recv(timeout=0)
+                await connection.send({})
+                await done.has(1)
+                done.clear()
+        async with peer.client().connect(APP, on_timings=done, **ALL) as connection:
+            for count in (1, 2):
+                await connection.send({})
+                await done.has(count)
+            await until(lambda: caplog.records, "the record")
+            assert connection.stats()["received_dropped"] == 4000 - 1024
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith(f"{APP}/realtime: results are dropped, since nobody has called recv")
+    assert "the newest 1024 are kept" in record.getMessage()
+
+
 async def test_errors_that_nobody_is_told_of_are_counted():
     def complain(session: Session) -> None:
         session.recv()
@@ -490,7 +523,49 @@ async def test_the_end_of_the_inputs_is_unanswered_where_the_stream_is_cut():
             await connection.send(None)
             with pytest.raises(ConnectionLostError) as raised:
                 await result_of(connection.recv())
-            assert raised.value.unanswered == 1
+            assert raised.value.unanswered == 2
+
+
+def cut_in_the_middle(session: Session) -> None:
+    for number in (session.recv(), 2, 3):
+        session.send({"chunk": number})
+    session.fence()
+    session.close(1012)
+
+
+async def test_a_stream_that_is_cut_is_told_though_results_came_behind_its_inputs():
+    with Peer(cut_in_the_middle, Session.wait_closed) as peer:
+        async with peer.client().connect(APP, streaming=True, reconnect=AT_ONCE) as connection:
+            await connection.send(1)
+            assert [await result_of(connection.recv()) for _ in range(3)] == [{"chunk": n} for n in (1, 2, 3)]
+            with pytest.raises(ConnectionLostError, match="with 1 messages that have no answer") as raised:
+                await result_of(connection.__anext__())
+            assert (raised.value.code, raised.value.unanswered) == (1012, 1)
+            assert balanced(connection.stats())["unanswered"] == 1
+            await peer.until(lambda: len(peer.sessions) == 2)
+
+
+async def test_on_error_hears_once_of_a_stream_that_is_cut():
+    results, errors = Log(), Log()
+    with Peer(cut_in_the_middle, Session.wait_closed) as peer:
+        options = {"streaming": True, "reconnect": AT_ONCE, "on_result": results, "on_error": errors}
+        async with peer.client().connect(APP, **options) as connection:
+            await connection.send(1)
+            [error] = await errors.has(1)
+            assert (type(error), error.unanswered, len(results)) == (ConnectionLostError, 1, 3)
+        assert len(errors) == 1
+
+
+def test_the_blocking_client_tells_of_a_stream_that_is_cut():
+    options = {"streaming": True, "reconnect": AT_ONCE}
+    with (
+        Peer(cut_in_the_middle, Session.wait_closed) as peer,
+        peer.sync_client().connect(APP, **options) as connection,
+    ):
+        connection.send(1)
+        assert [connection.recv(timeout=LIMIT) for _ in range(3)] == [{"chunk": n} for n in (1, 2, 3)]
+        with pytest.raises(ConnectionLostError):
+            connection.recv(timeout=LIMIT)
 
 
 # --- leaving ---

@@ -40,7 +40,9 @@ impl Inbox {
             }
         }
         self.ends += older.iter().filter(|item| matches!(item.what, Item::End(_))).count();
+        let dropped_before = self.dropped;
         self.displaced(older);
+        self.drops_begin |= dropped_before == 0 && self.dropped > 0;
     }
 
     fn displaced(&mut self, older: Vec<Numbered<Item>>) {

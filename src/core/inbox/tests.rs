@@ -582,3 +582,22 @@ fn the_newest_result_is_given_behind_errors_and_ends_and_older_ones_are_dropped(
         (6, 1, 5, 0)
     );
 }
+
+#[test]
+fn that_strays_are_dropped_is_told_once() {
+    let mut inbox = Inbox::new(None, HIGH_WATER_BYTES);
+    for id in 0..MAX_STRAYS as u64 {
+        inbox.push_result(result(id), None);
+    }
+    assert!(!inbox.take_drops_begin());
+    for id in 0..9 {
+        inbox.push_result(result(id), None);
+        assert_eq!(inbox.take_drops_begin(), id == 0);
+    }
+    // Where freshness was asked for, dropping is what is to be done.
+    let mut fresh = Inbox::new(Some(1), HIGH_WATER_BYTES);
+    for id in 0..9 {
+        fresh.push_result(result(id), None);
+    }
+    assert!(!fresh.take_drops_begin());
+}

@@ -4,9 +4,10 @@ use std::{sync::atomic::Ordering, time::Instant};
 
 use super::{Link, ending::Ending};
 use crate::{
-    core::inbound::Consequence,
+    core::{inbound::Consequence, inbox::MAX_STRAYS},
     net::{
         driven::Side,
+        report,
         shared::{Interest, Shared, SharedState, tell},
         writer::Writer,
     },
@@ -34,6 +35,7 @@ impl Link {
         if !self.inbound.is_empty() {
             kind = inner.receive(&mut self.inbound, self.heartbeat.last_activity());
         }
+        let drops_begin = inner.inbox.take_drops_begin();
         if let Some(latency) = self.latency.take() {
             inner.latency = Some(latency);
             inner.record(|durations| &durations.ping, latency);
@@ -91,6 +93,9 @@ impl Link {
         let close_frame =
             (matches!(self.ending, Ending::AwaitingPeer) && !was_awaiting).then(|| inner.close_frame.clone());
         tell(inner, kind);
+        if drops_begin {
+            report_drops(shared);
+        }
         self.writer.frame();
         if let Some((code, reason)) = close_frame {
             self.writer.close(code, reason);
@@ -121,6 +126,18 @@ impl Link {
         tell(inner, if is_drained { Interest::DRAINED } else { Interest::NONE });
         is_queued
     }
+}
+
+/// Tells, once, of results that are dropped because nobody has received yet.
+#[cold]
+fn report_drops(shared: &Shared) {
+    report::warning(|| {
+        let name = shared.settings.address.name();
+        format!(
+            "{name}: results are dropped, since nobody has called recv, iterated or given an on_result: the newest \
+             {MAX_STRAYS} are kept (stats()[\"received_dropped\"] counts the others)"
+        )
+    });
 }
 
 /// Lets the throttle's message go, if its time has come.

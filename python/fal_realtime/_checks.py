@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import cast
 
+from ._functions import is_generator
+
 _LARGEST_SHOWN = 10**30
 
 
@@ -200,9 +202,14 @@ def secret_url(name: str, value: object, *schemes: str) -> None:
 
 
 def callable_or_none(name: str, value: object) -> None:
-    """A callable or None."""
-    if value is not None and not callable(value):
+    """A callable or None. What has a `yield` is none: to call it runs nothing of it."""
+    if value is None:
+        return
+    if not callable(value):
         raise wrong_type(name, "callable or None", value)
+    if is_generator(value):
+        message = f"{name} is a generator function, of which a call runs nothing: it must return, and not yield"
+        raise TypeError(message)
 
 
 def url(name: str, value: object, *schemes: str, query: bool = False) -> None:

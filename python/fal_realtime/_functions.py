@@ -18,6 +18,14 @@ def is_async(function: object) -> bool:
     return callable(target) and (iscoroutinefunction(target) or iscoroutinefunction(target.__call__))
 
 
+def is_generator(function: object) -> bool:
+    """Whether calling `function` runs nothing of it: it gives a generator, asynchronous or not."""
+    from inspect import isasyncgenfunction, isgeneratorfunction
+
+    target = function.func if isinstance(function, partial) else function
+    return any(isgeneratorfunction(each) or isasyncgenfunction(each) for each in (target, type(target).__call__))
+
+
 def takes_reason(on_state_change: Callable[..., object] | None) -> bool:
     """Whether it is called with the reason, too: its second positional parameter has no default, or is `reason`.
 

@@ -60,10 +60,10 @@ impl<'py> Given<'py> {
     }
 }
 
-/// Refuses a callback that cannot be called.
+/// Refuses what is no callback.
 pub(super) fn callbacks(py: Python<'_>, given: [(&str, Option<&Py<PyAny>>); 4]) -> PyResult<()> {
     for (name, callback) in given {
-        if callback.is_some_and(|callback| !callback.bind(py).is_callable()) {
+        if let Some(callback) = callback {
             checks(py)?.call_method1(intern!(py, "callable_or_none"), (name, callback))?;
         }
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -50,6 +51,10 @@ async def encode(message: object) -> bytes:
     return b"\xc0"
 
 
+async def yields(message: object) -> AsyncIterator[object]:
+    yield message
+
+
 @pytest.mark.parametrize(("value", "error", "words"), TIMEOUTS)
 @pytest.mark.parametrize("name", WITH_TIMEOUT)
 @pytest.mark.parametrize("encode_message", [None, encode], ids=["plain", "async encoder"])
@@ -85,6 +90,10 @@ async def test_how_a_request_is_repeated(encode_message, given, error, words):
         with pytest.raises(error, match=words):
             await call
         assert connection.state == "idle"
+        async with peer.client().pool(APP, size=1, prewarm=0) as pool:
+            with pytest.raises(error, match=words):
+                await pool.request({}, **given)
+            assert pool.stats()["requests"] == 0
 
 
 @pytest.mark.parametrize(("given", "error", "words"), OF_REQUESTS)
@@ -129,6 +138,8 @@ async def test_a_callback_that_cannot_be_called(name):
         for connection in (peer.client().connect(APP), peer.sync_client().connect(APP)):
             with pytest.raises(TypeError, match=f"^{name} must be callable or None, not int$"):
                 connection.set_callbacks(**{**none, name: 1})
+            with pytest.raises(TypeError, match=f"^{name} is a generator function"):
+                connection.set_callbacks(**{**none, name: yields})
         with pytest.raises(TypeError, match=f"{name} is a coroutine function"):
             connection.set_callbacks(**{**none, name: encode})
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from functools import partial
 from inspect import signature
 from pathlib import Path
 
@@ -101,7 +103,24 @@ NOT_A_TYPE = [
     )
     for value in (dict, list[int], "Checked", Checked({}))
 ]
-NOT_CALLABLE = [(1, TypeError, "must be callable or None, not int")]
+
+
+def yields(value: object) -> Iterator[object]:
+    yield value
+
+
+class Yields:
+    async def __call__(self, value: object) -> AsyncIterator[object]:
+        yield value
+
+
+NOT_CALLABLE = [
+    (1, TypeError, "must be callable or None, not int"),
+    *(
+        (function, TypeError, "is a generator function, of which a call runs nothing")
+        for function in (yields, partial(yields), Yields(), partial(Yields()), Yields().__call__)
+    ),
+]
 NOT_BOOL = [(1, TypeError, "must be True or False, not int"), (None, TypeError, "must be True or False, not NoneType")]
 NOT_SECONDS = [
     ("1", TypeError, "must be a number of seconds"),

@@ -114,8 +114,15 @@ class EncodedResult:
     """A result as it came, where `connect` was told `decode=False`: for gateways that pass it on.
 
     A message that nobody could decode is one, too, without a `request_id`: that is for whoever gets it in the end.
+    Those of equal messages are equal. They can be pickled, for other processes.
     """
 
+    def __new__(cls, payload: bytes | str) -> Self:
+        """Make one of a message, for tests."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[type[EncodedResult], tuple[bytes | str]]: ...
     @property
     def payload(self) -> bytes | str:
         """The message: `bytes` if it was a binary one, `str` if it was text."""

@@ -1,6 +1,11 @@
 //! A result that is handed on as it came.
 
-use pyo3::{prelude::*, types::PyString};
+use pyo3::{
+    basic::CompareOp,
+    exceptions::PyTypeError,
+    prelude::*,
+    types::{PyBytes, PyString, PyType},
+};
 
 use super::received;
 use crate::core::{
@@ -10,7 +15,7 @@ use crate::core::{
 };
 
 /// A result as it came, and what a relay must know of it. What cannot be decoded is one, too.
-#[pyclass(frozen, module = "fal_realtime")]
+#[pyclass(frozen, weakref, module = "fal_realtime")]
 pub(super) struct EncodedResult {
     payload: Py<PyAny>,
     request_id: Option<Py<PyString>>,
@@ -21,22 +26,56 @@ impl EncodedResult {
     /// The object for a result.
     pub(super) fn of(py: Python<'_>, received: &Received) -> PyResult<Py<PyAny>> {
         let payload = received::undecoded(py, received)?;
-        let envelope = match received.kind {
-            MessageKind::Binary => classify_binary(&received.payload),
+        let result = Self::holding(payload, &received.payload, received.kind);
+        Ok(Py::new(py, result)?.into_any())
+    }
+
+    /// The same, whose `payload` is an object already.
+    fn holding(payload: Bound<'_, PyAny>, bytes: &[u8], kind: MessageKind) -> Self {
+        let envelope = match kind {
+            MessageKind::Binary => classify_binary(bytes),
             // It was checked when it was read.
-            MessageKind::Text => classify_text(std::str::from_utf8(&received.payload).unwrap_or_default()),
+            MessageKind::Text => classify_text(std::str::from_utf8(bytes).unwrap_or_default()),
         };
         let request_id = match envelope {
-            Envelope::Result { request_id: Some(id) } => Some(PyString::new(py, &id).unbind()),
+            Envelope::Result { request_id: Some(id) } => Some(PyString::new(payload.py(), &id).unbind()),
             _ => None,
         };
-        let result = Self { payload: payload.unbind(), request_id, kind: received.kind };
-        Ok(Py::new(py, result)?.into_any())
+        Self { payload: payload.unbind(), request_id, kind }
     }
 }
 
 #[pymethods]
 impl EncodedResult {
+    #[new]
+    fn new(payload: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if let Ok(bytes) = payload.cast::<PyBytes>() {
+            return Ok(Self::holding(payload.clone(), bytes.as_bytes(), MessageKind::Binary));
+        }
+        let Ok(text) = payload.cast::<PyString>() else {
+            let given = payload.get_type().name()?;
+            return Err(PyTypeError::new_err(format!("payload must be bytes or a str, not {given}")));
+        };
+        Ok(Self::holding(payload.clone(), text.to_str()?.as_bytes(), MessageKind::Text))
+    }
+
+    fn __eq__(&self, py: Python<'_>, other: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        match other.cast::<Self>() {
+            Ok(other) => {
+                Ok(self.payload.bind(py).rich_compare(&other.get().payload, CompareOp::Eq)?.unbind())
+            }
+            Err(_) => Ok(py.NotImplemented()),
+        }
+    }
+
+    fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
+        self.payload.bind(py).hash()
+    }
+
+    fn __reduce__(slf: &Bound<'_, Self>) -> (Py<PyType>, (Py<PyAny>,)) {
+        (slf.get_type().unbind(), (slf.get().payload.clone_ref(slf.py()),))
+    }
+
     /// The message: `bytes` if it was a binary one, `str` if it was text.
     #[getter]
     fn payload(&self, py: Python<'_>) -> Py<PyAny> {

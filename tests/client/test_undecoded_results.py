@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
+import weakref
 
 import msgpack
 import pytest
@@ -123,6 +126,22 @@ async def test_its_repr_shows_no_contents():
             result = await result_of(connection.recv())
             size = len(MESSAGES[0][0])
             assert repr(result) == f"<EncodedResult binary of {size}, request_id='one'>"
+
+
+@pytest.mark.parametrize(("message", "request_id", "kind"), MESSAGES)
+def test_they_are_values(message, request_id, kind):
+    result = EncodedResult(message)
+    assert (result.payload, result.request_id, result.kind) == (message, request_id, kind)
+    for same in (EncodedResult(message), pickle.loads(pickle.dumps(result)), copy.deepcopy(result)):
+        assert (same, hash(same), same.request_id) == (result, hash(result), request_id)
+    assert result not in (EncodedResult(b"another"), message, None)
+    assert weakref.ref(result)() is result
+
+
+@pytest.mark.parametrize("other", [None, 5, bytearray(b"a"), memoryview(b"a")])
+def test_nothing_else_is_one(other):
+    with pytest.raises(TypeError, match=f"payload must be bytes or a str, not {type(other).__name__}"):
+        EncodedResult(other)
 
 
 @pytest.mark.parametrize("other", [{"decode_message": bytes}, {"raw": True}])

@@ -1,9 +1,13 @@
 //! `Recording` of `fal_realtime._core`: the file into which a connection is recorded.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use pyo3::{
-    exceptions::{PyRuntimeError, PyTypeError},
+    exceptions::{PyOSError, PyRuntimeError, PyTypeError, PyValueError},
     prelude::*,
 };
 
@@ -40,7 +44,7 @@ impl Recording {
                 Err(PyRuntimeError::new_err(message))
             }
             Err(NotRecorded::Closed(error)) => Err(to_py(py, &error)),
-            Err(NotRecorded::File(error)) => Err(error.into()),
+            Err(NotRecorded::File(error)) => Err(file_error(py, &error, &path)),
         }
     }
 
@@ -75,4 +79,16 @@ impl Recording {
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Recording>()
+}
+
+/// The error for a file that cannot be made, as `open` raises it.
+fn file_error(py: Python<'_>, error: &io::Error, path: &Path) -> PyErr {
+    let raised = || -> PyResult<PyErr> {
+        let Some(number) = error.raw_os_error() else {
+            return Ok(PyValueError::new_err(format!("path must be that of a file: {error}")));
+        };
+        let text: String = py.import("os")?.call_method1("strerror", (number,))?.extract()?;
+        Ok(PyOSError::new_err((number, text, path.as_os_str().to_owned())))
+    };
+    raised().unwrap_or_else(|error| error)
 }

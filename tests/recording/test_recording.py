@@ -135,8 +135,11 @@ def test_one_recording_at_a_time_and_the_next_one_begins_anew(tmp_path: Path) ->
 
 def test_a_file_that_cannot_be_made_is_told_at_once(tmp_path: Path) -> None:
     with LocalServer() as server, server.sync_client() as client, client.connect("local/echo") as connection:
-        with pytest.raises(FileNotFoundError):
-            connection.record(tmp_path / "nowhere" / "session.mcap")
+        with pytest.raises(FileNotFoundError) as raised:
+            connection.record(path := tmp_path / "nowhere" / "session.mcap")
+        assert (raised.value.errno, raised.value.filename) == (errno.ENOENT, str(path))
+        with pytest.raises(ValueError, match="path must be that of a file"):
+            connection.record("a\0b")
         assert connection.request({"n": 1}, timeout=30)["n"] == 1
 
 

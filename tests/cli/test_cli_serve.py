@@ -91,8 +91,11 @@ def test_at_a_terminal_it_says_what_a_client_has_to_be_told():
     assert "stopped after 0 connections" in shown
 
 
-def test_a_key_of_ones_own_is_required_and_not_shown():
-    with started("serve", "--port", "0", "--key", "my:own-secret") as process:
+@pytest.mark.parametrize("given", ["option", "variable"])
+def test_a_key_of_ones_own_is_required_and_not_shown(given):
+    environment = os.environ | {"FAL_REALTIME_SERVE_KEY": "my:own-secret" if given == "variable" else "another:key"}
+    option = ("--key", "my:own-secret") if given == "option" else ()
+    with started("serve", "--port", "0", *option, env=environment) as process:
         shown = [process.stdout.readline() for _ in range(6)]
         address = shown[0].split()[-1]
         client = SyncRealtimeClient("test-key", base_url=address, rest_url=address.replace("ws", "http"))

@@ -142,7 +142,7 @@ def _introduce(server: LocalServer, options: argparse.Namespace, port: int, repl
         return
     shown_key = f'"{key}"' if key else "KEY"
     ca = f', ssl="{server.ca_file}"' if server.ca_file else ""
-    named = [("listening at", base_url), ("tokens", f"{rest_url}/tokens/"), ("key", key or "the one of --key")]
+    named = [("listening at", base_url), ("tokens", f"{rest_url}/tokens/"), ("key", key or "the one that was given")]
     named += [("CA file", server.ca_file)] if server.ca_file else []
     named += [
         ("apps", " ".join(apps)),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import TYPE_CHECKING
 
 from ._arguments import command, integer, number
 
 if TYPE_CHECKING:
     from ._arguments import Commands
+
+KEY_VARIABLE = "FAL_REALTIME_SERVE_KEY"
+"""The variable with the key that clients must show."""
 
 _EXAMPLES = """\
   fal-realtime serve --port 8765
@@ -33,7 +37,13 @@ def add(commands: Commands) -> None:
     parser = command(commands, "serve", "serve realtime apps on this machine", _DESCRIPTION, _EXAMPLES)
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="the IP address (default: 127.0.0.1)")
     parser.add_argument("--port", type=integer(0, 65535), default=8765, help="(default: 8765; 0: a free one)")
-    parser.add_argument("--key", metavar="KEY", help="the key that clients must show (default: test-key)")
+    parser.add_argument(
+        "--key",
+        default=os.environ.get(KEY_VARIABLE) or None,
+        metavar="KEY",
+        help=f"the key that clients must show (default: that in {KEY_VARIABLE}, else test-key); what is given here is "
+        "seen by whoever lists the processes of this machine, the variable is not",
+    )
     parser.add_argument("--tls", action="store_true", help="https and wss, with a certificate made for this run")
     parser.add_argument(
         "--app",

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+from support import Peer
 
 from fal_realtime.compat import fal_client as stand_in
 from fal_realtime.testing import LocalServer
@@ -401,6 +402,40 @@ def test_a_client_shows_its_key_nowhere(kind: Any) -> None:
     assert "hidden" not in f"{client!r} {vars(client)}"
     with pytest.raises(TypeError, match="cannot be pickled, since it holds a key"):
         pickle.dumps(client)
+
+
+def test_a_result_that_is_none_is_passed_over(at: Any) -> None:
+    with Peer(lambda session: [session.recv_raw(), *map(session.send, (None, {"n": 1})), session.close()]) as peer:
+        clients = (
+            at(peer.base_url).SyncClient(key=KEY),
+            stand_in.SyncClient(KEY, base_url=peer.base_url, trust_env=False),
+        )
+        for client in clients:
+            with client.realtime("local/app", use_jwt=False) as connection:
+                connection.send({})
+                assert received(connection) == [{"n": 1}, None]
+
+
+@pytest.mark.parametrize("name", ["realtime", "ws_connect"])
+async def test_what_the_module_has_is_that_of_its_own_clients(
+    name: str, servers: tuple[str, str], at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fal_client  # noqa: PLC0415
+
+    url = servers[1]
+    at(url)
+    monkeypatch.setenv("FAL_KEY", KEY)
+    for client in (stand_in.sync_client, stand_in.async_client):
+        monkeypatch.setitem(client._client_options, "base_url", url)
+    seen: list[Any] = []
+    for module in (fal_client, stand_in):
+        with getattr(module, name)(APP, path="/describe", use_jwt=False) as connection:
+            connection.send(b"\x81\xa1n\x01" if name == "ws_connect" else {"n": 1})
+            seen.append(connection.recv())
+        async with getattr(module, f"{name}_async")(APP, path="/describe", use_jwt=False) as connection:
+            await connection.send(b"\x81\xa1n\x01" if name == "ws_connect" else {"n": 1})
+            seen.append(await connection.recv())
+    assert seen == seen[:1] * 4
 
 
 def test_an_app_id_that_ends_in_realtime_is_not_dialled_twice_over() -> None:

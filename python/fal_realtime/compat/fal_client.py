@@ -65,8 +65,6 @@ _TOKEN_EXPIRATION_SECONDS = 120
 _NORMAL = frozenset({1000, 1001, 1005})
 """Close codes that are no error (RFC 6455, section 7.4.1; 1005: a close frame without a code)."""
 
-_NO_MESSAGE = object()
-
 Encoder = Callable[[Any], bytes]
 Decoder = Callable[[bytes], Any]
 
@@ -93,7 +91,10 @@ class _Wire:
         self._decode: Decoder = msgpack.decode if decode is None else decode
 
     def decode(self, message: bytes | str) -> Any:
-        """The result, or `_NO_MESSAGE` for what is of no interest to the caller; raises what the app reports."""
+        """The result, or None for what is of no interest to the caller; raises what the app reports.
+
+        A result that is None is passed over, as there: it would be taken for the end.
+        """
         if isinstance(message, bytes):
             value = self._decode(message)
             return value if self._decode is not msgpack.decode else _without_control(value)
@@ -111,7 +112,7 @@ def _without_control(value: Any) -> Any:
         if kind == "x-fal-error":
             raise RealtimeError(message.get("error", "UNKNOWN_ERROR"), message.get("reason"), message)
         if kind == "x-fal-message":
-            return _NO_MESSAGE
+            return None
         return message
     return value
 
@@ -146,7 +147,7 @@ class RealtimeConnection:
             except ConnectionClosedError as error:
                 _raise_unless_normal(error)
                 return None
-            if (result := self._wire.decode(message)) is not _NO_MESSAGE:
+            if (result := self._wire.decode(message)) is not None:
                 return result
 
     def close(self) -> None:
@@ -185,7 +186,7 @@ class AsyncRealtimeConnection:
             except ConnectionClosedError as error:
                 _raise_unless_normal(error)
                 return None
-            if (result := self._wire.decode(message)) is not _NO_MESSAGE:
+            if (result := self._wire.decode(message)) is not None:
                 return result
 
     async def close(self) -> None:

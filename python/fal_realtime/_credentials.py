@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ def found() -> Credentials:
     Raises:
         ValueError: A variable holds no key.
     """
-    if os.environ.get("FAL_FORCE_AUTH_BY_USER") != "1" and (key := _from_env() or _from_colab()) is not None:
+    if os.environ.get("FAL_FORCE_AUTH_BY_USER") != "1" and (key := _from_env() or _notebook.key()) is not None:
         return from_key(key)
     return _from_login()
 
@@ -62,16 +63,32 @@ def _from_env() -> str | None:
     return f"{check.key('FAL_KEY_ID', key_id)}:{check.key('FAL_KEY_SECRET', secret)}"
 
 
-def _from_colab() -> str | None:
-    """The notebook's secret FAL_KEY, which its user is asked for once."""
-    # A Colab kernel has imported it; nothing else does.
-    if "google.colab" not in sys.modules:
-        return None
-    try:
-        key = importlib.import_module("google.colab.userdata").get("FAL_KEY")
-    except Exception:  # noqa: BLE001 - there is no such secret, or its user does not share it
-        return None
-    return check.key("the notebook's secret FAL_KEY", key) if key else None
+class _Notebook:
+    """A Colab notebook's secret FAL_KEY. Its user is asked once, whatever the answer, and the page is once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked: object = None
+        self._key: str | None = None
+
+    def key(self) -> str | None:
+        """The secret, or None where there is no notebook, no such secret, or its user does not share it."""
+        # A Colab kernel has imported it; nothing else does.
+        if "google.colab" not in sys.modules:
+            return None
+        with self._lock:
+            try:
+                secrets = importlib.import_module("google.colab.userdata")
+                if self._asked is not secrets:
+                    self._asked, self._key = secrets, None
+                    self._key = secrets.get("FAL_KEY")
+            except Exception:  # noqa: BLE001 - as said
+                return None
+            key = self._key
+        return check.key("the notebook's secret FAL_KEY", key) if key else None
+
+
+_notebook = _Notebook()
 
 
 def _from_login() -> Credentials:

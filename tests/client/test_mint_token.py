@@ -218,11 +218,29 @@ class TestFoundCredentials:
 
     async def test_a_notebooks_secret(self, login: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         # Colab cannot be had here: this is what its module looks like.
-        asked = []
+        asked: list[str] = []
         userdata = types.ModuleType("google.colab.userdata")
         userdata.get = lambda name: asked.append(name) or " id:secret\n"  # type: ignore[attr-defined,func-returns-value]
         monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
         monkeypatch.setitem(sys.modules, "google.colab.userdata", userdata)
         login("refresh", jwt(time.time() + 3600))
         assert await self.authorization() == ["Key id:secret"]
+        assert await self.authorization() == ["Key id:secret"]
+        assert asked == ["FAL_KEY"]
+
+    async def test_a_notebooks_user_who_does_not_share_it_is_asked_once(
+        self, login: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(name: str) -> str:
+            asked.append(name)
+            raise PermissionError(name)
+
+        asked: list[str] = []
+        userdata = types.ModuleType("google.colab.userdata")
+        userdata.get = refuse  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+        monkeypatch.setitem(sys.modules, "google.colab.userdata", userdata)
+        token = jwt(time.time() + 3600)
+        login("refresh", token)
+        assert [await self.authorization() for _ in range(2)] == [[f"Bearer {token}"]] * 2
         assert asked == ["FAL_KEY"]

@@ -22,7 +22,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, overload
 
 from ._client import RealtimeClient
-from ._exceptions import ConnectionClosedError, RequestTimeoutError
+from ._exceptions import ConnectionClosedError, DecodeError, RequestTimeoutError
 from ._sync_client import SyncRealtimeClient
 from ._ws_exchange import Clock, Exchange, IncompleteResponseError, Response, address, encoded
 
@@ -110,6 +110,7 @@ class Endpoint:
             ApiError: The status is an error's; `body` says what the app said. 422 is a `ValidationError`.
             RequestTimeoutError: It was not complete in time, its turn included. What still comes of it is skipped.
             EncodeError: The payload cannot be written as JSON.
+            DecodeError: What came is no response of this kind; the connection is closed then.
             IncompleteResponseError: The connection was closed before all of it had come; `response` is what had.
             ConnectionClosedError: It was closed before the payload was sent.
         """
@@ -161,7 +162,12 @@ class Endpoint:
             message = await self.connection.recv(timeout=clock.left())
         except RequestTimeoutError:
             raise clock.error(exchange.arrived()) from None
-        chunk = exchange.take(message)
+        try:
+            chunk = exchange.take(message)
+        except DecodeError:
+            # Where the next response begins is not known any more.
+            self.connection.close()
+            raise
         if exchange.is_over:
             self._open = None
         return chunk
@@ -228,7 +234,12 @@ class SyncEndpoint:
             message = self.connection.recv(timeout=clock.left())
         except RequestTimeoutError:
             raise clock.error(exchange.arrived()) from None
-        chunk = exchange.take(message)
+        try:
+            chunk = exchange.take(message)
+        except DecodeError:
+            # Where the next response begins is not known any more.
+            self.connection.close()
+            raise
         if exchange.is_over:
             self._open = None
         return chunk

@@ -218,6 +218,14 @@ async def test_what_does_not_begin_with_a_start_is_an_error():
         async with endpoint(answers) as app:
             with pytest.raises(DecodeError, match="does not begin with its start"):
                 await app.run({"is": "no start"}, timeout=10)
+            # Where the next one begins nobody knows.
+            with pytest.raises(ConnectionClosedError):
+                await app.run({"chunks": ["1"]}, timeout=10)
+        with ws_run.connect(SyncRealtimeClient(KEY), "fal-ai/any-llm", base_url=answers.url) as blocking:
+            with pytest.raises(DecodeError, match="does not begin with its start"):
+                blocking.run({"is": "no start"}, timeout=10)
+            with pytest.raises(ConnectionClosedError):
+                blocking.run({"chunks": ["1"]}, timeout=10)
 
 
 async def test_a_payload_that_is_no_json_is_refused_and_nothing_is_sent():

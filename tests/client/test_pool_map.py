@@ -266,22 +266,23 @@ async def test_progress_that_raises_is_reported_and_the_work_goes_on(server):
 # --- ends ---
 
 
+@pytest.mark.parametrize("kind", [KeyError, asyncio.CancelledError])
 @pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize("ordered", [True, False])
-async def test_what_the_inputs_raise_comes_after_the_outcomes(server, ordered, is_async):
+async def test_what_the_inputs_raise_comes_after_the_outcomes(server, ordered, is_async, kind):
     def given():
         yield from inputs(7)
-        raise KeyError
+        raise kind
 
     async def given_asynchronously():
         for message in inputs(7):
             yield message
-        raise KeyError
+        raise kind
 
     seen = []
     async with server.client().pool("local/echo", size=3) as pool:
         outcomes = pool.map(given_asynchronously() if is_async else given(), ordered=ordered)
-        with pytest.raises(KeyError):
+        with pytest.raises(kind):
             await into(seen, outcomes)
         assert sorted(outcome.index for outcome in seen) == list(range(7))
         assert outcomes.progress == Progress(7, 7, 0, 0, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import signal
@@ -81,6 +82,18 @@ def test_map_gives_the_outcome_of_each_input_and_pulls_them_in_the_callers_threa
             assert indexes == sorted(indexes)
         assert outcomes.progress == Progress(100, 100, 0, 0, None)
     assert pulled_in == {threading.get_ident()}
+
+
+def test_a_map_keeps_its_pool_though_nobody_else_does(server):
+    client = server.sync_client()
+    outcomes = client.pool("local/echo", size=2).map({"n": n} for n in range(20))
+    numbers = []
+    for outcome in outcomes:
+        gc.collect()
+        numbers.append(outcome.unwrap()["n"])
+    assert numbers == list(range(20))
+    client.close()
+    assert gone()
 
 
 def test_what_the_inputs_raise_comes_after_the_outcomes(server):
@@ -189,18 +202,20 @@ def test_a_callback_that_waits_for_its_own_pool_is_told(server):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_forked_child_is_told(server):
+@pytest.mark.parametrize("call", ["request", "next"])
+def test_a_forked_child_is_told(server, call):
     with server.sync_client().pool("local/echo", size=1) as pool:
-        pool.request({"n": 1}, timeout=LIMIT)
+        outcomes = pool.map({"n": n} for n in range(3))
+        assert next(outcomes).unwrap()["n"] == 0
         if (child := os.fork()) == 0:
             try:
-                pool.request({"n": 1})
+                _ = pool.request({"n": 1}) if call == "request" else next(outcomes)
             except ForkedProcessError:
                 os._exit(0)
             finally:
                 os._exit(1)
         assert os.waitpid(child, 0)[1] == 0
-        assert pool.request({"n": 2}, timeout=LIMIT)["n"] == 2
+        assert [outcome.unwrap()["n"] for outcome in outcomes] == [1, 2]
 
 
 PROGRAM = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -22,12 +23,20 @@ class LoopThread:
         self._process = os.getpid()
         self._thread: int | None = None
         self._ended = threading.Event()
+        # What is run before the end is cancelled by it; without it some could come too late for that, and wait for
+        # ever. Reentrant: the end may come out of the garbage collector.
+        self._lock = threading.RLock()
         start_thread(self._work, name)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop, for `call_soon_threadsafe`."""
         return self._loop
+
+    def check_process(self) -> None:
+        """Raise `ForkedProcessError` where the thread belongs to the parent process."""
+        if self._process != os.getpid():
+            raise self._not_here()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run it, and give its result. Where the wait is interrupted (Ctrl-C), it is cancelled.
@@ -36,12 +45,20 @@ class LoopThread:
             ForkedProcessError: The thread belongs to the parent process.
             RuntimeError: It is called on the loop, which would wait for itself; or the loop has ended.
         """
-        if self._process != os.getpid() or self._thread == threading.get_ident() or self._ended.is_set():
+        if self._process != os.getpid():  # where the lock may be one that nobody will release
             work.close()
             raise self._not_here()
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        with self._lock:
+            if self._thread == threading.get_ident() or self._ended.is_set():
+                work.close()
+                raise self._not_here()
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
+        except concurrent.futures.CancelledError:
+            if self._ended.is_set():  # meanwhile, and what ran on the loop with it
+                raise self._not_here() from None
+            raise
         except BaseException:
             future.cancel()
             raise
@@ -65,9 +82,12 @@ class LoopThread:
 
     def end(self) -> None:
         """End the loop, from any thread; what still runs is cancelled."""
-        if self._process == os.getpid() and not self._ended.is_set():
-            self._ended.set()
-            self._loop.call_soon_threadsafe(self._loop.stop)
+        if self._process != os.getpid():
+            return
+        with self._lock:
+            if not self._ended.is_set():
+                self._ended.set()
+                self._loop.call_soon_threadsafe(self._loop.stop)
 
     def _work(self) -> None:
         self._thread = threading.get_ident()

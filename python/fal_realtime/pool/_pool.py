@@ -101,7 +101,7 @@ class Pool:
             ApiError: There was no token, for the same reasons.
             EncodeError: The input cannot be encoded, or not carry a `request_id`.
         """
-        if retries or timeout is not None:
+        if timeout is not None or type(retries) is not int or retries or type(idempotent) is not bool:
             Attempts(timeout, retries, idempotent=idempotent)  # which checks them
         return await self._requests.answer(input, timeout, retries, idempotent, Tally())
 

@@ -155,9 +155,10 @@ class Run:
             except StopAsyncIteration:
                 self._stop()
                 return None
-            except asyncio.CancelledError:
-                raise
-            except BaseException as error:  # noqa: BLE001 - likewise
+            except BaseException as error:
+                # A cancellation that was not asked for is the inputs' own, and raised as all that they raise.
+                if self._pulls_no_more and isinstance(error, asyncio.CancelledError):
+                    raise
                 self.error = error
                 self._stop()
                 return None

@@ -59,8 +59,12 @@ class SyncMap(Iterator[Outcome]):
     under way: with `with`, or `close()`, before it is left, else when the map is dropped.
     """
 
-    def __init__(self, thread: LoopThread, begin: Callable[[Bridge], Map], inputs: Iterator[Any]) -> None:
+    def __init__(
+        self, thread: LoopThread, begin: Callable[[Bridge], Map], inputs: Iterator[Any], owner: object
+    ) -> None:
         self._thread = thread
+        # The thread ends with it, and nobody else may have it: `for outcome in client.pool(…).map(…)`.
+        self._owner = owner
         self._inputs = inputs
         self._bridge = Bridge()
         self._outcomes = begin(self._bridge)
@@ -80,7 +84,9 @@ class SyncMap(Iterator[Outcome]):
 
         Raises:
             Exception: What the iterable of the inputs raised, after all outcomes; or why the pool cannot go on.
+            ForkedProcessError: The pool belongs to the parent process.
         """
+        self._thread.check_process()
         if self._is_closed:
             raise StopIteration
         if self._task is None:

@@ -70,7 +70,7 @@ class SyncPool:
             "window": window,
             "on_progress": on_progress,
         }
-        return SyncMap(self._thread, lambda bridge: self._pool._map(bridge, total, **options), iterator)  # noqa: SLF001
+        return SyncMap(self._thread, lambda bridge: self._pool._map(bridge, total, **options), iterator, self)  # noqa: SLF001
 
     def open(self) -> None:
         """Open `prewarm` connections now, where there are fewer: see `Pool.open`. `with` does it."""

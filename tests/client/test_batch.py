@@ -286,11 +286,22 @@ async def test_an_id_that_two_inputs_have_is_refused(app, journal, size):
 
 
 @pytest.mark.parametrize(
-    ("key", "error"), [(lambda _: None, TypeError), (lambda _: True, TypeError), (lambda _: 2**70, ValueError)]
+    ("key", "error"),
+    [
+        (lambda _: None, TypeError),
+        (lambda _: True, TypeError),
+        (lambda _: 2**70, ValueError),
+        (lambda _: "\ud800", ValueError),
+    ],
 )
 async def test_what_is_no_id_is_refused(app, journal, key, error):
-    with pytest.raises(error, match="key"):
+    with pytest.raises(error, match=r"key (gave|must)"):
         await app.run(numbers(2), journal, key=key)
+
+
+async def test_the_blocking_form_says_where_it_cannot_block(app, journal):
+    with pytest.raises(RuntimeError, match=r"an event loop runs in this thread: await batch\.run"):
+        run_sync("me/app", numbers(2), journal=journal, client=app.client)
 
 
 async def test_two_batches_cannot_write_one_journal(app, journal):

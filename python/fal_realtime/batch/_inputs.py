@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fal_realtime import _checks as check
+
 from ._errors import JournalError
 from ._fingerprint import fingerprint
 
@@ -104,7 +106,9 @@ class Inputs:
         if isinstance(id, bool) or not isinstance(id, (int, str)):
             message = f"key must give an int or a str for each input, not {type(id).__name__} (input {position})"
             raise TypeError(message)
-        if isinstance(id, int) and abs(id) > _GREATEST:
+        if isinstance(id, str):
+            check.text(f"what key gave for input {position}", id, may_be_empty=True)
+        elif abs(id) > _GREATEST:
             message = f"key gave {id} for input {position}: an int must have at most 64 bits"
             raise ValueError(message)
         return id

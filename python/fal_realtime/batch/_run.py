@@ -124,6 +124,9 @@ def run_sync(app: str, inputs: Iterable[Any] | AsyncIterable[Any], **options: An
     Raises:
         RuntimeError: An event loop runs in this thread: await `run` there.
     """
+    if asyncio._get_running_loop() is not None:  # noqa: SLF001 - what asyncio documents for this question
+        message = "an event loop runs in this thread: await batch.run(…) here"
+        raise RuntimeError(message)
     return asyncio.run(run(app, inputs, **options))
 
 

@@ -160,6 +160,16 @@ def test_an_app_of_fals_can_be_tried_on_the_local_server(capsys):
     assert lines(capsys.readouterr().out)[0]["result"]["prompt"] == "a cat"
 
 
+@pytest.mark.parametrize("command", ["run", "probe", "bench"])
+@pytest.mark.parametrize("app", ["nope", "owner/../app"])
+def test_what_is_no_app_id_is_said(server, capsys, command, app):
+    arguments = [command, app, "--base-url", server.base_url]
+    assert cli.main([*arguments, *(["--input", "{}"] if command == "run" else [])]) == 2
+    told = capsys.readouterr().err
+    assert f'invalid app id "{app}"' in told
+    assert "what to do: give an app id such as fal-ai/fast-lcm-diffusion" in told
+
+
 # --- media ---
 
 

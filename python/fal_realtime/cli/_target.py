@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 LOCAL = "local/"
 """What the ids of the apps begin with that an embedded server brings."""
 
+_APP_ADVICE = "give an app id such as fal-ai/fast-lcm-diffusion"
 _KEY_ADVICE = "set FAL_KEY to a key from https://fal.ai/dashboard/keys, or try it with --local, which needs none"
 
 
@@ -40,7 +41,7 @@ def client_for(options: argparse.Namespace) -> Iterator[RealtimeClient]:
     """A client of that server.
 
     Raises:
-        UsageError: There is no key, or an address is none.
+        UsageError: There is no key, or an address or the app id is none.
     """
     if is_local(options):
         from fal_realtime.testing import LocalServer
@@ -63,6 +64,10 @@ def client_for(options: argparse.Namespace) -> Iterator[RealtimeClient]:
     except ValueError as error:
         message = str(error).replace("allow_cleartext=True", "--allow-cleartext")
         raise UsageError(message, "see fal-realtime probe --help for addresses and certificates") from error
+    try:
+        client.connect(options.app, path=getattr(options, "path", None)).close()  # which opens nothing
+    except ValueError as error:
+        raise UsageError(str(error), _APP_ADVICE) from error
     yield client
 
 
@@ -90,7 +95,7 @@ def serve_under(server: LocalServer, app: str) -> None:
         try:
             server.serve_builtin(app, "echo")
         except ValueError as error:
-            raise UsageError(str(error), "give an app id such as fal-ai/fast-lcm-diffusion") from error
+            raise UsageError(str(error), _APP_ADVICE) from error
 
 
 def require_key(options: argparse.Namespace) -> None:

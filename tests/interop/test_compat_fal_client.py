@@ -8,11 +8,12 @@ import importlib.util
 import inspect
 import json
 import pickle
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from support import Peer
+from websockets.sync.server import serve
 
 from fal_realtime.compat import fal_client as stand_in
 from fal_realtime.testing import LocalServer
@@ -405,15 +406,22 @@ def test_a_client_shows_its_key_nowhere(kind: Any) -> None:
 
 
 def test_a_result_that_is_none_is_passed_over(at: Any) -> None:
-    with Peer(lambda session: [session.recv_raw(), *map(session.send, (None, {"n": 1})), session.close()]) as peer:
-        clients = (
-            at(peer.base_url).SyncClient(key=KEY),
-            stand_in.SyncClient(KEY, base_url=peer.base_url, trust_env=False),
-        )
+    def answer(websocket: Any) -> None:
+        websocket.recv()
+        for result in (b"\xc0", b"\x81\xa1n\x01", b"\xc0"):
+            websocket.send(result)
+
+    with serve(answer, "127.0.0.1", 0) as listening:
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        url = f"ws://127.0.0.1:{listening.socket.getsockname()[1]}"
+        clients = (at(url).SyncClient(key=KEY), stand_in.SyncClient(KEY, base_url=url, trust_env=False))
         for client in clients:
             with client.realtime("local/app", use_jwt=False) as connection:
                 connection.send({})
                 assert received(connection) == [{"n": 1}, None]
+        listening.shutdown()
+        thread.join()
 
 
 @pytest.mark.parametrize("name", ["realtime", "ws_connect"])

@@ -301,6 +301,23 @@ async def test_an_app_that_does_not_exist_is_told_to_all_who_wait(server):
     await pool.close()
 
 
+async def test_an_opening_that_the_server_puts_off_holds_up_the_others_too(server):
+    server.refuse(429, retry_after=1)
+    async with contextlib.aclosing(server.client()) as client:
+        pool = client.pool("local/echo", size=4)
+        opening = asyncio.create_task(pool.open())
+        await until(lambda: pool.last_error is not None)
+        assert (pool.last_error.status, pool.last_error.retry_after) == (429, 1.0)
+        requests = [asyncio.create_task(pool.request({"n": n}, timeout=LIMIT)) for n in range(4)]
+        await asyncio.sleep(0)
+        assert (pool.stats()["waiting"], pool.stats()["opening"]) == (4, 1)
+        server.refuse(None)
+        assert [result["n"] for result in await gather(*requests)] == list(range(4))
+        await opening
+        assert (pool.last_error, pool.stats()["opening_failures"]) == (None, 0)
+        await pool.close()
+
+
 async def test_a_key_that_is_refused_later_leaves_the_open_connections_at_work(server):
     async with server.client().pool("local/echo", size=2, prewarm=1, use_jwt=False) as pool:
         server.refuse(403)

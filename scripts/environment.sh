@@ -36,7 +36,7 @@ except ImportError:
         found+="; $candidate is $version"
     done
     fail "needs Python 3.10 or newer with the venv module (on Debian: apt install python3-venv)${found:-; there is none}." \
-        "PYTHON names another one"
+        "PYTHON=/path/to/python names another one"
 }
 
 # Every CPython from 3.10 on that is here, one of each version: on PATH, and where pyenv has them. By names that say the
@@ -132,6 +132,8 @@ install_package() {
     say "building the native core and installing the package (some minutes the first time)"
     rm -f "$VENV"/.installed-*
     case $extras in *dev*) options=(--constraint constraints.txt) ;; esac
-    "$VENV/$VENV_BIN/python" -m pip install --quiet --disable-pip-version-check ${options[@]+"${options[@]}"} ".[$extras]"
+    "$VENV/$VENV_BIN/python" -m pip install --quiet --disable-pip-version-check ${options[@]+"${options[@]}"} ".[$extras]" ||
+        fail "the package could not be built and installed: pip says above why." \
+            "The first time that takes a network, for packages of PyPI and crates of crates.io"
     printf '%s\n' "$hash" >"$VENV/.installed-$extras"
 }

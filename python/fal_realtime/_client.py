@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -10,6 +11,7 @@ from . import _core
 from ._base import BaseClient
 from ._connection import RealtimeConnection
 from ._core import EncodedResult
+from ._exceptions import ForkedProcessError
 from ._functions import is_async
 from ._generics import In, Out
 from ._keywords import ConnectHandler, PoolKeywords, RawKeywords, SessionKeywords
@@ -187,9 +189,13 @@ class RealtimeClient(BaseClient[RealtimeConnection[Any, Any], RawConnection]):
         return Pool(self.connect, app, options, given)
 
     def close(self) -> None:
-        """Begin to close all connections made with it; it makes no others. Calling it again does nothing."""
+        """Begin to close all connections made with it; it makes no others. Calling it again does nothing.
+
+        In a forked child: those made there.
+        """
         for connection in self._end():
-            connection.close()
+            with contextlib.suppress(ForkedProcessError):
+                connection.close()
 
     async def aclose(self) -> None:
         """Close all connections made with it, and wait as their `aclose` does: for those of the running loop."""
@@ -197,9 +203,10 @@ class RealtimeClient(BaseClient[RealtimeConnection[Any, Any], RawConnection]):
 
         open_here: list[Coroutine[Any, Any, None]] = []
         for connection in self._end():
-            connection.close()
-            if not connection._is_elsewhere():  # noqa: SLF001 - its own module
-                open_here.append(connection.aclose())
+            with contextlib.suppress(ForkedProcessError):
+                connection.close()
+                if not connection._is_elsewhere():  # noqa: SLF001 - its own module
+                    open_here.append(connection.aclose())
         await asyncio.gather(*open_here)
 
     async def __aenter__(self) -> Self:

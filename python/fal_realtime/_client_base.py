@@ -135,7 +135,8 @@ class ClientBase(Generic[ConnectionT]):
         """Make a client with the same options but for those given, which are those of the class.
 
         It has connections and an end of its own: closing one closes nothing of the other. They share their tokens
-        unless the credentials, an address, a proxy or what TLS trusts is another one.
+        unless the credentials, an address, a proxy or what TLS trusts is another one. A subclass whose `__init__` takes
+        other arguments has to override this.
 
         Raises:
             ValueError: An option has a value that is not accepted.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections.abc import Callable
 from types import TracebackType
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from . import _core
 from ._base import BaseClient
 from ._core import EncodedResult
+from ._exceptions import ForkedProcessError
 from ._functions import check_plain
 from ._generics import In, Out
 from ._keywords import ConnectHandler, PoolKeywords, SyncRawKeywords, SyncSessionKeywords
@@ -193,11 +195,16 @@ class SyncRealtimeClient(BaseClient[SyncRealtimeConnection[Any, Any], SyncRawCon
         return pool
 
     def close(self) -> None:
-        """Close all connections and pools made with it, one by one; it makes no others. Again, it does nothing."""
+        """Close all connections and pools made with it, one by one; it makes no others. Again, it does nothing.
+
+        In a forked child: those made there.
+        """
         for connection in self._end():
-            connection.close()
+            with contextlib.suppress(ForkedProcessError):
+                connection.close()
         for pool in list(self._pools or ()):
-            pool._close_at_once()  # noqa: SLF001 - of this package
+            with contextlib.suppress(ForkedProcessError):
+                pool._close_at_once()  # noqa: SLF001 - of this package
 
     def __enter__(self) -> Self:
         """Give the client itself."""

@@ -189,6 +189,36 @@ def test_a_child_that_connects_with_its_parent_s_client_and_key_gets_a_connectio
     )
 
 
+def test_a_child_closes_what_it_made_with_its_parent_s_client_and_nothing_else(peer: AppServer) -> None:
+    run(
+        peer,
+        """
+        blocking, client = make(SyncRealtimeClient), make(RealtimeClient)
+        kept = [blocking.connect("local/echo", **plain) for _ in range(3)]
+        pool = blocking.pool("local/echo", size=1, use_jwt=False)
+        for connection in kept:
+            connection.open()
+        idle = client.connect("local/echo", **plain)
+        def child():
+            own = blocking.connect("local/echo", **plain)
+            own.open()
+            blocking.close()
+            assert own.state == "closed"
+            async def main():
+                own = await client.connect("local/echo", **plain)
+                await client.aclose()
+                assert own.state == "closed"
+                client.close()
+            asyncio.run(main())
+        assert in_child(child) == 0
+        assert [connection.request({"n": 1}, timeout=10)["n"] for connection in kept] == [1, 1, 1]
+        assert pool.request({"n": 2}, timeout=10)["n"] == 2
+        blocking.close()
+        client.close()
+        """,
+    )
+
+
 def test_a_child_collects_what_its_parent_left_without_hanging(peer: AppServer) -> None:
     """It drops pending operations and connections, whose locks the parent's network thread may have held."""
     run(

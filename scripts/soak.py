@@ -23,6 +23,7 @@ from soak_report import MIB, Sample, as_json, descriptors, resident, svg, thread
 
 from fal_realtime import (
     ConnectionClosedError,
+    ConnectionLostError,
     FalRealtimeError,
     RealtimeConnection,
     ReconnectPolicy,
@@ -38,7 +39,7 @@ STREAMING, REQUESTING, BLOCKING = 16, 2, 2
 BURST = 32
 """Messages that are sent at once."""
 PAYLOAD = bytes(64)
-QUIET = 2.0
+QUIET = 30.0
 """Seconds at the end without a drop, at most, in which every message must be answered."""
 OPTIONS: dict[str, Any] = {
     "throttle_interval": 0,
@@ -67,6 +68,8 @@ class Soak:
         self.faults: list[str] = []
         self.unanswered = 0
         """Requests whose answer a drop took."""
+        self.told = 0
+        """Messages of which receivers were told that their session had left them unanswered."""
         self.churned = 0
         """Connections that were opened, used once and closed."""
         self._begin = time.monotonic()
@@ -140,11 +143,17 @@ class Soak:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     async def _receive(self, connection: RealtimeConnection) -> None:
-        last = 0
-        async for result in connection:
-            if result["n"] <= last:
-                self.faults.append(f"{result['n']} came after {last}")
-            last = result["n"]
+        last, open_ = 0, True
+        while open_:
+            try:
+                async for result in connection:
+                    if result["n"] <= last:
+                        self.faults.append(f"{result['n']} came after {last}")
+                    last = result["n"]
+                open_ = False
+            except ConnectionLostError as error:
+                # It is opened again, and what comes then comes here.
+                self.told += error.unanswered
 
     async def _request(self, connection: RealtimeConnection) -> None:
         number = 0
@@ -208,6 +217,9 @@ class Soak:
         for number, stats in enumerate(map(accounted, self.connections)):
             if stats["pending"] or stats["received_pending"] or stats["failed"] or stats["received_dropped"]:
                 self.faults.append(f"connection {number} is not settled: {stats}")
+        counted = sum(accounted(connection)["unanswered"] for connection in self.streams)
+        if self.told != counted:
+            self.faults.append(f"{counted} messages of streams have no answer, and of {self.told} of them was told")
 
     async def close(self) -> None:
         """Closes all."""
@@ -264,6 +276,7 @@ def main() -> int:
         "reconnects_aimed_at": round(RECONNECTS_A_SECOND * seconds),
         "short_connections": soak.churned,
         "requests_cut_off_by_a_drop": soak.unanswered,
+        "told_unanswered": soak.told,
         "written": written,
         "received": received,
         "in_flight_at_a_drop": written - received,

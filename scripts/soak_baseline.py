@@ -52,6 +52,9 @@ def warm_up(server: LocalServer, options: dict[str, Any]) -> tuple[int, int]:
 
     fill_records(server)
     asyncio.run(once())
+    # The network thread watches the sockets of blocking connections by descriptors of its own, from the first one on.
+    with server.sync_client().connect("local/echo", **options) as blocking:
+        blocking.request({"x": 1})
     return settled_resources(server, (0, 0))
 
 

@@ -2,7 +2,9 @@
 
 What stands between the two marks of the page is replaced; everything else, the words about the figures, stays. Several
 runs are put together: a cell that is in more than one of them has the rounds of all. Beside the page goes what is kept
-of them (`summary.py`), and into `docs/` the picture. That file alone, in place of runs, gives the same page again. With
+of them (`summary.py`), and into `docs/` the picture. That file alone, in place of runs, gives the same page again.
+
+With `--keep EARLIER.json` the cells that no run has are those of an earlier report, with its date. With
 `--beside OTHER.json` the table of targets has a column with what that report reached, as far as it measured something
 else.
 """
@@ -33,10 +35,11 @@ def row(columns: Sequence[str]) -> str:
     return "| " + " | ".join(columns) + " |"
 
 
-def cell_table(cell: Cell, clients: Mapping[str, summary.Figures], baseline: str) -> Iterator[str]:
-    """One cell."""
+def cell_table(cell: Cell, clients: Mapping[str, summary.Figures], baseline: str, date: str | None) -> Iterator[str]:
+    """One cell; `date`: of the report that it is kept from."""
     metrics = METRICS[cell.work]
-    yield f"\n**{cell.title}** ({max(figures['rounds'] for figures in clients.values())} rounds)\n"
+    of = f", {date}" if date else ""
+    yield f"\n**{cell.title}** ({max(figures['rounds'] for figures in clients.values())} rounds{of})\n"
     yield row(["", *(title for _, title, _ in metrics), f"{metrics[0][1]} / {summary.base_of(cell, baseline)}"])
     yield row(["---"] * (len(metrics) + 2))
     for name, figures in clients.items():
@@ -50,6 +53,28 @@ def cell_table(cell: Cell, clients: Mapping[str, summary.Figures], baseline: str
 
 def figures(report: Mapping[str, Any]) -> Iterator[str]:
     """The whole text between the marks."""
+    yield from circumstances(report)
+    for earlier in report.get("earlier", ()):
+        yield f"\nWhat bears the date {earlier['environment']['date']} is of an earlier run:\n"
+        yield from circumstances(earlier)
+    yield "\n### Targets\n"
+    extra = [f"on {report['beside']}"] if "beside" in report else []
+    yield row(["target", "cell", "figure", "reached", "wanted", "", *extra])
+    yield row(["---"] * (6 + len(extra)))
+    for verdict in report["targets"]:
+        *columns, met = targets.columns(verdict)
+        date = report.get("dates", {}).get(verdict["cell"])
+        yield row([*columns, f"{met} ({date})" if date else met, *([verdict.get("beside", "")] if extra else [])])
+    yield "\n### Tables\n"
+    yield "Median [lowest..highest] of the rounds; the last column is the median of the rounds' own ratios."
+    for cell in cells(quick=False):
+        if cell.id in report["cells"]:
+            date = report.get("dates", {}).get(cell.id)
+            yield from cell_table(cell, report["cells"][cell.id], report["baseline"], date)
+
+
+def circumstances(report: Mapping[str, Any]) -> Iterator[str]:
+    """When, on what and with which versions it was measured."""
     about, settings = report["environment"], report["settings"]
     wakes = f" A process wakes another in {about['wakes']}." if "wakes" in about else ""
     yield (
@@ -58,17 +83,6 @@ def figures(report: Mapping[str, Any]) -> Iterator[str]:
         f"TCP congestion control: {about['congestion']}.{wakes}"
     )
     yield ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version != "absent") + "."
-    yield "\n### Targets\n"
-    extra = [f"on {report['beside']}"] if "beside" in report else []
-    yield row(["target", "cell", "figure", "reached", "wanted", "", *extra])
-    yield row(["---"] * (6 + len(extra)))
-    for verdict in report["targets"]:
-        yield row([*targets.columns(verdict), *([verdict["beside"]] if extra else [])])
-    yield "\n### Tables\n"
-    yield "Median [lowest..highest] of the rounds; the last column is the median of the rounds' own ratios."
-    for cell in cells(quick=False):
-        if cell.id in report["cells"]:
-            yield from cell_table(cell, report["cells"][cell.id], report["baseline"])
 
 
 def beside_it(verdict: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> str:
@@ -102,6 +116,22 @@ def put_together(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {**reports[0], "cells": merged, "targets": targets.evaluate(merged)}
 
 
+def completed(report: Mapping[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
+    """A report, with those cells of an earlier one that it does not have."""
+    kept = {cell: clients for cell, clients in earlier["cells"].items() if cell not in report["cells"]}
+    known = earlier.get("dates", {})
+    sources = [*earlier.get("earlier", ()), {name: earlier[name] for name in ("environment", "settings")}]
+    dates = {cell: known.get(cell, earlier["environment"]["date"]) for cell in kept}
+    return {
+        **{name: earlier[name] for name in ("beside",) if name in earlier},
+        **report,
+        "dates": dates,
+        "earlier": [source for source in sources if source["environment"]["date"] in dates.values()],
+        "targets": [*report["targets"], *(each for each in earlier["targets"] if each["cell"] in kept)],
+        "cells": {**kept, **report["cells"]},
+    }
+
+
 def read(sources: Sequence[Path]) -> dict[str, Any]:
     """What is kept of some runs, or was."""
     reports = [json.loads(source.read_text()) for source in sources]
@@ -113,13 +143,15 @@ def read(sources: Sequence[Path]) -> dict[str, Any]:
     return summary.of(put_together(reports))
 
 
-def main(page: Path, picture: Path, sources: Sequence[Path], beside: Path | None) -> None:
+def main(page: Path, picture: Path, sources: Sequence[Path], keep: Path | None, beside: Path | None) -> None:
     """Replace the figures in `page`, what is kept of them beside it, and the picture."""
     before, _, rest = page.read_text().partition(BEGIN)
     _, found, after = rest.partition(END)
     if not found:
         sys.exit(f"{page} has no lines '{BEGIN}' and '{END}'")
     report = read(sources)
+    if keep is not None:
+        report = completed(report, json.loads(keep.read_text()))
     if beside is not None:
         other = json.loads(beside.read_text())
         report["beside"] = other["environment"]["date"]
@@ -136,6 +168,7 @@ if __name__ == "__main__":
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--page", type=Path, default=PAGE, help="where the figures go (%(default)s)")
     parser.add_argument("--picture", type=Path, default=PICTURE, help="where the picture goes (%(default)s)")
+    parser.add_argument("--keep", type=Path, help="an earlier report, for the cells that no run has")
     parser.add_argument("--beside", type=Path, help="another report, to be shown beside")
     arguments = parser.parse_args()
-    main(arguments.page, arguments.picture, arguments.runs, arguments.beside)
+    main(arguments.page, arguments.picture, arguments.runs, arguments.keep, arguments.beside)

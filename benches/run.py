@@ -49,7 +49,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--baseline", default=targets.PICOWS, help="the client that ratios refer to")
     parser.add_argument("--server-threads", type=int, default=1, help="threads of the echo server (default 1)")
     parser.add_argument("--json", type=Path, help="write every result to this file")
-    parser.add_argument("--svg", type=Path, help="draw the throughput and the latencies into this file")
+    parser.add_argument("--svg", type=Path, help="draw sparse traffic and blocked loops into this file")
     parser.add_argument("--list", action="store_true", help="print the names of cells and clients, and stop")
     return parser.parse_args()
 

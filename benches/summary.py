@@ -76,7 +76,7 @@ def dumps(summary: Mapping[str, Any]) -> str:
 
 def _lines(summary: Mapping[str, Any]) -> Iterator[str]:
     yield "{"
-    for name in ("environment", "settings", "baseline", "beside"):
+    for name in ("environment", "settings", "baseline", "beside", "dates", "earlier"):
         if name in summary:
             yield f" {json.dumps(name)}: {json.dumps(summary[name])},"
     yield ' "targets": ['

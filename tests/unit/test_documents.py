@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -117,6 +118,29 @@ def test_the_report_of_the_benchmarks_is_what_its_data_give(tmp_path: Path) -> N
     assert figures(page) == figures(results / "report.md")
     assert page.with_suffix(".json").read_bytes() == (results / "report.json").read_bytes()
     assert picture.read_bytes() == (ROOT / "docs" / "performance.svg").read_bytes()
+
+
+def test_a_report_keeps_what_was_not_measured_again_with_its_date(tmp_path: Path) -> None:
+    earlier = ROOT / "benches" / "results" / "report.json"
+    was = json.loads(earlier.read_text(encoding="utf-8"))
+    rounds = {"fal-realtime/callback": [{"first_ms": 12.5, "computing_ms": 3.0, "later_ms": 1.0, "lost": 0}]}
+    about = {**was["environment"], "date": "2100-01-01"}
+    measured = {**was, "environment": about, "targets": [], "cells": {"blocked/ws/200B": rounds}}
+    (tmp_path / "run.json").write_text(json.dumps(measured), encoding="utf-8")
+    page, picture = tmp_path / "report.md", tmp_path / "performance.svg"
+    page.write_text("<!-- figures: begin --><!-- figures: end -->", encoding="utf-8")
+    command = [sys.executable, ROOT / "benches" / "report.py", tmp_path / "run.json", "--keep", earlier]
+    subprocess.run([*command, "--page", page, "--picture", picture], check=True, timeout=60)
+    report = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
+    others = was["cells"].keys() - {"blocked/ws/200B"}
+    assert report["dates"].keys() == others
+    assert {name: report["cells"][name] for name in others} == {name: was["cells"][name] for name in others}
+    assert report["cells"]["blocked/ws/200B"]["fal-realtime/callback"]["first_ms"] == [12.5, 12.5, 12.5]
+    titles = re.findall(r"^\*\*.*rounds.*$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [title for title in titles if not re.search(r", \d{4}-\d\d-\d\d\)$", title)] == [
+        "**pongs while Python does not let the loop run · 200B · ws** (1 rounds)"
+    ]
+    assert "12.5" in picture.read_text(encoding="utf-8")
 
 
 def figures(page: Path) -> str:

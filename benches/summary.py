@@ -55,7 +55,7 @@ def of_cell(cell: Cell, results: targets.Rounds, baseline: str) -> dict[str, Fig
         if any(figures[key] for key in metrics):
             figures["ratio"] = spread(targets.paired(results, metrics[0], name, base_of(cell, baseline)))
             known = {key: value for key, value in figures.items() if value is not None}
-            clients[name] = {"rounds": len(rounds), **known}
+            clients[name] = {"rounds": sum(bool(one) for one in rounds), **known}
     return clients
 
 

@@ -723,8 +723,8 @@ class LocalServer:
     def send_to(self, session: int, message: bytes | str) -> bool:
         """Send a session's client a message. When False, wait for `writable` or `closed` before the next one."""
 
-    def close_session(self, session: int, code: int) -> None:
-        """Begin a session's closing handshake."""
+    def close_session(self, session: int, code: int, reason: str) -> None:
+        """Begin a session's closing handshake; 1005 sends a close frame without a code and a reason."""
 
     def end_session(self, session: int) -> None:
         """End a session's connection without a close frame."""

@@ -23,6 +23,7 @@ use super::{
     io_thread::Io,
     link::{Event, Link},
     panics,
+    recorder::Close,
     token::Lease,
     upgrade::Opened,
 };
@@ -222,8 +223,9 @@ impl Driver {
                 Loss::Close { code: 1000, reason: String::new() }
             }
             DriveEvent::Event(Event::Unauthorized) => {
-                let (_, traffic) = self.drop_link(SessionEnd::Refused);
-                self.ended = Some(Error::closed(1006, "the server refused the session: Unauthorized"));
+                let why = "the server refused the session: Unauthorized";
+                let (_, traffic) = self.drop_link(SessionEnd::Refused, Close::abandoned(why));
+                self.ended = Some(Error::closed(1006, why));
                 return Ok(Input::Unauthorized { socket, traffic });
             }
             DriveEvent::Event(Event::SessionOver) => return Ok(Input::SessionOver { socket }),
@@ -243,7 +245,7 @@ impl Driver {
         if end != SessionEnd::Regular {
             self.connection.shared.lock().count_lost_while_finishing();
         }
-        let (unsent, traffic) = self.drop_link(end);
+        let (unsent, traffic) = self.drop_link(end, Close::by_server(&loss));
         let ended =
             if self.session.is_given_up() { Error::closed(1000, "idle") } else { loss.clone().into_error() };
         self.ended = Some(ended);

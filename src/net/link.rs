@@ -20,7 +20,7 @@ use bytes::Bytes;
 
 use super::{
     driven::Side,
-    recorder::Recorder,
+    recorder::{Close, Recorder},
     shared::Shared,
     socket::Socket,
     writer::{Leftover, Progress, Writer, Written},
@@ -98,6 +98,8 @@ pub(super) struct Link {
     read_bytes: usize,
     written: Written,
     ending: Ending,
+    /// The first close frame, for a recording.
+    first_close: Option<Close>,
     /// When the ending must be over.
     ends_by: Option<Instant>,
     accepted: bool,
@@ -135,6 +137,7 @@ impl Link {
             read_bytes: 0,
             written: Written::default(),
             ending: Ending::None,
+            first_close: None,
             ends_by: None,
             accepted: false,
             may_write: true,

@@ -16,6 +16,7 @@ use std::{
 
 use bytes::Bytes;
 
+pub(super) use self::events::{Close, Event};
 use self::writing::FileWriter;
 use super::{process, report};
 use crate::{
@@ -27,6 +28,7 @@ use crate::{
     sync::Mutex,
 };
 
+mod events;
 mod writing;
 
 /// The bytes of messages that may wait to be written.
@@ -37,19 +39,6 @@ const URGENT_BYTES: usize = MAX_QUEUED_BYTES / 4;
 const MESSAGE_BYTES: usize = 128;
 /// How long what comes is gathered before it is written: so much is lost if the process is killed.
 const GATHERING: Duration = Duration::from_millis(50);
-
-/// An event of a recording that is no message.
-#[derive(Debug, Clone)]
-pub(super) enum Event {
-    /// The recording begins, in this state of the connection.
-    Start { state: &'static str },
-    /// A session begins.
-    Open { subprotocol: Option<String> },
-    /// A session is over.
-    Close { code: u16, reason: String },
-    /// So much found no room before this.
-    Dropped { messages: u64, bytes: u64 },
-}
 
 /// What is to be written.
 enum What {

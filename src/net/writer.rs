@@ -154,6 +154,11 @@ impl Writer {
         self.closing = Some((code, reason));
     }
 
+    /// Our close frame waits for what is before it.
+    pub(super) fn is_close_waiting(&self) -> bool {
+        self.closing.is_some()
+    }
+
     /// Takes a large message out of the staging buffer again, if none of it has been written.
     fn unstage(&mut self) {
         if let Some(large) = &mut self.large

@@ -126,8 +126,8 @@ impl LocalServer {
         Ok(py.detach(|| self.0.respond(session, response)))
     }
 
-    fn close_session(&self, session: u64, code: u16) {
-        self.0.respond(session, Response::Close(code));
+    fn close_session(&self, session: u64, code: u16, reason: String) {
+        self.0.respond(session, Response::Close(code, reason));
     }
 
     fn end_session(&self, session: u64) {

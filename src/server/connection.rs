@@ -40,6 +40,9 @@ const BATCH: usize = 256;
 /// How long the client may take to answer a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// RFC 6455, section 7.1.5: a close frame without a code.
+const NO_STATUS: u16 = 1005;
+
 /// Why a connection ended; only that it did matters to anyone.
 type Step<T = ()> = ControlFlow<(), T>;
 
@@ -212,7 +215,8 @@ impl Connection {
         self.closing = Some(now + CLOSE_TIMEOUT);
         self.unflushed = true;
         let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
-        ended_by(Pin::new(&mut self.socket).start_send(Message::Close(Some(frame))))
+        let frame = Some(frame).filter(|_| code != NO_STATUS);
+        ended_by(Pin::new(&mut self.socket).start_send(Message::Close(frame)))
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) -> Step {

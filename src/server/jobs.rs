@@ -50,8 +50,8 @@ pub enum Response {
     Binary(Bytes),
     /// A text message.
     Text(String),
-    /// The closing handshake begins, with this code.
-    Close(u16),
+    /// The closing handshake begins, with this code (1005: none) and reason.
+    Close(u16, String),
     /// The connection ends without a close frame.
     End,
 }
@@ -62,7 +62,7 @@ impl Response {
         match self {
             Self::Binary(bytes) => bytes.len(),
             Self::Text(text) => text.len(),
-            Self::Close(_) | Self::End => 0,
+            Self::Close(..) | Self::End => 0,
         }
     }
 }

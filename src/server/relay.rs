@@ -113,7 +113,7 @@ impl Relay {
         let output = match response {
             Response::Binary(result) => Output::Binary(result),
             Response::Text(text) => Output::Text(text),
-            Response::Close(code) => Output::Close(code, String::new()),
+            Response::Close(code, reason) => Output::Close(code, reason),
             Response::End => Output::End,
         };
         self.ended |= matches!(output, Output::Close(..) | Output::End);
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn what_comes_after_the_end_is_read_and_ignored() {
         let (mut relay, jobs) = relay();
-        relay.respond(Response::Close(1000));
+        relay.respond(Response::Close(1000, String::new()));
         let now = Instant::now();
         relay.input(Bytes::from_static(b"a"), now);
         relay.end_of_read(now, true);

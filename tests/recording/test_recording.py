@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import pytest
@@ -74,9 +75,33 @@ def test_openings_and_closings_are_recorded_and_the_end_of_the_connection_ends_t
     found = events(read_whole(path))
     assert found[0] == {"event": "start", "state": "idle"}
     assert {"event": "open", "session": 1, "subprotocol": None} in found
-    assert {"event": "close", "session": 1, "code": 1012, "reason": "restart"} in found
-    assert found[-1]["event"] == "close"
-    assert found[-1]["code"] == 1000
+    assert {"event": "close", "session": 1, "by": "server", "code": 1012, "reason": "restart"} in found
+    assert found[-1] | {"session": 0} == {"event": "close", "session": 0, "by": "client", "code": 1000, "reason": ""}
+
+
+@pytest.mark.parametrize(
+    ("end", "by", "code", "reason"),
+    [
+        (lambda _, connection: connection.close(3001, "done"), "client", 3001, "done"),
+        (lambda server, _: server.close_all(1000, "enough"), "server", 1000, "enough"),
+        (lambda server, _: server.close_all(4001, "enough"), "server", 4001, "enough"),
+        (lambda server, _: server.drop_connections(), "server", 1006, "the server reset the connection"),
+        (lambda server, _: server.pause(), "client", 1006, "the server did not answer a ping in time"),
+    ],
+    ids=["client", "server, 1000", "server, 4001", "reset", "silent"],
+)
+def test_who_ended_a_session_is_recorded_and_how(tmp_path: Path, end: Any, by: str, code: int, reason: str) -> None:
+    quick: dict[str, Any] = {"ping_interval": 0.2, "ping_timeout": 0.4}
+    with LocalServer() as server, server.sync_client() as client:
+        connection = client.connect("local/echo", raw=True, path="/realtime", reconnect=None, **quick)
+        connection.record(tmp_path / "session.mcap")
+        connection.open()
+        end(server, connection)
+        with pytest.raises(ConnectionClosedError):
+            connection.recv(timeout=30)
+        connection.close()
+    [close] = [event for event in events(read_whole(tmp_path / "session.mcap")) if event["event"] == "close"]
+    assert close == {"event": "close", "session": 1, "by": by, "code": code, "reason": reason}
 
 
 def test_text_and_binary_of_a_raw_connection_are_told_apart(tmp_path: Path) -> None:

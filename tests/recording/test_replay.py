@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.waiting import until_sync
 
-from fal_realtime import ConnectionClosedError, RealtimeError
+from fal_realtime import ConnectionClosedError, RealtimeError, SyncRealtimeClient
 from fal_realtime.testing import LocalServer
 
 pytestmark = pytest.mark.timeout(60)
@@ -68,22 +68,47 @@ def test_an_input_that_differs_is_logged_or_refused(recording: Path, caplog: pyt
         ]
 
 
-def test_a_close_of_the_server_is_replayed_with_its_code(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("code", "reason"), [(1000, "enough"), (4001, "enough"), (None, "")])
+def test_a_close_of_the_server_is_replayed_with_its_code_and_reason(
+    tmp_path: Path, code: int | None, reason: str
+) -> None:
     path = tmp_path / "closed.mcap"
-    with LocalServer() as server, server.sync_client() as client:
-        server.close_after(1, 4001, "enough")
-        with client.connect("local/echo", reconnect=None) as connection:
-            connection.record(path)
-            connection.request({"n": 1}, timeout=30)
+
+    def ends(client: SyncRealtimeClient, record: bool) -> tuple[int | None, str | None]:
+        """How a session ended in which the first input was answered."""
+        with client.connect("local/echo", raw=True, path="/realtime", reconnect=None) as connection:
+            if record:
+                connection.record(path)
+            connection.send(b"\x81\xa1n\x01")
+            assert connection.recv(timeout=30) == b"\x81\xa1n\x01"
             with pytest.raises(ConnectionClosedError):
                 connection.recv(timeout=30)
+            return connection.close_code, connection.close_reason
+
+    with LocalServer() as server, server.sync_client() as client:
+        server.close_after(1, code, reason)
+        recorded = ends(client, record=True)
+        assert recorded[0] == code or 1006
     with LocalServer() as server, server.sync_client() as client:
         server.replay(path, timing="immediate")
-        with client.connect("local/echo", reconnect=None) as connection:
+        assert ends(client, record=False)[0] == recorded[0]
+        assert recorded[0] == 1006 or ends(client, record=False) == recorded == (code, reason)
+
+
+def test_a_session_that_the_client_closed_stays_open_until_it_does_so_again(tmp_path: Path) -> None:
+    path = tmp_path / "closed.mcap"
+    with LocalServer() as server, server.sync_client() as client:
+        connection = client.connect("local/echo")
+        connection.record(path)
+        connection.request({"n": 1}, timeout=30)
+        connection.close(3001, "done")
+    with LocalServer() as server, server.sync_client() as client:
+        server.replay(path, timing="immediate", strict=True)
+        with client.connect("local/echo") as connection:
             assert connection.request({"n": 1}, timeout=30)["n"] == 1
-            with pytest.raises(ConnectionClosedError) as caught:
-                connection.recv(timeout=30)
-            assert caught.value.code == 4001
+            # The session is still there to say that this is none of the recorded inputs.
+            with pytest.raises(RealtimeError, match="REPLAY_MISMATCH"):
+                connection.request({"n": 2}, timeout=30)
 
 
 def test_a_file_that_is_cut_off_is_served_as_far_as_it_goes_and_others_are_refused(

@@ -149,9 +149,9 @@ class Apps(ServerBase):
 
         The first connection gets what was recorded of the first session, the next one the next session, and when all
         were had, they begin anew. Each recorded input is waited for, whatever it says; the answers that followed it
-        follow, byte for byte but for the `request_id`, which is that of the client's input. A session that was closed
-        with another code than 1000 is closed with that, one that ended without a close frame likewise; else it stays
-        open until the client closes.
+        follow, byte for byte but for the `request_id`, which is that of the client's input. A session that the server
+        closed is closed with the recorded code and reason, one that broke off breaks off; else it stays open until the
+        client closes.
 
         Args:
             path: The recording; one that ends early is served as far as it goes.

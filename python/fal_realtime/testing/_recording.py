@@ -8,7 +8,9 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from fal_realtime import _core
 
 _MAGIC = b"\x89MCAP0\r\n"
 _CHANNEL, _MESSAGE, _CHUNK, _METADATA, _DATA_END = 0x04, 0x05, 0x06, 0x0C, 0x0F
@@ -16,8 +18,6 @@ _HEADER = struct.Struct("<BQ")
 _MESSAGE_HEADER = struct.Struct("<HIQQ")
 _CHUNK_HEADER = struct.Struct("<QQQI")
 _VERSION = "1"
-_NORMAL_CLOSE = 1000
-"""Mostly the client's: whether it was is not recorded."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,10 @@ class Step:
     time: int
     """In nanoseconds."""
     message: bytes | str = b""
+    by: str = ""
+    """Who closed: `client` or `server`."""
     code: int = 1000
+    reason: str = ""
 
 
 @dataclass
@@ -67,6 +70,14 @@ def read_recording(path: str | os.PathLike[str]) -> RecordedConnection:
             break
         reading.take(opcode, record)
     return reading.result()
+
+
+def decoded(message: bytes | str) -> Any:
+    """What a message says, or the message itself where it is in another format."""
+    try:
+        return json.loads(message) if isinstance(message, str) else _core.decode_as_packer(message)
+    except Exception:  # noqa: BLE001 - whatever a decoder raises, it is another format
+        return message
 
 
 class _Reading:
@@ -120,8 +131,9 @@ class _Reading:
     def _event(self, event: dict[str, object], time: int) -> None:
         if event["event"] == "open" or (event["event"] == "start" and event["state"] == "active"):
             self._sessions.append(RecordedSession(time))
-        elif event["event"] == "close" and event["code"] != _NORMAL_CLOSE and self._sessions:
-            self._sessions[-1].steps.append(Step("close", time, code=int(str(event["code"]))))
+        elif event["event"] == "close" and self._sessions:
+            by, code, reason = (str(event.get(name, "")) for name in ("by", "code", "reason"))
+            self._sessions[-1].steps.append(Step("close", time, by=by, code=int(code), reason=reason))
 
     def result(self) -> RecordedConnection:
         if self._app is None:

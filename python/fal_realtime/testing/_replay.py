@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from fal_realtime import _core
 
-from ._recording import RecordedConnection, RecordedSession, Step
+from ._recording import RecordedConnection, RecordedSession, Step, decoded
 from ._socket import Disconnected, Socket
 
 _logger = logging.getLogger("fal_realtime.testing")
@@ -59,10 +59,13 @@ class _Playing:
             for step in self._session.steps:
                 if step.what == "input":
                     await self._take(step)
+                elif step.what == "close" and step.by != "server":
+                    # The client is to do it again.
+                    continue
                 else:
                     await asyncio.sleep(max(0, step.time - before) * _NANOSECONDS * self._factor)
                     if step.what == "close":
-                        await self._close(step.code)
+                        await self._close(step)
                         return
                     await self._socket.send(self._with_client_ids(step.message))
                 before = step.time
@@ -75,16 +78,16 @@ class _Playing:
             await self._socket.send(json.dumps(error))
             await self._socket.close(_POLICY_VIOLATION)
 
-    async def _close(self, code: int) -> None:
-        if code == _NO_CLOSE_FRAME:
+    async def _close(self, step: Step) -> None:
+        if step.code == _NO_CLOSE_FRAME:
             self._socket.end()
         else:
-            await self._socket.close(code)
+            await self._socket.close(step.code, step.reason)
 
     async def _take(self, step: Step) -> None:
         came = await self._socket.receive_any()
         self._inputs += 1
-        recorded, own = _decoded(step.message), _decoded(came)
+        recorded, own = decoded(step.message), decoded(came)
         recorded_id, own_id = _pop_request_id(recorded), _pop_request_id(own)
         if isinstance(recorded_id, str) and isinstance(own_id, str):
             self._ids[recorded_id] = own_id
@@ -114,11 +117,3 @@ def _packed(text: str) -> bytes:
 def _pop_request_id(message: Any) -> Any:
     """Takes it out of a message, where there is one."""
     return cast("dict[str, Any]", message).pop("request_id", None) if isinstance(message, dict) else None
-
-
-def _decoded(message: bytes | str) -> Any:
-    """What it says, or the message itself where it is in another format."""
-    try:
-        return json.loads(message) if isinstance(message, str) else _core.decode_as_packer(message)
-    except Exception:  # noqa: BLE001 - whatever a decoder raises, it is another format
-        return message

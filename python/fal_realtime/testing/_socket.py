@@ -22,7 +22,7 @@ class Native(Protocol):
         """Send a message; False when nothing more must be sent before a `writable` or `closed`."""
         ...
 
-    def close_session(self, session: int, code: int, /) -> None:
+    def close_session(self, session: int, code: int, reason: str, /) -> None:
         """Begin the closing handshake."""
 
     def end_session(self, session: int, /) -> None:
@@ -93,11 +93,11 @@ class Socket:
             if self._gone:
                 self._writable.set()
 
-    async def close(self, code: int = _NORMAL_CLOSE) -> None:
+    async def close(self, code: int = _NORMAL_CLOSE, reason: str = "") -> None:
         """Close, normally unless there is another code."""
         await self._writable.wait()
         self._closed = True
-        self._native.close_session(self._session, code)
+        self._native.close_session(self._session, code, reason)
 
     def end(self) -> None:
         """Close without a close frame."""

@@ -14,6 +14,7 @@ use crate::{
         driven::Side,
         link::Link,
         poller::Poller,
+        recorder::Close,
         report,
         shared::{self, Interest},
         socket::Socket,
@@ -51,7 +52,7 @@ impl Driver {
                 }
                 Action::Abandon => {
                     self.opened = None;
-                    self.drop_link(SessionEnd::Lost);
+                    self.drop_link(SessionEnd::Lost, Close::abandoned(""));
                 }
                 Action::StopWriting => {
                     self.with_link(Link::stop_writing);

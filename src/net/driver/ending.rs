@@ -11,7 +11,7 @@ use crate::{
         connection::OpenLink,
         driven::Side,
         panics,
-        recorder::Event,
+        recorder::{Close, Event},
         report,
         shared::{self, Interest},
     },
@@ -20,7 +20,7 @@ use crate::{
 impl Driver {
     pub(super) fn finish(&mut self, error: Option<Error>) {
         self.lease = None;
-        self.drop_link(SessionEnd::Lost);
+        self.drop_link(SessionEnd::Lost, Close::abandoned(""));
         let mut inner = self.connection.shared.lock();
         if inner.state == State::Closed {
             return;
@@ -56,7 +56,6 @@ impl Driver {
     pub(super) fn tell_loss(&mut self) -> Option<Error> {
         let ended = self.ended.take()?;
         if let ErrorKind::Closed { code, reason } = &ended.kind {
-            self.connection.record_event(|| Event::Close { code: *code, reason: reason.clone() });
             let mut inner = self.connection.shared.lock();
             if !inner.commands.close {
                 inner.last_close = Some((*code, reason.clone()));
@@ -76,10 +75,14 @@ impl Driver {
     }
 
     /// The socket is gone: what of its messages can be sent again goes back, the rest has failed. Answers whether
-    /// messages wait, and what has passed.
-    pub(super) fn drop_link(&mut self, end: SessionEnd) -> (bool, Traffic) {
+    /// messages wait, and what has passed. `otherwise` is how it ended where the link does not know better.
+    pub(super) fn drop_link(&mut self, end: SessionEnd, otherwise: Close) -> (bool, Traffic) {
         let open = self.connection.with_link(Side::IoThread, |slot| slot.take());
-        let leftover = open.map(|open| open.end().abandon().1);
+        let leftover = open.map(|mut open| {
+            let close = open.link.take_close().unwrap_or(otherwise);
+            self.connection.record_event(|| Event::Close(close));
+            open.end().abandon().1
+        });
         let mut inner = self.connection.shared.lock();
         let kind = leftover.map_or(Interest::NONE, |leftover| inner.lose_link(leftover, end));
         let (unsent, traffic) = (inner.has_unsent(), inner.traffic());

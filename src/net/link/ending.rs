@@ -6,10 +6,13 @@ use std::{
 };
 
 use super::Link;
-use crate::core::{
-    frame::{Control, Violation},
-    heartbeat::{Beat, Silence},
-    session::Loss,
+use crate::{
+    core::{
+        frame::{Control, Violation},
+        heartbeat::{Beat, Silence},
+        session::Loss,
+    },
+    net::recorder::Close,
 };
 
 /// The time in which what was sent before a violation may be answered, before the connection is failed for it. A reader
@@ -63,6 +66,17 @@ impl Link {
         self.ends_by = Some(self.ends_by.map_or(by, |earlier| earlier.min(by)));
     }
 
+    /// How it ended, or was about to, if that is known here: by the first close frame, or because the server was silent.
+    pub(in crate::net) fn take_close(&mut self) -> Option<Close> {
+        self.first_close.take()
+    }
+
+    /// Gives up the server; `why` is the reason.
+    fn give_up(&mut self, why: &str) -> Loss {
+        self.first_close.get_or_insert_with(|| Close::abandoned(why));
+        Loss::Broken(why.into())
+    }
+
     /// Everything is with the operating system: was that the end?
     pub(super) fn flushed(&mut self) -> Option<Loss> {
         match std::mem::replace(&mut self.ending, Ending::None) {
@@ -111,7 +125,7 @@ impl Link {
                     self.fail(loss);
                     return None;
                 }
-                _ => Loss::Broken("the server did not close in time".into()),
+                _ => self.give_up("the server did not close in time"),
             };
             return Some(loss);
         }
@@ -124,7 +138,7 @@ impl Link {
                 }
                 None
             }
-            Beat::Lost(silence) => Some(Loss::Broken(reason(silence).into())),
+            Beat::Lost(silence) => Some(self.give_up(reason(silence))),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     core::{inbound::Consequence, inbox::MAX_STRAYS},
     net::{
         driven::Side,
+        recorder::Close,
         report,
         shared::{Interest, Shared, SharedState, tell},
         writer::Writer,
@@ -98,6 +99,7 @@ impl Link {
         }
         self.writer.frame();
         if let Some((code, reason)) = close_frame {
+            self.first_close.get_or_insert_with(|| Close::by_client(code, &*reason));
             self.writer.close(code, reason);
         }
         exchanged

@@ -16,7 +16,7 @@ use crate::{
         session::Loss,
     },
     error::{Error, ErrorKind},
-    net::shared::Shared,
+    net::{recorder::Close, shared::Shared},
 };
 
 /// The bytes that are read at once. One buffer a thread: a connection that waits for bytes holds none.
@@ -188,7 +188,13 @@ impl Link {
             let payload = if code == 1005 { Vec::new() } else { close_payload(code, "") };
             self.writer.push_control(Control::Close, &payload);
         }
-        Loss::Close { code, reason }
+        if self.writer.is_close_waiting() {
+            // Ours never got out.
+            self.first_close = None;
+        }
+        let loss = Loss::Close { code, reason };
+        self.first_close.get_or_insert_with(|| Close::by_server(&loss));
+        loss
     }
 
     /// Nothing more is read.
@@ -208,6 +214,7 @@ impl Link {
 
     pub(super) fn violate(&mut self, violation: Violation) -> Loss {
         self.writer.retract();
+        self.first_close.get_or_insert_with(|| Close::by_client(violation.code, violation.reason));
         self.writer.push_control(Control::Close, &close_payload(violation.code, violation.reason));
         let message = format!("the server broke the WebSocket protocol: {}", violation.reason);
         let kind = match violation.code {

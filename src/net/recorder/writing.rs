@@ -8,7 +8,7 @@ use std::{
 
 use memchr::memmem::Finder;
 
-use super::{About, Entry, Event, What};
+use super::{About, Close, Entry, Event, What};
 use crate::core::{
     frame::MessageKind,
     inbound::Dialect,
@@ -112,8 +112,9 @@ impl FileWriter {
                 self.sessions += 1;
                 serde_json::json!({"event": "open", "session": self.sessions, "subprotocol": subprotocol})
             }
-            Event::Close { code, reason } => {
-                serde_json::json!({"event": "close", "session": self.sessions, "code": code, "reason": reason})
+            Event::Close(Close { by, code, reason }) => {
+                let (session, by) = (self.sessions, by.name());
+                serde_json::json!({"event": "close", "session": session, "by": by, "code": code, "reason": reason})
             }
             Event::Dropped { messages, bytes } => {
                 serde_json::json!({"event": "dropped", "messages": messages, "bytes": bytes})

@@ -1,0 +1,65 @@
+//! What a recording tells beside the messages.
+
+use crate::core::session::Loss;
+
+/// RFC 6455, section 7.1.5: there was no close frame.
+const ABNORMAL_CLOSE: u16 = 1006;
+
+/// An event of a recording that is no message.
+#[derive(Debug, Clone)]
+pub(in crate::net) enum Event {
+    /// The recording begins, in this state of the connection.
+    Start { state: &'static str },
+    /// A session begins.
+    Open { subprotocol: Option<String> },
+    /// A session is over.
+    Close(Close),
+    /// So much found no room before this.
+    Dropped { messages: u64, bytes: u64 },
+}
+
+/// Who ended a session, and how: by the first close frame, or with code 1006 without one.
+#[derive(Debug, Clone)]
+pub(in crate::net) struct Close {
+    pub(super) by: Closer,
+    pub(super) code: u16,
+    pub(super) reason: String,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Closer {
+    Client,
+    /// Or whatever is between it and the client.
+    Server,
+}
+
+impl Close {
+    /// The client's close frame.
+    pub(in crate::net) fn by_client(code: u16, reason: impl Into<String>) -> Self {
+        Self { by: Closer::Client, code, reason: reason.into() }
+    }
+
+    /// The client ends it without a close frame.
+    pub(in crate::net) fn abandoned(why: impl Into<String>) -> Self {
+        Self::by_client(ABNORMAL_CLOSE, why)
+    }
+
+    /// What became of the socket, where the client did nothing to it.
+    pub(in crate::net) fn by_server(loss: &Loss) -> Self {
+        let (code, reason) = match loss {
+            Loss::Close { code, reason } => (*code, reason),
+            Loss::Broken(reason) => (ABNORMAL_CLOSE, reason),
+        };
+        Self { by: Closer::Server, code, reason: reason.clone() }
+    }
+}
+
+impl Closer {
+    /// Its name in a recording.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        }
+    }
+}

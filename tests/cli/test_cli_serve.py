@@ -189,9 +189,13 @@ def test_commands_on_stdin_set_off_faults(serve, latency: str):
 def test_a_command_that_is_none_is_answered_with_those_there_are(serve):
     served = serve("--control")
     for command, text in [
-        ("explode", "there is no command 'explode': drop: "),
-        ("close", "close has 0 arguments"),
-        ("drop now", "drop has 1 arguments"),
+        ("explode", "there is no command 'explode', but drop [end]; close CODE [REASON]; "),
+        ("close", "close: 0 words follow it; it takes CODE [REASON]"),
+        ("drop now", "drop: it is drop or drop end, not 'now'"),
+        ("pause now", "pause: 1 words follow it; it takes none"),
+        ("mute app=no/app", "mute: app must be the name of an app that is served"),
+        ("send-msgpack {", "send-msgpack: "),
+        ("session 99 drop", "session: there is no open session 99"),
         ("refuse soon", "refuse: invalid literal"),
         ("refuse 99", "refuse: "),
         ("token-delay -1", "token-delay: "),
@@ -202,12 +206,93 @@ def test_a_command_that_is_none_is_answered_with_those_there_are(serve):
     assert "drop" in served.tell("help")["commands"]
 
 
+def test_it_refuses_as_often_as_it_is_told_and_says_when_to_come_again(serve):
+    served = serve("--refuse", "429", "--retry-after", "2", "--refuse-count", "1", "--control")
+    with pytest.raises(HandshakeError) as refused:
+        served.connect(reconnect=None).open()
+    assert (refused.value.status, refused.value.retry_after) == (429, 2)
+    with served.connect(reconnect=None) as connection:
+        assert connection.request({"n": 1}, timeout=LIMIT)["n"] == 1
+    assert served.tell("refuse 503 count=1 retry-after=7 app=local/image") == {"ok": True}
+    with served.connect("local/echo", reconnect=None) as connection:
+        assert connection.request({"n": 1}, timeout=LIMIT)["n"] == 1
+    with pytest.raises(HandshakeError) as refused:
+        served.connect("local/image", reconnect=None).open()
+    assert (refused.value.status, refused.value.retry_after) == (503, 7)
+
+
+@pytest.mark.parametrize(
+    ("command", "results", "code", "reason"),
+    [
+        (None, 2, 4001, ""),
+        ("close-after 1 1011 out of  memory", 1, 1011, "out of memory"),
+        ("close-after 1 none counted=received app=local/echo", 0, 1006, "the server ended the connection"),
+    ],
+    ids=["options", "code and reason", "none, received"],
+)
+def test_it_closes_each_session_after_so_many_messages(serve, command, results: int, code: int, reason: str):
+    served = serve("--close-after", "2", "--close-code", "4001", "--control")
+    if command is not None:
+        assert served.tell(command) == {"ok": True}
+    connection = served.connect(reconnect=None)
+    for n in range(max(results, 1)):
+        connection.send({"n": n})
+    assert [connection.recv(timeout=LIMIT)["n"] for _ in range(results)] == list(range(results))
+    with pytest.raises(ConnectionClosedError):
+        connection.recv(timeout=LIMIT)
+    assert connection.close_code == code
+    assert connection.close_reason.startswith(reason)
+    assert served.tell("close-after off") == {"ok": True}
+    if command is None or "app=" not in command:
+        with served.connect(reconnect=None) as connection:
+            assert [connection.request({"n": n}, timeout=LIMIT)["n"] for n in range(3)] == [0, 1, 2]
+
+
+def test_apps_stay_silent_or_are_cold(serve):
+    served = serve("--mute", "--cold-start", "0.2", "--control")
+    with served.connect() as connection:
+        connection.send({"n": 1})
+        connection.drain()
+        until_sync(lambda: served.tell("counts")["messages_received"] == 1, "the input")
+        assert served.tell("counts")["messages_sent"] == 0
+        assert served.tell("unmute") == {"ok": True}
+        assert connection.recv(timeout=LIMIT)["n"] == 1
+    assert served.tell("cold-start 0.3 once app=local/image") == {"ok": True}
+    began = time.monotonic()
+    with served.connect("local/image") as connection:
+        connection.request({"prompt": "a cat", "size": 10}, timeout=LIMIT)
+    assert time.monotonic() - began >= 0.3
+
+
+def test_one_session_alone_is_told_something_muted_and_closed(serve):
+    served = serve("--control")
+    with served.connect() as one, served.connect() as other:
+        one.open()
+        other.open()
+        first, second = served.tell("sessions app=local/echo")["sessions"]
+        assert (first["app"], first["messages_received"]) == ("local/echo", 0)
+        assert served.tell(f'session {first["id"]} send-msgpack {{"for": "one",  "n": [1.5, null]}}') == {"ok": True}
+        assert one.recv(timeout=LIMIT) == {"for": "one", "n": [1.5, None]}
+        assert served.tell('send-msgpack {"for": "all"}') == {"ok": True}
+        assert [each.recv(timeout=LIMIT) for each in (one, other)] == [{"for": "all"}] * 2
+        for command in ("pause", "resume", "mute", "unmute", "close-after off"):
+            assert served.tell(f"session {second['id']} {command}") == {"ok": True}
+        assert other.request({"n": 2}, timeout=LIMIT)["n"] == 2
+        assert served.tell(f"session {second['id']} close 4002 go away") == {"ok": True}
+        until_sync(lambda: other.stats()["reconnects"] == 1, "the close")
+        assert (other.close_code, other.close_reason) == (4002, "go away")
+        answer = served.tell(f"session {first['id']} explode")
+        assert answer["error"].startswith("session: a session has no command 'explode', but drop [end]; ")
+        assert served.tell(f"session {first['id']} drop end") == {"ok": True}
+        until_sync(lambda: one.stats()["reconnects"] == 1, "the drop")
+
+
 def test_the_end_of_the_commands_ends_it():
     with started("serve", "--port", "0", "--control") as process:
         out, err = process.communicate("pause\nexplode\n", timeout=30)
     assert process.returncode == 0
     assert out.splitlines()[-2] == "ok"
-    assert out.splitlines()[-1].startswith("error: there is no command 'explode'")
+    assert out.splitlines()[-1].startswith("error: there is no command 'explode', but drop")
     assert err == ""
 
 

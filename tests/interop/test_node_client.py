@@ -180,6 +180,25 @@ def test_it_talks_to_the_server_that_the_command_line_starts(latency: str) -> No
     assert process.returncode == 0
 
 
+def test_it_meets_the_faults_that_the_command_line_sets_off() -> None:
+    arguments = ["serve", "--port", "0", "--json", "--control", "--cold-start", "0.2"]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-m", "fal_realtime", *arguments], **pipes) as process:
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            where = json.loads(process.stdout.readline())
+            process.stdin.write("close-after 2 1011 broken app=local/stream\n")
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline()) == {"ok": True}
+            server = SimpleNamespace(rest_url=where["rest_url"], base_url=where["base_url"], key=where["key"])
+            seen = run_session(server, "local/stream", [{"count": 5}], results=2, errors=1, until_closed=True)
+        finally:
+            process.terminate()
+    assert [result["index"] for result in seen["results"]] == [0, 1]
+    assert (seen["closeCode"], [error["status"] for error in seen["errors"]]) == (1011, [1011])
+
+
 # --- faults ---
 
 

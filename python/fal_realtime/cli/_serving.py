@@ -116,9 +116,17 @@ def _add(server: LocalServer, given: str) -> None:
 def _set_faults(server: LocalServer, options: argparse.Namespace, ended: threading.Event) -> None:
     server.handshake_delay(options.handshake_delay)
     server.mint_delay(options.token_delay)
-    server.mint_failures(options.token_failures)
+    server.mint_failures(options.token_failures, retry_after=options.retry_after)
+    server.cold_start(options.cold_start)
     if options.refuse is not None:
-        server.refuse(options.refuse)
+        server.refuse(options.refuse, retry_after=options.retry_after, count=options.refuse_count)
+    if options.mute:
+        server.mute()
+    if options.close_after is not None:
+        try:
+            server.close_after(options.close_after, options.close_code)
+        except ValueError as error:
+            raise UsageError(str(error), "see fal-realtime serve --help") from error
     if options.drop_every is not None:
 
         def drop() -> None:

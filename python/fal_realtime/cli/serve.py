@@ -20,7 +20,8 @@ _EXAMPLES = """\
   fal-realtime serve --app me/upper=my_apps:upper --tls
   fal-realtime serve --replay session.mcap --timing immediate
   fal-realtime serve --handshake-delay 5 --token-failures 2 --drop-every 30
-  fal-realtime serve --control                # then: drop, close 1011, refuse 503, pause, resume, help, ...
+  fal-realtime serve --refuse 429 --retry-after 2 --refuse-count 1 --close-after 3 --close-code 1011
+  fal-realtime serve --control                # then: drop, close 1011, refuse 503, mute, session 2 drop, help, ...
 """
 
 _DESCRIPTION = """\
@@ -106,8 +107,24 @@ def add(commands: Commands) -> None:
         help="milliseconds that all bytes take longer, in each direction",
     )
     faults.add_argument("--handshake-delay", type=number(0), default=0.0, metavar="S", help="as at a cold start")
-    faults.add_argument("--refuse", type=integer(300, 599), metavar="STATUS", help="refuse all handshakes with it")
+    faults.add_argument(
+        "--cold-start",
+        type=number(0),
+        default=0.0,
+        metavar="S",
+        help="accept sessions at once, and let their apps begin so much later",
+    )
+    faults.add_argument("--refuse", type=integer(300, 599), metavar="STATUS", help="refuse handshakes with it")
+    faults.add_argument("--refuse-count", type=integer(1), metavar="N", help="so many of them (default: all)")
+    faults.add_argument("--retry-after", type=integer(0), metavar="S", help="say so when refusing, for them and tokens")
     faults.add_argument("--refuse-in-band", action="store_true", help="refuse bad keys in an accepted WebSocket (1008)")
+    faults.add_argument("--mute", action="store_true", help="let apps take inputs and stay silent")
+    faults.add_argument(
+        "--close-after", type=integer(0), metavar="N", help="close each session when so many messages were sent to it"
+    )
+    faults.add_argument(
+        "--close-code", type=integer(1000, 4999), default=1000, metavar="CODE", help="then with it (default: 1000)"
+    )
     faults.add_argument(
         "--drop-every", type=number(0, or_equal=False), metavar="S", help="reset all connections every so often"
     )

@@ -8,6 +8,8 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +19,8 @@ from fal_realtime import cli
 from fal_realtime.cli import _main
 from fal_realtime.testing import LocalServer
 
-COMMANDS = ["demo", "run", "probe", "bench", "serve"]
-ASKING = ["run", "probe", "bench"]
+COMMANDS = ["demo", "run", "probe", "bench", "record", "replay", "serve"]
+ASKING = ["run", "probe", "bench", "record"]
 KEY = "one:which-nobody-may-see"
 
 
@@ -38,6 +40,12 @@ def without_traceback(shown: pytest.CaptureFixture[str]) -> str:
 def ask(command: str, app: str, *arguments: str) -> int:
     """Have the command ask the app something small."""
     given = {"run": ["--input", '{"n": 1}'], "probe": [], "bench": ["--seconds", "0.05"]}
+    if command == "record":
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "session.mcap"
+            status = cli.main([command, app, str(file), *given["run"], *arguments])
+            assert not file.exists(), "nothing was opened"
+            return status
     return cli.main([command, app, *given[command], *arguments])
 
 

@@ -36,6 +36,24 @@ def add_where(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--ca", metavar="FILE", help="PEM file of the authority to trust instead of the system's")
 
 
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say what the inputs are, and what becomes of the results: see `_inputs` and `_results`."""
+    parser.add_argument(
+        "files", metavar="FILE", nargs="*", help="inputs; - is stdin (default, unless --input is given)"
+    )
+    inputs = parser.add_argument_group("inputs")
+    inputs.add_argument(
+        "--input", type=json_object, default={}, metavar="JSON", help="fields that each input has beside its own"
+    )
+    inputs.add_argument(
+        "--field", metavar="NAME", help="the field for media files (default: image_url, audio_url, ...)"
+    )
+    inputs.add_argument("--bytes", action="store_true", help="media files go as bytes, not as data URIs")
+    results = parser.add_argument_group("results")
+    results.add_argument("--save", metavar="DIR", help="save bytes and data URIs here; results name the files")
+    results.add_argument("--stream", action="store_true", help="the app answers each input with a stream of results")
+
+
 def integer(least: int, most: int | None = None) -> Callable[[str], int]:
     """The type of an argument: an int within its bounds."""
 

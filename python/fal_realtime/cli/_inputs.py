@@ -1,15 +1,18 @@
-"""The inputs of `run`: JSON lines, and files of images, audio and video."""
+"""The inputs of a command: JSON lines, and files of images, audio and video."""
 
 from __future__ import annotations
 
+import argparse
 import base64
 import json
 import mimetypes
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from ._progress import is_terminal, note
 from ._reading import STDIN, chunks, lines as split_lines, name_of
 from ._status import UsageError
 
@@ -60,6 +63,11 @@ class Inputs:
             if not _is_of_lines(file):
                 self._field_of(file)
 
+    def invite(self) -> None:
+        """Tell a person at a terminal who is to type them."""
+        if self.reads_stdin and is_terminal(sys.stdin):
+            note("inputs from the terminal: one JSON object a line; Ctrl-D ends them")
+
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Give them; blocks where they are not there yet.
 
@@ -90,6 +98,17 @@ class Inputs:
             return data
         kind = mimetypes.guess_type(file)[0] or "application/octet-stream"
         return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def inputs_of(options: argparse.Namespace) -> Inputs:
+    """Those that the arguments of a command name.
+
+    Raises:
+        UsageError: A file is not there, or nobody knows what it is.
+    """
+    inputs = Inputs(options.files, options.input, options.field, options.bytes)
+    inputs.check()
+    return inputs
 
 
 def _is_of_lines(file: str) -> bool:

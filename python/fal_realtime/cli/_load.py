@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fal_realtime._exceptions import FalRealtimeError
 
 from ._advice import described
+from ._figures import milliseconds
 from ._output import rows
 from ._progress import Progress
 
@@ -112,8 +112,8 @@ class Load:
             "requests": count,
             "seconds": round(self.seconds, 3),
             "rate": round(count / self.seconds, 1),
-            "p50_ms": self._milliseconds(50),
-            "p99_ms": self._milliseconds(99),
+            "p50_ms": milliseconds(self.latencies, 50),
+            "p99_ms": milliseconds(self.latencies, 99),
             "cpu_us_per_request": round(self.cpu / count * 1e6, 1) if count else None,
             "cpu_percent": round(self.cpu / self.seconds * 100, 1),
             "failed": self.failed,
@@ -130,12 +130,6 @@ class Load:
             named.append(("CPU", f"{used}, this process"))
         named += [("failed", f"{count} times {error}") for error, count in self.errors.most_common(5)]
         return rows(named)
-
-    def _milliseconds(self, percent: float) -> float | None:
-        """The percentile of the latencies (nearest rank)."""
-        if not (ordered := sorted(self.latencies)):
-            return None
-        return round(ordered[max(math.ceil(percent / 100 * len(ordered)), 1) - 1] * 1000, 3)
 
 
 async def _all(work: Any) -> None:

@@ -11,10 +11,18 @@ from collections.abc import Sequence
 from fal_realtime._exceptions import FalRealtimeError
 from fal_realtime._version import version
 
-from . import bench, demo, probe, run, serve
+from . import bench, demo, probe, record, replay, run, serve
 from ._status import BROKEN_PIPE, FAILED, INTERRUPTED, USAGE, CommandError
 
-_COMMANDS = {"demo": demo, "run": run, "probe": probe, "bench": bench, "serve": serve}
+_COMMANDS = {
+    "demo": demo,
+    "run": run,
+    "probe": probe,
+    "bench": bench,
+    "record": record,
+    "replay": replay,
+    "serve": serve,
+}
 
 _EPILOG = """\
 exit status:

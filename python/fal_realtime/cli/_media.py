@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import binascii
 import re
 from pathlib import Path
@@ -35,6 +36,15 @@ def kind_of(data: bytes) -> tuple[str, str]:
         if data[at : at + len(signature)] == signature:
             return kind, extension
     return "application/octet-stream", "bin"
+
+
+def folder_of(options: argparse.Namespace, *, may_hold_files: bool = False) -> Folder | None:
+    """Where the arguments of a command have media saved, if anywhere.
+
+    Raises:
+        UsageError: It is no folder, or holds files of another run.
+    """
+    return Folder(options.save, may_hold_files=may_hold_files) if options.save else None
 
 
 class Folder:

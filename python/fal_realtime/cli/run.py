@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
-from ._arguments import add_where, command, integer, json_object, number
+from ._arguments import add_inputs, add_where, command, integer, number
 from ._status import UsageError
 
 if TYPE_CHECKING:
@@ -36,22 +35,9 @@ def add(commands: Commands) -> None:
     """Describe the command."""
     parser = command(commands, "run", "send inputs to an app, and write its results", _DESCRIPTION, _EXAMPLES)
     parser.add_argument("app", metavar="APP", help="the app id, such as fal-ai/fast-lcm-diffusion or local/echo")
-    parser.add_argument(
-        "files", metavar="FILE", nargs="*", help="inputs; - is stdin (default, unless --input is given)"
-    )
-    inputs = parser.add_argument_group("inputs")
-    inputs.add_argument(
-        "--input", type=json_object, default={}, metavar="JSON", help="fields that each input has beside its own"
-    )
-    inputs.add_argument(
-        "--field", metavar="NAME", help="the field for media files (default: image_url, audio_url, ...)"
-    )
-    inputs.add_argument("--bytes", action="store_true", help="media files go as bytes, not as data URIs")
-    results = parser.add_argument_group("results")
-    results.add_argument("--save", metavar="DIR", help="save bytes and data URIs here; results name the files")
-    results.add_argument("--unordered", action="store_true", help="write results as they come")
-    results.add_argument("--stream", action="store_true", help="the app answers each input with a stream of results")
+    add_inputs(parser)
     how = parser.add_argument_group("how")
+    how.add_argument("--unordered", action="store_true", help="write results as they come")
     how.add_argument("--connections", type=integer(1, 10_000), default=1, metavar="N", help="at most (default: 1)")
     how.add_argument(
         "--timeout",
@@ -77,20 +63,16 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; the exit status."""
-    from ._inputs import Inputs
-    from ._media import Folder
-    from ._progress import is_terminal, note
+    from ._inputs import inputs_of
+    from ._media import folder_of
     from ._running import Job
     from ._target import client_for
 
     _check(options)
-    inputs = Inputs(options.files, options.input, options.field, options.bytes)
-    inputs.check()
+    inputs = inputs_of(options)
     with client_for(options) as client:
-        if inputs.reads_stdin and is_terminal(sys.stdin):
-            note("inputs from the terminal: one JSON object a line; Ctrl-D ends them")
-        folder = Folder(options.save, may_hold_files=options.resume is not None) if options.save else None
-        return Job(options, client, inputs, folder).run()
+        inputs.invite()
+        return Job(options, client, inputs, folder_of(options, may_hold_files=options.resume is not None)).run()
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -166,11 +166,13 @@ def draw_panel(panel: Panel, found: Sequence[Bar], y: int) -> Iterator[str]:
 
 def notes(report: Mapping[str, Any]) -> Iterator[str]:
     """What a reader must know of the figures."""
-    measured = (figures for cell in (SPARSE, BLOCKED) for figures in report["cells"].get(cell, {}).values())
-    rounds = sorted({figures["rounds"] for figures in measured})
+    cells = [report["cells"].get(cell, {}) for cell in (SPARSE, BLOCKED)]
+    rounds = sorted({figures["rounds"] for cell in cells for figures in cell.values()})
+    shown = {client.partition("/")[0] for cell in cells for client in cell if client in {*IN_EACH_STYLE, *ONE_OF_EACH}}
     about = report["environment"]
-    versions = {name: version for name, version in about["versions"].items() if name in {*PEERS, "picows"}}
-    yield f"Less is better. Medians of {' and '.join(map(str, rounds))} rounds; lines from the least to the greatest."
+    versions = {name: version for name, version in about["versions"].items() if name in shown - {"fal-realtime"}}
+    many = " to ".join(map(str, dict.fromkeys([*rounds[:1], *rounds[-1:]])))
+    yield f"Less is better. Medians of {many} rounds; lines from the least to the greatest."
     yield f"{about['date']}, {about['python']} on {about['system']}, {about['cpu']}, {about['cores']} cores"
     yield ", ".join(f"{name} {version}" for name, version in versions.items() if version != "absent")
 

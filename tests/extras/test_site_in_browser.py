@@ -16,7 +16,10 @@ pytestmark = [pytest.mark.extras, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / ".docs" / "site"
-PAGES = ["", "quickstart/", "errors/", "reference/", "api/clients/", "performance/", "project/contributing/"]
+PAGES = [
+    *("", "quickstart/", "how-to/connection/", "errors/", "reference/", "api/clients/", "performance/", "versioning/"),
+    "project/contributing/",
+]
 PATIENCE = 60_000.0
 """Milliseconds until a page is there."""
 

@@ -19,12 +19,19 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_trace_id
+from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_trace_id, get_current_span
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.parser import text_string_to_metric_families
 from websockets.sync.server import serve
 
-from fal_realtime import HandshakeError, RealtimeClient, RealtimeConnection, ReconnectPolicy, RequestTimeoutError
+from fal_realtime import (
+    HandshakeError,
+    RealtimeClient,
+    RealtimeConnection,
+    ReconnectPolicy,
+    RequestTimeoutError,
+    msgpack,
+)
 from fal_realtime.opentelemetry import instrument
 from fal_realtime.prometheus import collector
 
@@ -43,8 +50,8 @@ class Telemetry:
         self._meters = MeterProvider([self._reader])
         self.tracer = self.tracers.get_tracer("test")
 
-    def instrument(self, client: Any) -> Any:
-        return instrument(client, tracer_provider=self.tracers, meter_provider=self._meters)
+    def instrument(self, client: Any, **options: Any) -> Any:
+        return instrument(client, tracer_provider=self.tracers, meter_provider=self._meters, **options)
 
     def spans(self, kind: str) -> list[ReadableSpan]:
         return [span for span in self._spans.get_finished_spans() if span.name == f"{kind} {APP}"]
@@ -249,7 +256,47 @@ def test_a_blocking_pool_is_watched_too(fal_local_server, telemetry):
     assert len(telemetry.spans("request")) == len(telemetry.spans("open")) == 1
 
 
+async def test_a_request_has_no_span_where_none_is_wanted_and_the_rest_is_as_ever(fal_local_server, telemetry):
+    client = telemetry.instrument(fal_local_server.client(), request_spans=False)
+    async with client.connect("local/echo") as connection:
+        assert "request" not in vars(type(connection))
+        await connection.request({}, timeout=20)
+    assert telemetry.spans("request") == []
+    assert only(telemetry.spans("open")).status.status_code is StatusCode.UNSET
+    assert "fal_realtime.client.request.duration" not in telemetry.metrics()
+    assert telemetry.counted("inputs")["written"] == 1
+    with pytest.raises(TypeError, match="request_spans must be"):
+        telemetry.instrument(fal_local_server.client(), request_spans=None)
+
+
+async def test_the_span_of_a_request_is_current_while_it_runs_and_not_after(fal_local_server, telemetry):
+    seen = []
+
+    def encode(value: Any) -> bytes:
+        seen.append(get_current_span().get_span_context().span_id)
+        return msgpack.encode(value)
+
+    client = telemetry.instrument(fal_local_server.client())
+    async with client.connect("local/echo", encode_message=encode) as connection:
+        await connection.request({}, timeout=20)
+        assert get_current_span().get_span_context().span_id == 0
+    assert seen == [only(telemetry.spans("request")).context.span_id]
+
+
 # --- metrics ---
+
+
+@pytest.mark.parametrize("request_spans", [True, False])
+async def test_how_long_answers_took_is_read_from_what_the_core_counted(fal_local_server, telemetry, request_spans):
+    client = telemetry.instrument(fal_local_server.client(), request_spans=request_spans)
+    async with client.connect("local/echo") as connection:
+        await connection.request({"delay": 0.1}, timeout=20)
+        await connection.request({}, timeout=20)
+    metrics = telemetry.metrics()
+    [answered] = metrics["fal_realtime.client.request.answered"]
+    [seconds] = metrics["fal_realtime.client.request.answer_time"]
+    assert (answered.value, seconds.value) == (2, client.stats()["request_latency"].sum)
+    assert seconds.value >= 0.1
 
 
 async def test_metrics_are_the_statistics_of_all_connections_gone_or_not(fal_local_server, telemetry, scrape):

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter_provider
-from opentelemetry.trace import SpanKind, TracerProvider
+from opentelemetry.trace import TracerProvider
 
 from fal_realtime._base import BaseClient
-from fal_realtime._checks import wrong_type
+from fal_realtime._checks import boolean, wrong_type
 from fal_realtime._observing import Totals, before_it_goes
 from fal_realtime._options import ConnectOptions
 from fal_realtime._version import version
 
 from ._methods import TRACE, traced
 from ._opening import APP, Left, Opening, before_attempt, failed, on_open
+from ._request import Request
 
 ClientT = TypeVar("ClientT", bound=BaseClient[Any, Any])
 
@@ -62,6 +61,7 @@ def instrument(
     *,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
+    request_spans: bool = True,
 ) -> ClientT:
     """Make spans and metrics of all connections that a client makes from now on; its pools and `with_options` too.
 
@@ -69,9 +69,11 @@ def instrument(
         client: A `RealtimeClient` or `SyncRealtimeClient`, which is given back.
         tracer_provider: Default: the global one.
         meter_provider: Default: the global one.
+        request_spans: Whether each `request` is a span, and recorded in `fal_realtime.client.request.duration`. Both
+            are made in Python, at the call; all other metrics are what the core counts, read when they are exported.
 
     Raises:
-        TypeError: It is no client.
+        TypeError: It is no client, or `request_spans` is no bool.
         ValueError: It is instrumented already.
     """
     if not isinstance(client, BaseClient):
@@ -80,25 +82,31 @@ def instrument(
     if any(isinstance(observer, _Instrumentation) for observer in client._observers):  # noqa: SLF001 - of this package
         message = "the client is instrumented already"
         raise ValueError(message)
+    boolean("request_spans", request_spans)
     meters = meter_provider or get_meter_provider()
-    client._observe(_Instrumentation(trace.get_tracer("fal_realtime", version(), tracer_provider), meters))  # noqa: SLF001
+    tracer = trace.get_tracer("fal_realtime", version(), tracer_provider)
+    client._observe(_Instrumentation(tracer, meters, request_spans=request_spans))  # noqa: SLF001 - of this package
     return client
 
 
 class _Instrumentation:
     """The observer."""
 
-    def __init__(self, tracer: trace.Tracer, meters: MeterProvider) -> None:
+    def __init__(self, tracer: trace.Tracer, meters: MeterProvider, *, request_spans: bool) -> None:
         self._tracer = tracer
+        self._request_spans = request_spans
         self._totals = Totals()
         self._left: deque[Left] = deque()
         meter = meters.get_meter("fal_realtime", version())
-        self._duration = meter.create_histogram(
-            "fal_realtime.client.request.duration",
-            unit="s",
-            description="From the call of request to its result or error.",
-            explicit_bucket_boundaries_advisory=_BUCKETS,
-        )
+        if request_spans:
+            self._duration = meter.create_histogram(
+                "fal_realtime.client.request.duration",
+                unit="s",
+                description="From the call of request to its result or error.",
+                explicit_bucket_boundaries_advisory=_BUCKETS,
+            )
+        meter.create_observable_counter("fal_realtime.client.request.answered", [self._answered], unit="{request}")
+        meter.create_observable_counter("fal_realtime.client.request.answer_time", [self._answer_time], unit="s")
         for name, unit, counted in _COUNTERS:
             meter.create_observable_counter(name, [self._counted(counted)], unit=unit)
         meter.create_observable_up_down_counter("fal_realtime.client.connections", [self._states], unit="{connection}")
@@ -110,6 +118,12 @@ class _Instrumentation:
                     yield Observation(sums.get(name, 0), {APP: app, **attributes})
 
         return observe
+
+    def _answered(self, _: CallbackOptions) -> Iterator[Observation]:
+        yield Observation(self._totals.stats()["request_latency"].count)
+
+    def _answer_time(self, _: CallbackOptions) -> Iterator[Observation]:
+        yield Observation(self._totals.stats()["request_latency"].sum)
 
     def _end_left(self) -> None:
         """End the spans of connections that are gone."""
@@ -136,28 +150,12 @@ class _Instrumentation:
         self._totals.add(connection)
         if told is None:  # it was there before, with its own hooks
             return
-        told.app = connection.app
+        told.belongs_to(connection.app)
         before_it_goes(connection, told.farewell)
         setattr(connection, TRACE, (self, told))
-        connection.__class__ = traced(connection.__class__)
+        connection.__class__ = traced(connection.__class__, requests=self._request_spans)
 
-    @contextmanager
-    def request(self, connection: Any, opening: Opening) -> Iterator[None]:
-        """The span and the duration of a request."""
+    def begin_request(self, opening: Opening) -> Request:
+        """A request is called."""
         self._end_left()
-        attributes: dict[str, Any] = {APP: opening.app}
-        name, span_attributes = f"request {opening.app}", {**opening.attributes, **attributes}
-        started = time.perf_counter()
-        with self._tracer.start_as_current_span(
-            name, None, SpanKind.CLIENT, span_attributes, record_exception=False, set_status_on_exception=False
-        ) as span:
-            try:
-                yield
-            except BaseException as error:
-                failed(span, error)
-                attributes["error.type"] = type(error).__qualname__
-                if connection.state == "closed":
-                    opening.end(connection.last_error or error)
-                raise
-            finally:
-                self._duration.record(time.perf_counter() - started, attributes)
+        return Request(self._tracer, self._duration, opening)

@@ -2,52 +2,49 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any, TypeAlias
+from typing import Any
 
 from fal_realtime._raw import RawConnection
 from fal_realtime._sync import SyncRealtimeConnection
 from fal_realtime._sync_raw import SyncRawConnection
 
-_Watch: TypeAlias = Callable[[Any], contextlib.AbstractContextManager[None]]
-
 TRACE = "_trace"
-_kinds: dict[type[Any], type[Any]] = {}
+_kinds: dict[tuple[type[Any], bool], type[Any]] = {}
 
 
-def traced(kind: type[Any]) -> type[Any]:
-    """The class of a class of connections whose `open` and `request` have spans."""
-    if kind not in _kinds:
+def traced(kind: type[Any], *, requests: bool) -> type[Any]:
+    """The class of a class of connections whose `open` has spans, and `request` if `requests`."""
+    if (kind, requests) not in _kinds:
         methods: Any = kind
-        make = _blocking if issubclass(kind, SyncRealtimeConnection) else _awaited
         names: dict[str, Any] = {
             "__module__": kind.__module__,
             "__qualname__": kind.__qualname__,
             "__doc__": kind.__doc__,
         }
-        names["open"] = make(methods.open, _watched_open)
-        if not issubclass(kind, RawConnection | SyncRawConnection):
-            names["request"] = make(methods.request, _watched_request)
-        _kinds[kind] = type(kind.__name__, (methods,), names)
-    return _kinds[kind]
+        blocking = issubclass(kind, SyncRealtimeConnection)
+        names["open"] = (_blocking_open if blocking else _awaited_open)(methods.open)
+        if requests and not issubclass(kind, RawConnection | SyncRawConnection):
+            names["request"] = (_blocking_request if blocking else _awaited_request)(methods.request)
+        _kinds[kind, requests] = type(kind.__name__, (methods,), names)
+    return _kinds[kind, requests]
 
 
-def _awaited(method: Any, watch: _Watch) -> Any:
+def _awaited_open(method: Any) -> Callable[..., Any]:
     @wraps(method)
     async def watched(self: Any, *arguments: Any, **options: Any) -> Any:
-        with watch(self):
+        with _watched_open(self):
             return await method(self, *arguments, **options)
 
     return watched
 
 
-def _blocking(method: Any, watch: _Watch) -> Any:
+def _blocking_open(method: Any) -> Callable[..., Any]:
     @wraps(method)
     def watched(self: Any, *arguments: Any, **options: Any) -> Any:
-        with watch(self):
+        with _watched_open(self):
             return method(self, *arguments, **options)
 
     return watched
@@ -65,8 +62,36 @@ def _watched_open(connection: Any) -> Iterator[None]:
         raise
 
 
-def _watched_request(connection: Any) -> contextlib.AbstractContextManager[None]:
-    trace: tuple[Any, Any] = getattr(connection, TRACE)
-    instrumentation, opening = trace
-    watched: contextlib.AbstractContextManager[None] = instrumentation.request(connection, opening)
+# Of a request each context manager would cost as much as the request itself.
+
+
+def _awaited_request(method: Any) -> Callable[..., Any]:
+    @wraps(method)
+    async def watched(self: Any, *arguments: Any, **options: Any) -> Any:
+        instrumentation, opening = getattr(self, TRACE)
+        request = instrumentation.begin_request(opening)
+        try:
+            return await method(self, *arguments, **options)
+        except BaseException as error:
+            request.failed(self, error)
+            raise
+        finally:
+            request.end()
+
+    return watched
+
+
+def _blocking_request(method: Any) -> Callable[..., Any]:
+    @wraps(method)
+    def watched(self: Any, *arguments: Any, **options: Any) -> Any:
+        instrumentation, opening = getattr(self, TRACE)
+        request = instrumentation.begin_request(opening)
+        try:
+            return method(self, *arguments, **options)
+        except BaseException as error:
+            request.failed(self, error)
+            raise
+        finally:
+            request.end()
+
     return watched

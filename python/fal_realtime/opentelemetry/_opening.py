@@ -31,11 +31,19 @@ class Opening:
         self._parent = context.get_current()
         self._span: Span | None = None
         self.app = ""
+        self.request_name = ""
+        self.request_attributes: dict[str, str | int] = {}
         self.attributes: dict[str, str | int] = {}
         parts = urlsplit(address)
         if parts.hostname is not None:
             port = parts.port or (443 if parts.scheme in ("wss", "https") else 80)
             self.attributes = {"server.address": parts.hostname, "server.port": port}
+
+    def belongs_to(self, app: str) -> None:
+        """The connection is made, and says of which app it is."""
+        self.app = app
+        self.request_name = f"request {app}"
+        self.request_attributes = {**self.attributes, APP: app}
 
     def begin(self, attempt: Attempt) -> None:
         """An attempt is about to be made; the one before it failed, if it has not opened."""

@@ -12,7 +12,17 @@ use pyo3::{
 use super::{decode as decoding, encode as encoding, error, ext};
 use crate::core::pool;
 
-/// Encode `value` as one msgpack object.
+/// Encode `value` as one msgpack object; `fal_realtime.msgpack` says what becomes of which type.
+///
+/// Args:
+///     value: What to encode.
+///     default: Called with each value that has no form of its own; what it returns is encoded in its place. What it
+///         raises is raised.
+///     timestamps: Encode aware `datetime` objects as timestamp extensions, and refuse naive ones. By default both are
+///         str in ISO 8601, which a typed app of fal accepts.
+///
+/// Raises:
+///     `EncodeError`: A value cannot be encoded; it says where it is.
 #[pyfunction]
 #[pyo3(signature = (value, /, *, default = None, timestamps = false))]
 fn encode<'py>(
@@ -30,7 +40,11 @@ fn encode_input<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>>
     encoding::encode_to_bytes(value)
 }
 
-/// Decode `data`, a bytes-like object that holds exactly one msgpack object. Raises `DecodeError`.
+/// Decode `data`, which holds exactly one msgpack object; `fal_realtime.msgpack` says what becomes of which type.
+///
+/// Raises:
+///     `DecodeError`: It is not msgpack, is cut off, goes on after the object, nests deeper than 256 levels, or would
+///         become more Python objects than 64 MiB and 16 times its own length.
 #[pyfunction]
 #[pyo3(signature = (data, /))]
 fn decode(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {

@@ -273,6 +273,8 @@ class RealtimeConnection(_core.Connection, Recordable, OfInputAndOutput[Input, O
         self.close()
         await self.wait_closed()
         loop = asyncio.get_running_loop()
+        if self._recording is not None:
+            await loop.run_in_executor(None, self._wait_until_recorded)
         until = loop.time() + self._close_timeout
         # The caller may let go of the connection now, and with it of what the callbacks have not been told yet.
         while True:

@@ -615,6 +615,9 @@ class Recording:
     def error(self) -> tuple[int | None, str] | None:
         """The system's number and words for what ended it early."""
 
+    def wait(self, seconds: float) -> bool:
+        """Wait until the file of a connection that is closed is written; whether it is."""
+
     def close(self) -> None:
         """Write what is left, end the file, and wait for it."""
 

@@ -16,7 +16,7 @@ class Recording:
     """A file into which a connection is recorded; made by `connection.record(path)`.
 
     Close it, or use it with `with` (or `async with`, which does not block the loop). It also ends with its connection,
-    and at the exit of the interpreter.
+    whose `close` waits for it, for at most `close_timeout`, and at the exit of the interpreter.
     """
 
     def __init__(self, native: _core.Recording, path: str) -> None:
@@ -99,6 +99,19 @@ class Recordable:
     """The part of a connection that can be recorded."""
 
     _recording: Recording | None = None
+    _close_timeout: float = 10
+
+    def _wait_until_recorded(self) -> None:
+        """Of a connection that is closed: wait until its recording is a whole file, at most `close_timeout` seconds."""
+        recording = self._recording
+        if recording is not None and not recording._native.wait(self._close_timeout):  # noqa: SLF001 - of this module
+            from logging import getLogger
+
+            getLogger("fal_realtime").warning(
+                "the recording %s was not written within close_timeout (%g s); it still is, until the process ends",
+                recording.path,
+                self._close_timeout,
+            )
 
     def record(self, path: str | os.PathLike[str]) -> Recording:
         """Record from now on what passes, into a new file at `path`, in the place of one that is there.

@@ -237,12 +237,15 @@ class SyncRealtimeConnection(_core.SyncConnection, Recordable, OfInputAndOutput[
         self._let_go()
         if self._dispatcher is None:
             super().close(code, reason)
-            return
-        # Before: the last event may be delivered at once.
-        self._dispatcher.finish(events := self._events())
-        super().close(code, reason)
-        if not self._dispatcher.wait(self._close_timeout):
-            warn_of_rest(events, f"{self._close_timeout} s after its end; they will be, as long as the process lives")
+        else:
+            # Before: the last event may be delivered at once.
+            self._dispatcher.finish(events := self._events())
+            super().close(code, reason)
+            if not self._dispatcher.wait(self._close_timeout):
+                warn_of_rest(
+                    events, f"{self._close_timeout} s after its end; they will be, as long as the process lives"
+                )
+        self._wait_until_recorded()
 
     def _is_stranded(self) -> bool:
         return False

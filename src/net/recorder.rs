@@ -65,6 +65,8 @@ struct Queue {
     is_idle: bool,
     /// Nothing more is taken.
     has_ended: bool,
+    /// Nothing more is written: the file is whole, or as much of it as could be.
+    is_written: bool,
     /// Since the last entry so much found no room.
     dropped: (u64, u64),
     error: Option<Arc<io::Error>>,
@@ -84,6 +86,7 @@ pub struct Recorder {
     began: Instant,
     queue: Mutex<Queue>,
     filled: Condvar,
+    written: Condvar,
     messages: AtomicU64,
     dropped: AtomicU64,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -99,13 +102,18 @@ impl Recorder {
             began: Instant::now(),
             queue: Mutex::default(),
             filled: Condvar::new(),
+            written: Condvar::new(),
             messages: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             thread: Mutex::new(None),
             process: process::number(),
         });
         let (writer, thread) = (recorder.clone(), std::thread::Builder::new().name("fal-recording".into()));
-        let running = thread.spawn(move || writer.run(file))?;
+        let running = thread.spawn(move || {
+            writer.run(file);
+            writer.queue.lock().is_written = true;
+            writer.written.notify_all();
+        })?;
         *recorder.thread.lock() = Some(running);
         Ok(recorder)
     }
@@ -150,6 +158,15 @@ impl Recorder {
         {
             let _ = thread.join();
         }
+    }
+
+    /// Waits until the file is written, at most so long. Answers whether it is.
+    pub fn wait_at_most(&self, time: Duration) -> bool {
+        if !self.belongs_here() {
+            return true;
+        }
+        let waited = self.written.wait_timeout_while(self.queue.lock(), time, |queue| !queue.is_written);
+        waited.unwrap_or_else(std::sync::PoisonError::into_inner).0.is_written
     }
 
     /// In a forked child there is no thread, and the locks may be held for ever.

@@ -4,6 +4,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use pyo3::{
@@ -67,6 +68,12 @@ impl Recording {
     #[getter]
     fn error(&self) -> Option<(Option<i32>, String)> {
         self.recorder.error().map(|error| (error.raw_os_error(), error.to_string()))
+    }
+
+    /// Waits until the file of a connection that is closed is written, at most so many seconds. Answers whether it is.
+    fn wait(&self, py: Python<'_>, seconds: f64) -> bool {
+        let time = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+        py.detach(|| self.recorder.wait_at_most(time))
     }
 
     fn close(&self, py: Python<'_>) {

@@ -104,6 +104,18 @@ def test_who_ended_a_session_is_recorded_and_how(tmp_path: Path, end: Any, by: s
     assert close == {"event": "close", "session": 1, "by": by, "code": code, "reason": reason}
 
 
+async def test_the_file_is_whole_when_the_connection_is_closed(tmp_path: Path) -> None:
+    with LocalServer() as server:
+        client = server.client()
+        for number in range(20):
+            path = tmp_path / f"{number}.mcap"
+            async with client.connect("local/echo") as connection:
+                recording = connection.record(path)
+                await connection.request({"n": number}, timeout=30)
+            assert len(data(read_whole(path))) == 2
+            assert not recording.is_open
+
+
 def test_text_and_binary_of_a_raw_connection_are_told_apart(tmp_path: Path) -> None:
     with LocalServer() as server, server.sync_client() as client:
         connection = client.connect("local/echo", raw=True, path="/realtime")

@@ -1,6 +1,7 @@
 //! The protocol without I/O: no tokio, no Python, no clock, no randomness. Time and jitter are arguments.
 
 pub mod backoff;
+pub mod boxes;
 pub mod cork;
 pub mod endpoint;
 pub mod envelope;

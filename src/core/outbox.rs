@@ -15,10 +15,12 @@ use super::{
 };
 
 mod accepting;
+mod leftover;
 mod opening;
 mod record;
 mod sessions;
 
+pub use leftover::{Leftover, Written};
 use opening::OpeningQueue;
 use record::SessionRecord;
 pub use sessions::SessionEnd;

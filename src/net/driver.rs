@@ -129,7 +129,7 @@ impl Drop for Driver {
         if self.session.state() != State::Closed && !self.has_panicked {
             self.finish(Some(Error::closed(1001, "the interpreter is exiting")));
             // Who does not wait need not know.
-            self.connection.shared.lock().failure_is_told = true;
+            self.connection.shared.lock().boxes.failure_was_told();
         }
     }
 }
@@ -196,15 +196,8 @@ impl Driver {
     async fn commanded(&self) -> Input {
         std::future::poll_fn(|context| {
             let mut inner = self.connection.shared.lock();
-            if inner.commands.close {
-                return Poll::Ready(Input::Close);
-            }
-            if let Some(eager) = inner.commands.open.take() {
-                return Poll::Ready(Input::Open { eager });
-            }
-            // A message may have been accepted after the last socket ended and before that was known here.
-            if self.session.state() == State::Idle && inner.has_unsent() {
-                return Poll::Ready(Input::Open { eager: false });
+            if let Some(command) = inner.boxes.take_command(self.session.state() == State::Idle) {
+                return Poll::Ready(command);
             }
             inner.parked = Some(context.waker().clone());
             Poll::Pending
@@ -243,7 +236,7 @@ impl Driver {
         };
         // The end of a session that has ended as sessions do is what an input that the app dropped is answered with.
         if end != SessionEnd::Regular {
-            self.connection.shared.lock().count_lost_while_finishing();
+            self.connection.shared.lock().boxes.count_lost_while_finishing();
         }
         let (unsent, traffic) = self.drop_link(end, Close::by_server(&loss));
         let ended =
@@ -266,8 +259,9 @@ impl Driver {
 
     fn polled(&self) -> Input {
         let inner = self.connection.shared.lock();
-        let is_used = inner.has_unsent() || !inner.nothing_under_way();
-        Input::Polled { socket: self.session.socket(), moved: inner.moved(), is_used }
+        let boxes = &inner.boxes;
+        let is_used = boxes.has_unsent() || !boxes.nothing_under_way();
+        Input::Polled { socket: self.session.socket(), moved: boxes.moved(), is_used }
     }
 
     /// A server may repeat in its close reason what it was told.

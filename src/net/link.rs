@@ -23,13 +23,14 @@ use super::{
     recorder::{Close, Recorder},
     shared::Shared,
     socket::Socket,
-    writer::{Leftover, Progress, Writer, Written},
+    writer::{Progress, Writer},
 };
 use crate::{
     core::{
         frame::{FrameReader, Role},
         heartbeat::Heartbeat,
         inbound::{Consequence, Inbound},
+        outbox::{Leftover, Written},
         session::Loss,
     },
     error::Error,

@@ -11,27 +11,18 @@ use super::{
     io_thread::Io,
     redact::SentSecrets,
     settings::Settings,
-    totals::Membership,
+    totals::{Latencies, Membership},
     wakeups::{self, Notify},
 };
 use crate::{
     core::{
-        inbox::{Inbox, Notice},
-        outbox::Outbox,
-        session::{State, Traffic},
+        boxes::{Boxes, Interest, Limits},
+        histogram::Histogram,
+        inbound::Inbound,
     },
     error::Error,
     sync::{Mutex, MutexGuard},
 };
-
-mod counting;
-mod ending;
-mod interest;
-mod link_lost;
-mod notifying;
-mod receiving;
-
-pub use interest::Interest;
 
 /// The boxes of a connection behind their lock, and what never changes. Lies below all that share it.
 pub(super) struct Shared {
@@ -76,67 +67,26 @@ pub(super) fn tell(mut inner: MutexGuard<'_, SharedState>, kind: Interest) {
     }
 }
 
-/// The state that the driver and the caller's threads share.
+/// The state that the driver and the caller's threads share: the boxes, and what those must not know.
 pub(super) struct SharedState {
-    pub(super) outbox: Outbox,
-    pub(super) inbox: Inbox,
-    pub(super) state: State,
-    /// Why the connection is over, when it was not the caller's wish.
-    pub(super) failure: Option<Error>,
-    /// Somebody was told of it.
-    pub(super) failure_is_told: bool,
-    /// What the newest error said that was raised in its place between the results.
-    pub(super) raised: Option<String>,
-    pub(super) reconnects: u64,
-    /// Attempts to open that failed.
-    pub(super) opening_failures: u64,
-    /// Of the messages that failed, so many were told to somebody who drained.
-    pub(super) told_failures: u64,
-    /// How often it has become active.
-    pub(super) openings: u64,
-    /// The newest stream ended while it was being sent.
-    pub(super) stream_ended: bool,
-    /// Messages that the session which has just ended left unanswered, of which nobody has been told.
-    pub(super) left: u64,
-    /// Messages without an answer, at most, whose sessions were lost while the connection was finishing.
-    pub(in crate::net) lost_while_finishing: u64,
-    /// So many wait for the end of what is under way, and will tell what is lost meanwhile.
-    pub(super) finishers: usize,
-    /// What they will tell: the errors that nobody else is told of.
-    withheld: Vec<Error>,
-    /// So many wait for the opening, and will tell why it failed.
-    pub(super) openers: usize,
-    /// What they will tell.
-    withheld_end: Option<Error>,
-    /// The error with which it ended was given to somebody: that tells of these messages too.
-    pub(super) end_is_told: bool,
+    pub(super) boxes: Boxes,
+    /// The driver sleeps and is to be woken with this.
+    pub(super) parked: Option<Waker>,
+    /// The thread of the driver, once there is one.
+    pub(super) io: Option<Io>,
+    /// Who is told.
+    pub(super) notify: Option<Arc<dyn Notify>>,
+    pub(super) sent_secrets: SentSecrets,
     /// Why the newest attempt or session failed.
     pub(super) last_error: Option<Error>,
-    /// How the newest session that is over was closed.
-    pub(super) last_close: Option<(u16, String)>,
-    /// The code and the reason of our close frame.
-    pub(super) close_frame: (u16, Box<str>),
     /// The subprotocol of the newest session.
     pub(super) subprotocol: Option<String>,
     /// How long the newest pong took.
     pub(super) latency: Option<Duration>,
-    /// Results that had come when the session began.
-    received_before: u64,
-    /// A session is a stream.
-    streaming: bool,
-    pub(super) commands: Commands,
-    /// The driver sleeps and is to be woken with this.
-    pub(super) parked: Option<Waker>,
-    pub(super) routes: Routes,
-    pub(super) sent_secrets: SentSecrets,
-    pub(super) io: Option<Io>,
     /// The caller has it no longer.
     pub(super) is_let_go: bool,
     /// What it is counted in.
     memberships: Vec<Membership>,
-    interest: Interest,
-    pub(super) notify: Option<Arc<dyn Notify>>,
-    notified: bool,
 }
 
 /// The waker of a driver that slept.
@@ -149,116 +99,39 @@ impl Unpark {
     }
 }
 
-/// The commands of the caller to the driver.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Commands {
-    pub(super) open: Option<bool>,
-    pub(super) close: bool,
-    /// Nothing more is accepted: what was accepted is to be written and answered.
-    pub(super) finish: bool,
-}
-
-/// Which callbacks there are: what nobody asked for is not kept.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Routes {
-    /// Results go to `on_result`.
-    pub results: bool,
-    /// Errors go to `on_error`, not between the results.
-    pub errors: bool,
-    /// There is an `on_timings`.
-    pub timings: bool,
-    /// There is an `on_state_change`.
-    pub states: bool,
-}
-
 impl SharedState {
-    pub(super) fn new(settings: &Settings) -> Self {
+    fn new(settings: &Settings) -> Self {
+        let limits = Limits {
+            throttle_interval: settings.throttle_interval,
+            max_buffering: settings.max_buffering,
+            read_ahead: settings.read_ahead,
+            streaming: settings.session.streaming,
+        };
         Self {
-            outbox: Outbox::new(settings.throttle_interval, settings.max_buffering),
-            inbox: Inbox::new(settings.max_buffering, settings.read_ahead),
-            state: State::Idle,
-            failure: None,
-            failure_is_told: false,
-            raised: None,
-            reconnects: 0,
-            opening_failures: 0,
-            is_let_go: false,
-            memberships: Vec::new(),
-            told_failures: 0,
-            openings: 0,
-            stream_ended: false,
+            boxes: Boxes::new(limits),
+            parked: None,
+            io: None,
+            notify: None,
+            sent_secrets: SentSecrets::new(&[&settings.headers[..], &settings.own_headers].concat()),
             last_error: None,
-            last_close: None,
-            close_frame: (1000, Box::default()),
             subprotocol: None,
             latency: None,
-            left: 0,
-            lost_while_finishing: 0,
-            finishers: 0,
-            withheld: Vec::new(),
-            openers: 0,
-            withheld_end: None,
-            end_is_told: false,
-            received_before: 0,
-            streaming: settings.session.streaming,
-            commands: Commands::default(),
-            parked: None,
-            routes: Routes::default(),
-            sent_secrets: SentSecrets::new(&[&settings.headers[..], &settings.own_headers].concat()),
-            io: None,
-            interest: Interest::NONE,
-            notify: None,
-            notified: false,
+            is_let_go: false,
+            memberships: Vec::new(),
         }
     }
 
-    /// A socket is open: a session begins.
-    pub(super) fn session_began(&mut self) {
-        for key in self.outbox.session_began(Instant::now()) {
-            self.inbox.requests.fail_displaced(key);
-        }
-        self.received_before = self.inbox.received();
-        self.end_is_told = false;
+    /// Takes everything that has arrived, in order; it was read `at`. Answers what is there now.
+    pub(super) fn receive(&mut self, inbound: &mut Inbound, at: Option<Instant>) -> Interest {
+        let Self { boxes, sent_secrets, memberships, .. } = self;
+        let answered = |duration| record_in(memberships, |durations| &durations.request, duration);
+        boxes.receive(inbound, at, |error| sent_secrets.without(error), answered)
     }
 
-    /// What passed in this session.
-    pub(super) fn traffic(&self) -> Traffic {
-        Traffic {
-            wrote: self.outbox.session_wrote(),
-            received: self.inbox.received() > self.received_before,
-            answered: self.outbox.session_answered(),
-        }
-    }
-
-    /// Whether everything that was written in this session has its answer, as far as can be known.
-    pub(in crate::net) fn nothing_under_way(&self) -> bool {
-        !self.outbox.is_writing() && self.in_flight() == 0
-    }
-
-    /// How many messages of this session may have no answer yet: one result is the answer to one message. Of a stream
-    /// that is open nobody knows which of its messages are done with.
-    pub(in crate::net) fn in_flight(&self) -> u64 {
-        let took = self.outbox.session_took();
-        if self.streaming || took == 0 {
-            return took;
-        }
-        let came = self.inbox.received() - self.received_before;
-        took.saturating_sub(came).max(self.inbox.requests.open_and_sent() as u64)
-    }
-
-    /// Whether everything accepted is written, and what was written is answered or will not be.
-    pub(in crate::net) fn is_finished(&self) -> bool {
-        self.state == State::Closed || (self.outbox.pending() == 0 && self.in_flight() == 0)
-    }
-
-    /// Grows with each message in either direction.
-    pub(in crate::net) fn moved(&self) -> u64 {
-        self.outbox.accepted() + self.inbox.received()
-    }
-
-    /// Whether messages wait to be written.
-    pub(super) fn has_unsent(&self) -> bool {
-        self.outbox.pending() > 0
+    /// Something of `kind` is there. The notification is to be sent after the lock is released.
+    pub(super) fn tell(&mut self, kind: Interest) -> Option<Arc<dyn Notify>> {
+        let notify = self.notify.as_ref()?;
+        self.boxes.tells(kind).then(|| notify.clone())
     }
 
     /// The driver sleeps no more: it is to be woken with this after the lock is released.
@@ -267,29 +140,23 @@ impl SharedState {
         Some(Unpark(self.io.clone()?, waker))
     }
 
-    pub(super) fn push_error(&mut self, error: Error) -> Interest {
-        if self.routes.errors {
-            self.inbox.push_notice(Notice::Error(error));
-            Interest::NOTICES
-        } else {
-            self.inbox.push_error(error);
-            Interest::ITEMS
-        }
+    /// Counts a duration in one of the histograms of each of the totals that it belongs to.
+    pub(super) fn record(&self, which: impl Fn(&Latencies) -> &Histogram, duration: Duration) {
+        record_in(&self.memberships, which, duration);
     }
 
-    /// `reason`: the error that led to it, if one did.
-    pub(super) fn set_state(&mut self, state: State, reason: Option<Error>) -> Interest {
-        // The caller's close comes first: the driver learns of it a little later.
-        let closing = self.state == State::Closing && state != State::Closed;
-        if self.state == state || self.state == State::Closed || closing {
-            return Interest::NONE;
-        }
-        self.state = state;
-        self.openings += u64::from(state == State::Active);
-        if !self.routes.states {
-            return Interest::STATE;
-        }
-        self.inbox.push_notice(Notice::State(state, reason.map(Box::new)));
-        Interest::STATE.and(Interest::NOTICES)
+    pub(super) fn joined(&mut self, membership: Membership) {
+        self.memberships.push(membership);
+    }
+
+    /// It is counted nowhere any more. What it was counted in.
+    pub(super) fn leave(&mut self) -> Vec<Membership> {
+        std::mem::take(&mut self.memberships)
+    }
+}
+
+fn record_in(memberships: &[Membership], which: impl Fn(&Latencies) -> &Histogram, duration: Duration) {
+    for membership in memberships {
+        which(membership.latencies()).record(duration);
     }
 }

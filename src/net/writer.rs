@@ -18,14 +18,13 @@ use super::{mask_keys, recorder::Recorder};
 use crate::core::{
     frame::{Control, MAX_HEADER, close_payload, write_header},
     message::Outgoing,
+    outbox::Written,
     payload::{Cursor, LARGE_BYTES},
 };
 
 mod control;
 mod large;
 mod leftover;
-
-pub(super) use leftover::Leftover;
 
 /// The bytes that a pulled large message counts for: nothing else is pulled behind it.
 const LARGE_MESSAGE_WEIGHT: usize = usize::MAX / 2;
@@ -57,13 +56,6 @@ pub(super) enum Progress {
     More,
     /// The operating system takes no more for now.
     Blocked,
-}
-
-/// The messages that a step has written, and their payload.
-#[derive(Default, Clone, Copy)]
-pub(super) struct Written {
-    pub(super) messages: usize,
-    pub(super) bytes: usize,
 }
 
 #[derive(Default)]

@@ -32,7 +32,11 @@ impl Connection {
 impl Counted for Connection {
     fn counted(&self) -> (Option<State>, Stats) {
         let inner = self.shared.lock();
-        if inner.is_let_go { (None, inner.stats().of_let_go()) } else { (Some(inner.state), inner.stats()) }
+        if inner.is_let_go {
+            (None, inner.boxes.stats().of_let_go())
+        } else {
+            (Some(inner.boxes.state()), inner.boxes.stats())
+        }
     }
 }
 
@@ -43,7 +47,7 @@ impl Drop for Connection {
             return;
         }
         let mut inner = self.shared.lock();
-        let (memberships, stats) = (inner.leave(), inner.stats());
+        let (memberships, stats) = (inner.leave(), inner.boxes.stats());
         drop(inner);
         for membership in memberships {
             membership.end(&stats);

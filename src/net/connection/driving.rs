@@ -122,9 +122,9 @@ impl Driven for Connection {
             Borrow::No => {}
         }
         let mut inner = self.shared.lock();
-        match inner.outbox.corked_until() {
+        match inner.boxes.outbox.corked_until() {
             Some(until) if until > Instant::now() => return Held::Corked,
-            Some(_) => inner.outbox.uncork(),
+            Some(_) => inner.boxes.outbox.uncork(),
             None => {}
         }
         drop(inner);

@@ -33,10 +33,10 @@ impl Connection {
         }
         let (state, secrets) = {
             let mut inner = self.shared.lock();
-            if inner.state == State::Closed {
-                return Err(NotRecorded::Closed(inner.closed_error()));
+            if inner.boxes.state() == State::Closed {
+                return Err(NotRecorded::Closed(inner.boxes.closed_error()));
             }
-            (inner.state, inner.sent_secrets.spellings())
+            (inner.boxes.state(), inner.sent_secrets.spellings())
         };
         let app = self.settings().address.name();
         let about = About { app, dialect: self.settings().dialect, path };

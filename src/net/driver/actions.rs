@@ -10,15 +10,8 @@ use crate::{
     },
     error::Error,
     net::{
-        connection::OpenLink,
-        driven::Side,
-        link::Link,
-        poller::Poller,
-        recorder::Close,
-        report,
-        shared::{self, Interest},
-        socket::Socket,
-        upgrade::Opened,
+        connection::OpenLink, driven::Side, link::Link, poller::Poller, recorder::Close, report, shared,
+        socket::Socket, upgrade::Opened,
     },
 };
 
@@ -65,9 +58,8 @@ impl Driver {
                 }
                 Action::EndStream => {
                     let mut inner = self.connection.shared.lock();
-                    inner.stream_ended = inner.traffic().wrote;
-                    inner.inbox.push_end(Error::closed(1000, "the stream has ended"));
-                    shared::tell(inner, Interest::ITEMS);
+                    let kind = inner.boxes.end_stream();
+                    shared::tell(inner, kind);
                 }
                 Action::Finish(error) => {
                     if let Some(error) = &error {
@@ -118,7 +110,7 @@ impl Driver {
             inner.sent_secrets.add(own);
         }
         inner.subprotocol.clone_from(&subprotocol);
-        inner.session_began();
+        inner.boxes.session_began(Instant::now());
         drop(inner);
         self.connection.record_opening(subprotocol);
         report::debug(|| format!("{self}: open"));
@@ -137,14 +129,12 @@ impl Driver {
         let mut inner = self.connection.shared.lock();
         if state == State::Active {
             self.attempts = 0;
-            // It is open: what was asked for has been done.
-            inner.commands.open = None;
             // With the state: whoever sees the one sees the other.
-            inner.reconnects += u64::from(std::mem::replace(&mut self.established, true));
+            inner.boxes.opened(std::mem::replace(&mut self.established, true));
         }
-        let before = inner.openings;
-        let kind = inner.set_state(state, reason);
-        if inner.openings > before
+        let before = inner.boxes.openings();
+        let kind = inner.boxes.set_state(state, reason);
+        if inner.boxes.openings() > before
             && let Some(began) = self.attempt_began.take()
         {
             inner.record(|durations| &durations.opening, began.elapsed());

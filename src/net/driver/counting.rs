@@ -9,7 +9,7 @@ impl Driver {
     /// An attempt begins. One that was under way, and ended in another at once, has failed.
     pub(super) fn begin_attempt(&mut self) {
         if self.attempt_began.replace(Instant::now()).is_some() {
-            self.connection.shared.lock().opening_failures += 1;
+            self.connection.shared.lock().boxes.opening_failed();
         }
     }
 
@@ -22,6 +22,8 @@ impl Driver {
         }
         let mut inner = self.connection.shared.lock();
         // What the caller has closed did not fail.
-        inner.opening_failures += u64::from(!inner.commands.close);
+        if !inner.boxes.is_closed_by_caller() {
+            inner.boxes.opening_failed();
+        }
     }
 }

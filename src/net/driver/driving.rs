@@ -65,14 +65,14 @@ impl Driving {
         wakeups::attend();
         let is_pending = {
             let mut inner = connection.shared.lock();
-            if inner.commands.close && !self.close_asked {
+            if inner.boxes.is_closed_by_caller() && !self.close_asked {
                 self.close_asked = true;
                 return Poll::Ready(DriveEvent::CloseAsked);
             }
             if !inner.parked.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
                 inner.parked = Some(context.waker().clone());
             }
-            is_last && inner.has_unsent()
+            is_last && inner.boxes.has_unsent()
         };
         for _ in 0..MAX_TURNS {
             // Between two turns whoever waits for the link has it.

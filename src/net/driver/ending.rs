@@ -3,6 +3,7 @@
 use super::Driver;
 use crate::{
     core::{
+        boxes::Interest,
         outbox::SessionEnd,
         session::{State, Traffic},
     },
@@ -12,8 +13,7 @@ use crate::{
         driven::Side,
         panics,
         recorder::{Close, Event},
-        report,
-        shared::{self, Interest},
+        report, shared,
     },
 };
 
@@ -22,12 +22,12 @@ impl Driver {
         self.lease = None;
         self.drop_link(SessionEnd::Lost, Close::abandoned(""));
         let mut inner = self.connection.shared.lock();
-        if inner.state == State::Closed {
+        if inner.boxes.state() == State::Closed {
             return;
         }
         // What the caller has closed did not fail.
-        let error = error.filter(|_| !inner.commands.close);
-        let kind = inner.finish(error);
+        let error = error.filter(|_| !inner.boxes.is_closed_by_caller());
+        let kind = inner.boxes.finish(error);
         shared::tell(inner, kind);
         self.connection.end_recording();
     }
@@ -42,12 +42,12 @@ impl Driver {
             report::notable(|| format!("{self}: and again, while it was cleared away: {again}"));
         }
         let mut inner = self.connection.shared.lock();
-        if inner.state == State::Closed {
+        if inner.boxes.state() == State::Closed {
             return;
         }
-        inner.outbox.lose_all();
+        inner.boxes.outbox.lose_all();
         inner.last_error = Some(error.clone());
-        let kind = inner.finish(Some(error));
+        let kind = inner.boxes.finish(Some(error));
         shared::tell(inner, kind);
         self.connection.end_recording();
     }
@@ -56,10 +56,7 @@ impl Driver {
     pub(super) fn tell_loss(&mut self) -> Option<Error> {
         let ended = self.ended.take()?;
         if let ErrorKind::Closed { code, reason } = &ended.kind {
-            let mut inner = self.connection.shared.lock();
-            if !inner.commands.close {
-                inner.last_close = Some((*code, reason.clone()));
-            }
+            self.connection.shared.lock().boxes.session_closed(*code, reason);
         }
         let what_follows = match self.session.state() {
             // Whoever waits is told of the end of the connection.
@@ -69,7 +66,7 @@ impl Driver {
         };
         report::notable(|| format!("{self}: the session ended: {ended}; {what_follows}"));
         let mut inner = self.connection.shared.lock();
-        let kind = inner.tell_loss(ended.clone(), what_follows);
+        let kind = inner.boxes.tell_loss(ended.clone(), what_follows);
         shared::tell(inner, kind);
         Some(ended)
     }
@@ -84,8 +81,8 @@ impl Driver {
             open.end().abandon().1
         });
         let mut inner = self.connection.shared.lock();
-        let kind = leftover.map_or(Interest::NONE, |leftover| inner.lose_link(leftover, end));
-        let (unsent, traffic) = (inner.has_unsent(), inner.traffic());
+        let kind = leftover.map_or(Interest::NONE, |leftover| inner.boxes.lose_link(leftover, end));
+        let (unsent, traffic) = (inner.boxes.has_unsent(), inner.boxes.traffic());
         shared::tell(inner, kind);
         (unsent, traffic)
     }

@@ -15,7 +15,7 @@ pub(super) type Greeting = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 impl Driver {
     /// From now on only what the caller sends in the hook is written. To be followed by the start of the link.
     pub(super) fn begin_greeting(&mut self, socket: u64) {
-        self.connection.shared.lock().outbox.opens(socket);
+        self.connection.shared.lock().boxes.outbox.opens(socket);
         self.connection.shared.is_greeting.store(true, Ordering::Release);
         let asked = self.connection.hooks().and_then(|hooks| hooks.on_open(socket));
         let asked = asked.unwrap_or_else(|| Box::pin(std::future::ready(Ok(()))));
@@ -27,7 +27,7 @@ impl Driver {
     pub(super) fn end_greeting(&mut self) {
         *self.greeting.get_mut() = None;
         self.connection.shared.is_greeting.store(false, Ordering::Release);
-        self.connection.shared.lock().outbox.opened();
+        self.connection.shared.lock().boxes.outbox.opened();
     }
 
     /// Drives the link until the hook is done.
@@ -44,14 +44,14 @@ impl Driver {
             }
         };
         // Whoever waits for this opening by now is told what comes of it.
-        let open = self.connection.shared.lock().commands.open.take();
+        let open = self.connection.shared.lock().boxes.take_open();
         if let Some(eager) = open {
             self.session.handle(Instant::now(), 0.0, Input::Open { eager });
         }
         Ok(match input {
             Ok(Ok(())) => Input::Greeted { socket },
             Ok(Err(error)) => {
-                let traffic = self.connection.shared.lock().traffic();
+                let traffic = self.connection.shared.lock().boxes.traffic();
                 Input::GreetFailed { socket, error, traffic }
             }
             Err(Input::Close) => {

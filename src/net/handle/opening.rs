@@ -39,7 +39,7 @@ impl Drop for AwaitedOpening {
         // At a fork another thread may have had the lock.
         if self.connection.check_process().is_ok() {
             let mut inner = self.connection.shared.lock();
-            let kind = inner.end_open(self.tells);
+            let kind = inner.boxes.end_open(self.tells);
             tell(inner, kind);
         }
     }
@@ -48,7 +48,7 @@ impl Drop for AwaitedOpening {
 impl Connection {
     /// Opens, if it is not open, for somebody who waits.
     pub fn open_awaited(self: &Arc<Self>) -> Result<AwaitedOpening> {
-        self.shared.lock().openers += 1;
+        self.shared.lock().boxes.begin_open();
         // What fails at once is raised.
         let mut opening = AwaitedOpening { connection: self.clone(), before: 0, tells: true };
         opening.before = self.open(true)?;
@@ -60,10 +60,10 @@ impl Connection {
     /// [`Connection::openings`] is more than what this answers: at once where it is open now, however soon that ends.
     pub fn open(self: &Arc<Self>, eager: bool) -> Result<u64> {
         let mut inner = self.shared.lock();
-        if inner.state == State::Closed || inner.commands.close {
-            return Err(inner.closed_error());
+        if inner.boxes.is_over_for_caller() {
+            return Err(inner.boxes.closed_error());
         }
-        let before = inner.openings.saturating_sub(u64::from(inner.state == State::Active));
+        let before = inner.boxes.openings().saturating_sub(u64::from(inner.boxes.state() == State::Active));
         self.wake_to_open(&mut inner, eager).map(|wakeup| {
             drop(inner);
             run_wakeup(wakeup);
@@ -77,11 +77,10 @@ impl Connection {
         inner: &mut SharedState,
         eager: bool,
     ) -> Result<Option<Wakeup>> {
-        if inner.state == State::Active {
+        if inner.boxes.state() == State::Active {
             return Ok(inner.unpark().map(Wakeup::Wake));
         }
-        let before = inner.commands.open.unwrap_or(false);
-        inner.commands.open = Some(before || eager);
+        inner.boxes.ask_to_open(eager);
         if inner.io.is_some() {
             return Ok(inner.unpark().map(Wakeup::Wake));
         }
@@ -91,7 +90,7 @@ impl Connection {
         };
         let io = io.inspect_err(|error| {
             // What was accepted will not be sent, and whoever waits is to know.
-            let kind = inner.finish(Some(error.clone()));
+            let kind = inner.boxes.finish(Some(error.clone()));
             if let Some(notify) = inner.tell(kind) {
                 wakeups::notify(notify);
             }

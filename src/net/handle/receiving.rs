@@ -19,13 +19,13 @@ impl Connection {
 
     /// Whether [`Connection::pop`] has something.
     pub fn has_items(&self) -> bool {
-        self.shared.lock().inbox.has_items()
+        self.shared.lock().boxes.inbox.has_items()
     }
 
     /// How many items, and how many notices, wait to be taken.
     pub fn left(&self) -> (usize, usize) {
         let inner = self.shared.lock();
-        (inner.inbox.items(), inner.inbox.notices())
+        (inner.boxes.inbox.items(), inner.boxes.inbox.notices())
     }
 
     /// The oldest notice.
@@ -40,26 +40,26 @@ impl Connection {
 
     /// The result that was popped last is not delivered yet: it is in a decoder.
     pub fn hold(&self) {
-        self.shared.lock().inbox.hold();
+        self.shared.lock().boxes.inbox.hold();
     }
 
     /// The result that was held is delivered.
     pub fn deliver_held(&self) {
-        self.shared.lock().inbox.deliver_held();
+        self.shared.lock().boxes.inbox.deliver_held();
     }
 
     /// Takes back what [`Connection::pop`] gave.
     pub fn unpop(&self, item: Numbered<Item>) {
         let mut inner = self.shared.lock();
-        inner.inbox.unpop(item);
+        inner.boxes.inbox.unpop(item);
         tell(inner, Interest::ITEMS);
     }
 
     pub(super) fn taking<T>(&self, take: impl FnOnce(&mut Inbox) -> T) -> T {
         let mut inner = self.shared.lock();
-        let taken = take(&mut inner.inbox);
+        let taken = take(&mut inner.boxes.inbox);
         // The reader waits for room: this may have made it.
-        let goes_on = inner.inbox.is_paused() && !inner.inbox.should_pause();
+        let goes_on = inner.boxes.inbox.is_paused() && !inner.boxes.inbox.should_pause();
         drop(inner);
         if goes_on {
             self.drive(Work::WRITE, Side::Caller);

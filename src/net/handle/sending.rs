@@ -4,21 +4,10 @@ use std::{sync::Arc, time::Instant};
 
 use super::{Connection, Interest, Offered, opening::run_wakeup};
 use crate::{
-    core::{
-        message::Outgoing,
-        outbox::{Accepted, Lane},
-        session::State,
-    },
-    error::{Error, ErrorKind, Result},
+    core::{message::Outgoing, outbox::Lane},
+    error::Result,
     net::{driven::Side, link::Work, shared::tell, wakeups},
 };
-
-/// The stream that the message was meant for is over; it would begin another one.
-fn stream_ended() -> Error {
-    let why = "the stream ended before this input, which was not sent: take what it gave with recv() or iteration, up to \
-               its end; the next input then begins another one";
-    Error::new(ErrorKind::StreamEnded, why).unprocessed()
-}
 
 impl Connection {
     /// Takes a message on its way. The first one opens the connection.
@@ -35,36 +24,14 @@ impl Connection {
     fn take_on(self: &Arc<Self>, message: Outgoing, lane: Lane, more: bool) -> Result<(Offered, bool)> {
         let now = Instant::now();
         let mut inner = self.shared.lock();
-        if inner.state == State::Closed || inner.commands.close {
-            return Err(inner.closed_error().unprocessed());
+        let (offered, waits) = inner.boxes.offer(now, message, lane, more)?;
+        if let Offered::Full(_) = offered {
+            return Ok((offered, false));
         }
-        // Without what its opening says a session may be of no use to what is still to be sent.
-        if !(matches!(lane, Lane::Opening(_)) && inner.outbox.is_opening()) {
-            inner.check_not_finishing().map_err(Error::unprocessed)?;
-        }
-        if inner.stream_ended && inner.inbox.has_end() {
-            return Err(stream_ended());
-        }
-        let request = message.request;
-        let mut waits = false;
-        match inner.outbox.accept(now, message, lane) {
-            Err(message) => return Ok((Offered::Full(message), false)),
-            Ok(Accepted::Held) => {}
-            Ok(Accepted::Queued(displaced)) => {
-                inner.outbox.cork(now, more);
-                for key in displaced {
-                    inner.inbox.requests.fail_displaced(key);
-                }
-                if let Some(key) = request {
-                    inner.inbox.requests.set_accepted(key);
-                }
-                waits = inner.state == State::Active && inner.outbox.corked_until().is_some();
-            }
-        }
-        // What is sent in an opening is written at once; all else that is sent meanwhile waits.
-        let is_active = inner.state == State::Active || inner.outbox.is_opening();
+        let is_active = inner.boxes.is_writable();
         let wakeup = if is_active { Ok(None) } else { self.wake_to_open(&mut inner, false) };
-        let told = inner.inbox.requests.any_settled().then(|| inner.tell(Interest::ANSWERS)).flatten();
+        let settled = inner.boxes.settled();
+        let told = if settled == Interest::NONE { None } else { inner.tell(settled) };
         drop(inner);
         if let Some(notify) = told {
             wakeups::notify(notify);
@@ -75,17 +42,13 @@ impl Connection {
         } else if is_active {
             self.write_soon();
         }
-        Ok((Offered::Accepted, waits))
+        Ok((offered, waits))
     }
 
     /// Nothing newer will come: what the throttle holds need not wait for its time.
     pub fn release_throttled(&self) {
         let mut inner = self.shared.lock();
-        for key in inner.outbox.release(Instant::now()) {
-            inner.inbox.requests.fail_displaced(key);
-        }
-        inner.outbox.uncork();
-        let kind = if inner.inbox.requests.any_settled() { Interest::ANSWERS } else { Interest::NONE };
+        let kind = inner.boxes.release_throttled(Instant::now());
         tell(inner, kind);
         self.drive(Work::WRITE, Side::Caller);
     }
@@ -96,8 +59,8 @@ impl Connection {
             return;
         }
         let mut inner = self.shared.lock();
-        let waits = inner.outbox.corked_until().is_some();
-        inner.outbox.uncork();
+        let waits = inner.boxes.outbox.corked_until().is_some();
+        inner.boxes.outbox.uncork();
         drop(inner);
         if waits {
             self.write_soon();
@@ -106,6 +69,6 @@ impl Connection {
 
     /// Somebody who waited for room has given up.
     pub fn forget_refused(&self) {
-        self.shared.lock().outbox.forget_refused();
+        self.shared.lock().boxes.outbox.forget_refused();
     }
 }

@@ -4,12 +4,16 @@ use std::{sync::atomic::Ordering, time::Instant};
 
 use super::{Link, ending::Ending};
 use crate::{
-    core::{inbound::Consequence, inbox::MAX_STRAYS},
+    core::{
+        boxes::{Boxes, Interest},
+        inbound::Consequence,
+        inbox::MAX_STRAYS,
+    },
     net::{
         driven::Side,
         recorder::Close,
         report,
-        shared::{Interest, Shared, SharedState, tell},
+        shared::{Shared, tell},
         writer::Writer,
     },
 };
@@ -36,48 +40,44 @@ impl Link {
         if !self.inbound.is_empty() {
             kind = inner.receive(&mut self.inbound, self.heartbeat.last_activity());
         }
-        let drops_begin = inner.inbox.take_drops_begin();
+        let drops_begin = inner.boxes.inbox.take_drops_begin();
         if let Some(latency) = self.latency.take() {
             inner.latency = Some(latency);
             inner.record(|durations| &durations.ping, latency);
         }
         let written = std::mem::take(&mut self.written);
+        let boxes = &mut inner.boxes;
         if written.messages > 0 {
-            inner.outbox.wrote(written.messages, written.bytes);
-            if inner.outbox.pending() == 0 {
-                kind = kind.and(Interest::DRAINED);
-            }
+            kind = kind.and(boxes.wrote(written));
         }
         if self.ends_when_unused.is_some() {
-            self.end_if_unused(&inner);
+            self.end_if_unused(boxes);
         }
-        kind = kind.and(release_throttled(&mut inner));
+        kind = kind.and(release_due(boxes));
         // What is to be written before the end of the link waits for nothing.
-        let corked_until = inner.outbox.corked_until().filter(|_| matches!(self.ending, Ending::None));
+        let corked_until = boxes.outbox.corked_until().filter(|_| matches!(self.ending, Ending::None));
         let is_corked = corked_until.is_some_and(|until| Instant::now() < until);
         // Once the session is over, what is queued is for the next one.
         let may_pull = self.may_write && self.consequence == Consequence::Nothing && !is_corked;
         if may_pull && matches!(self.ending, Ending::None | Ending::Flushing | Ending::Failing(_)) {
             let large = self.large_bytes(side);
-            if pull(&mut self.writer, &mut inner, large) {
+            if pull(&mut self.writer, boxes, large) {
                 kind = kind.and(Interest::ROOM);
             }
-            exchanged.held_back = inner.outbox.is_queued();
-            exchanged.for_io_thread = inner.outbox.next_weight().is_some_and(|weight| weight >= large);
+            exchanged.held_back = boxes.outbox.is_queued();
+            exchanged.for_io_thread = boxes.outbox.next_weight().is_some_and(|weight| weight >= large);
         }
         // What is queued is for another link, which the driver sees to.
-        exchanged.for_io_thread |= !self.may_write && inner.outbox.is_queued();
+        exchanged.for_io_thread |= !self.may_write && boxes.outbox.is_queued();
         // When the server no longer takes messages, there is nothing to flush.
-        if matches!(self.ending, Ending::Flushing) && !(self.may_write && inner.outbox.is_queued()) {
+        if matches!(self.ending, Ending::Flushing) && !(self.may_write && boxes.outbox.is_queued()) {
             self.ending = Ending::AwaitingPeer;
         }
-        self.inbound.expects_answers = inner.inbox.requests.any_waiting();
+        self.inbound.expects_answers = boxes.inbox.requests.any_waiting();
         shared.expects_answers.store(self.inbound.expects_answers, Ordering::Release);
-        let paused = inner.inbox.should_pause();
-        if inner.inbox.requests.any_settled() {
-            // Among them those that fail because reading pauses.
-            kind = kind.and(Interest::ANSWERS);
-        }
+        let paused = boxes.inbox.should_pause();
+        // Among them those that fail because reading pauses.
+        kind = kind.and(boxes.settled());
         if paused != self.paused {
             self.paused = paused;
             if paused {
@@ -89,10 +89,10 @@ impl Link {
         self.discarding |= paused && matches!(self.ending, Ending::Flushing | Ending::AwaitingPeer);
         if self.may_write {
             let corked_until = corked_until.filter(|_| is_corked);
-            exchanged.deadline = [inner.outbox.deadline(), corked_until].into_iter().flatten().min();
+            exchanged.deadline = [boxes.outbox.deadline(), corked_until].into_iter().flatten().min();
         }
-        let close_frame =
-            (matches!(self.ending, Ending::AwaitingPeer) && !was_awaiting).then(|| inner.close_frame.clone());
+        let close_frame = (matches!(self.ending, Ending::AwaitingPeer) && !was_awaiting)
+            .then(|| boxes.close_frame().clone());
         tell(inner, kind);
         if drops_begin {
             report_drops(shared);
@@ -105,13 +105,13 @@ impl Link {
         exchanged
     }
 
-    fn end_if_unused(&mut self, inner: &SharedState) {
+    fn end_if_unused(&mut self, boxes: &Boxes) {
         let Some(later) = self.ends_when_unused else { return };
         let may_end =
             self.may_write && self.consequence == Consequence::Nothing && matches!(self.ending, Ending::None);
         // What waits to be written is as well written in the next session, unless this one is only not to be kept for
         // nothing.
-        if may_end && inner.nothing_under_way() && (later || !inner.has_unsent()) {
+        if may_end && boxes.nothing_under_way() && (later || !boxes.has_unsent()) {
             self.may_write = false;
             self.consequence = Consequence::Unused;
         }
@@ -122,10 +122,9 @@ impl Link {
     pub(super) fn account(&mut self, shared: &Shared) -> bool {
         let written = std::mem::take(&mut self.written);
         let mut inner = shared.lock();
-        inner.outbox.wrote(written.messages, written.bytes);
-        let is_drained = inner.outbox.pending() == 0;
-        let is_queued = inner.outbox.is_queued();
-        tell(inner, if is_drained { Interest::DRAINED } else { Interest::NONE });
+        let kind = inner.boxes.wrote(written);
+        let is_queued = inner.boxes.outbox.is_queued();
+        tell(inner, kind);
         is_queued
     }
 }
@@ -142,37 +141,30 @@ fn report_drops(shared: &Shared) {
     });
 }
 
-/// Lets the throttle's message go, if its time has come.
-fn release_throttled(inner: &mut SharedState) -> Interest {
-    let mut kind = Interest::NONE;
-    let Some(at) = inner.outbox.deadline() else { return kind };
+/// Lets the throttle's message go, if its time has come. Without a message the clock is not asked.
+fn release_due(boxes: &mut Boxes) -> Interest {
+    let Some(at) = boxes.outbox.deadline() else { return Interest::NONE };
     let now = Instant::now();
-    if at <= now {
-        for key in inner.outbox.tick(now) {
-            inner.inbox.requests.fail_displaced(key);
-            kind = kind.and(Interest::ANSWERS);
-        }
-    }
-    kind
+    if at <= now { boxes.release_due(now) } else { Interest::NONE }
 }
 
 /// Gives the writer as many messages as it takes, up to the first that is `large`; whether there was one.
-fn pull(writer: &mut Writer, inner: &mut SharedState, large: usize) -> bool {
+fn pull(writer: &mut Writer, boxes: &mut Boxes, large: usize) -> bool {
     let mut pulled = false;
     let mut now = None;
     // If no request waits, nobody asks which messages are with the socket: no need to check each under the lock.
-    if !inner.inbox.requests.any_waiting()
+    if !boxes.inbox.requests.any_waiting()
         && let Some((to, most)) = writer.pull_all()
     {
-        pulled = inner.outbox.take_all(most, to);
+        pulled = boxes.outbox.take_all(most, to);
     }
-    while let Some(next) = inner.outbox.next_weight()
+    while let Some(next) = boxes.outbox.next_weight()
         && next < large
         && writer.wants(next)
-        && let Some(message) = inner.outbox.take()
+        && let Some(message) = boxes.outbox.take()
     {
         if let Some(key) = message.request {
-            inner.inbox.requests.set_sent(key, Some(*now.get_or_insert_with(Instant::now)));
+            boxes.inbox.requests.set_sent(key, Some(*now.get_or_insert_with(Instant::now)));
         }
         writer.pull(message);
         pulled = true;

@@ -1,17 +1,7 @@
 //! What was not written, when a socket is lost or its peer closes.
 
-use super::{Writer, Written};
-use crate::core::message::Outgoing;
-
-/// The leftover of a lost socket: what became of its messages.
-pub(in crate::net) struct Leftover {
-    /// Not a byte of these was written; in their order.
-    pub(in crate::net) untouched: Vec<Outgoing>,
-    /// The messages that were partly written.
-    pub(in crate::net) torn: usize,
-    /// What was written and has not been accounted for.
-    pub(in crate::net) written: Written,
-}
+use super::Writer;
+use crate::core::outbox::{Leftover, Written};
 
 impl Writer {
     /// Puts messages aside of which nothing is written: a peer that has closed would not read them, and they can still

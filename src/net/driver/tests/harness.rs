@@ -101,7 +101,7 @@ impl Client {
     /// Puts a message into the queue without waking the driver.
     pub(super) fn put(&self, payload: &[u8]) {
         let mut inner = self.connection.shared.lock();
-        inner.outbox.accept(std::time::Instant::now(), message(payload, None), Lane::Direct).unwrap();
+        inner.boxes.outbox.accept(std::time::Instant::now(), message(payload, None), Lane::Direct).unwrap();
     }
 
     /// A message is no longer accepted.

@@ -1,16 +1,27 @@
 //! Receiving: what the messages of one read do to the boxes.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Interest, SharedState};
-use crate::core::{
-    inbound::{Arrival, Inbound},
-    inbox::{Notice, Placed},
+use super::{Boxes, Interest};
+use crate::{
+    core::{
+        inbound::{Arrival, Inbound},
+        inbox::{Notice, Placed},
+    },
+    error::Error,
 };
 
-impl SharedState {
+impl Boxes {
     /// Takes everything that has arrived, in order; it was read `at`. Answers what is there now.
-    pub(in crate::net) fn receive(&mut self, inbound: &mut Inbound, at: Option<Instant>) -> Interest {
+    ///
+    /// `without_secrets` makes an error fit to be shown; `answered` is told how long each request took.
+    pub fn receive(
+        &mut self,
+        inbound: &mut Inbound,
+        at: Option<Instant>,
+        without_secrets: impl Fn(Error) -> Error,
+        answered: impl Fn(Duration),
+    ) -> Interest {
         let mut kind = Interest::NONE;
         let plain = inbound.plain();
         if !plain.is_empty() {
@@ -22,9 +33,9 @@ impl SharedState {
             // An app, or whoever is between it and us, may repeat what it was told.
             let arrival = match arrival {
                 Arrival::Realtime { error, fatal } => {
-                    Arrival::Realtime { error: self.sent_secrets.without(error), fatal }
+                    Arrival::Realtime { error: without_secrets(error), fatal }
                 }
-                Arrival::Error(error) => Arrival::Error(self.sent_secrets.without(error)),
+                Arrival::Error(error) => Arrival::Error(without_secrets(error)),
                 other => other,
             };
             let more = match arrival {
@@ -34,10 +45,7 @@ impl SharedState {
                         Placed::Queued => Interest::ITEMS,
                         Placed::Answered(since) => {
                             if let (Some(since), Some(at)) = (since, at) {
-                                self.record(
-                                    |durations| &durations.request,
-                                    at.saturating_duration_since(since),
-                                );
+                                answered(at.saturating_duration_since(since));
                             }
                             Interest::ANSWERS
                         }
@@ -65,5 +73,16 @@ impl SharedState {
         }
         inbound.rest();
         kind
+    }
+
+    /// An error of the server's, or about what it sent, to whom errors go.
+    pub(super) fn push_error(&mut self, error: Error) -> Interest {
+        if self.routes.errors {
+            self.inbox.push_notice(Notice::Error(error));
+            Interest::NOTICES
+        } else {
+            self.inbox.push_error(error);
+            Interest::ITEMS
+        }
     }
 }

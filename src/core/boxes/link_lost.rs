@@ -1,14 +1,17 @@
 //! A link is lost: what becomes of the messages and requests of its socket.
 
-use super::{Interest, SharedState};
-use crate::{core::outbox::SessionEnd, error::Error, net::writer::Leftover};
+use super::{Boxes, Interest};
+use crate::{
+    core::outbox::{Leftover, SessionEnd},
+    error::Error,
+};
 
-impl SharedState {
+impl Boxes {
     /// The server has given up the session for `error`: every request that it has is lost. Answers whether there was
     /// one.
     ///
     /// It does not say which input failed. Where that can have been another one, trying again can help.
-    pub(in crate::net) fn fail_sent(&mut self, error: &Error) -> bool {
+    pub(super) fn fail_sent(&mut self, error: &Error) -> bool {
         let under_way = self.outbox.under_way(self.inbox.requests.open_and_sent());
         let error = if under_way > 1 {
             let hint = format!(
@@ -23,24 +26,17 @@ impl SharedState {
 
     /// The server has reported an error that does not end its session. If there is only one request that it can be
     /// about, that one fails with it. Answers whether it does.
-    pub(in crate::net) fn fail_only_request(&mut self, error: &Error) -> bool {
+    pub(super) fn fail_only_request(&mut self, error: &Error) -> bool {
         let Some(key) = self.inbox.requests.only_sent() else { return false };
         self.inbox.requests.fail(key, error.clone());
         true
     }
 
-    /// The session is lost: if the connection is finishing, the caller will want to know of what it had no answer to.
-    pub(in crate::net) fn count_lost_while_finishing(&mut self) {
-        if self.commands.finish {
-            self.lost_while_finishing += self.in_flight();
-        }
-    }
-
     /// The socket is gone: what of its messages can be sent again goes back, the rest has failed. Answers who is to be
     /// told.
     ///
-    /// Whoever waits for an answer is told by [`SharedState::tell_loss`], once it is known what follows.
-    pub(in crate::net) fn lose_link(&mut self, leftover: Leftover, end: SessionEnd) -> Interest {
+    /// Whoever waits for an answer is told by [`Boxes::tell_loss`], once it is known what follows.
+    pub fn lose_link(&mut self, leftover: Leftover, end: SessionEnd) -> Interest {
         let torn = leftover.torn;
         for key in leftover.untouched.iter().filter_map(|message| message.request) {
             self.inbox.requests.set_sent(key, None);
@@ -59,13 +55,12 @@ impl SharedState {
             self.outbox.lost(torn);
         }
         self.left += self.outbox.session_ended(self.inbox.requests.open_and_sent(), end, self.streaming);
-        let drained = if self.outbox.pending() == 0 { Interest::DRAINED } else { Interest::NONE };
-        if self.inbox.requests.any_settled() { drained.and(Interest::ANSWERS) } else { drained }
+        self.drained_now().and(self.settled())
     }
 
     /// A session has ended like this, and the connection goes on: whoever waits for an answer is told, and somebody is
     /// told of the messages that nobody waits for.
-    pub(in crate::net) fn tell_loss(&mut self, ended: Error, what_follows: &str) -> Interest {
+    pub fn tell_loss(&mut self, ended: Error, what_follows: &str) -> Interest {
         let left = std::mem::take(&mut self.left);
         let open = self.inbox.requests.open_and_sent();
         let error = Error::lost(ended, left + open as u64, what_follows);

@@ -1,0 +1,23 @@
+//! What became of the messages in flight, as whoever writes them says.
+
+use crate::core::message::Outgoing;
+
+/// The messages that have been handed whole to a socket, and their payload.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Written {
+    /// How many.
+    pub messages: usize,
+    /// The bytes of their payload.
+    pub bytes: usize,
+}
+
+/// The leftover of a lost socket: what became of its messages.
+#[derive(Debug)]
+pub struct Leftover {
+    /// Not a byte of these was written; in their order.
+    pub untouched: Vec<Outgoing>,
+    /// The messages that were partly written.
+    pub torn: usize,
+    /// What was written and has not been accounted for.
+    pub written: Written,
+}

@@ -9,7 +9,7 @@ pub mod driver;
 mod duty;
 pub mod exit_gate;
 pub mod handle;
-mod head;
+pub(crate) mod head;
 pub mod hooks;
 pub mod http;
 pub mod io_thread;

@@ -20,11 +20,11 @@ use crate::error::{Error, ErrorKind, Result};
 mod tests;
 
 /// The path at which realtime apps serve their socket unless another is given.
-const DEFAULT_PATH: &str = "/realtime";
+pub(crate) const DEFAULT_PATH: &str = "/realtime";
 /// First segments after which an owner and an alias follow.
 const NAMESPACES: [&str; 2] = ["workflows", "comfy"];
 /// The range that the server accepts as `max_buffering`.
-const MAX_BUFFERING: std::ops::RangeInclusive<u8> = 1..=60;
+pub(crate) const MAX_BUFFERING: std::ops::RangeInclusive<u8> = 1..=60;
 
 /// The validated address of a realtime app, without host, token and options.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -66,7 +66,7 @@ impl Endpoint {
         for segment in app_path.split('/') {
             check_segment(segment).map_err(|why| bad_app(app, &why))?;
         }
-        let alias_index = if NAMESPACES.contains(&first_segment(&app_path)) { 2 } else { 1 };
+        let alias_index = alias_index(&app_path);
         if app_path.split('/').nth(alias_index).is_none() {
             let why = format!("the namespace {:?} is followed by owner and alias", first_segment(&app_path));
             return Err(bad_app(app, &why));
@@ -186,6 +186,11 @@ fn from_legacy(app: &str) -> Result<String> {
         Some((owner, alias)) if is_owner(owner) && is_alias(alias) => Ok(format!("{owner}/{alias}")),
         _ => Err(bad_app(app, "it has no slash")),
     }
+}
+
+/// Which segment of a path names the app, behind its owner. It has no leading slash.
+pub(crate) fn alias_index(app_path: &str) -> usize {
+    if NAMESPACES.contains(&first_segment(app_path)) { 2 } else { 1 }
 }
 
 fn first_segment(app_path: &str) -> &str {

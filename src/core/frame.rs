@@ -33,7 +33,7 @@ use std::fmt;
 use bytes::Bytes;
 
 pub use self::{
-    close::close_payload,
+    close::{close_payload, fitting_reason},
     mask::{apply_mask, extend_masked, rotate},
     reader::FrameReader,
     writer::{Control, write_control, write_header, write_small},

@@ -30,10 +30,14 @@ impl Head {
 
     /// Whether one of the comma-separated values of a header field is `token`, whatever its case.
     pub(crate) fn has_token(&self, name: &str, token: &str) -> bool {
-        self.values(name)
-            .flat_map(|value| value.split(|byte| *byte == b','))
-            .any(|part| part.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+        lists_token(self.values(name), token)
     }
+}
+
+/// Whether one of the comma-separated values of a header's fields is `token`, whatever its case.
+pub(crate) fn lists_token<'a>(mut fields: impl Iterator<Item = &'a [u8]>, token: &str) -> bool {
+    let is_token = |part: &[u8]| part.trim_ascii().eq_ignore_ascii_case(token.as_bytes());
+    fields.any(|field| field.split(|byte| *byte == b',').any(is_token))
 }
 
 /// Why no head could be read.

@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::sync::RwLock;
+use crate::{
+    core::endpoint::{DEFAULT_PATH, alias_index},
+    sync::RwLock,
+};
 
 use super::config::AppOptions;
 
@@ -118,12 +121,9 @@ pub(super) enum Route {
     UnknownApp,
 }
 
-/// The path of an app's route, where none is named.
-const DEFAULT_PATH: &str = "/realtime";
-
 /// How many segments of a path name the app.
 fn id_segments(path: &str) -> usize {
-    if matches!(path.split('/').next(), Some("workflows" | "comfy")) { 3 } else { 2 }
+    alias_index(path) + 1
 }
 
 /// The segments of a path that name the app.
@@ -135,10 +135,7 @@ fn app_id(path: &str) -> Vec<&str> {
 pub(super) fn allows(allowed: &str, path: &str) -> bool {
     let path = path.trim_matches('/');
     let allowed = allowed.trim_matches('/');
-    let mut segments = path.split('/');
-    let owner = segments.next();
-    let alias = if matches!(owner, Some("workflows" | "comfy")) { segments.nth(1) } else { segments.next() };
-    alias == Some(allowed)
+    path.split('/').nth(alias_index(path)) == Some(allowed)
         || path
             .strip_prefix(allowed)
             .is_some_and(|rest| allowed.contains('/') && (rest.is_empty() || rest.starts_with('/')))

@@ -6,6 +6,9 @@ use std::{
     time::Duration,
 };
 
+/// The bytes of inputs that wait for an app past which its socket is not read.
+pub(super) const MAX_WAITING_BYTES: usize = 64 << 20;
+
 /// The form of the token endpoint's answer; all three are seen in the wild.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TokenForm {

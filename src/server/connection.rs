@@ -23,13 +23,13 @@ use tokio_tungstenite::{
 };
 
 use super::{
+    byte_stream::ByteStream,
     conversation::Conversation,
     faults::{Begun, CloseAfter, Counted},
     orders::Order,
     registry::Entry,
     session::Output,
     shared::Shared,
-    stream::Stream,
 };
 
 mod reading;
@@ -48,7 +48,7 @@ type Step<T = ()> = ControlFlow<(), T>;
 
 /// A connection until it ends.
 pub(super) struct Connection {
-    socket: WebSocketStream<Stream>,
+    socket: WebSocketStream<ByteStream>,
     shared: Arc<Shared>,
     entry: Entry,
     session: Conversation,
@@ -70,7 +70,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(
-        socket: WebSocketStream<Stream>,
+        socket: WebSocketStream<ByteStream>,
         shared: Arc<Shared>,
         entry: Entry,
         session: Conversation,

@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::{
     Server,
-    cold::ColdStart,
+    cold_start::ColdStart,
     faults::{CloseAfter, Refusal},
-    handle::SessionHandle,
     orders::Order,
+    session_handle::SessionHandle,
     thread::Command,
 };
 

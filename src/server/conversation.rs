@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{
-    cold::Cold,
+    cold_start::Cold,
     jobs::{Input, Response},
     relay::Relay,
     session::{Output, Session},

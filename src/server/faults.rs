@@ -10,7 +10,7 @@ use crate::sync::Mutex;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::{cold::ColdStart, scoped::Scoped};
+use super::{cold_start::ColdStart, per_app::PerApp};
 
 /// The faults in force. Set from any thread; each holds for what begins after it was set.
 #[derive(Default)]
@@ -22,16 +22,16 @@ pub(super) struct Faults {
 
 #[derive(Default)]
 struct Plans {
-    refusals: Scoped<Repeated>,
+    refusals: PerApp<Repeated>,
     mint_failures: u32,
     mint_failure: Option<Refusal>,
     mint_delay: Duration,
     handshake_delay: Duration,
-    cold_starts: Scoped<ColdStart>,
+    cold_starts: PerApp<ColdStart>,
     /// When the apps are warm that a session has begun to warm.
     warm_at: HashMap<String, Instant>,
-    closings: Scoped<CloseAfter>,
-    silences: Scoped<bool>,
+    closings: PerApp<CloseAfter>,
+    silences: PerApp<bool>,
 }
 
 /// An HTTP answer other than the one that was asked for.

@@ -20,20 +20,22 @@ use tokio_tungstenite::{
     },
 };
 
+use crate::{core::endpoint::MAX_BUFFERING, net::head::lists_token};
+
 use super::{
     apps::{App, Handler, Route},
-    cold::Cold,
+    byte_stream::ByteStream,
+    cold_start::Cold,
     connection::Connection,
     conversation::{Begin, Conversation},
     faults::{Begun, Refusal},
     query,
-    record::{Credential, HandshakeRecord},
+    records::{Credential, HandshakeRecord},
     registry::Entry,
     relay::Relay,
     reply::{self, Answer, detail, key_is_right},
     session::Session,
     shared::Shared,
-    stream::Stream,
 };
 
 /// The query's parameter that holds the token.
@@ -128,8 +130,8 @@ fn judge(shared: &Shared, request: &Request<Incoming>, query: &[(String, String)
             Verdict::Refuse(StatusCode::UNAUTHORIZED, "Unauthorized")
         };
     }
-    let max_buffering = find(query, "max_buffering").map(|number| number.parse::<usize>().unwrap_or(0));
-    if max_buffering.is_some_and(|number| !(1..=60).contains(&number)) {
+    let max_buffering = find(query, "max_buffering").map(|number| number.parse().unwrap_or(0));
+    if max_buffering.is_some_and(|number| !MAX_BUFFERING.contains(&number)) {
         return Verdict::Refuse(StatusCode::BAD_REQUEST, "max_buffering must be an integer from 1 to 60");
     }
     // The real server takes no notice of it: an app's own `buffering` is what counts.
@@ -142,8 +144,7 @@ fn find<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
 
 /// Whether a header that lists tokens lists `token`.
 fn has_token(headers: &HeaderMap, name: &str, token: &str) -> bool {
-    let listed = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    listed.flat_map(|value| value.split(',')).any(|listed| listed.trim().eq_ignore_ascii_case(token))
+    lists_token(headers.get_all(name).iter().map(HeaderValue::as_bytes), token)
 }
 
 fn record(
@@ -208,7 +209,7 @@ fn accept(
 
 async fn run(shared: Arc<Shared>, upgraded: Upgraded, entry: Entry, app: Option<Arc<App>>) {
     // The stream itself, not behind hyper's dynamic dispatch.
-    let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else { return };
+    let Ok(parts) = upgraded.downcast::<TokioIo<ByteStream>>() else { return };
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)

@@ -6,14 +6,14 @@ use hyper::{Method, Request, StatusCode, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 
 use super::{
+    byte_stream::ByteStream,
     handshake, mint,
     reply::{Answer, Unanswered, detail},
     shared::Shared,
-    stream::Stream,
 };
 
 /// Serves one TCP connection until it ends or becomes a WebSocket.
-pub(super) async fn serve(shared: Arc<Shared>, stream: Stream) {
+pub(super) async fn serve(shared: Arc<Shared>, stream: ByteStream) {
     let service = service_fn(move |request| answer(Arc::clone(&shared), request));
     let connection = hyper::server::conn::http1::Builder::new()
         .max_buf_size(64 << 10)

@@ -19,6 +19,16 @@ pub enum Input {
     Text(String),
 }
 
+impl Input {
+    /// How many bytes of payload it has.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Binary(bytes) => bytes.len(),
+            Self::Text(text) => text.len(),
+        }
+    }
+}
+
 /// What happened in a session whose handler is external.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {

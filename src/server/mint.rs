@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     config::TokenForm,
     faults::MintFate,
-    record::MintRecord,
+    records::MintRecord,
     reply::{Answer, Unanswered, detail, json_answer, key_is_right, refusal},
     shared::Shared,
 };

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{backlog::Backlog, faults::CloseAfter, jobs::Response};
+use crate::core::frame::fitting_reason;
 
-/// What a close frame has room for, in bytes, beside its code.
-const MAX_REASON_BYTES: usize = 123;
+use super::{backlog::Backlog, faults::CloseAfter, jobs::Response};
 
 /// Something a connection is told.
 pub(super) enum Order {
@@ -38,9 +37,7 @@ pub(super) enum Order {
 impl Order {
     /// To close with this code, and with as much of the reason as fits.
     pub(super) fn close(code: u16, reason: &str) -> Self {
-        let most = reason.len().min(MAX_REASON_BYTES);
-        let end = (0..=most).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
-        Self::Close(code, reason[..end].to_owned())
+        Self::Close(code, fitting_reason(reason).to_owned())
     }
 }
 

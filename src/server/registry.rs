@@ -14,10 +14,10 @@ use tokio::sync::mpsc;
 
 use super::{
     backlog::Backlog,
-    handle::SessionHandle,
     jobs::Response,
     orders::{Mailbox, Order},
-    record::HandshakeRecord,
+    records::HandshakeRecord,
+    session_handle::SessionHandle,
     tally::Tally,
 };
 

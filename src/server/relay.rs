@@ -59,20 +59,20 @@ impl Relay {
 
     /// Takes a binary message.
     pub(super) fn input(&mut self, input: Bytes, now: Instant) {
-        self.take(input.len(), Input::Binary(input), now);
+        self.take(Input::Binary(input), now);
     }
 
     /// Takes a text message.
     pub(super) fn text_input(&mut self, text: String, now: Instant) {
-        self.take(text.len(), Input::Text(text), now);
+        self.take(Input::Text(text), now);
     }
 
-    fn take(&mut self, bytes: usize, input: Input, now: Instant) {
+    fn take(&mut self, input: Input, now: Instant) {
         if !self.ended {
             if self.inputs.is_empty() {
                 self.since = now;
             }
-            self.input_bytes += bytes;
+            self.input_bytes += input.weight();
             self.inputs.push(input);
         }
     }

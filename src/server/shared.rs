@@ -8,9 +8,9 @@ use super::{
     apps::{Apps, Builtin, Handler},
     config::ServerConfig,
     faults::Faults,
-    image::Images,
+    images::Images,
     jobs::Jobs,
-    record::Records,
+    records::Records,
     registry::Registry,
     tokens::Tokens,
 };

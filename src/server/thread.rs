@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{http, orders::Order, shared::Shared, stream::Stream};
+use super::{byte_stream::ByteStream, http, orders::Order, shared::Shared};
 
 /// Connections that wait to be accepted; ten thousand clients may come at once.
 const BACKLOG: i32 = 8192;
@@ -163,13 +163,13 @@ impl Acceptor {
         let _ = tcp.set_nodelay(true);
         let shared = Arc::clone(&self.shared);
         let Some(tls) = self.tls.clone() else {
-            tokio::spawn(http::serve(shared, Stream::Plain(tcp)));
+            tokio::spawn(http::serve(shared, ByteStream::Plain(tcp)));
             return;
         };
         tokio::spawn(async move {
             shared.faults.until_resumed().await;
             if let Ok(Ok(stream)) = time::timeout(TLS_TIMEOUT, tls.accept(tcp)).await {
-                http::serve(shared, Stream::Tls(Box::new(stream))).await;
+                http::serve(shared, ByteStream::Tls(Box::new(stream))).await;
             }
         });
     }

@@ -39,13 +39,18 @@ pub fn close_payload(code: u16, reason: &str) -> Vec<u8> {
     if !may_be_sent(code) {
         return Vec::new();
     }
-    let mut end = reason.len().min(MAX_CONTROL_PAYLOAD - 2);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    let reason = &reason[..end];
+    let reason = fitting_reason(reason);
     let mut payload = Vec::with_capacity(2 + reason.len());
     payload.extend_from_slice(&code.to_be_bytes());
     payload.extend_from_slice(reason.as_bytes());
     payload
+}
+
+/// As much of a close frame's reason as fits beside its code: 123 bytes, cut between two characters.
+pub fn fitting_reason(reason: &str) -> &str {
+    let mut end = reason.len().min(MAX_CONTROL_PAYLOAD - 2);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    &reason[..end]
 }

@@ -4,18 +4,18 @@ use std::collections::HashMap;
 
 /// A setting by the name of the app.
 #[derive(Debug)]
-pub(super) struct Scoped<T> {
+pub(super) struct PerApp<T> {
     all: Option<T>,
     by_app: HashMap<String, T>,
 }
 
-impl<T> Default for Scoped<T> {
+impl<T> Default for PerApp<T> {
     fn default() -> Self {
         Self { all: None, by_app: HashMap::new() }
     }
 }
 
-impl<T> Scoped<T> {
+impl<T> PerApp<T> {
     /// Sets it for an app, or for all together: then what was set for single ones is forgotten.
     pub(super) fn set(&mut self, app: Option<&str>, value: Option<T>) {
         let Some(app) = app else {
@@ -47,17 +47,17 @@ mod tests {
 
     #[test]
     fn an_app_has_its_own_or_that_of_all() {
-        let mut scoped = Scoped::default();
-        scoped.set(Some("a/b"), Some(1));
-        assert_eq!(scoped.get_mut(Some("a/b")), Some(&mut 1));
-        assert_eq!(scoped.get_mut(Some("a/c")), None);
-        scoped.set(None, Some(2));
-        assert_eq!(scoped.get_mut(Some("a/b")), Some(&mut 2));
-        assert_eq!(scoped.get_mut(None), Some(&mut 2));
-        scoped.set(Some("a/b"), Some(3));
-        scoped.set(Some("a/b"), None);
-        assert_eq!(scoped.get_mut(Some("a/b")), Some(&mut 2));
-        scoped.remove_if(|value| *value == 2);
-        assert_eq!(scoped.get_mut(None), None);
+        let mut settings = PerApp::default();
+        settings.set(Some("a/b"), Some(1));
+        assert_eq!(settings.get_mut(Some("a/b")), Some(&mut 1));
+        assert_eq!(settings.get_mut(Some("a/c")), None);
+        settings.set(None, Some(2));
+        assert_eq!(settings.get_mut(Some("a/b")), Some(&mut 2));
+        assert_eq!(settings.get_mut(None), Some(&mut 2));
+        settings.set(Some("a/b"), Some(3));
+        settings.set(Some("a/b"), None);
+        assert_eq!(settings.get_mut(Some("a/b")), Some(&mut 2));
+        settings.remove_if(|value| *value == 2);
+        assert_eq!(settings.get_mut(None), None);
     }
 }

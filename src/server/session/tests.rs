@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use super::*;
 use crate::server::config::AppOptions;
 
@@ -176,7 +178,7 @@ fn a_stream_gives_its_results_then_ends() {
 fn a_long_stream_does_not_pile_up_in_memory() {
     let mut rig = Rig::builtin(Builtin::Stream);
     rig.input(&json(r#"{"count":1000000,"size":1000}"#));
-    assert!(rig.session.output_bytes < OUTPUT_LIMIT + 2000);
+    assert!(rig.session.outputs.bytes < output::MAX_UNWRITTEN_BYTES + 2000);
     assert_eq!(rig.outputs().len(), 1_000_002);
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     faults::CloseAfter,
     orders::{Mailbox, Order},
-    record::HandshakeRecord,
+    records::HandshakeRecord,
     tally::Tally,
 };
 

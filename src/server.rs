@@ -10,30 +10,30 @@
 
 mod apps;
 mod backlog;
-mod builtin;
-mod cold;
+mod builtin_results;
+mod byte_stream;
+mod cold_start;
 mod config;
 mod connection;
 mod controls;
 mod conversation;
 mod faults;
-mod handle;
 mod handshake;
 mod http;
-mod image;
+mod images;
 mod jobs;
 mod mint;
 pub(crate) mod msgpack;
 mod orders;
+mod per_app;
 mod query;
-mod record;
+mod records;
 mod registry;
 mod relay;
 mod reply;
-mod scoped;
 mod session;
+mod session_handle;
 mod shared;
-mod stream;
 mod tally;
 mod thread;
 mod tls;
@@ -55,13 +55,13 @@ use tokio::sync::mpsc;
 
 pub use self::{
     apps::Builtin,
-    cold::ColdStart,
+    cold_start::ColdStart,
     config::{AppOptions, ServerConfig, TokenForm},
     faults::{CloseAfter, Counted, Refusal},
-    handle::SessionHandle,
     jobs::{Event, Input, Job, Response},
-    record::{Credential, HandshakeRecord, MintRecord},
+    records::{Credential, HandshakeRecord, MintRecord},
     reply::is_header,
+    session_handle::SessionHandle,
 };
 use self::{apps::Handler, shared::Shared, thread::Command, tls::CaFile};
 

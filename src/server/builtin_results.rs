@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use rmp::encode as msgpack;
 
 use super::{
-    image::{Images, MAX_SIDE, Wish},
+    images::{Images, MAX_SIDE, Wish},
     msgpack::Map,
 };
 

@@ -13,12 +13,12 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 /// TCP, or TLS over it.
-pub(super) enum Stream {
+pub(super) enum ByteStream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-impl Stream {
+impl ByteStream {
     /// Makes dropping the stream reset the connection (TCP RST) instead of closing it.
     pub(super) fn reset_on_drop(&self) {
         let tcp = match self {
@@ -39,13 +39,13 @@ macro_rules! forward {
     };
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for ByteStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         forward!(self, poll_read(cx, buf))
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for ByteStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         forward!(self, poll_write(cx, buf))
     }

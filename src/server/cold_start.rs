@@ -5,10 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::jobs::Input;
-
-/// Past so many bytes of waiting inputs the socket is not read.
-const INPUT_LIMIT: usize = 64 << 20;
+use super::{config::MAX_WAITING_BYTES, jobs::Input};
 
 /// How long an app takes to its first result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,16 +35,13 @@ impl Cold {
 
     /// Takes a message.
     pub(super) fn take(&mut self, input: Input) {
-        self.bytes += match &input {
-            Input::Binary(bytes) => bytes.len(),
-            Input::Text(text) => text.len(),
-        };
+        self.bytes += input.weight();
         self.inputs.push_back(input);
     }
 
     /// Whether another message may be read.
     pub(super) fn has_room(&self) -> bool {
-        self.bytes < INPUT_LIMIT
+        self.bytes < MAX_WAITING_BYTES
     }
 
     /// What came meanwhile, once the app is warm; to be taken once.
@@ -79,7 +73,7 @@ mod tests {
     fn what_waits_is_bounded() {
         let mut cold = Cold::new(Instant::now());
         assert!(cold.has_room());
-        cold.take(Input::Binary(Bytes::from(vec![0; INPUT_LIMIT])));
+        cold.take(Input::Binary(Bytes::from(vec![0; MAX_WAITING_BYTES])));
         assert!(!cold.has_room());
     }
 }

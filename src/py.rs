@@ -18,6 +18,7 @@ mod calling;
 mod client;
 mod codec;
 mod connection;
+mod contextvars;
 mod decoding;
 mod dispatcher;
 mod encoded_result;

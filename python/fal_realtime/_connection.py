@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from . import _core
-from ._exceptions import FalRealtimeError, ForkedProcessError
+from ._closing import Closing, cancel_callbacks, describe_state
+from ._exceptions import FalRealtimeError
 from ._finishing import Finish, check_close
 from ._generics import Input, OfInputAndOutput, Output
 from ._native import native
@@ -255,7 +256,7 @@ class RealtimeConnection(_core.Connection, Recordable, OfInputAndOutput[Input, O
         check_close(code, reason)
         super().close(code, reason)
         self._let_go()
-        return _Closing(self)
+        return Closing(self.aclose)
 
     def _let_go(self) -> None:
         """Let the client make another connection where this one would be given again."""
@@ -287,25 +288,15 @@ class RealtimeConnection(_core.Connection, Recordable, OfInputAndOutput[Input, O
             _, unfinished = await asyncio.wait(running, timeout=max(0, until - loop.time()))
             if unfinished:
                 break
-        await self._cancel_callbacks(unfinished)
+        left = self.stats()["received_pending"]
+        self.set_callbacks(on_result=None, on_error=None, on_timings=None, on_state_change=None)
+        message = "%s: callbacks were cancelled %s s after the end of the connection; %d results were not delivered"
+        await cancel_callbacks(unfinished, message, self.app, self._close_timeout, left)
 
     def _callbacks_under_way(self) -> set[asyncio.Task[Any]]:
         """The asynchronous callbacks that are running."""
         running = self._running_callback
         return set() if running is None else {running}
-
-    async def _cancel_callbacks(self, running: set[asyncio.Task[Any]]) -> None:
-        import asyncio
-        import logging
-
-        left = self.stats()["received_pending"]
-        self.set_callbacks(on_result=None, on_error=None, on_timings=None, on_state_change=None)
-        for task in running:
-            task.cancel()
-        message = "%s: callbacks were cancelled %s s after the end of the connection; %d results were not delivered"
-        logging.getLogger("fal_realtime").warning(message, self.app, self._close_timeout, left)
-        # A callback may take a moment to end, but not for ever.
-        await asyncio.wait(running, timeout=1)
 
     async def _encoded_so_far(self) -> None:
         """Wait until what was sent so far is encoded, where that is asynchronous."""
@@ -321,23 +312,3 @@ class RealtimeConnection(_core.Connection, Recordable, OfInputAndOutput[Input, O
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.app} {describe_state(self)}>"
-
-
-class _Closing(Awaitable[None]):
-    """What `close` gives: awaited, it waits as `aclose` does; not awaited, it is nothing."""
-
-    __slots__ = ("_connection",)
-
-    def __init__(self, connection: RealtimeConnection[Any, Any]) -> None:
-        self._connection = connection
-
-    def __await__(self) -> Generator[Any, None, None]:
-        return self._connection.aclose().__await__()
-
-
-def describe_state(connection: _core.Connection | _core.SyncConnection) -> str:
-    """The state for a repr, which must not raise in a forked child either."""
-    try:
-        return connection.state
-    except ForkedProcessError:
-        return "of the parent process"

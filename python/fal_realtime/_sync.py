@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from . import _core
 from ._callbacks import Dispatcher, call_back, warn_of_rest
-from ._connection import describe_state
+from ._closing import describe_state
 from ._exceptions import FalRealtimeError
 from ._finishing import Finish, check_close
 from ._functions import check_plain

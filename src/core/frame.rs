@@ -33,7 +33,7 @@ use std::fmt;
 use bytes::Bytes;
 
 pub use self::{
-    close::{close_payload, fitting_reason},
+    close::{close_payload, fitting_reason, may_close_with},
     mask::{apply_mask, extend_masked, rotate},
     reader::FrameReader,
     writer::{Control, write_control, write_header, write_small},

@@ -3,25 +3,19 @@
 //! Whoever waits does so on a plain asyncio future, which carries nothing: it only says "poll again". What is
 //! there is taken by the waiting coroutine itself, so that cancelling it can lose nothing.
 
-use pyo3::{
-    intern,
-    prelude::*,
-    sync::PyOnceLock,
-    types::{PyDict, PyString},
-};
+use pyo3::{prelude::*, types::PyDict};
 
 use super::{
-    arguments::{self, Given, is_plain_request},
+    arguments::Given,
     base::{Base, Callbacks},
     callbacks,
     client::Client,
     connection::AsyncConnection,
+    contextvars,
     errors::py_result,
-    facade,
     operation::{Operation, OperationKind, Wanted},
     stats::PyTotals,
 };
-use crate::core::session::State;
 
 mod abandoned;
 mod operations;
@@ -32,7 +26,7 @@ impl AsyncConnection {
     #[pyo3(signature = (client, **options))]
     fn new(py: Python<'_>, client: &Client, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let empty = PyDict::new(py);
-        let base = Base::new(py, client, options.unwrap_or(&empty), Some(current_context(py)?))?;
+        let base = Base::new(py, client, options.unwrap_or(&empty), Some(contextvars::current(py)?))?;
         Ok(Self::with(base, callbacks::hand_out_soon))
     }
 
@@ -117,7 +111,7 @@ impl AsyncConnection {
     ) -> PyResult<()> {
         let this = slf.get();
         py_result(slf.py(), this.base.net.check_process())?;
-        let context = Some(current_context(slf.py())?);
+        let context = Some(contextvars::current(slf.py())?);
         let callbacks =
             Callbacks::checked(slf.py(), on_result, on_error, on_timings, on_state_change, context)?;
         this.base.set_callbacks(callbacks);
@@ -131,8 +125,7 @@ impl AsyncConnection {
     }
 
     fn send<'py>(slf: &Bound<'py, Self>, input: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Operation>> {
-        let message = slf.get().base.encode(slf.py(), input);
-        Self::operation(slf, "send", message.map(|message| OperationKind::Send(Some(message))))
+        Self::sent(slf, slf.get().base.encode(slf.py(), input))
     }
 
     #[pyo3(signature = (input, *, timeout = None, retries = Given::LEFT_OUT, idempotent = Given::LEFT_OUT))]
@@ -144,17 +137,7 @@ impl AsyncConnection {
         retries: Given<'py>,
         idempotent: Given<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        if !is_plain_request(&retries, &idempotent)? {
-            let again = facade::get(py, "request")?;
-            let (retries, idempotent) = (retries.or_else(py, 0)?, idempotent.or_else(py, false)?);
-            return again.call1((slf, input, timeout, retries, idempotent));
-        }
-        let kind = arguments::timeout(timeout).and_then(|timeout| {
-            let (message, id) = slf.get().base.encode_request(py, input)?;
-            Ok(OperationKind::request(message, id, timeout))
-        });
-        Self::operation(slf, "request", kind).map(Bound::into_any)
+        Self::requested(slf, input, timeout, retries, idempotent)
     }
 
     #[pyo3(signature = (*, timeout = None))]
@@ -196,10 +179,7 @@ impl AsyncConnection {
 
     /// Whether it belongs to a loop that is closed, so that nobody can use it any more.
     fn _is_stranded(&self, py: Python<'_>) -> PyResult<bool> {
-        match self.event_loop(py) {
-            Ok(event_loop) => event_loop.call_method0(intern!(py, "is_closed"))?.is_truthy(),
-            Err(_) => Ok(false), // not bound yet
-        }
+        self.is_stranded(py)
     }
 
     /// Accepts nothing more.
@@ -243,8 +223,7 @@ impl AsyncConnection {
         slf: &Bound<'py, Self>,
         payload: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, Operation>> {
-        let message = slf.get().base.encoded(slf.py(), payload);
-        Self::operation(slf, "send", message.map(|message| OperationKind::Send(Some(message))))
+        Self::sent(slf, slf.get().base.encoded(slf.py(), payload))
     }
 
     /// A copy of an input of a request with its `request_id`, and that.
@@ -260,29 +239,15 @@ impl AsyncConnection {
     fn _request_encoded<'py>(
         slf: &Bound<'py, Self>,
         payload: &Bound<'py, PyAny>,
-        request_id: &Bound<'py, PyString>,
+        request_id: &str,
         timeout: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, Operation>> {
-        let id = request_id.to_str()?.to_owned();
-        let kind = arguments::timeout(timeout).and_then(|timeout| {
-            Ok(OperationKind::request(slf.get().base.encoded(slf.py(), payload)?, id, timeout))
-        });
-        Self::operation(slf, "request", kind)
+        Self::requested_encoded(slf, payload, request_id, timeout)
     }
 
     /// An asynchronous callback is done: delivery goes on.
     fn _callback_done(slf: &Bound<'_, Self>, task: &Bound<'_, PyAny>) -> PyResult<()> {
-        let this = slf.get();
-        let running = this.waiting.lock().running.take();
-        drop(running);
-        let reported = callbacks::report_task(slf, task);
-        if this.base.state() == State::Closed {
-            // At once: a turn of the loop later nobody may hold the connection any more.
-            callbacks::hand_out(slf)?;
-        } else {
-            this.wake_loop();
-        }
-        reported
+        callbacks::callback_done(slf, task)
     }
 
     /// The asynchronous callback that is running, as a task.
@@ -331,10 +296,4 @@ impl AsyncConnection {
     fn __clear__(&self) {
         self.base.clear();
     }
-}
-
-/// A copy of the caller's contextvars.
-fn current_context(py: Python<'_>) -> PyResult<Py<PyAny>> {
-    static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    Ok(FUNCTION.import(py, "contextvars", "copy_context")?.call0()?.unbind())
 }

@@ -12,14 +12,9 @@ use super::{
     client::Client,
     errors::{py_result, queue_full, to_py},
     facade,
-    operation::not_open_again,
     stats::PyTotals,
 };
-use crate::{
-    core::{outbox::Lane, session::State},
-    error::{Error, ErrorKind},
-    net::handle::{Interest, Offered},
-};
+use crate::{core::outbox::Lane, net::handle::Offered};
 
 mod abandoned;
 mod callbacks;
@@ -28,11 +23,13 @@ mod messages;
 mod notifier;
 mod shared;
 mod turns;
+mod waiting;
 
 pub(super) use callbacks::CallbackQueue;
 pub(super) use events::Events;
 use notifier::Notifier;
 use shared::{Deadline, SharedConnection};
+use waiting::too_late;
 
 /// A connection in blocking form; the public class derives from it.
 #[pyclass(frozen, subclass, weakref, module = "fal_realtime._core")]
@@ -208,34 +205,12 @@ impl SyncConnection {
     }
 
     fn open(&self, py: Python<'_>) -> PyResult<()> {
-        let net = &self.shared.base.net;
-        py_result(py, net.check_process())?;
-        let mut opening = py_result(py, net.open_awaited())?;
-        let limit = net.settings().open_timeout.as_secs_f64();
-        // The first opening has its own limit.
-        let before = opening.openings_before();
-        let deadline = Deadline::after((before > 0).then_some(limit));
-        let opened = self.shared.wait(py, Interest::STATE, &deadline, |py| match net.state() {
-            State::Active => Ok(Some(())),
-            // It was open, and is idle, lost or over already.
-            _ if net.openings() > before => Ok(Some(())),
-            State::Closing | State::Closed => Err(to_py(py, &opening.failure())),
-            _ => Ok(None),
-        })?;
-        opened.ok_or_else(|| to_py(py, &not_open_again(limit)))
+        self.wait_open(py)
     }
 
     #[pyo3(signature = (timeout = None))]
     fn drain(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let net = &self.shared.base.net;
-        py_result(py, net.check_process())?;
-        let timeout = arguments::timeout(timeout)?;
-        let deadline = Deadline::after(timeout);
-        let told_before = net.told_failures();
-        let drained = self.shared.wait(py, Interest::DRAINED, &deadline, |_| {
-            net.drained(told_before).map(|outcome| py_result(py, outcome)).transpose()
-        })?;
-        drained.ok_or_else(|| to_py(py, &too_late("not everything was written", timeout)))
+        self.wait_drained(py, arguments::timeout(timeout)?)
     }
 
     /// Accepts nothing more.
@@ -262,12 +237,7 @@ impl SyncConnection {
     /// Waits until everything accepted is written, and answered or given up. False when the time is over.
     #[pyo3(signature = (timeout))]
     fn _finished(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        let net = &self.shared.base.net;
-        py_result(py, net.check_process())?;
-        let deadline = Deadline::after(timeout);
-        let finished =
-            self.shared.wait(py, Interest::FINISHED, &deadline, |_| Ok(net.is_finished().then_some(())))?;
-        Ok(finished.is_some())
+        self.wait_finished(py, timeout)
     }
 
     #[pyo3(signature = (code = 1000, reason = ""))]
@@ -275,10 +245,7 @@ impl SyncConnection {
         let net = &self.shared.base.net;
         py_result(py, net.check_process())?;
         net.close_with(code, reason);
-        self.shared.wait(py, Interest::STATE, &Deadline::NEVER, |_| {
-            Ok((net.state() == State::Closed).then_some(()))
-        })?;
-        Ok(())
+        self.wait_closed(py)
     }
 
     /// Lets what the throttle holds go before its time.
@@ -312,8 +279,4 @@ impl SyncConnection {
         let code = error.value(py).getattr(intern!(py, "code")).and_then(|code| code.extract::<u16>());
         is_closed && code.is_ok_and(|code| self.shared.base.net.is_normal_code(code))
     }
-}
-
-fn too_late(what: &str, timeout: Option<f64>) -> Error {
-    Error::new(ErrorKind::Timeout, format!("{what} within {} s", timeout.unwrap_or_default()))
 }

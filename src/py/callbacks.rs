@@ -5,14 +5,12 @@ use std::task::Poll;
 
 use pyo3::{IntoPyObjectExt, call::PyCallArgs, exceptions::PyException, intern, prelude::*, types::PyDict};
 
-mod context;
 mod reporting;
 mod scheduling;
 mod waking;
 
-use context::EnteredContext;
-use reporting::{report, tell_loop};
-pub(super) use reporting::{report_task, report_untold};
+pub(super) use reporting::report_untold;
+use reporting::{report, report_task, tell_loop};
 pub(super) use scheduling::hand_out_soon;
 use waking::wake_waiters;
 
@@ -20,12 +18,14 @@ use super::{
     base::Callbacks,
     callback_scope::CallbackScope,
     connection::AsyncConnection,
+    contextvars::EnteredContext,
     errors::{error_or_none, to_py},
     facade,
 };
 use crate::core::{
     inbox::{Item, Next, Notice},
     message::Received,
+    session::State,
 };
 
 /// Callbacks in one turn of the loop, so that others have their turn.
@@ -205,4 +205,22 @@ fn run(
         Ok(())
     };
     started().or_else(|error| report(connection, error))
+}
+
+/// An asynchronous callback is done: what it raised is reported, and delivery goes on.
+pub(super) fn callback_done(
+    connection: &Bound<'_, AsyncConnection>,
+    task: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let this = connection.get();
+    let running = this.waiting.lock().running.take();
+    drop(running);
+    let reported = report_task(connection, task);
+    if this.base.state() == State::Closed {
+        // At once: a turn of the loop later nobody may hold the connection any more.
+        hand_out(connection)?;
+    } else {
+        this.wake_loop();
+    }
+    reported
 }

@@ -7,6 +7,7 @@ use pyo3::{prelude::*, types::PyDict};
 
 use super::{
     calling::{self, Call, Function},
+    contextvars,
     dispatcher::weak_reference,
     errors::{describe, error_or_none},
     facade,
@@ -76,7 +77,7 @@ impl CallerHooks {
         let hooks = Self {
             before_attempt: before_attempt.as_ref().map(hook).transpose()?,
             on_open: on_open.as_ref().map(|function| function.clone_ref(py)),
-            context: py.import("contextvars")?.getattr("copy_context")?.call0()?.unbind(),
+            context: contextvars::current(py)?,
             headers: options.headers.clone(),
             query: options.query.clone(),
             use_token: options.use_jwt,

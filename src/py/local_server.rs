@@ -5,12 +5,9 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use pyo3::{
-    prelude::*,
-    types::{PyBytes, PyString},
-};
+use pyo3::prelude::*;
 
-use crate::server::{Builtin, ColdStart, MintRecord, Response, Server, ServerConfig, TokenForm};
+use crate::server::{Builtin, ColdStart, MintRecord, Response, Server, ServerConfig};
 
 mod arguments;
 mod job;
@@ -63,12 +60,7 @@ impl LocalServer {
             port,
             key,
             tls,
-            token_form: match token_form {
-                "string" => TokenForm::String,
-                "detail" => TokenForm::Detail,
-                "token" => TokenForm::Token,
-                _ => return Err(invalid("token_form", token_form, "'string', 'detail' or 'token'")),
-            },
+            token_form: arguments::token_form(token_form)?,
             refuse_in_band,
             builtin: options(session_timeout, buffering, emit_timings)?,
             max_message_size,
@@ -119,10 +111,7 @@ impl LocalServer {
     }
 
     fn send_to(&self, py: Python<'_>, session: u64, message: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let response = match message.cast::<PyBytes>() {
-            Ok(bytes) => Response::Binary(Bytes::copy_from_slice(bytes.as_bytes())),
-            Err(_) => Response::Text(message.cast::<PyString>()?.to_str()?.to_owned()),
-        };
+        let response = arguments::response(message)?;
         Ok(py.detach(|| self.0.respond(session, response)))
     }
 

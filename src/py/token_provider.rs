@@ -14,6 +14,7 @@ use pyo3::{exceptions::PyTypeError, intern, prelude::*, types::PyString};
 
 use super::{
     calling::{self, Call, Function},
+    contextvars,
     dispatcher::weak_reference,
     errors::{describe, no_running_loop},
     facade,
@@ -126,7 +127,7 @@ impl Provider {
     fn new<'py>(py: Python<'py>, function: &Py<PyAny>) -> PyResult<Bound<'py, Self>> {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let is_async = facade::get(py, "is_async")?.call1((function,))?.extract::<bool>()?;
-        let context = py.import("contextvars")?.getattr("copy_context")?.call0()?.unbind();
+        let context = contextvars::current(py)?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let loops = Mutex::default();
         Bound::new(py, Self { function: function.clone_ref(py), is_async, context, loops, number })

@@ -17,7 +17,7 @@ GIL can block, and goes wrong on demand. pytest finds the fixture `fal_local_ser
 from __future__ import annotations
 
 from ._apps import BuiltinApp
-from ._handler_session import AppKind
+from ._handler_app import AppKind
 from ._records import Handshake, MintRequest
 from ._server import LocalServer
 from ._sessions import ServerSession

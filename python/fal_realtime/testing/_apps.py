@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, get_args
 from fal_realtime import _checks as check, _core
 
 from ._base import ServerBase
-from ._handler_session import App, AppKind
+from ._handler_app import App, AppKind
 from ._handlers import HandlerThread
 from ._recording import read_recording
 from ._replay import Replay

@@ -7,7 +7,8 @@ import threading
 
 from fal_realtime import _core
 
-from ._handler_session import App, serve
+from ._handler_app import App
+from ._handler_session import serve
 from ._replay import Replay
 from ._socket import Socket
 

@@ -8,7 +8,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ._handler_session import AppKind
+from ._handler_app import AppKind
 
 _ASYNC = (collections.abc.AsyncIterator, collections.abc.AsyncGenerator)
 _SYNC = (collections.abc.Iterator, collections.abc.Iterable, collections.abc.Generator)

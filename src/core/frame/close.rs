@@ -9,7 +9,7 @@ const NO_CODE: u16 = 1005;
 
 /// Whether a code may be written in a close frame: those that RFC 6455 and the IANA registry define for endpoints,
 /// and those of libraries (3000 to 3999) and applications (4000 to 4999).
-const fn may_be_sent(code: u16) -> bool {
+pub const fn may_close_with(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
@@ -23,7 +23,7 @@ pub(super) fn parse(payload: &[u8]) -> Result<Message, Violation> {
         };
     };
     let code = u16::from_be_bytes(code);
-    if !may_be_sent(code) {
+    if !may_close_with(code) {
         return Err(Violation::protocol("close code that may not be sent"));
     }
     let Ok(reason) = str::from_utf8(reason) else {
@@ -36,7 +36,7 @@ pub(super) fn parse(payload: &[u8]) -> Result<Message, Violation> {
 /// bytes) is cut between two characters. A code that may not be sent (1005, say) gives the empty payload, which
 /// means "no code".
 pub fn close_payload(code: u16, reason: &str) -> Vec<u8> {
-    if !may_be_sent(code) {
+    if !may_close_with(code) {
         return Vec::new();
     }
     let reason = fitting_reason(reason);

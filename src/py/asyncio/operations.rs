@@ -6,9 +6,10 @@ use crate::{
     core::{message::Outgoing, outbox::Lane},
     net::handle::Offered,
     py::{
-        arguments,
+        arguments::{self, Given, is_plain_request},
         connection::AsyncConnection,
         errors::{queue_full, to_py},
+        facade,
         operation::{Operation, OperationKind, Wanted},
     },
 };
@@ -21,6 +22,49 @@ impl AsyncConnection {
         kind: PyResult<OperationKind>,
     ) -> PyResult<Bound<'py, Operation>> {
         Operation::new(slf, OperationKind::or_failed(slf.py(), name, kind)?)
+    }
+
+    /// Sends a message, if it could be encoded.
+    pub(super) fn sent<'py>(
+        slf: &Bound<'py, Self>,
+        message: PyResult<Outgoing>,
+    ) -> PyResult<Bound<'py, Operation>> {
+        Self::operation(slf, "send", message.map(|message| OperationKind::Send(Some(message))))
+    }
+
+    /// Sends an input as a request; `retries` and `idempotent` are Python's to heed.
+    pub(super) fn requested<'py>(
+        slf: &Bound<'py, Self>,
+        input: &Bound<'py, PyAny>,
+        timeout: Option<&Bound<'py, PyAny>>,
+        retries: Given<'py>,
+        idempotent: Given<'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        if !is_plain_request(&retries, &idempotent)? {
+            let again = facade::get(py, "request")?;
+            let (retries, idempotent) = (retries.or_else(py, 0)?, idempotent.or_else(py, false)?);
+            return again.call1((slf, input, timeout, retries, idempotent));
+        }
+        let kind = arguments::timeout(timeout).and_then(|timeout| {
+            let (message, id) = slf.get().base.encode_request(py, input)?;
+            Ok(OperationKind::request(message, id, timeout))
+        });
+        Self::operation(slf, "request", kind).map(Bound::into_any)
+    }
+
+    /// The same for a message that is encoded, and has this `request_id`.
+    pub(super) fn requested_encoded<'py>(
+        slf: &Bound<'py, Self>,
+        payload: &Bound<'py, PyAny>,
+        id: &str,
+        timeout: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, Operation>> {
+        let kind = arguments::timeout(timeout).and_then(|timeout| {
+            let message = slf.get().base.encoded(slf.py(), payload)?;
+            Ok(OperationKind::request(message, id.to_owned(), timeout))
+        });
+        Self::operation(slf, "request", kind)
     }
 
     pub(super) fn receive<'py>(

@@ -57,10 +57,7 @@ pub(in crate::py) fn report_untold(py: Python<'_>, connection: &AsyncConnection,
 }
 
 /// Reports what an asynchronous callback raised.
-pub(in crate::py) fn report_task(
-    connection: &Bound<'_, AsyncConnection>,
-    task: &Bound<'_, PyAny>,
-) -> PyResult<()> {
+pub(super) fn report_task(connection: &Bound<'_, AsyncConnection>, task: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = connection.py();
     if task.call_method0(intern!(py, "cancelled"))?.is_truthy()? {
         return Ok(());

@@ -2,7 +2,7 @@
 
 use std::{ptr, sync::Arc};
 
-use pyo3::{exceptions::PyRuntimeError, prelude::*, sync::PyOnceLock};
+use pyo3::{exceptions::PyRuntimeError, intern, prelude::*, sync::PyOnceLock};
 
 use super::AsyncConnection;
 use crate::{
@@ -80,7 +80,7 @@ impl AsyncConnection {
         self.binding.get().map(|binding| binding.event_loop.bind(py).clone()).ok_or_else(no_running_loop)
     }
 
-    /// This is probably the thread of the connection's loop.
+    /// Whether this is probably the thread of the connection's loop.
     pub(super) fn is_on_loop_thread(&self) -> bool {
         self.binding.get().is_some_and(|binding| binding.thread == this_thread())
     }
@@ -93,7 +93,15 @@ impl AsyncConnection {
         }
     }
 
-    /// Its loop need not know it any more.
+    /// Whether it belongs to a loop that is closed, so that nobody can use it any more.
+    pub(in crate::py) fn is_stranded(&self, py: Python<'_>) -> PyResult<bool> {
+        match self.binding.get() {
+            Some(binding) => binding.event_loop.bind(py).call_method0(intern!(py, "is_closed"))?.is_truthy(),
+            None => Ok(false),
+        }
+    }
+
+    /// Leaves its loop, which need not know it any more.
     pub(in crate::py) fn leave_loop(&self) {
         if let Some(binding) = self.binding.get() {
             binding.dispatcher.get().remove(&binding.place);

@@ -2,9 +2,17 @@
 
 use std::{fmt::Display, time::Duration};
 
-use pyo3::{PyErr, PyResult, exceptions::PyValueError};
+use bytes::Bytes;
+use pyo3::{
+    exceptions::PyValueError,
+    prelude::*,
+    types::{PyBytes, PyString},
+};
 
-use crate::server::{AppOptions, CloseAfter, Counted, Refusal, is_header};
+use crate::{
+    core::frame::may_close_with,
+    server::{AppOptions, CloseAfter, Counted, Refusal, Response, TokenForm, is_header},
+};
 
 pub(super) fn invalid(name: &str, value: impl Display, wanted: &str) -> PyErr {
     PyValueError::new_err(format!("{name} must be {wanted}, not {value}"))
@@ -29,6 +37,23 @@ pub(super) fn options(
     Ok(AppOptions { session_timeout, buffering, emit_timings })
 }
 
+pub(super) fn token_form(name: &str) -> PyResult<TokenForm> {
+    match name {
+        "string" => Ok(TokenForm::String),
+        "detail" => Ok(TokenForm::Detail),
+        "token" => Ok(TokenForm::Token),
+        _ => Err(invalid("token_form", name, "'string', 'detail' or 'token'")),
+    }
+}
+
+/// What a handler says: `bytes` or a str.
+pub(super) fn response(message: &Bound<'_, PyAny>) -> PyResult<Response> {
+    match message.cast::<PyBytes>() {
+        Ok(bytes) => Ok(Response::Binary(Bytes::copy_from_slice(bytes.as_bytes()))),
+        Err(_) => Ok(Response::Text(message.cast::<PyString>()?.to_str()?.to_owned())),
+    }
+}
+
 pub(super) fn refusal(
     status: u16,
     headers: Vec<(String, String)>,
@@ -50,13 +75,9 @@ pub(super) fn refusal(
     Ok(Refusal { status, headers, body: body.map(Into::into) })
 }
 
-/// RFC 6455, section 7.4: the codes that may be sent.
+/// Checks a close code: RFC 6455, section 7.4, says which may be sent.
 pub(super) fn check_close_code(code: u16) -> PyResult<()> {
-    if matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
-        Ok(())
-    } else {
-        Err(invalid("code", code, "a close code that may be sent"))
-    }
+    if may_close_with(code) { Ok(()) } else { Err(invalid("code", code, "a close code that may be sent")) }
 }
 
 pub(super) fn close_after(

@@ -1,6 +1,12 @@
-//! The contextvars of callbacks.
+//! The contextvars in which Python's functions run that are called later.
 
-use pyo3::{ffi, prelude::*};
+use pyo3::{ffi, prelude::*, sync::PyOnceLock};
+
+/// A copy of the caller's contextvars.
+pub(super) fn current(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    static COPY_CONTEXT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    Ok(COPY_CONTEXT.import(py, "contextvars", "copy_context")?.call0()?.unbind())
+}
 
 /// Contextvars that are current until this is dropped.
 pub(super) struct EnteredContext<'a, 'py>(Option<&'a Bound<'py, PyAny>>);

@@ -145,8 +145,8 @@ impl Server {
         self.shared.jobs.take(timeout)
     }
 
-    /// Gives a session what its external handler says. When `false`, the handler must wait for [`Event::Writable`] before
-    /// it says more, or its client is gone: then [`Event::Closed`] was or will be told.
+    /// Gives a session what its external handler says. When `false`, the handler must wait for [`Event::Writable`]
+    /// before it says more, or its client is gone: then [`Event::Closed`] was or will be told.
     pub fn respond(&self, session: u64, response: Response) -> bool {
         self.shared.registry.respond(session, response)
     }

@@ -43,9 +43,9 @@ pub struct Boxes {
 
     /// Why the connection is over, when it was not the caller's wish.
     failure: Option<Error>,
-    /// Somebody was told of it.
+    /// Whether somebody was told of it.
     failure_is_told: bool,
-    /// What the newest error said that was raised in its place between the results.
+    /// The message of the newest error that was raised in its place between the results.
     raised: Option<String>,
     /// How the newest session that is over was closed.
     last_close: Option<(u16, String)>,
@@ -55,12 +55,12 @@ pub struct Boxes {
     left: u64,
     /// The error with which it ended was given to somebody: that tells of these messages too.
     end_is_told: bool,
-    /// Of the messages that failed, so many were told to somebody who drained.
+    /// How many of the failed messages somebody who drained was told of.
     told_failures: u64,
 
-    /// So many wait for the end of what is under way, and will tell what is lost meanwhile.
+    /// How many wait for the end of what is under way, and will tell what is lost meanwhile.
     finishers: usize,
-    /// What they will tell: the errors that nobody else is told of.
+    /// The errors that they will tell, which nobody else is told of.
     withheld: Vec<Error>,
     /// How many wait for the opening, and will tell why it failed.
     openers: usize,
@@ -115,7 +115,7 @@ pub struct Limits {
 }
 
 impl Boxes {
-    /// Those of a connection in the state `idle`.
+    /// The boxes of a connection in the state `idle`.
     pub fn new(limits: Limits) -> Self {
         Self {
             outbox: Outbox::new(limits.throttle_interval, limits.max_buffering),
@@ -147,7 +147,7 @@ impl Boxes {
         }
     }
 
-    /// Says which callbacks there are.
+    /// Sets which callbacks there are.
     pub fn set_routes(&mut self, routes: Routes) {
         self.routes = routes;
         if routes.results {
@@ -155,7 +155,7 @@ impl Boxes {
         }
     }
 
-    /// Where the connection stands.
+    /// The state of the connection.
     pub fn state(&self) -> State {
         self.state
     }
@@ -198,8 +198,8 @@ impl Boxes {
         self.commands.open = Some(before || eager);
     }
 
-    /// What the caller has told the driver to do, as its session takes it. `is_idle`: the session has no socket and
-    /// wants none, though a message may have been accepted after the last socket ended and before that was known.
+    /// The command that the caller has for the driver, as its session takes it. `is_idle`: the session has no socket
+    /// and wants none, though a message may have been accepted after the last socket ended and before that was known.
     pub fn take_command(&mut self, is_idle: bool) -> Option<Input> {
         if self.commands.close {
             return Some(Input::Close);
@@ -231,7 +231,7 @@ impl Boxes {
         Interest::ITEMS
     }
 
-    /// What passed in this session.
+    /// The traffic of this session so far.
     pub fn traffic(&self) -> Traffic {
         Traffic {
             wrote: self.outbox.session_wrote(),

@@ -25,9 +25,9 @@ pub struct Connection {
     pub(super) duty: Duty,
     /// The poller of its event loop, if it belongs to one.
     poller: OnceLock<Arc<Poller>>,
-    /// What the caller wants to be asked.
+    /// The questions that the caller wants to be asked.
     hooks: OnceLock<Arc<dyn Hooks>>,
-    /// Who records what passes. No other lock is taken with it.
+    /// The recorder of what passes. No other lock is taken with it.
     recorder: Mutex<Option<Arc<Recorder>>>,
     process: u32,
 }
@@ -46,7 +46,7 @@ impl Connection {
         })
     }
 
-    /// What it was made with.
+    /// The settings that it was made with.
     pub fn settings(&self) -> &Settings {
         &self.shared.settings
     }
@@ -56,7 +56,7 @@ impl Connection {
         self.process
     }
 
-    /// The poller that watches the sockets of its event loop. To be said before it opens.
+    /// Sets the poller that watches the sockets of its event loop. To be said before it opens.
     pub fn set_poller(&self, poller: Arc<Poller>) {
         let _ = self.poller.set(poller);
     }
@@ -66,7 +66,7 @@ impl Connection {
         self.shared.is_greeting.load(Ordering::Relaxed)
     }
 
-    /// What the caller wants to be asked. To be said before it opens.
+    /// Sets what the caller wants to be asked. To be said before it opens.
     pub fn set_hooks(&self, hooks: Arc<dyn Hooks>) {
         let _ = self.hooks.set(hooks);
     }

@@ -17,7 +17,7 @@ pub trait Driven: Send + Sync {
     fn on_writable(&self);
     /// Its output is to be written by the I/O thread.
     fn on_unwritten(&self);
-    /// It will probably read much, which is better done without the GIL.
+    /// Whether it will probably read much, which is better done without the GIL.
     fn reads_much(&self) -> bool;
     /// Something that a caller has kept back, output that waits for more or its socket, may be nobody's by now: sees to
     /// it.

@@ -77,11 +77,12 @@ struct Driver {
     attempts: u64,
     /// When the attempt under way began.
     attempt_began: Option<Instant>,
-    /// What the caller wants to be different in the attempt under way, and in the session that it opens.
+    /// The changes that the caller wants in the attempt under way, and in the session that it opens.
     changes: Option<Arc<Changes>>,
     driving: Driving,
     opened: Option<Opened>,
-    /// What the caller does before messages flow. Behind a lock that nobody waits for, so that it may be shared.
+    /// The opening that the caller does before messages flow. Behind a lock that nobody waits for, so that it may be
+    /// shared.
     greeting: Mutex<Option<Greeting>>,
     /// When the opening under way, token and all, must be over.
     open_by: Option<Instant>,
@@ -89,7 +90,7 @@ struct Driver {
     established: bool,
     /// How the session ended that whoever waits has not been told of.
     ended: Option<Error>,
-    /// There is nothing more to be done.
+    /// Its link has panicked, and the connection is over: nothing more is to be done.
     has_panicked: bool,
 }
 
@@ -282,7 +283,7 @@ fn late(what: &str, open_timeout: Duration, last: Option<Error>) -> Error {
     }
 }
 
-/// As records name the connection.
+/// The connection, as log records name it.
 impl fmt::Display for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.connection.shared.settings.address.name())

@@ -46,7 +46,7 @@ pub(super) enum Borrow {
 impl Duty {
     // --- turns of the link ---
 
-    /// Somebody wants this done, by whoever has the link. To be followed by an attempt to get it.
+    /// Wants this done, by whoever has the link. To be followed by an attempt to get it.
     pub(super) fn want(&self, work: Work) {
         self.wanted.fetch_or(work.bits(), Ordering::SeqCst);
         // Pairs with the fence in `is_wanted`: either the attempt that follows finds the link free, or whoever has it
@@ -55,7 +55,7 @@ impl Duty {
         fence(Ordering::SeqCst);
     }
 
-    /// What is wanted, for a thread that has the link and does it.
+    /// Takes what is wanted, for a thread that has the link and does it.
     pub(super) fn take_wanted(&self) -> Work {
         Work::from_bits(self.wanted.swap(0, Ordering::SeqCst))
     }

@@ -26,7 +26,7 @@ pub use super::connection::{Connection, NotRecorded};
 pub use crate::core::boxes::{Interest, Offered, Readiness, Routes};
 
 impl Connection {
-    /// The connection belongs to this process.
+    /// Fails unless the connection belongs to this process.
     pub fn check_process(&self) -> Result<()> {
         if self.process() == process::number() { Ok(()) } else { Err(io_thread::forked()) }
     }
@@ -41,29 +41,30 @@ impl Connection {
         self.shared.lock().boxes.set_routes(routes);
     }
 
-    /// The wake that came has been seen; `interest` is waited for from now on. Answers whether any of `check` is
+    /// Waits for `interest` from now on; the wake that came has been seen. Answers whether any of `check` is
     /// there already, or the state is no longer `seen`: then there will be no wake for it.
     pub fn arm(&self, interest: Interest, check: Interest, seen: State) -> bool {
         self.shared.lock().boxes.arm(interest, check, seen)
     }
 
-    /// `interest` is waited for from now on. Answers whether items or notices, as far as they are in `check`, are there
-    /// already, or the connection is closed; there will be a wake for what comes, whatever the answer.
+    /// Waits for `interest` from now on, without having taken what is there. Answers whether items or notices, as far
+    /// as they are in `check`, are there already, or the connection is closed; there will be a wake for what comes,
+    /// whatever the answer.
     pub fn listen(&self, interest: Interest, check: Interest) -> bool {
         self.shared.lock().boxes.listen(interest, check)
     }
 
-    /// The same, unless another thread, or this one, has the lock just now.
+    /// Does what [`Connection::listen`] does, unless another thread, or this one, has the lock just now.
     pub fn try_listen(&self, interest: Interest, check: Interest) -> Option<bool> {
         self.shared.try_lock().map(|mut inner| inner.boxes.listen(interest, check))
     }
 
-    /// What is there for those who wait, at one instant.
+    /// The readiness for those who wait, at one instant.
     pub fn readiness(&self) -> Readiness {
         self.shared.lock().boxes.readiness()
     }
 
-    /// Where it stands.
+    /// The state of the connection.
     pub fn state(&self) -> State {
         self.shared.lock().boxes.state()
     }

@@ -74,7 +74,7 @@ pub(super) struct Turn {
     pub(super) more_to_read: bool,
     /// There is more to write at once.
     pub(super) more_to_write: bool,
-    /// What is to be done is the I/O thread's: a large message.
+    /// The next message is so large that writing it is the I/O thread's.
     pub(super) for_io_thread: bool,
     /// The bytes that were read.
     pub(super) read_bytes: usize,
@@ -95,7 +95,7 @@ pub(super) struct Link {
     last_size: usize,
     /// More had come than was read at once.
     piled_up: bool,
-    /// What this turn has read.
+    /// The bytes that this turn has read.
     read_bytes: usize,
     written: Written,
     ending: Ending,
@@ -115,7 +115,7 @@ pub(super) struct Link {
     discarding: bool,
     consequence: Consequence,
     close_timeout: Duration,
-    /// Who records what comes.
+    /// The recorder of what comes.
     recorder: Option<Arc<Recorder>>,
 }
 
@@ -159,12 +159,12 @@ impl Link {
         self.writer.set_recorder(recorder);
     }
 
-    /// What is left of the messages that the socket had.
+    /// Gives up the socket, with what is left of its messages.
     pub(super) fn abandon(self) -> (Socket, Leftover) {
         (self.socket, self.writer.abandon(self.written))
     }
 
-    /// What comes is to be read.
+    /// Whether what comes is to be read.
     pub(super) fn reads(&self) -> bool {
         (!self.paused || self.discarding) && !self.has_stopped_reading()
     }

@@ -1,4 +1,5 @@
-//! In place of the poller where there is no `epoll`: there never is one, tokio watches the sockets, and the I/O thread reads.
+//! The stand-in for the poller where there is no `epoll`: there never is one, tokio watches the sockets, and the I/O
+//! thread reads.
 
 use std::{io, sync::Arc};
 

@@ -1,5 +1,5 @@
-//! Panics of our own code: a defect of the connection in whose work it shows, which ends with the reason, and not of the
-//! thread, which has others to serve.
+//! Panics of our own code: a defect of the connection in whose work it shows, which ends with the reason, and not of
+//! the thread, which has others to serve.
 
 use std::{
     any::Any,
@@ -15,7 +15,7 @@ pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| error(&*panic))
 }
 
-/// The same for a future.
+/// Catches a panic of a future likewise.
 pub(super) async fn caught_in<T>(work: impl Future<Output = T>) -> Result<T, Error> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| error(&*panic))
 }

@@ -91,7 +91,7 @@ pub struct Poller {
     has_unwritten: AtomicBool,
     /// The I/O thread's task, once it runs.
     task: Mutex<Option<Waker>>,
-    /// There is no loop any more.
+    /// Notes that there is no loop any more.
     is_over: AtomicBool,
 }
 
@@ -152,7 +152,7 @@ impl Poller {
         })
     }
 
-    /// What the loop is to watch for being readable.
+    /// The descriptor that the loop is to watch for being readable.
     pub fn descriptor(&self) -> Option<RawFd> {
         self.loop_side.as_ref().map(AsRawFd::as_raw_fd)
     }

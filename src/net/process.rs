@@ -49,19 +49,19 @@ struct Made<T> {
 }
 
 impl<T: Send + Sync> PerProcess<T> {
-    /// Nothing yet.
+    /// An empty cell.
     pub const fn new(make: fn() -> T) -> Self {
         Self { made: AtomicPtr::new(ptr::null_mut()), make }
     }
 
-    /// That of this process, if it was made.
+    /// The value of this process, if it was made.
     pub fn existing(&self) -> Option<&'static T> {
         // SAFETY: what was published came from `Box::into_raw` and is never freed.
         let made = unsafe { self.made.load(Ordering::Acquire).as_ref() };
         made.filter(|made| made.process == number()).map(|made| &made.value)
     }
 
-    /// That of this process.
+    /// The value of this process.
     pub fn get(&self) -> &'static T {
         watch_forks();
         loop {

@@ -1,5 +1,5 @@
-//! Records what passes on a connection into a file: whoever drives the link leaves messages in a bounded queue, a thread of
-//! the recording writes them. Nobody waits for the disk: what finds no room is counted, and told.
+//! Records what passes on a connection into a file: whoever drives the link leaves messages in a bounded queue, a
+//! thread of the recording writes them. Nobody waits for the disk: what finds no room is counted, and told.
 
 use std::{
     collections::VecDeque,
@@ -35,17 +35,17 @@ mod writing;
 const MAX_QUEUED_BYTES: usize = 64 << 20;
 /// The bytes from which on they are written at once.
 const URGENT_BYTES: usize = MAX_QUEUED_BYTES / 4;
-/// What a message counts for besides its payload.
+/// The bytes that a message counts for besides its payload.
 const MESSAGE_BYTES: usize = 128;
 /// How long what comes is gathered before it is written: so much is lost if the process is killed.
 const GATHERING: Duration = Duration::from_millis(50);
 
-/// What is to be written.
+/// The entries that are to be written.
 enum What {
     Sent(Outgoing),
     Received(Received),
     Event(Event),
-    /// What must not be in the file from here on, in every spelling.
+    /// The secrets that must not be in the file from here on, in every spelling.
     Secrets(Vec<String>),
 }
 
@@ -59,7 +59,7 @@ struct Entry {
 #[derive(Default)]
 struct Queue {
     entries: VecDeque<Entry>,
-    /// What is in `entries`, and being written.
+    /// The bytes in `entries`, and of what is being written.
     bytes: usize,
     /// The thread sleeps until something comes.
     is_idle: bool,
@@ -72,7 +72,7 @@ struct Queue {
     error: Option<Arc<io::Error>>,
 }
 
-/// What a recording is about.
+/// The connection that a recording is about, and its file.
 pub(super) struct About {
     /// The connection, as it is named; holds no secret.
     pub(super) app: String,
@@ -169,7 +169,7 @@ impl Recorder {
         waited.unwrap_or_else(std::sync::PoisonError::into_inner).0.is_written
     }
 
-    /// In a forked child there is no thread, and the locks may be held for ever.
+    /// Whether the recorder belongs to this process: in a forked child there is no thread, and the locks may be held for ever.
     fn belongs_here(&self) -> bool {
         self.process == process::number()
     }
@@ -191,7 +191,7 @@ impl Recorder {
         self.take(0, false, || What::Event(event));
     }
 
-    /// These must not be in the file from here on.
+    /// Hides these secrets from here on.
     pub(super) fn hide(&self, secrets: Vec<String>) {
         self.take(0, false, || What::Secrets(secrets));
     }
@@ -271,7 +271,7 @@ impl Recorder {
         writer.write(entry)
     }
 
-    /// Nothing more can be written: the connection goes on without the recording.
+    /// Ends a recording whose file takes no more: the connection goes on without it.
     fn fail(&self, error: io::Error) {
         let (app, path) = (&self.about.app, self.about.path.display());
         report::notable(|| format!("{app}: the recording {path} ends early: {error}"));

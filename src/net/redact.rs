@@ -52,8 +52,8 @@ fn spellings<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     spellings
 }
 
-/// What is always the same of a secret in Base64, when so many bytes (modulo 3) are before it: not the letters that its
-/// neighbours share.
+/// The part of a secret in Base64 that is always the same, when so many bytes (modulo 3) are before it: not the letters
+/// that its neighbours share.
 fn inside(base64: &GeneralPurpose, before: usize, secret: &str) -> String {
     let bytes: Vec<u8> = std::iter::repeat_n(0, before).chain(secret.bytes()).collect();
     let encoded = base64.encode(&bytes);
@@ -104,13 +104,13 @@ pub(super) struct SentSecrets {
 }
 
 impl SentSecrets {
-    /// What these headers hold.
+    /// The secrets in these headers.
     pub(super) fn new(headers: &[(HeaderName, HeaderValue)]) -> Self {
         let credentials: Vec<_> = credentials(headers).map(Secret::from).collect();
         Self { token: None, own: credentials.len(), credentials }
     }
 
-    /// What other headers hold, in this session.
+    /// Adds those in other headers, for this session.
     pub(super) fn add(&mut self, headers: &[(HeaderName, HeaderValue)]) {
         let known: Vec<_> = self.credentials.iter().map(Secret::expose).collect();
         let new: Vec<_> =

@@ -30,8 +30,8 @@ pub(super) const BODY_BYTES: usize = 2048;
 /// The longest time that a server is left alone for: one that wants longer may be mistaken.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
-/// What an answer says. `value` gives the first value of a header field, `quote` at most so many bytes of a text,
-/// without the secrets that were sent to the server.
+/// The refusal that an answer is. `value` gives the first value of a header field, `quote` at most so many bytes of a
+/// text, without the secrets that were sent to the server.
 pub(super) fn refusal<'a>(
     value: impl Fn(&'static str) -> Option<&'a [u8]>,
     body: &str,
@@ -52,7 +52,7 @@ pub(super) fn refusal<'a>(
     }
 }
 
-/// What a `Retry-After` says (RFC 9110, section 10.2.3): seconds, or a date.
+/// The time that a `Retry-After` names (RFC 9110, section 10.2.3): seconds, or a date.
 fn retry_after(value: &str) -> Option<Duration> {
     let value = value.trim();
     let wait = if let Ok(seconds) = value.parse() {

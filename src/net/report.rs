@@ -19,7 +19,7 @@ pub enum Level {
 pub struct LogRecord {
     /// How much it matters.
     pub level: Level,
-    /// What happened, with the connection that it happened to. Holds no secret.
+    /// The event in words, with the connection that it happened to. Holds no secret.
     pub text: String,
 }
 

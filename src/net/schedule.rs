@@ -29,7 +29,7 @@ impl Schedule {
     }
 }
 
-/// What the environment asks for; read once.
+/// The schedule that the environment asks for; read once.
 pub(super) fn schedule() -> Result<Schedule> {
     static SCHEDULE: OnceLock<std::result::Result<Schedule, String>> = OnceLock::new();
     let read = || {
@@ -48,7 +48,7 @@ pub(super) fn allows_loops() -> bool {
     !matches!(schedule(), Ok(Schedule::IoThread))
 }
 
-/// Who reads is to change without reason.
+/// Whether who reads is to change without reason.
 #[cfg_attr(any(not(target_os = "linux"), fal_realtime_no_poller), allow(dead_code))] // nobody else reads there
 pub(super) fn alternates() -> bool {
     matches!(schedule(), Ok(Schedule::Alternate))

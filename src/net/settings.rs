@@ -41,7 +41,7 @@ impl Address {
 /// The settings of a connection, which do not change.
 #[derive(Clone)]
 pub struct Settings {
-    /// Where to.
+    /// The address of the app or server.
     pub address: Address,
     /// Through what.
     pub transport: Arc<TransportConfig>,
@@ -49,7 +49,7 @@ pub struct Settings {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Sent with it too: the caller's own.
     pub own_headers: Vec<(HeaderName, HeaderValue)>,
-    /// Where tokens come from, if they are used.
+    /// The source of tokens, if they are used.
     pub token: Option<Arc<SharedToken>>,
     /// The state machine's part.
     pub session: Arc<SessionConfig>,
@@ -69,7 +69,7 @@ pub struct Settings {
     pub busy_timeout: Option<Duration>,
     /// How long the closing handshake may take.
     pub close_timeout: Duration,
-    /// What the peer may make us hold.
+    /// The limits of what the peer may make us hold.
     pub limits: Limits,
     /// The bytes of the largest message that is sent.
     pub max_input_size: usize,

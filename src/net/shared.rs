@@ -28,11 +28,11 @@ use crate::{
 pub(super) struct Shared {
     pub(super) settings: Settings,
     inner: Mutex<SharedState>,
-    /// Requests wait, as the link is to know before it reads: the message of one may have left without it.
+    /// Whether requests wait, as the link is to know before it reads: the message of one may have left without it.
     pub(super) expects_answers: AtomicBool,
-    /// So much will probably be read at once that it is better done without the GIL. The link says so.
+    /// Whether so much will probably be read at once that it is better done without the GIL. The link says so.
     pub(super) reads_much: AtomicBool,
-    /// A session is being opened in which the caller's hook sends before all others.
+    /// Whether a session is being opened in which the caller's hook sends before all others.
     pub(super) is_greeting: AtomicBool,
 }
 
@@ -74,7 +74,7 @@ pub(super) struct SharedState {
     pub(super) parked: Option<Waker>,
     /// The thread of the driver, once there is one.
     pub(super) io: Option<Io>,
-    /// Who is told.
+    /// The caller's side, which is told.
     pub(super) notify: Option<Arc<dyn Notify>>,
     pub(super) sent_secrets: SentSecrets,
     /// Why the newest attempt or session failed.
@@ -85,7 +85,7 @@ pub(super) struct SharedState {
     pub(super) latency: Option<Duration>,
     /// The caller has it no longer.
     pub(super) is_let_go: bool,
-    /// What it is counted in.
+    /// The totals that it is counted in.
     memberships: Vec<Membership>,
 }
 
@@ -128,13 +128,14 @@ impl SharedState {
         boxes.receive(inbound, at, |error| sent_secrets.without(error), answered)
     }
 
-    /// Something of `kind` is there. The notification is to be sent after the lock is released.
+    /// Whom to notify of something of `kind`, if it is waited for. The notification is to be sent after the lock is
+    /// released.
     pub(super) fn tell(&mut self, kind: Interest) -> Option<Arc<dyn Notify>> {
         let notify = self.notify.as_ref()?;
         self.boxes.tells(kind).then(|| notify.clone())
     }
 
-    /// The driver sleeps no more: it is to be woken with this after the lock is released.
+    /// Wakes the driver, if it sleeps; the waker is to be used after the lock is released.
     pub(super) fn unpark(&mut self) -> Option<Unpark> {
         let waker = self.parked.take()?;
         Some(Unpark(self.io.clone()?, waker))
@@ -145,11 +146,12 @@ impl SharedState {
         record_in(&self.memberships, which, duration);
     }
 
+    /// Counts its durations in these totals from now on.
     pub(super) fn joined(&mut self, membership: Membership) {
         self.memberships.push(membership);
     }
 
-    /// It is counted nowhere any more. What it was counted in.
+    /// Counts it nowhere any more, and gives what it was counted in.
     pub(super) fn leave(&mut self) -> Vec<Membership> {
         std::mem::take(&mut self.memberships)
     }

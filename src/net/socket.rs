@@ -62,7 +62,7 @@ impl Socket {
         })
     }
 
-    /// It speaks TLS.
+    /// Whether it speaks TLS.
     pub(super) fn is_tls(&self) -> bool {
         self.tls.is_some()
     }
@@ -72,7 +72,7 @@ impl Socket {
         &self.tcp
     }
 
-    /// What of the bytes sent so far the peer's system has acknowledged; `None` where the system does not tell.
+    /// How many of the bytes sent so far the peer's system has acknowledged; `None` where the system does not tell.
     pub(super) fn sent(&self) -> Option<Sent> {
         acknowledged::sent(&self.tcp)
     }
@@ -132,7 +132,7 @@ impl Socket {
         })
     }
 
-    /// There is something to be flushed.
+    /// Whether there is something to be flushed.
     pub(super) fn wants_write(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.session.wants_write())
     }

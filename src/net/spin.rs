@@ -21,7 +21,7 @@ thread_local! {
     static SPINNER: RefCell<Option<Waker>> = const { RefCell::new(None) };
 }
 
-/// What the environment asks for; read once.
+/// The time that the environment asks for; read once.
 pub(super) fn limit() -> Option<Duration> {
     static LIMIT: OnceLock<Option<Duration>> = OnceLock::new();
     *LIMIT.get_or_init(|| {

@@ -17,7 +17,7 @@ pub struct Target {
     pub host: String,
     /// The port.
     pub port: u16,
-    /// What goes into the `Host` header: the host, with the port where it is not the default one.
+    /// The value of the `Host` header: the host, with the port where it is not the default one.
     pub authority: String,
     /// The path and query, at least `/`.
     pub path_and_query: String,

@@ -52,7 +52,7 @@ pub struct TlsOptions {
     pub extra: Vec<PathBuf>,
     /// The certificate must be for the host that is connected to.
     pub check_hostname: bool,
-    /// What a server is shown that asks who we are.
+    /// The identity that a server is shown which asks who we are.
     pub client_certificate: Option<ClientCertificate>,
 }
 

@@ -22,7 +22,7 @@ const OTHER_APPS: &str = "other";
 
 /// A connection, as far as it is counted.
 pub(super) trait Counted: Send + Sync {
-    /// Where it stands, unless nobody has it any more, and what it has counted, at one instant.
+    /// The state of the connection, unless nobody has it any more, and what it has counted, at one instant.
     fn counted(&self) -> (Option<State>, Stats);
 }
 
@@ -43,7 +43,7 @@ pub struct Totals {
     process: u32,
     latencies: Latencies,
     connections: Mutex<Connections>,
-    /// Those of a forked child, which counts anew.
+    /// The totals of a forked child, which counts anew.
     of_child: OnceLock<Arc<Self>>,
 }
 
@@ -65,14 +65,14 @@ impl std::fmt::Debug for Connections {
 /// The sums over the connections of one app.
 #[derive(Debug, Clone, Default)]
 pub struct AppTotals {
-    /// Of all of them.
+    /// The sums over all of them.
     pub stats: Stats,
     /// How many of those that somebody has are in which state, by its name.
     pub states: BTreeMap<&'static str, u64>,
 }
 
 impl Totals {
-    /// Nothing is counted yet.
+    /// Totals in which nothing is counted yet.
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             process: process::number(),
@@ -82,7 +82,7 @@ impl Totals {
         })
     }
 
-    /// Those of this process: a forked child leaves alone what its parent has counted, and the locks of that.
+    /// The totals of this process: a forked child leaves alone what its parent has counted, and the locks of that.
     pub fn current(made: &Arc<Self>) -> &Arc<Self> {
         let mut totals = made;
         while totals.process != process::number() {

@@ -56,7 +56,7 @@ pub async fn open_websocket(
 /// The outcome of the request.
 #[derive(Debug)]
 pub(crate) struct Upgraded {
-    /// What came behind the answer.
+    /// The bytes that came behind the answer.
     pub(crate) leftover: Bytes,
     /// The subprotocol that the server chose, of those that `Sec-WebSocket-Protocol` among the headers offers.
     pub(crate) subprotocol: Option<String>,
@@ -227,7 +227,7 @@ fn in_one_line(text: &str) -> String {
         .join(" ")
 }
 
-/// What in the request is nobody's business: the values of the query, as they were sent and as the server reads them,
+/// The secrets of the request: the values of the query, as they were sent and as the server reads them,
 /// and the parts of the credentials.
 fn secrets<'a>(target: &'a Target, headers: &'a [(HeaderName, HeaderValue)]) -> Vec<Cow<'a, str>> {
     let query = target.path_and_query.split_once('?').map_or("", |(_, query)| query);

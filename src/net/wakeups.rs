@@ -89,7 +89,7 @@ thread_local! {
     static IS_ONLY_MARKING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// This thread is the one that `wakeups` leads to.
+/// Notes that this thread is the one that `wakeups` leads to.
 pub(super) fn adopt(wakeups: Arc<Wakeups>) {
     WAKEUPS.with(|cell| {
         let _ = cell.set(wakeups);

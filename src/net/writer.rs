@@ -80,7 +80,7 @@ pub(super) struct Writer {
     ping_waits: bool,
     /// Since it was last asked, the operating system has taken the ping, or some of what it waits behind.
     ping_moved: bool,
-    /// Who records what is written.
+    /// The recorder of what is written.
     recorder: Option<Arc<Recorder>>,
 }
 
@@ -109,15 +109,15 @@ impl Writer {
         self.pulled.push_back(message);
     }
 
-    /// Where messages that are small together go, all at once, and how many bytes there is room for; `None` while that
-    /// is no question of bytes alone.
+    /// The queue for messages that are small together, which go all at once, and how many bytes there is room for;
+    /// `None` while that is no question of bytes alone.
     pub(super) fn pull_all(&mut self) -> Option<(&mut VecDeque<Outgoing>, usize)> {
         let is_free =
             self.large.is_none() && self.at == 0 && self.pulled.is_empty() && self.staging.is_empty();
         is_free.then_some((&mut self.pulled, LARGE_BYTES))
     }
 
-    /// There is something to be written.
+    /// Whether there is something to be written.
     pub(super) fn has_work(&self) -> bool {
         self.at < self.staging.len()
             || self.large.is_some()

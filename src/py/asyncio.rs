@@ -36,7 +36,7 @@ impl AsyncConnection {
         &self.base.app
     }
 
-    /// What the connection is doing: a `ConnectionState`.
+    /// The state of the connection: a `ConnectionState`.
     #[getter]
     fn state(&self, py: Python<'_>) -> PyResult<&'static str> {
         py_result(py, self.base.net.check_process())?;
@@ -189,14 +189,14 @@ impl AsyncConnection {
         Ok(())
     }
 
-    /// Nobody waits for that any more. `tells`: what was lost meanwhile is told by whoever waited.
+    /// Ends a wait that began with `_begin_finish`. `tells`: what was lost meanwhile is told by whoever waited.
     fn _end_finish(&self, py: Python<'_>, tells: bool) -> PyResult<()> {
         py_result(py, self.base.net.check_process())?;
         self.base.net.end_finish(tells);
         Ok(())
     }
 
-    /// The caller has closed it.
+    /// Whether the caller has closed it.
     #[getter]
     fn _is_closed_by_caller(&self) -> bool {
         self.base.net.check_process().is_ok() && self.base.net.is_closed_by_caller()
@@ -245,7 +245,7 @@ impl AsyncConnection {
         Self::requested_encoded(slf, payload, request_id, timeout)
     }
 
-    /// An asynchronous callback is done: delivery goes on.
+    /// Goes on with the delivery when an asynchronous callback is done.
     fn _callback_done(slf: &Bound<'_, Self>, task: &Bound<'_, PyAny>) -> PyResult<()> {
         callbacks::callback_done(slf, task)
     }
@@ -261,7 +261,7 @@ impl AsyncConnection {
         self.is_elsewhere(py)
     }
 
-    /// The asynchronous decoder of a received result is done.
+    /// Takes note that the asynchronous decoder of a received result is done.
     fn _decoded(slf: &Bound<'_, Self>, task: &Bound<'_, PyAny>) -> PyResult<()> {
         Self::decoder_done(slf, task)
     }
@@ -273,12 +273,12 @@ impl AsyncConnection {
         Ok(())
     }
 
-    /// The turn of the loop is over in which messages were sent one after the other.
+    /// Lets what was sent go: the turn of the loop is over in which messages came one after the other.
     fn _uncork(&self) {
         self.uncork();
     }
 
-    /// The loop's turn to call the callbacks has come.
+    /// Calls the callbacks, whose turn of the loop has come.
     fn _call_back(slf: &Bound<'_, Self>) -> PyResult<()> {
         slf.get().waiting.lock().scheduled = false;
         callbacks::hand_out(slf).map(drop)

@@ -44,7 +44,7 @@ where
     generic::future_into_py::<IoThreads, _, T>(py, future)
 }
 
-/// What `future` gives, waited for without the GIL. Ctrl-C is noticed, and drops `future`.
+/// Waits for what `future` gives, without the GIL. Ctrl-C is noticed, and drops `future`.
 pub(super) fn wait<T: Send + 'static>(
     py: Python<'_>,
     future: impl Future<Output = T> + Send + 'static,

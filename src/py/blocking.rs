@@ -55,7 +55,7 @@ impl SyncConnection {
         &self.shared.base.app
     }
 
-    /// What the connection is doing: a `ConnectionState`.
+    /// The state of the connection: a `ConnectionState`.
     #[getter]
     fn state(&self, py: Python<'_>) -> PyResult<&'static str> {
         py_result(py, self.shared.base.net.check_process())?;
@@ -220,14 +220,14 @@ impl SyncConnection {
         Ok(())
     }
 
-    /// Nobody waits for the end any more. `tells`: what was lost meanwhile is told by whoever waited.
+    /// Ends a wait that began with `_begin_finish`. `tells`: what was lost meanwhile is told by whoever waited.
     fn _end_finish(&self, py: Python<'_>, tells: bool) -> PyResult<()> {
         py_result(py, self.shared.base.net.check_process())?;
         self.shared.base.net.end_finish(tells);
         Ok(())
     }
 
-    /// The caller has closed it.
+    /// Whether the caller has closed it.
     #[getter]
     fn _is_closed_by_caller(&self) -> bool {
         let net = &self.shared.base.net;
@@ -256,7 +256,7 @@ impl SyncConnection {
         Ok(())
     }
 
-    /// What the callbacks are called with, for a [`CallbackQueue`]. Does not keep the connection alive.
+    /// The events that the callbacks are called with, for a [`CallbackQueue`]. Does not keep the connection alive.
     fn _events(&self) -> Events {
         Events { shared: self.shared.clone() }
     }

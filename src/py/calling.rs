@@ -28,7 +28,7 @@ pub(super) struct Function<'a, 'py> {
     /// Takes what it returned, and gives what is handed over, or raises.
     pub(super) check: &'a Bound<'py, PyAny>,
     pub(super) context: &'a Bound<'py, PyAny>,
-    /// Where it runs; `None`: in a thread of its own.
+    /// The loop that it runs on; `None`: in a thread of its own.
     pub(super) event_loop: Option<&'a Bound<'py, PyAny>>,
 }
 

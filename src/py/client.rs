@@ -122,7 +122,7 @@ impl Client {
         awaitable::future(py, async move { Ok(wish.granted().await) })
     }
 
-    /// The same in blocking form.
+    /// The app id with its path, and a token for it, in blocking form.
     #[pyo3(signature = (app, path, expiration, body))]
     fn mint_token_blocking(
         &self,
@@ -157,7 +157,8 @@ fn validate_url(name: &str, url: &str) -> Result<String> {
 }
 
 impl Client {
-    /// What a connection with these options is made with. It is to keep the provider, which nobody else does.
+    /// The settings of a connection with these options, and the provider of its tokens. It is to keep the provider,
+    /// which nobody else does.
     pub(super) fn settings(
         &self,
         py: Python<'_>,

@@ -26,7 +26,7 @@ pub(super) use waiting::Waiting;
 pub(super) struct AsyncConnection {
     pub(super) base: Base,
     pub(super) waiting: Mutex<Waiting>,
-    /// Where it is used from; set once.
+    /// The loop that it is used from; set once.
     binding: OnceLock<LoopBinding>,
     /// The loop will uncork.
     corked: AtomicBool,

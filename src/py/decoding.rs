@@ -51,7 +51,7 @@ impl Decoding {
         self.task.is(task)
     }
 
-    /// What became of it, once it is done.
+    /// The outcome, once it is done.
     pub(super) fn outcome(self, py: Python<'_>) -> Decoded {
         match self.task.call_method0(py, intern!(py, "result")) {
             Ok(object) => Decoded::Outcome(Ok(object)),
@@ -62,7 +62,7 @@ impl Decoding {
         }
     }
 
-    /// Nobody wants the outcome any more: cancels the task, and gives the item back.
+    /// Cancels the task, whose outcome nobody wants any more, and gives the item back.
     pub(super) fn cancel(self, py: Python<'_>) -> Numbered<Item> {
         if let Err(error) = self.task.call_method0(py, intern!(py, "cancel")) {
             error.write_unraisable(py, Some(self.task.bind(py)));

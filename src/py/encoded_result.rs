@@ -88,7 +88,7 @@ impl EncodedResult {
         self.request_id.as_ref().map(|id| id.clone_ref(py))
     }
 
-    /// What kind of message it was.
+    /// The kind of message that it was.
     #[getter]
     fn kind(&self) -> &'static str {
         match self.kind {

@@ -1,4 +1,5 @@
-//! What the native core takes from the Python package: by name, and from one module alone, which knows where it lies.
+//! The parts of the Python package that the native core takes: by name, and from one module alone, which knows where it
+//! lies.
 
 use pyo3::{prelude::*, types::PyModule};
 
@@ -10,7 +11,7 @@ pub(super) fn module(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
     py.import(MODULE)
 }
 
-/// What the package has under this name.
+/// The object that the package has under this name.
 pub(super) fn get<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     module(py)?.getattr(name)
 }

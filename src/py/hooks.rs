@@ -67,7 +67,7 @@ impl CallerHooks {
 }
 
 impl CallerHooks {
-    /// Those of `options`, if there are any; in the contextvars that are current.
+    /// The hooks of `options`, if there are any; in the contextvars that are current.
     pub(super) fn of(py: Python<'_>, options: &Options) -> PyResult<Option<Py<Self>>> {
         let (before_attempt, on_open) = (&options.before_attempt, &options.on_open);
         if before_attempt.is_none() && on_open.is_none() {
@@ -169,7 +169,7 @@ impl CallerHooks {
 
 type Given = (Vec<(String, String)>, Vec<(String, String)>, Option<String>, Option<String>);
 
-/// What the hook has changed.
+/// The changes that the hook has made.
 fn changes(given: Bound<'_, PyAny>) -> PyResult<Changes> {
     let (headers, query, token, stop): Given = given.extract()?;
     let headers: Vec<(HeaderName, HeaderValue)> = own_headers(&headers)?;

@@ -36,7 +36,7 @@ pub(super) struct Operation {
 struct OperationState {
     kind: OperationKind,
     stage: Stage,
-    /// Of a request or a receiver with a timeout, and of an opening after the first.
+    /// The deadline of a request or a receiver with a timeout, and of an opening after the first.
     timer: Option<Py<PyAny>>,
     expired: bool,
 }
@@ -217,7 +217,7 @@ impl Operation {
         }
     }
 
-    /// Nobody waits for the outcome any more: nothing is taken, and whoever is next gets the turn.
+    /// Gives up the outcome, for which nobody waits any more: nothing is taken, and whoever is next gets the turn.
     fn cancel(&self, py: Python<'_>) {
         let stage = std::mem::replace(&mut self.inner.lock().stage, Stage::Running);
         let native = self.connection.get();
@@ -250,7 +250,7 @@ fn awaited_already() -> PyErr {
     PyRuntimeError::new_err("this operation was awaited already")
 }
 
-/// What a step is in the iterator protocol.
+/// The answer of a step in the iterator protocol.
 fn yielded(step: Step) -> PyResult<Py<PyAny>> {
     match step {
         Step::Yield(object) => Ok(object),

@@ -36,7 +36,7 @@ pub(super) struct Reconnect {
 #[pyo3(from_item_all)]
 pub(super) struct Options {
     pub(super) app: String,
-    /// Where to connect instead of to an app; then `app` is only a name, and `raw` holds.
+    /// The URL to connect to instead of an app; then `app` is only a name, and `raw` holds.
     #[pyo3(default)]
     pub(super) url: Option<String>,
     /// Messages pass as they are.

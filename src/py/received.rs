@@ -13,7 +13,7 @@ pub(super) fn undecoded<'py>(py: Python<'py>, received: &Received) -> PyResult<B
     }
 }
 
-/// What the codec makes of the message: msgpack if it is a binary one, JSON if it is text.
+/// The object that the codec makes of the message: msgpack if it is a binary one, JSON if it is text.
 pub(super) fn decoded(py: Python<'_>, received: &Received) -> PyResult<Py<PyAny>> {
     match received.kind {
         MessageKind::Binary => decode::decode(py, &received.payload),

@@ -25,7 +25,7 @@ struct WaitingRecords {
     is_handing_over: bool,
 }
 
-/// Those of this process: at a fork another thread may have them, or be about to hand them over.
+/// The records of this process: at a fork another thread may have them, or be about to hand them over.
 static WAITING: PerProcess<Mutex<WaitingRecords>> = PerProcess::new(Mutex::default);
 
 /// From now on records go to `logging`.

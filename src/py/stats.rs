@@ -44,7 +44,7 @@ pub(super) fn counters<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'p
     Ok(dict)
 }
 
-/// Those of several connections, which have counters of openings, too.
+/// The counters of several connections, which have counters of openings, too.
 fn all_counters<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, PyDict>> {
     let dict = counters(py, stats)?;
     dict.set_item(intern!(py, "openings"), stats.openings)?;

@@ -41,7 +41,7 @@ impl<F> FifoWaiters<F> {
         self.0.as_ref().is_none_or(|fifo| fifo.futures.is_empty() && !fifo.called)
     }
 
-    /// Somebody waits to be called, and nobody has been.
+    /// Whether somebody waits to be called, and nobody has been.
     pub(super) fn is_waiting(&self) -> bool {
         self.0.as_ref().is_some_and(|fifo| !fifo.futures.is_empty() && !fifo.called)
     }

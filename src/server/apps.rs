@@ -97,8 +97,8 @@ impl Apps {
         self.by_name.read().contains_key(name)
     }
 
-    /// What a path addresses. An app `owner/alias` has the route `/realtime`, and none of its own; one whose name has more
-    /// segments has that route.
+    /// What a path addresses. An app `owner/alias` has the route `/realtime`, and none of its own; one whose name has
+    /// more segments has that route.
     pub(super) fn resolve(&self, path: &str) -> Route {
         let apps = self.by_name.read();
         let path = path.trim_matches('/');

@@ -1,4 +1,4 @@
-//! What the built-in apps answer.
+//! The results of the built-in apps.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use rmp::encode as msgpack;

@@ -1,4 +1,4 @@
-//! Who talks with the client of a connection: a built-in app, or somebody else's handler.
+//! The other side of a client's connection: a built-in app, or somebody else's handler.
 
 use std::time::Instant;
 
@@ -99,7 +99,7 @@ impl Conversation {
         }
     }
 
-    /// It has said nothing for a while because it was told to be silent: its clock starts anew.
+    /// Starts its clock anew: it has said nothing for a while because it was told to be silent.
     pub(super) fn restart_clock(&mut self, now: Instant) {
         if let Self::Builtin(session) = self {
             session.restart_clock(now);

@@ -1,4 +1,4 @@
-//! What the server was told to do wrong.
+//! The faults that the server was told to have.
 
 use std::{
     collections::HashMap,
@@ -73,7 +73,7 @@ pub struct CloseAfter {
     pub frame: Option<(u16, String)>,
 }
 
-/// What a session begins with.
+/// The faults that a session begins with.
 #[derive(Debug, Default)]
 pub(super) struct Begun {
     /// When its app is warm.
@@ -82,7 +82,7 @@ pub(super) struct Begun {
     pub(super) is_silent: bool,
 }
 
-/// What becomes of a token request.
+/// The fate of a token request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum MintFate {
     Served,
@@ -121,7 +121,7 @@ impl Faults {
         self.plans.lock().refusals.set(app, planned.filter(|planned| planned.left != Some(0)));
     }
 
-    /// What the handshake that just came is answered with, if it is refused.
+    /// The refusal of the handshake that just came, if it is to be refused.
     pub(super) fn next_refusal(&self, app: Option<&str>) -> Option<Refusal> {
         let mut plans = self.plans.lock();
         let planned = plans.refusals.get_mut(app)?;
@@ -172,7 +172,7 @@ impl Faults {
         plans.mint_failure = failure;
     }
 
-    /// What becomes of the token request that just came.
+    /// The fate of the token request that just came.
     pub(super) fn next_mint(&self) -> MintFate {
         let mut plans = self.plans.lock();
         if plans.mint_failures == 0 {

@@ -47,7 +47,7 @@ const READ_BUFFER: usize = 8 << 10;
 /// Results are gathered up to so many bytes before they are written.
 const WRITE_BUFFER: usize = 64 << 10;
 
-/// What a handshake is to become.
+/// The verdict on a handshake: what it is to become.
 enum Verdict {
     Open(Arc<App>),
     /// Accept, then say no.
@@ -237,7 +237,7 @@ async fn run(shared: Arc<Shared>, upgraded: Upgraded, entry: Entry, app: Option<
     Connection::new(socket, shared, entry, conversation, planned).await;
 }
 
-/// What begins a session of the app, once that is warm.
+/// The beginning of a session of the app, once that is warm.
 fn beginning(shared: &Shared, app: &App, session: u64) -> Begin {
     let (handler, options) = (app.handler, app.options);
     let (images, jobs) = (Arc::clone(&shared.images), Arc::clone(&shared.jobs));

@@ -15,7 +15,7 @@ const VARIANTS: u64 = 8;
 /// Past so many bytes of rendered pictures the cache starts anew.
 const CACHE_BYTES: usize = 64 << 20;
 
-/// What a picture is asked to be.
+/// The properties that a picture is asked to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Wish {
     pub(super) width: u16,

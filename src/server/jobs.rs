@@ -29,7 +29,7 @@ impl Input {
     }
 }
 
-/// What happened in a session whose handler is external.
+/// The event in a session whose handler is external.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
     /// It began.
@@ -53,7 +53,7 @@ pub struct Job {
     pub event: Event,
 }
 
-/// What an external handler has to say to its session.
+/// The response of an external handler to its session.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Response {
     /// A binary message.

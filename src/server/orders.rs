@@ -1,4 +1,4 @@
-//! What a connection is told by other threads, and the way there.
+//! Orders: what other threads tell a connection, and the way there.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ impl Order {
     }
 }
 
-/// Where a connection's orders go.
+/// The way to a connection, for its orders.
 #[derive(Clone)]
 pub(super) struct Mailbox {
     orders: mpsc::UnboundedSender<Order>,

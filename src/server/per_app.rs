@@ -29,7 +29,7 @@ impl<T> PerApp<T> {
         };
     }
 
-    /// What holds for an app; `None`: for a path that is none.
+    /// The setting that holds for an app; `None`: for a path that is none.
     pub(super) fn get_mut(&mut self, app: Option<&str>) -> Option<&mut T> {
         app.and_then(|app| self.by_app.get_mut(app)).or(self.all.as_mut())
     }

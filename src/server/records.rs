@@ -1,4 +1,4 @@
-//! What the server saw: counters, and the requests for tests to look at. Secrets are not recorded.
+//! The records of what the server saw: counters, and the requests for tests to look at. Secrets are not recorded.
 
 use std::{
     collections::VecDeque,
@@ -10,8 +10,8 @@ use std::{
 
 use crate::sync::Mutex;
 
-/// So many requests of each kind are kept, the newest.
-const KEPT: usize = 10_000;
+/// The requests of each kind that are kept, the newest.
+const MAX_KEPT_REQUESTS: usize = 10_000;
 
 /// How a client showed who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +90,7 @@ impl<T> Default for Log<T> {
 impl<T: Clone> Log<T> {
     pub(super) fn push(&self, entry: T) {
         let mut entries = self.0.lock();
-        if entries.len() == KEPT {
+        if entries.len() == MAX_KEPT_REQUESTS {
             entries.pop_front();
         }
         entries.push_back(entry);

@@ -17,11 +17,11 @@ use super::{
     session::Output,
 };
 
-/// What one read of the real server brings at most, in bytes.
+/// The bytes that one read of the real server brings at most.
 const READ_BYTES: usize = 256 << 10;
 
-/// So long the inputs of a read are gathered. A server that reads and answers on one thread, in Python, comes to read a
-/// burst when all of it is there; this one would take the first input of it alone.
+/// The time for which the inputs of a read are gathered. A server that reads and answers on one thread, in Python,
+/// comes to read a burst when all of it is there; this one would take the first input of it alone.
 const GATHERING: Duration = Duration::from_millis(1);
 
 /// One session of one external handler.

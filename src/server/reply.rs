@@ -1,4 +1,4 @@
-//! What the HTTP side answers with, and whether a request names the server's key.
+//! The answers of the HTTP side, and whether a request names the server's key.
 
 use bytes::Bytes;
 use http_body_util::Full;

@@ -77,12 +77,12 @@ impl SessionHandle {
         self.mailbox.send(Order::Drop { abrupt });
     }
 
-    /// Nothing is read, so that inputs and pings go unanswered; or goes on.
+    /// Stops reading, so that inputs and pings go unanswered; or goes on.
     pub fn set_paused(&self, is_paused: bool) {
         self.mailbox.send(Order::Pause(is_paused));
     }
 
-    /// What the app says is held back; or goes out.
+    /// Holds back what the app says; or lets it go out.
     pub fn set_silent(&self, is_silent: bool) {
         self.mailbox.send(Order::Silence(is_silent));
     }

@@ -1,4 +1,4 @@
-//! What every task of the server, and every thread that controls it, can reach.
+//! The state that every task of the server, and every thread that controls it, can reach.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What passed in one session. Its I/O thread counts, anyone looks.
+//! The counts of what passed in one session. Its I/O thread counts, anyone looks.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

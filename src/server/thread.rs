@@ -28,11 +28,11 @@ const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a stopping server waits for clients to answer its close frames.
 const STOP_GRACE: Duration = Duration::from_millis(250);
 
-/// So many turns of busy connections pass before the others' sockets are looked at. A turn writes a batch; tokio's own
+/// The turns of busy connections that pass before the others' sockets are polled. A turn writes a batch; tokio's own
 /// 61 of them let a client that is answered wait for half a second beside one that is streamed to.
 const EVENT_INTERVAL: u32 = 8;
 
-/// What the thread is told.
+/// The commands to the thread.
 pub(super) enum Command {
     /// Close the listening socket, then say so.
     StopListening(std_mpsc::Sender<io::Result<()>>),

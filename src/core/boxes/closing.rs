@@ -42,7 +42,7 @@ impl Boxes {
         &self.close_frame
     }
 
-    /// A session was closed like this. Where the caller closed, that was first.
+    /// Notes how a session was closed. Where the caller closed, that was first.
     pub fn session_closed(&mut self, code: u16, reason: &str) {
         if !self.commands.close {
             self.last_close = Some((code, reason.to_owned()));
@@ -54,13 +54,13 @@ impl Boxes {
         self.last_close.as_ref()
     }
 
-    /// Nothing more is accepted, and somebody waits for what was accepted, until [`Boxes::end_finish`].
+    /// Begins a wait for everything that was accepted, after which nothing more is, until [`Boxes::end_finish`].
     pub fn begin_finish(&mut self) {
         self.commands.finish = true;
         self.finishers += 1;
     }
 
-    /// Nobody, or one less, waits for the end. `tells`: what was lost meanwhile has been told.
+    /// Ends such a wait. `tells`: what was lost meanwhile has been told.
     pub fn end_finish(&mut self, tells: bool) -> Interest {
         self.finishers = self.finishers.saturating_sub(1);
         if tells {
@@ -78,7 +78,7 @@ impl Boxes {
         self.state == State::Closed || (self.outbox.pending() == 0 && self.in_flight() == 0)
     }
 
-    /// The session is lost: if the connection is finishing, the caller will want to know of what it had no answer to.
+    /// Counts what a lost session had no answer to, if the connection is finishing: the caller will want to know.
     pub fn count_lost_while_finishing(&mut self) {
         if self.commands.finish {
             self.lost_while_finishing += self.in_flight();

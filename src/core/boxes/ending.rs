@@ -7,7 +7,7 @@ use crate::{
 };
 
 impl Boxes {
-    /// The connection is over: what was not sent fails, and whoever waits is told.
+    /// Ends the connection: what was not sent fails, and whoever waits is told.
     pub fn finish(&mut self, failure: Option<Error>) -> Interest {
         let mut kind = self.set_state(State::Closed, failure.clone());
         self.outbox.fail_all();
@@ -29,12 +29,12 @@ impl Boxes {
         kind.and(Interest::ITEMS).and(Interest::ANSWERS).and(Interest::ROOM).and(Interest::DRAINED)
     }
 
-    /// Somebody waits for the opening, until [`Boxes::end_open`].
+    /// Begins a wait for the opening, until [`Boxes::end_open`].
     pub fn begin_open(&mut self) {
         self.openers += 1;
     }
 
-    /// One less waits for the opening. `tells`: that call raises why it failed, if it did.
+    /// Ends a wait for the opening. `tells`: that call raises why it failed, if it did.
     pub fn end_open(&mut self, tells: bool) -> Interest {
         self.openers = self.openers.saturating_sub(1);
         if tells {
@@ -46,7 +46,7 @@ impl Boxes {
         self.withheld_end.take().map_or(Interest::NONE, |error| self.tell_error(error))
     }
 
-    /// An error that no call raises, unless somebody waits for the end: that call does.
+    /// Tells of an error that no call raises, unless somebody waits for the end: that call does.
     pub(super) fn tell_error(&mut self, error: Error) -> Interest {
         if self.finishers > 0 {
             self.withheld.push(error);
@@ -61,7 +61,7 @@ impl Boxes {
         self.failure.clone()
     }
 
-    /// Nobody need be told why the connection is over.
+    /// Counts the failure as told: nobody is left who must know.
     pub fn failure_was_told(&mut self) {
         self.failure_is_told = true;
     }
@@ -73,8 +73,8 @@ impl Boxes {
         self.failure.clone().filter(|failure| !self.failure_is_told && !repeats(failure))
     }
 
-    /// An error that came between the results was raised. One that ended the session may be why the connection ends:
-    /// then that is told, too.
+    /// Notes that an error that came between the results was raised. One that ended the session may be why the
+    /// connection ends: then that is told, too.
     pub fn has_raised(&mut self, error: &Error) {
         self.raised = Some(error.message.clone()).filter(|message| !message.is_empty());
     }
@@ -129,7 +129,7 @@ impl Boxes {
         Some(Err(Error::new(ErrorKind::Closed { code, reason }, message)))
     }
 
-    /// Where somebody who drains begins: what failed before that was told to another.
+    /// The number of failed messages that somebody was told of: where whoever drains begins.
     pub fn told_failures(&self) -> u64 {
         self.told_failures
     }

@@ -1,4 +1,4 @@
-//! What the caller's side waits for.
+//! The interest of the caller's side.
 
 /// The interest of the caller's side: what it waits for; a set of flags.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! A link is lost: what becomes of the messages and requests of its socket.
+//! The loss of a link: what becomes of the messages and requests of its socket.
 
 use super::{Boxes, Interest};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
 };
 
 impl Boxes {
-    /// The server has given up the session for `error`: every request that it has is lost. Answers whether there was
+    /// Fails every request that the server has: it has given up the session for `error`. Answers whether there was
     /// one.
     ///
     /// It does not say which input failed. Where that can have been another one, trying again can help.
@@ -24,16 +24,16 @@ impl Boxes {
         self.inbox.requests.fail_waiting(|sent| sent, &error) > 0
     }
 
-    /// The server has reported an error that does not end its session. If there is only one request that it can be
-    /// about, that one fails with it. Answers whether it does.
+    /// Fails the only request that an error can be about which does not end the session, if there is only one. Answers
+    /// whether there is.
     pub(super) fn fail_only_request(&mut self, error: &Error) -> bool {
         let Some(key) = self.inbox.requests.only_sent() else { return false };
         self.inbox.requests.fail(key, error.clone());
         true
     }
 
-    /// The socket is gone: what of its messages can be sent again goes back, the rest has failed. Answers who is to be
-    /// told.
+    /// Takes back the messages of a socket that is gone: what can be sent again is queued, the rest has failed. Answers
+    /// who is to be told.
     ///
     /// Whoever waits for an answer is told by [`Boxes::tell_loss`], once it is known what follows.
     pub fn lose_link(&mut self, leftover: Leftover, end: SessionEnd) -> Interest {
@@ -58,8 +58,8 @@ impl Boxes {
         self.drained_now().and(self.settled())
     }
 
-    /// A session has ended like this, and the connection goes on: whoever waits for an answer is told, and somebody is
-    /// told of the messages that nobody waits for.
+    /// Tells whoever waits for an answer how the session has ended, after which the connection goes on, and somebody of
+    /// the messages that nobody waits for.
     pub fn tell_loss(&mut self, ended: Error, what_follows: &str) -> Interest {
         let left = std::mem::take(&mut self.left);
         let open = self.inbox.requests.open_and_sent();

@@ -1,4 +1,5 @@
-//! The readiness of a connection: who waits is told of what is there, once for each time that it says what it waits for.
+//! The readiness of a connection: who waits is told of what is there, once for each time that it says what it waits
+//! for.
 
 use super::{Boxes, Interest};
 use crate::core::{message::RequestKey, session::State};
@@ -6,7 +7,7 @@ use crate::core::{message::RequestKey, session::State};
 /// The readiness of a connection: what is there for those who wait, at one instant.
 #[derive(Debug)]
 pub struct Readiness {
-    /// Where the connection stands.
+    /// The state of the connection.
     pub state: State,
     /// How often it has become active.
     pub openings: u64,
@@ -23,7 +24,7 @@ pub struct Readiness {
 }
 
 impl Boxes {
-    /// What is there for those who wait.
+    /// The readiness at this instant.
     pub fn readiness(&mut self) -> Readiness {
         let requests = &mut self.inbox.requests;
         let settled = if requests.any_settled() { requests.take_settled() } else { Vec::new() };
@@ -38,7 +39,7 @@ impl Boxes {
         }
     }
 
-    /// The wake that came has been seen; `interest` is waited for from now on. Answers whether any of `check` is
+    /// Waits for `interest` from now on; the wake that came has been seen. Answers whether any of `check` is
     /// there already, or the state is no longer `seen`: then there will be no wake for it.
     pub fn arm(&mut self, interest: Interest, check: Interest, seen: State) -> bool {
         self.interest = interest;
@@ -57,8 +58,9 @@ impl Boxes {
         ready
     }
 
-    /// `interest` is waited for from now on. Answers whether items or notices, as far as they are in `check`, are there
-    /// already, or the connection is closed; there will be a wake for what comes, whatever the answer.
+    /// Waits for `interest` from now on, without having taken what is there. Answers whether items or notices, as far
+    /// as they are in `check`, are there already, or the connection is closed; there will be a wake for what comes,
+    /// whatever the answer.
     pub fn listen(&mut self, interest: Interest, check: Interest) -> bool {
         self.interest = interest;
         self.notified = false;
@@ -67,7 +69,7 @@ impl Boxes {
             || (check.intersects(Interest::NOTICES) && self.inbox.has_notices())
     }
 
-    /// Something of `kind` is there. Answers whether the caller's side is to be told: it waits for that, and was not
+    /// Tells of something of `kind`. Answers whether the caller's side is to be told: it waits for that, and was not
     /// told yet.
     pub fn tells(&mut self, kind: Interest) -> bool {
         if self.notified || !(self.interest.intersects(kind) || self.finishes()) {
@@ -77,7 +79,7 @@ impl Boxes {
         true
     }
 
-    /// Somebody waits for the end of what is under way, and that is it. What brings it about is of many kinds.
+    /// Whether somebody waits for the end of what is under way, and that is it. What brings it about is of many kinds.
     fn finishes(&self) -> bool {
         self.interest.intersects(Interest::FINISHED) && self.is_finished()
     }

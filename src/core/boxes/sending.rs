@@ -64,14 +64,14 @@ impl Boxes {
         self.state == State::Active || self.outbox.is_opening()
     }
 
-    /// The throttle's time has come: what it holds goes, if there is room.
+    /// Lets go what the throttle holds, whose time has come, if there is room.
     pub fn release_due(&mut self, now: Instant) -> Interest {
         let displaced = self.outbox.tick(now);
         self.fail_displaced(displaced);
         self.settled()
     }
 
-    /// Nothing newer will come: what the throttle holds need not wait for its time, and nothing waits for more.
+    /// Lets go what the throttle holds, and what waits for more: nothing newer will come.
     pub fn release_throttled(&mut self, now: Instant) -> Interest {
         let displaced = self.outbox.release(now);
         self.fail_displaced(displaced);
@@ -79,7 +79,7 @@ impl Boxes {
         self.settled()
     }
 
-    /// So much has been handed to the socket.
+    /// Accounts for what has been handed to the socket.
     pub fn wrote(&mut self, written: Written) -> Interest {
         self.outbox.wrote(written.messages, written.bytes);
         self.drained_now()
@@ -100,8 +100,8 @@ impl Boxes {
         self.inbox.requests.add(id)
     }
 
-    /// Nobody waits for this request any more. Answers whether its message may have been written, and who is to be
-    /// told.
+    /// Forgets a request for which nobody waits any more. Answers whether its message may have been written, and who is
+    /// to be told.
     pub fn forget_request(&mut self, key: RequestKey) -> (bool, Interest) {
         let kind =
             if self.outbox.withdraw(key) { self.drained_now().and(Interest::ROOM) } else { Interest::NONE };
@@ -114,12 +114,12 @@ impl Boxes {
         }
     }
 
-    /// Who waits for outcomes of requests is to be told, if there are any.
+    /// The interest of those who wait for outcomes of requests, if there are any outcomes.
     pub fn settled(&self) -> Interest {
         if self.inbox.requests.any_settled() { Interest::ANSWERS } else { Interest::NONE }
     }
 
-    /// Who waits until everything is written is to be told, if it is.
+    /// The interest of those who wait until everything is written, if it is.
     pub(super) fn drained_now(&self) -> Interest {
         if self.outbox.pending() == 0 { Interest::DRAINED } else { Interest::NONE }
     }

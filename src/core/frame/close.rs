@@ -46,7 +46,7 @@ pub fn close_payload(code: u16, reason: &str) -> Vec<u8> {
     payload
 }
 
-/// As much of a close frame's reason as fits beside its code: 123 bytes, cut between two characters.
+/// The part of a close frame's reason that fits beside its code: 123 bytes, cut between two characters.
 pub fn fitting_reason(reason: &str) -> &str {
     let mut end = reason.len().min(MAX_CONTROL_PAYLOAD - 2);
     while !reason.is_char_boundary(end) {

@@ -1,4 +1,4 @@
-//! What became of the messages in flight, as whoever writes them says.
+//! The fate of the messages in flight, as whoever writes them reports it.
 
 use crate::core::message::Outgoing;
 
@@ -18,6 +18,6 @@ pub struct Leftover {
     pub untouched: Vec<Outgoing>,
     /// The messages that were partly written.
     pub torn: usize,
-    /// What was written and has not been accounted for.
+    /// The part that was written and has not been accounted for.
     pub written: Written,
 }

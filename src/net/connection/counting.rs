@@ -21,7 +21,7 @@ impl Connection {
         }
     }
 
-    /// The caller has it no longer; its driver may for a while.
+    /// Notes that the caller has it no longer; its driver may for a while.
     pub fn let_go(&self) {
         if self.process == process::number() {
             self.shared.lock().is_let_go = true;
@@ -41,7 +41,7 @@ impl Counted for Connection {
 }
 
 impl Drop for Connection {
-    /// What it has counted stays in the totals. A forked child leaves those of its parent alone.
+    /// The counts of a connection that is gone stay in the totals. A forked child leaves those of its parent alone.
     fn drop(&mut self) {
         if self.process != process::number() {
             return;

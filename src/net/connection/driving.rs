@@ -79,7 +79,7 @@ impl Connection {
         }
     }
 
-    /// What the loop's thread has sent waits for more: should it not come to send it, the I/O thread does.
+    /// Lets what the loop's thread has sent wait for more. Should the loop not come to send it, the I/O thread does.
     pub(in crate::net) fn wait_for_more(self: &Arc<Self>) {
         match self.poller.get() {
             Some(poller) if self.duty.hold() => poller.hold(self.clone()),

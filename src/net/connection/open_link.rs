@@ -19,7 +19,7 @@ pub(in crate::net) struct OpenLink {
     pub(in crate::net) link: Link,
     /// Its place in a poller; without one tokio watches the socket for the driver.
     registration: Option<Registration>,
-    /// What the driver is to be told.
+    /// The events of the link that the driver has not taken yet.
     events: VecDeque<Event>,
     /// The driver is to be told something before anybody goes on.
     stands_still: bool,
@@ -49,12 +49,12 @@ impl OpenLink {
         self.events.pop_front()
     }
 
-    /// The driver knows what it was to be told.
+    /// Lets the link go on: the driver knows what it was to be told.
     pub(in crate::net) fn go_on(&mut self) {
         self.stands_still = false;
     }
 
-    /// The driver sleeps until then.
+    /// Notes until when the driver sleeps.
     pub(in crate::net) fn driver_sleeps(&mut self, until: Option<Instant>, awaited: (bool, bool)) {
         self.driver_wakes_at = until;
         self.awaited = awaited;
@@ -68,7 +68,7 @@ impl OpenLink {
         }
     }
 
-    /// What the link waits for: to read, to write.
+    /// Whether the link waits to read, and to write.
     pub(in crate::net) fn waits_for(&self) -> (bool, bool) {
         (!self.stands_still && self.link.reads(), !self.stands_still && self.link.is_blocked())
     }
@@ -88,7 +88,7 @@ impl OpenLink {
         }
     }
 
-    /// Like [`OpenLink::turn`], for the driver itself.
+    /// Takes a turn for the driver itself, like [`OpenLink::turn`].
     pub(in crate::net) fn turn_of_driver(
         &mut self,
         connection: &Connection,

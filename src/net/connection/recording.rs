@@ -63,7 +63,7 @@ impl Connection {
         }
     }
 
-    /// The connection is over: the file is ended.
+    /// Ends the file of a connection that is over.
     pub(in crate::net) fn end_recording(&self) {
         if let Some(recorder) = self.recorder.lock().take() {
             recorder.end();
@@ -77,7 +77,7 @@ impl Connection {
         }
     }
 
-    /// A session begins, in which these are secret.
+    /// Tells the recording that a session begins, whose secrets it must not show.
     pub(in crate::net) fn record_opening(&self, subprotocol: Option<String>) {
         if let Some(recorder) = self.current_recorder() {
             recorder.hide(self.shared.lock().sent_secrets.spellings());
@@ -85,7 +85,7 @@ impl Connection {
         }
     }
 
-    /// Who records what passes.
+    /// The recorder of what passes, if there is one.
     pub(in crate::net) fn current_recorder(&self) -> Option<Arc<Recorder>> {
         self.recorder.lock().clone()
     }

@@ -138,7 +138,7 @@ impl Driving {
     }
 }
 
-/// What a socket that tokio watches is ready for, of what the link waits for.
+/// The readiness of a socket that tokio watches, for what the link waits for.
 fn poll_socket(context: &mut Context<'_>, open: &OpenLink) -> Poll<Work> {
     let (reads, is_blocked) = open.waits_for();
     let Some(tcp) = open.registered() else { return Poll::Pending };

@@ -19,7 +19,7 @@ use crate::net::{
     spin,
 };
 
-/// What became of driving on the thread of a blocking caller.
+/// The outcome of driving on the thread of a blocking caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drove {
     /// Nothing: there is no socket, or another thread drives it already.

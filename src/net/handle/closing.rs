@@ -25,14 +25,14 @@ impl Connection {
         }
     }
 
-    /// Accepts nothing more, and somebody waits for what was accepted, until [`Connection::end_finish`]. What the
-    /// throttle holds need not wait for its time.
+    /// Begins a wait for everything that was accepted, after which nothing more is, until [`Connection::end_finish`].
+    /// What the throttle holds need not wait for its time.
     pub fn begin_finish(&self) {
         self.shared.lock().boxes.begin_finish();
         self.release_throttled();
     }
 
-    /// Somebody who waited since [`Connection::begin_finish`] does so no more. `tells`: what was lost meanwhile is told
+    /// Ends a wait that began with [`Connection::begin_finish`]. `tells`: what was lost meanwhile is told
     /// there; else it is told now, as at any other time.
     pub fn end_finish(&self, tells: bool) {
         let mut inner = self.shared.lock();
@@ -40,7 +40,7 @@ impl Connection {
         tell(inner, kind);
     }
 
-    /// The caller has closed it.
+    /// Whether the caller has closed it.
     pub fn is_closed_by_caller(&self) -> bool {
         self.shared.lock().boxes.is_closed_by_caller()
     }
@@ -68,7 +68,7 @@ impl Connection {
         self.shared.lock().boxes.drained(told_before)
     }
 
-    /// Where somebody who drains begins: what failed before that was told to another.
+    /// The number of failed messages that somebody was told of: where whoever drains begins.
     pub fn told_failures(&self) -> u64 {
         self.shared.lock().boxes.told_failures()
     }

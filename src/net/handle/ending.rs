@@ -29,8 +29,8 @@ impl Connection {
         self.shared.lock().boxes.untold_failure()
     }
 
-    /// An error that came between the results was raised. One that ended the session may be why the connection ends:
-    /// then that is told, too.
+    /// Notes that an error that came between the results was raised. One that ended the session may be why the
+    /// connection ends: then that is told, too.
     pub fn has_raised(&self, error: &Error) {
         self.shared.lock().boxes.has_raised(error);
     }

@@ -1,4 +1,4 @@
-//! What has come in, as the callers' threads take it.
+//! Received items and notices, as the callers' threads take them.
 
 use super::{Connection, Interest};
 use crate::{
@@ -38,12 +38,12 @@ impl Connection {
         self.taking(Inbox::pop_any)
     }
 
-    /// The result that was popped last is not delivered yet: it is in a decoder.
+    /// Holds the result that was popped last, which is not delivered yet: it is in a decoder.
     pub fn hold(&self) {
         self.shared.lock().boxes.inbox.hold();
     }
 
-    /// The result that was held is delivered.
+    /// Counts the result that was held as delivered.
     pub fn deliver_held(&self) {
         self.shared.lock().boxes.inbox.deliver_held();
     }

@@ -28,7 +28,8 @@ impl Connection {
         Ok(key)
     }
 
-    /// Results that came without a `request_id`: how many more while a request waits tells why it has no answer.
+    /// The number of results that came without a `request_id`: how many more while a request waits tells why it has no
+    /// answer.
     pub fn unmarked(&self) -> u64 {
         self.shared.lock().boxes.inbox.unmarked()
     }
@@ -43,7 +44,7 @@ impl Connection {
         self.taking(|inbox| inbox.take_answer(key))
     }
 
-    /// Nobody waits for this request any more. Answers whether its message may have been written.
+    /// Forgets a request for which nobody waits any more. Answers whether its message may have been written.
     pub fn forget_request(&self, key: RequestKey) -> bool {
         let mut inner = self.shared.lock();
         let (was_sent, kind) = inner.boxes.forget_request(key);

@@ -45,7 +45,7 @@ impl Connection {
         Ok((offered, waits))
     }
 
-    /// Nothing newer will come: what the throttle holds need not wait for its time.
+    /// Lets what the throttle holds go before its time: nothing newer will come.
     pub fn release_throttled(&self) {
         let mut inner = self.shared.lock();
         let kind = inner.boxes.release_throttled(Instant::now());
@@ -53,7 +53,7 @@ impl Connection {
         self.drive(Work::WRITE, Side::Caller);
     }
 
-    /// Nothing follows that the messages of the last moment should wait for.
+    /// Lets the messages of the last moment go: nothing follows that they should wait for.
     pub fn uncork(self: &Arc<Self>) {
         if self.check_process().is_err() {
             return;
@@ -67,7 +67,7 @@ impl Connection {
         }
     }
 
-    /// Somebody who waited for room has given up.
+    /// Forgets somebody who waited for room and has given up.
     pub fn forget_refused(&self) {
         self.shared.lock().boxes.outbox.forget_refused();
     }

@@ -88,7 +88,7 @@ impl Link {
         }
     }
 
-    /// Nothing can be written any more. Answers how the link ends, if that is known already.
+    /// Stops writing, which cannot go on. Answers how the link ends, if that is known already.
     pub(super) fn write_failed(&mut self, failed: Loss) -> Option<Loss> {
         self.may_write = false;
         match std::mem::replace(&mut self.ending, Ending::None) {

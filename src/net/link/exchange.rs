@@ -29,8 +29,8 @@ pub(super) struct Exchanged {
 }
 
 impl Link {
-    /// Where the boxes' lock is taken in a round: hands over what came, accounts for what was written, pulls what is to
-    /// be written.
+    /// Exchanges with the boxes, whose lock is taken here once a turn: hands over what came, accounts for what was
+    /// written, pulls what is to be written.
     pub(super) fn exchange(&mut self, shared: &Shared, side: Side) -> Exchanged {
         self.accepted = self.accepted || self.inbound.has_result();
         let mut exchanged = Exchanged { held_back: false, for_io_thread: false, deadline: None };

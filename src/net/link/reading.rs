@@ -197,7 +197,7 @@ impl Link {
         loss
     }
 
-    /// Nothing more is read.
+    /// Reads nothing more.
     pub(super) fn has_stopped_reading(&self) -> bool {
         matches!(self.ending, Ending::Failing(_) | Ending::FlushingClose(_))
     }

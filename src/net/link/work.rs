@@ -1,4 +1,4 @@
-//! What a turn is asked to do.
+//! The work that a turn is asked to do.
 
 /// The work that is asked of a turn; a set of flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

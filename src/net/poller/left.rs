@@ -1,4 +1,5 @@
-//! What callers leave to the I/O thread: output that waits for more, sockets that they have borrowed, and large output.
+//! The work that callers leave to the I/O thread: output that waits for more, sockets that they have borrowed, and
+//! large output.
 
 use std::sync::{Arc, atomic::Ordering};
 

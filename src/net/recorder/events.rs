@@ -1,4 +1,4 @@
-//! What a recording tells beside the messages.
+//! The events of a recording beside the messages.
 
 use crate::core::session::Loss;
 
@@ -14,7 +14,7 @@ pub(in crate::net) enum Event {
     Open { subprotocol: Option<String> },
     /// A session is over.
     Close(Close),
-    /// So much found no room before this.
+    /// The messages before this one that found no room.
     Dropped { messages: u64, bytes: u64 },
 }
 
@@ -44,7 +44,7 @@ impl Close {
         Self::by_client(ABNORMAL_CLOSE, why)
     }
 
-    /// What became of the socket, where the client did nothing to it.
+    /// The end of a socket to which the client did nothing.
     pub(in crate::net) fn by_server(loss: &Loss) -> Self {
         let (code, reason) = match loss {
             Loss::Close { code, reason } => (*code, reason),

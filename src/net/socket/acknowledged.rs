@@ -13,12 +13,12 @@ mod linux {
 
     use super::{Sent, Tcp};
 
-    /// Where in `struct tcp_info` (linux/tcp.h) the fields are that are read here. It only ever grows at its end.
+    /// The places in `struct tcp_info` (linux/tcp.h) of the fields that are read here. It only ever grows at its end.
     const PROBES: usize = 3;
     const UNACKED: usize = 24;
     const BYTES_ACKED: usize = 120;
     const NOTSENT_BYTES: usize = 144;
-    /// What a system fills that knows all of them: Linux 4.6 and newer.
+    /// The bytes that a system fills that knows all of them: Linux 4.6 and newer.
     const KNOWN_BYTES: usize = NOTSENT_BYTES + 4;
 
     /// `None` where the system does not say so much.
@@ -68,13 +68,13 @@ mod linux {
     }
 }
 
-/// What of the bytes sent so far the peer's system has acknowledged; `None` where the system does not tell.
+/// How many of the bytes sent so far the peer's system has acknowledged; `None` where the system does not tell.
 #[cfg(target_os = "linux")]
 pub(super) fn sent(tcp: &Tcp) -> Option<Sent> {
     linux::sent(tcp)
 }
 
-/// What of the bytes sent so far the peer's system has acknowledged: this system does not tell.
+/// How many of the bytes sent so far the peer's system has acknowledged: this system does not tell.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn sent(_tcp: &Tcp) -> Option<Sent> {
     None

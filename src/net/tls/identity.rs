@@ -24,7 +24,7 @@ pub struct ClientCertificate {
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
-    /// What the key is encrypted with.
+    /// The password that the key is encrypted with.
     pub password: Option<Secret>,
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Roots {
 }
 
 impl Roots {
-    /// What `trust` and `extra` name; `None` where nothing is checked.
+    /// The authorities that `trust` and `extra` name; `None` where nothing is checked.
     pub(super) fn new(trust: &Trust, extra: &[PathBuf]) -> Result<Option<Self>> {
         let mut roots = Self { store: RootCertStore::empty(), named: Vec::new(), are_built_in: false };
         match trust {

@@ -39,9 +39,9 @@ const TARGET_URL: HeaderName = HeaderName::from_static("x-fal-target-url");
 pub struct MintConfig {
     /// The token endpoint.
     pub url: String,
-    /// Where the request is sent instead, with the endpoint in the header `x-fal-target-url`.
+    /// The address of a proxy to which the request is sent instead, with the endpoint in the header `x-fal-target-url`.
     pub proxy_url: Option<String>,
-    /// What goes into `Authorization`, but not to `proxy_url`, which adds its own.
+    /// The credentials that go into `Authorization`, but not to `proxy_url`, which adds its own.
     pub credentials: Option<Credentials>,
     /// The `User-Agent` header.
     pub user_agent: String,

@@ -70,7 +70,7 @@ struct FetchState {
     fetches: u64,
     /// How many of them failed in a row.
     failures: u32,
-    /// Nothing is fetched before this.
+    /// The time before which nothing is fetched.
     not_before: Option<Instant>,
     leases: usize,
     /// Whether the refresh task runs.

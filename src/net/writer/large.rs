@@ -42,7 +42,7 @@ impl Large {
         self.partly_written = self.is_staged();
     }
 
-    /// What has been staged is thrown away.
+    /// Throws away what has been staged.
     pub(super) fn start_over(&mut self) {
         self.cursor = Cursor::default();
     }

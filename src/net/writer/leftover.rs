@@ -1,4 +1,4 @@
-//! What was not written, when a socket is lost or its peer closes.
+//! The messages that were not written, when a socket is lost or its peer closes.
 
 use super::Writer;
 use crate::core::outbox::{Leftover, Written};

@@ -53,7 +53,7 @@ impl AsyncConnection {
         Self::operation(slf, "request", kind).map(Bound::into_any)
     }
 
-    /// The same for a message that is encoded, and has this `request_id`.
+    /// Sends a message that is encoded, and has this `request_id`, likewise.
     pub(super) fn requested_encoded<'py>(
         slf: &Bound<'py, Self>,
         payload: &Bound<'py, PyAny>,

@@ -14,7 +14,7 @@ pub(in crate::py) struct Callbacks {
     pub(in crate::py) error: Option<Py<PyAny>>,
     pub(in crate::py) timings: Option<Py<PyAny>>,
     pub(in crate::py) state_change: Option<Py<PyAny>>,
-    /// It takes the reason, too.
+    /// Whether `on_state_change` takes the reason, too.
     pub(in crate::py) with_reason: bool,
     /// The contextvars of the `connect` that gave them; `None` where whoever calls them knows it.
     pub(in crate::py) context: Option<Py<PyAny>>,
@@ -42,7 +42,7 @@ impl Callbacks {
         Self::new(py, result, error, timings, state_change, context)
     }
 
-    /// The same, of those that were checked.
+    /// The callbacks as they are, which were checked.
     pub(in crate::py) fn new(
         py: Python<'_>,
         result: Option<Py<PyAny>>,

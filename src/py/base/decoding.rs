@@ -33,7 +33,7 @@ impl Base {
         }
     }
 
-    /// What the codec makes of a result.
+    /// The object that the codec makes of a result.
     fn plain(&self, py: Python<'_>, received: &Received) -> PyResult<Py<PyAny>> {
         if self.is_raw() {
             Ok(received::undecoded(py, received)?.unbind())

@@ -35,7 +35,7 @@ pub(super) struct Deadline(Option<Instant>);
 impl Deadline {
     pub(super) const NEVER: Self = Self(None);
 
-    /// So many seconds from now; what no clock can hold is never.
+    /// A deadline in so many seconds; one that no clock can hold is never.
     pub(super) fn after(timeout: Option<f64>) -> Self {
         let timeout = timeout.and_then(|timeout| Duration::try_from_secs_f64(timeout).ok());
         Self(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
@@ -114,7 +114,7 @@ impl SharedConnection {
         self.notifier.listen_with(listener);
     }
 
-    /// What is for callbacks is waited for from now on. Answers whether something is there already. `takes_results`:
+    /// Waits from now on for what is for callbacks. Answers whether something is there already. `takes_results`:
     /// there is an `on_result`.
     pub(super) fn listen(&self, takes_results: bool) -> bool {
         if let Some(listener) = self.notifier.listener() {

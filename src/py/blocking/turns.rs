@@ -245,7 +245,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// What it waits for.
+    /// The interest of the callbacks: what they wait for.
     pub(super) fn interest(&self) -> Interest {
         let notices = Interest::NOTICES.and(Interest::STATE);
         if self.takes_results.load(Ordering::Acquire) { notices.and(Interest::ITEMS) } else { notices }

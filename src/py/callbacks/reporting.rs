@@ -71,7 +71,7 @@ pub(super) fn report_task(connection: &Bound<'_, AsyncConnection>, task: &Bound<
     if ends_the_loop(py, &error) { Ok(()) } else { report(connection, error) }
 }
 
-/// What asyncio does not hand to its exception handler but raises out of the loop.
+/// Whether asyncio does not hand an error to its exception handler, but raises it out of the loop.
 pub(super) fn ends_the_loop(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py)
 }

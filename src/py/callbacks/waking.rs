@@ -1,4 +1,4 @@
-//! Those who wait for what is there are woken.
+//! Waking those who wait for what is there.
 
 use pyo3::prelude::*;
 

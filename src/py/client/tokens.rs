@@ -1,4 +1,4 @@
-//! Where the tokens of a client's connections come from.
+//! The sources of the tokens of a client's connections.
 
 use std::{sync::Arc, time::Duration};
 

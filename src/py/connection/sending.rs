@@ -48,13 +48,13 @@ impl AsyncConnection {
         asked.map(drop)
     }
 
-    /// What waits for more waits no longer.
+    /// Lets what waits for more go.
     pub(in crate::py) fn uncork(&self) {
         self.corked.store(false, Ordering::Release);
         self.base.net.uncork();
     }
 
-    /// Somebody waits for what comes back, or for what waits to be gone.
+    /// Lets what was sent go at once where somebody waits for what comes back, or for it to be gone.
     pub(in crate::py) fn uncork_before_waiting(&self) {
         if self.corked.load(Ordering::Acquire) {
             self.base.net.uncork();

@@ -101,7 +101,7 @@ impl AsyncConnection {
         }
     }
 
-    /// What is waited for has changed. If some of it is there already, the loop is woken.
+    /// Says anew what is waited for. If some of it is there already, the loop is woken.
     pub(in crate::py) fn rearm(&self) {
         if self.arm() {
             self.wake_loop();

@@ -1,4 +1,4 @@
-//! What Python gives the server, checked and as the server takes it.
+//! The arguments that Python gives the server, checked and as the server takes them.
 
 use std::{fmt::Display, time::Duration};
 
@@ -46,7 +46,7 @@ pub(super) fn token_form(name: &str) -> PyResult<TokenForm> {
     }
 }
 
-/// What a handler says: `bytes` or a str.
+/// The response that a handler gives as `bytes` or a str.
 pub(super) fn response(message: &Bound<'_, PyAny>) -> PyResult<Response> {
     match message.cast::<PyBytes>() {
         Ok(bytes) => Ok(Response::Binary(Bytes::copy_from_slice(bytes.as_bytes()))),

@@ -1,4 +1,4 @@
-//! What is wanted of a connection, one kind for each method that returns an operation.
+//! The kinds of operation, one for each method that returns an operation.
 
 use pyo3::{exceptions::PyException, prelude::*};
 

@@ -36,7 +36,7 @@ impl Operation {
         step.inspect_err(|_| this.give_up(py, called))
     }
 
-    /// What is wanted, to work with while Python code may run. A receiver's is left where it is.
+    /// Takes what is wanted, to work with while Python code may run. A receiver's is left where it is.
     fn take_kind(&self) -> OperationKind {
         let kind = &mut self.inner.lock().kind;
         match kind {
@@ -47,7 +47,7 @@ impl Operation {
         }
     }
 
-    /// It ends with an error: whoever waits next for the same gets the turn, and a late answer is nobody's.
+    /// Ends it with an error: whoever waits next for the same gets the turn, and a late answer is nobody's.
     pub(super) fn give_up(&self, py: Python<'_>, called: bool) {
         if self.connection.get().base.net.check_process().is_err() {
             return;

@@ -110,7 +110,7 @@ impl Operation {
         }
     }
 
-    /// Where this operation waits now.
+    /// The place in which this operation waits now.
     fn place(&self) -> Place {
         match &self.inner.lock().kind {
             OperationKind::Receive { .. } => Place::Receivers,
@@ -125,7 +125,7 @@ impl Operation {
         }
     }
 
-    /// It waits, or waited, for room in the outgoing queue.
+    /// Whether it waits, or waited, for room in the outgoing queue.
     pub(super) fn waits_for_room(&self) -> bool {
         self.place() == Place::Senders
     }

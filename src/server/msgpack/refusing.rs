@@ -1,4 +1,4 @@
-//! What Python's `msgpack` refuses of a value that is well formed, in its words.
+//! The values that Python's `msgpack` refuses though they are well formed, in its words.
 
 use rmp::Marker;
 

@@ -30,7 +30,7 @@ const PACKERS_MAX_DEPTH: usize = 1024;
 pub(super) struct Decoder<'a, 'py> {
     py: Python<'py>,
     data: &'a [u8],
-    /// What was not read yet: a suffix of `data`.
+    /// The bytes that were not read yet: a suffix of `data`.
     rest: &'a [u8],
     budget: Budget,
     values: Values,
@@ -42,7 +42,7 @@ pub(super) struct Decoder<'a, 'py> {
 pub(super) enum Values {
     /// `datetime` and `ExtType`.
     Ours,
-    /// What Python's `msgpack` makes of them, for the handlers of the local server.
+    /// Those that Python's `msgpack` makes, for the handlers of the local server.
     Packers,
 }
 

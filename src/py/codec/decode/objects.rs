@@ -70,7 +70,7 @@ pub(super) fn bytes<'py>(py: Python<'py>, data: &[u8]) -> Outcome<Bound<'py, PyA
     unsafe { owned(py, ffi::PyBytes_FromStringAndSize(data.as_ptr().cast(), data.len() as ffi::Py_ssize_t)) }
 }
 
-/// What Python's `msgpack` makes of an extension: its `Timestamp`, or its `ExtType`, which is a tuple.
+/// The object that Python's `msgpack` makes of an extension: its `Timestamp`, or its `ExtType`, which is a tuple.
 #[cold]
 pub(super) fn packers_ext<'py>(py: Python<'py>, code: i8, payload: &[u8]) -> Outcome<Bound<'py, PyAny>> {
     static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();

@@ -197,7 +197,7 @@ fn collection<'py>(value: &Bound<'py, PyAny>) -> Outcome<Option<Converted<'py>>>
     Ok(None)
 }
 
-/// What the `items()` of a mapping are.
+/// The pairs that the `items()` of a mapping are.
 fn entries<'py>(mapping: &Bound<'py, PyAny>) -> Outcome<Bound<'py, PyDict>> {
     let py = mapping.py();
     let entries = PyDict::new(py);

@@ -24,7 +24,7 @@ use refusing::{at_entry, changed, not_a_key};
 
 /// Encodes one input.
 pub(super) struct Encoder<'s, 'a, 'py> {
-    /// Where the message goes.
+    /// The writer of the message.
     pub(super) writer: PayloadWriter<'s, 'py>,
     /// The whole input.
     pub(super) root: Borrowed<'a, 'py, PyAny>,
@@ -130,7 +130,7 @@ impl<'s, 'a, 'py> Encoder<'s, 'a, 'py> {
         }
     }
 
-    /// What to encode for `value`; what has no form is given to the caller's hook.
+    /// The value to encode for `value`; what has no form is given to the caller's hook.
     fn convert(&self, value: &Bound<'py, PyAny>) -> Outcome<Converted<'py>> {
         if self.rules.dialect == EncodeDialect::Packer {
             return convert::convert_for_packer(value);

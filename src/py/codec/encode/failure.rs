@@ -13,7 +13,7 @@ pub(super) struct EncodeFailure(Box<EncodeFailureKind>);
 enum EncodeFailureKind {
     /// The value cannot be encoded.
     Refused {
-        /// What is wrong with it and what would be accepted.
+        /// The words for what is wrong with it and what would be accepted.
         reason: String,
         /// The way to the value, from the inside out: each container that is left adds its step.
         path: Vec<String>,

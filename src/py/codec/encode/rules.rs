@@ -13,7 +13,7 @@ pub(super) struct Rules<'a, 'py> {
     pub(super) default: Option<Borrowed<'a, 'py, PyAny>>,
 }
 
-/// Who reads the message.
+/// The reader of the message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum EncodeDialect {
     /// A fal app: keys are `str`, and values take the forms that a typed app accepts.

@@ -206,7 +206,7 @@ impl<'s, 'py> PayloadWriter<'s, 'py> {
         unsafe { NonNull::slice_from_raw_parts(self.start, self.len).as_ref() }
     }
 
-    /// What was written, for a writer with [`WriteTarget::Payload`].
+    /// The message that was written, of a writer with [`WriteTarget::Payload`].
     pub(super) fn into_payload(mut self) -> Payload {
         let own = match mem::replace(&mut self.storage, Storage::Scratch) {
             Storage::Vec(mut vec) => {
@@ -222,7 +222,7 @@ impl<'s, 'py> PayloadWriter<'s, 'py> {
         Payload::new(own, mem::take(&mut self.borrowed))
     }
 
-    /// What was written, for a writer with [`WriteTarget::Bytes`].
+    /// The message that was written, of a writer with [`WriteTarget::Bytes`].
     pub(super) fn into_bytes(mut self) -> Outcome<Bound<'py, PyBytes>> {
         if let Storage::Bytes(bytes) = self.storage {
             if self.capacity - self.len <= 2 * SLACK_BYTES {

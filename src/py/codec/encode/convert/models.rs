@@ -9,7 +9,7 @@ use pyo3::{
 
 use super::{super::failure::Outcome, Converted};
 
-/// What a model is encoded as: its fields by the names that they have on the wire, with their values as Python
+/// The dict that a model is encoded as: its fields by the names that they have on the wire, with their values as Python
 /// objects, so that `bytes` stay bytes.
 pub(super) fn convert<'py>(value: &Bound<'py, PyAny>) -> Outcome<Option<Converted<'py>>> {
     let py = value.py();

@@ -1,4 +1,4 @@
-//! What is said of an input that cannot be encoded, and where in it.
+//! The refusal of an input that cannot be encoded: why, and where in it.
 
 use pyo3::{prelude::*, types::PyDict};
 

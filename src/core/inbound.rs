@@ -23,7 +23,7 @@ const MAX_IDLE_MESSAGES: usize = 16;
 pub enum Dialect {
     /// fal's: msgpack results and control messages.
     Fal,
-    /// fal's, whose results are handed on as they came: what cannot be understood is one, too.
+    /// fal's, whose results are passed on as they came: what cannot be understood is one, too.
     Relayed,
     /// The caller decodes: only control messages in text are classified.
     Custom,

@@ -58,7 +58,7 @@ pub(super) struct Base {
     encoder: Option<InputHook>,
     /// `None`: results are what the codec makes of them.
     decoder: Option<ResultHook>,
-    /// Results are decoded; else they are handed on as they came.
+    /// Results are decoded; else they are passed on as they came.
     decodes: bool,
     callbacks: Mutex<Callbacks>,
     /// How often they were replaced.

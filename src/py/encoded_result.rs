@@ -1,4 +1,4 @@
-//! A result that is handed on as it came.
+//! A result that is passed on as it came.
 
 use pyo3::{
     basic::CompareOp,

@@ -7,8 +7,8 @@ use crate::sync::{Condvar, Mutex};
 /// A handler is to pause from here on: asyncio's default for a transport.
 const HIGH_WATER_BYTES: usize = 64 << 10;
 
-/// How long a handler may be kept for the I/O thread to write what it said.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// The time for which a handler may be kept for the I/O thread to write what it said.
+const MAX_WAIT: Duration = Duration::from_millis(250);
 
 #[derive(Default)]
 struct State {
@@ -37,7 +37,7 @@ impl Backlog {
     /// order that fal does not give.
     pub(super) fn may_go_on(&self) -> bool {
         let mut state = self.state.lock();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + MAX_WAIT;
         while state.bytes >= HIGH_WATER_BYTES && !state.blocked {
             let is_over;
             (state, is_over) = self.written.wait_until(state, deadline);

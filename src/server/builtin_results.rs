@@ -88,9 +88,9 @@ pub(super) fn image(input: Map<'_>, images: &Images) -> Bytes {
 
 /// One result of the stream app; with `size` in the input, it carries so many bytes of `data`.
 pub(super) fn stream(input: Option<Map<'_>>, index: u64, count: u64) -> Bytes {
-    /// The most that a single result carries.
-    const MOST: u64 = 16 << 20;
-    let size = input.and_then(|input| input.natural("size")).map(|size| size.min(MOST) as usize);
+    /// The bytes of data that a single result carries at most.
+    const MAX_DATA_BYTES: u64 = 16 << 20;
+    let size = input.and_then(|input| input.natural("size")).map(|size| size.min(MAX_DATA_BYTES) as usize);
     let mut out = begin(64 + size.unwrap_or(0), 2 + u32::from(size.is_some()), input);
     uint(&mut out, "index", index);
     uint(&mut out, "count", count);

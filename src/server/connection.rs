@@ -34,8 +34,8 @@ use super::{
 
 mod reading;
 
-/// So many messages are read before others have their turn.
-const BATCH: usize = 256;
+/// The messages that are read before others have their turn.
+const MAX_MESSAGES_A_TURN: usize = 256;
 
 /// How long the client may take to answer a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -165,7 +165,7 @@ impl Connection {
 
     /// Writes what the session has to say, as long as the client takes it; whether there may be more.
     fn write_results(&mut self, cx: &mut Context<'_>, now: Instant) -> Step<bool> {
-        for _ in 0..BATCH * 2 {
+        for _ in 0..MAX_MESSAGES_A_TURN * 2 {
             if self.closing.is_some() || self.blocked {
                 return ControlFlow::Continue(false);
             }

@@ -45,7 +45,7 @@ pub(super) fn refusal(planned: Refusal, reason: &str) -> Answer {
         }
     };
     for (name, value) in planned.headers {
-        // Both were looked at when they were given.
+        // Both were checked when they were given.
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             answer.headers_mut().append(name, value);
         }

@@ -10,8 +10,8 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 
 use super::apps::allows;
 
-/// Above so many tokens, the expired ones are forgotten when the next is issued.
-const CROWDED: usize = 4096;
+/// The number of tokens from which on the expired ones are forgotten when the next is issued.
+const SWEEP_FROM_TOKENS: usize = 4096;
 
 struct Grant {
     apps: Vec<String>,
@@ -27,7 +27,7 @@ pub(super) struct Tokens {
 impl Tokens {
     /// A new token for `apps`. It has a JWT's shape; its signature is random, since only this server verifies it.
     pub(super) fn issue(&mut self, now: Instant, apps: Vec<String>, lifetime: Duration) -> String {
-        if self.grants.len() >= CROWDED {
+        if self.grants.len() >= SWEEP_FROM_TOKENS {
             self.grants.retain(|_, grant| grant.expires > now);
         }
         let mut token = BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn expired_tokens_do_not_pile_up() {
         let (mut tokens, now) = (Tokens::default(), Instant::now());
-        for _ in 0..CROWDED {
+        for _ in 0..SWEEP_FROM_TOKENS {
             tokens.issue(now, vec!["echo".into()], MINUTE);
         }
         tokens.issue(now + MINUTE, vec!["echo".into()], MINUTE);

@@ -10,7 +10,7 @@ use std::{
 use futures_util::Stream as _;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message, error::CapacityError};
 
-use super::{BATCH, CLOSE_TIMEOUT, Connection, Step};
+use super::{CLOSE_TIMEOUT, Connection, MAX_MESSAGES_A_TURN, Step};
 
 impl Connection {
     /// Reads what is there; whether there may be more.
@@ -21,7 +21,7 @@ impl Connection {
     }
 
     fn read_messages(&mut self, cx: &mut Context<'_>, now: Instant) -> Step<bool> {
-        for _ in 0..BATCH {
+        for _ in 0..MAX_MESSAGES_A_TURN {
             match self.session.has_room() {
                 // Somebody will say when.
                 None => return ControlFlow::Continue(false),

@@ -54,7 +54,7 @@ pub(super) fn skip(mut input: &[u8], depth: usize, total: usize) -> Result<&[u8]
             let Some(container) = open.last_mut() else { return Ok(input) };
             container.left -= 1;
             if container.is_map && container.left % 2 == 0 {
-                // Both are read before the key is looked at.
+                // Both are read before the key is checked.
                 check_key(container.key)?;
             }
             if container.left > 0 {

@@ -203,10 +203,12 @@ class RealtimeConnection(_core.Connection, Recordable, OfInputAndOutput[Input, O
     async def _flush(self) -> None:
         import asyncio
 
+        from ._within import within
+
         # What could not be written is counted as failed.
         with contextlib.suppress(asyncio.TimeoutError, FalRealtimeError):
             self._release()
-            await asyncio.wait_for(self.drain(), self._close_timeout)
+            await within(self._close_timeout, self.drain())
 
     async def finish(self, timeout: float | None = None) -> None:
         """Accept no more inputs, wait until all that were accepted are written and answered, and close.
@@ -227,10 +229,12 @@ class RealtimeConnection(_core.Connection, Recordable, OfInputAndOutput[Input, O
         """
         import asyncio
 
+        from ._within import within
+
         with Finish(self, timeout) as finish:
             self._let_go()
             try:
-                await asyncio.wait_for(self._finished(), finish.timeout)
+                await within(finish.timeout, self._finished())
             except asyncio.TimeoutError:
                 error = finish.timed_out()
                 await self.aclose()

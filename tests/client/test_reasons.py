@@ -53,7 +53,10 @@ async def test_losses_attempts_and_ends_are_logged_and_no_secret_is():
         assert "the session ended: the connection is closed (code 1011: GPU out of memory)" in text
         assert "status 503" in text
         assert "trying again in" in text
-        assert all(line.startswith(f"{APP}/realtime: ") for line in records.log)
+        # The logger is everybody's: what an earlier test left may be told now.
+        own = [line for line in records.log if APP in line]
+        assert len(own) >= 3
+        assert all(line.startswith(f"{APP}/realtime: ") for line in own)
         for secret in ("token-1", "key-secret"):
             assert secret not in text
     finally:

@@ -14,6 +14,7 @@ from support import LOOPS, AppServer, run_in, until, until_sync
 
 import fal_realtime
 from fal_realtime import RealtimeConnection
+from fal_realtime.testing import LocalServer
 
 MESSAGES = 3000
 
@@ -66,6 +67,35 @@ def test_three_thousand_requests_under_wait_for_lose_no_answer(new_loop: Any, pe
             assert stats["late"] == stats["received"] - len(answered)
 
     run_in(new_loop, main())
+
+
+@pytest.mark.parametrize("ends", ["with", "finish"])
+async def test_a_cancellation_while_a_connection_is_being_left_is_raised_whenever_it_comes(
+    fal_local_server: LocalServer, ends: str
+) -> None:
+    """Also in the moment in which what is waited for is done, as `asyncio.wait_for` does it from Python 3.12 on."""
+
+    async def use(connection: RealtimeConnection, leaving: asyncio.Event) -> None:
+        if ends == "with":
+            async with connection:
+                await connection.request({}, timeout=20)
+                leaving.set()
+        else:
+            await connection.request({}, timeout=20)
+            leaving.set()
+            await connection.finish(20)
+
+    client = fal_local_server.client()
+    for turns in range(40):
+        connection, leaving = client.connect("local/echo", connection_key=str(turns)), asyncio.Event()
+        task = asyncio.ensure_future(use(connection, leaving))
+        await asyncio.wait({task, asyncio.ensure_future(leaving.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if task.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        await connection.aclose()
 
 
 async def test_the_answer_to_a_request_that_was_cancelled_is_nobodys(peer: AppServer) -> None:

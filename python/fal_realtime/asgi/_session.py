@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from fal_realtime._exceptions import ConnectionClosedError, FalRealtimeError, MessageTooLargeError
 from fal_realtime._raw import RawConnection
+from fal_realtime._within import within
 
 from . import _close_codes as codes
 from ._relay_types import Counters
@@ -165,5 +166,5 @@ class Session:
             return
         # What the browser sent before it left has been accepted: as without a relay, it arrives.
         with contextlib.suppress(FalRealtimeError, asyncio.TimeoutError):
-            await asyncio.wait_for(self._connection.drain(), self._close_timeout)
+            await within(self._close_timeout, self._connection.drain())
         await self._connection.close(codes.to_app(end.code), codes.reason(end.reason))

@@ -108,7 +108,7 @@ class Recordable:
             from logging import getLogger
 
             getLogger("fal_realtime").warning(
-                "the recording %s was not written within close_timeout (%g s); it still is, until the process ends",
+                "the recording %s is not whole %g s after the end of its connection (close_timeout); writing goes on",
                 recording.path,
                 self._close_timeout,
             )

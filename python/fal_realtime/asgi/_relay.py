@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fal_realtime import _checks as check
 from fal_realtime._client import RealtimeClient
 from fal_realtime._raw import RawConnection
+from fal_realtime._within import within
 
 from . import _close_codes as codes
 from ._admission import Admission
@@ -122,12 +123,12 @@ class Relay:
         self._admission.draining = True
         seconds = self._drain_timeout if timeout is None else check.not_negative("timeout", timeout)
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._empty.wait(), seconds)
+            await within(seconds, self._empty.wait())
         self._ending = True
         for session in list(self._running):
             session.end(*_RESTART)
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._empty.wait(), 2 * _CLOSING_SECONDS)
+            await within(2 * _CLOSING_SECONDS, self._empty.wait())
 
     async def __aenter__(self) -> Self:
         """Give the relay itself."""

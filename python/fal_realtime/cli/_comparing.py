@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from fal_realtime.testing._recording import decoded
+from fal_realtime.testing._recording import NO_CLOSE_FRAME, decoded
 
 if TYPE_CHECKING:
     from fal_realtime.testing._recording import RecordedSession, Step
 
 _NANOSECONDS = 1e-9
-_NO_CLOSE_FRAME = 1006
 _SHOWN = 60
 _SESSION_OVER = ("x-fal-error", "TIMEOUT")
 
@@ -112,7 +111,7 @@ def closed_by_server(session: RecordedSession) -> Step | None:
 def _ending(session: RecordedSession) -> str:
     if (close := closed_by_server(session)) is None:
         return "closed by the client"
-    if close.code == _NO_CLOSE_FRAME:
+    if close.code == NO_CLOSE_FRAME:
         return "broken off"
     return f"closed by the server with {close.code}"
 

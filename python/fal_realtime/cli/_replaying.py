@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fal_realtime._exceptions import ConnectionClosedError, FalRealtimeError
-from fal_realtime.testing._recording import RecordedSession, Step, read_recording
+from fal_realtime.testing._recording import NO_CLOSE_FRAME, RecordedSession, Step, read_recording
 
 from ._comparing import Compared, closed_by_server, compare, is_result
 from ._figures import milliseconds
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _DEFAULT_PATH = "/realtime"
 _NANOSECONDS = 1e-9
-_NO_CLOSE_FRAME = 1006
 _SHOWN = 10
 
 
@@ -185,7 +184,7 @@ class _Playing:
                 self._changed.set()
         except FalRealtimeError:
             pass  # how it ended, the connection knows
-        code = connection.close_code or _NO_CLOSE_FRAME
+        code = connection.close_code or NO_CLOSE_FRAME
         self._came.steps.append(Step("close", time.monotonic_ns(), by="server", code=code))
 
     async def _send(self, connection: RawConnection, reading: asyncio.Future[None]) -> None:

@@ -18,6 +18,8 @@ _HEADER = struct.Struct("<BQ")
 _MESSAGE_HEADER = struct.Struct("<HIQQ")
 _CHUNK_HEADER = struct.Struct("<QQQI")
 _VERSION = "1"
+NO_CLOSE_FRAME = 1006
+"""The close code of a session that ended without a close frame."""
 
 
 @dataclass(frozen=True)

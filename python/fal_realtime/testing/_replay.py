@@ -11,12 +11,11 @@ from typing import Any, cast
 
 from fal_realtime import _core
 
-from ._recording import RecordedConnection, RecordedSession, Step, decoded
+from ._recording import NO_CLOSE_FRAME, RecordedConnection, RecordedSession, Step, decoded
 from ._socket import Disconnected, Socket
 
 _logger = logging.getLogger("fal_realtime.testing")
 
-_NO_CLOSE_FRAME = 1006
 _POLICY_VIOLATION = 1008
 _NANOSECONDS = 1e-9
 _KEY = b"\xaarequest_id"
@@ -79,7 +78,7 @@ class _Playing:
             await self._socket.close(_POLICY_VIOLATION)
 
     async def _close(self, step: Step) -> None:
-        if step.code == _NO_CLOSE_FRAME:
+        if step.code == NO_CLOSE_FRAME:
             self._socket.end()
         else:
             await self._socket.close(step.code, step.reason)

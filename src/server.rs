@@ -10,6 +10,7 @@
 
 mod apps;
 mod backlog;
+mod builtin_inputs;
 mod builtin_results;
 mod byte_stream;
 mod cold_start;

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Limited};
 use hyper::{Request, StatusCode, body::Incoming};
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::json;
 
 use super::{
     config::TokenForm,
@@ -57,6 +58,15 @@ pub(super) async fn answer(shared: &Shared, request: Request<Incoming>) -> Resul
     answer
 }
 
+/// What a token request asks for, in the words of both of fal's APIs.
+#[derive(Deserialize)]
+struct TokenRequest {
+    app: Option<String>,
+    allowed_apps: Option<Vec<String>>,
+    token_expiration: Option<f64>,
+    duration: Option<f64>,
+}
+
 fn mint(shared: &Shared, body: &[u8]) -> Answer {
     let Some((apps, lifetime)) = read_wish(body) else {
         let wanted = "a JSON object with allowed_apps, a list of strings, or app, a string, and token_expiration or duration, seconds";
@@ -74,16 +84,9 @@ fn mint(shared: &Shared, body: &[u8]) -> Answer {
 
 /// The apps and the lifetime that a body asks for; `None` when it is not as it should be.
 fn read_wish(body: &[u8]) -> Option<(Vec<String>, Duration)> {
-    let body: Value = serde_json::from_slice(body).ok()?;
-    let name = |app: &Value| app.as_str().map(str::to_owned);
-    let apps = match body.get("app") {
-        Some(app) => vec![name(app)?],
-        None => body.get("allowed_apps")?.as_array()?.iter().map(name).collect::<Option<Vec<_>>>()?,
-    };
-    let seconds = match body.get("token_expiration").or_else(|| body.get("duration")) {
-        Some(seconds) => seconds.as_f64()?,
-        None => DEFAULT_LIFETIME,
-    };
+    let request: TokenRequest = serde_json::from_slice(body).ok()?;
+    let apps = request.app.map(|app| vec![app]).or(request.allowed_apps)?;
+    let seconds = request.token_expiration.or(request.duration).unwrap_or(DEFAULT_LIFETIME);
     // A day and more is no one's wish; it also keeps the arithmetic of instants safe.
     let lifetime = Duration::try_from_secs_f64(seconds.min(86_400.0)).ok()?;
     Some((apps, lifetime))

@@ -7,6 +7,7 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde::Serialize;
 
 use super::apps::allows;
 
@@ -16,6 +17,13 @@ const SWEEP_FROM_TOKENS: usize = 4096;
 struct Grant {
     apps: Vec<String>,
     expires: Instant,
+}
+
+/// What a token says of itself.
+#[derive(Serialize)]
+struct Claims<'a> {
+    allowed_apps: &'a [String],
+    lifetime: f64,
 }
 
 /// All tokens that may still be used. Knows no clock: `now` is an argument.
@@ -31,9 +39,9 @@ impl Tokens {
             self.grants.retain(|_, grant| grant.expires > now);
         }
         let mut token = BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
-        let claims = serde_json::json!({ "allowed_apps": apps, "lifetime": lifetime.as_secs_f64() });
+        let claims = Claims { allowed_apps: &apps, lifetime: lifetime.as_secs_f64() };
         let signature: [u64; 4] = std::array::from_fn(|_| fastrand::u64(..));
-        let _ = write!(token, ".{}.", BASE64_URL_SAFE_NO_PAD.encode(claims.to_string()));
+        let _ = write!(token, ".{}.", BASE64_URL_SAFE_NO_PAD.encode(serde_json::json!(claims).to_string()));
         for word in signature {
             let _ = write!(token, "{word:016x}");
         }

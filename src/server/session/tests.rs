@@ -227,3 +227,45 @@ fn timings_follow_a_server_stream_once() {
     let timings = r#"{"type":"x-fal-message","action":"timings","timing":0.0}"#;
     assert_eq!(rig.shown()[3..], [timings, TIMEOUT, "1000"]);
 }
+
+#[test]
+fn a_field_of_another_type_counts_as_missing() {
+    let mut rig = Rig::builtin(Builtin::Stream);
+    rig.input(&json(r#"{"count":"five","delay":[1],"size":{"a":1},"request_id":{"any":["value"]}}"#));
+    let result = |index| format!(r#"{{"count":3,"index":{index},"request_id":{{"any":["value"]}}}}"#);
+    assert_eq!(rig.shown(), [result(0), result(1), result(2), TIMEOUT.to_owned(), "1000".to_owned()]);
+}
+
+#[test]
+fn an_input_that_is_no_map_is_an_error() {
+    for builtin in Builtin::ALL.map(|(_, builtin)| builtin) {
+        let mut rig = Rig::builtin(builtin);
+        rig.input(&json("[1,true]"));
+        assert_eq!(rig.shown(), [internal_error("Expected a dict as input"), "1000".to_owned()]);
+    }
+}
+
+#[test]
+fn any_value_is_carried_and_any_depth_that_msgpack_takes() {
+    /// A map around an array around an array...
+    fn nested(levels: usize) -> Vec<u8> {
+        let mut input = b"\x81\xa1a".to_vec();
+        input.extend(std::iter::repeat_n(0x91, levels - 1));
+        input.extend(b"\xd6\x05\0\0\0\x01");
+        input
+    }
+    for levels in [1, 500, 1024] {
+        for builtin in [Builtin::Echo, Builtin::Image, Builtin::Stream, Builtin::Bidi] {
+            let mut rig = Rig::builtin(builtin);
+            let input = nested(levels);
+            rig.session.input(Bytes::from(input.clone()), rig.now);
+            let outputs = rig.outputs();
+            let Some(Output::Binary(result)) = outputs.first() else {
+                panic!("{builtin:?} {levels}: {outputs:?}")
+            };
+            if matches!(builtin, Builtin::Echo | Builtin::Bidi) {
+                assert!(result.ends_with(&input), "{builtin:?} {levels}");
+            }
+        }
+    }
+}

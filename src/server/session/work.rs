@@ -5,7 +5,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::{Output, Session};
-use crate::server::{apps::Builtin, builtin_results, msgpack::Map};
+use crate::server::{
+    apps::Builtin,
+    builtin_inputs::{BidiFields, CollectFields, EchoFields, ImageFields, StreamFields},
+    builtin_results,
+    msgpack::Input,
+};
 
 /// The work of a session at present.
 pub(super) enum Work {
@@ -14,7 +19,7 @@ pub(super) enum Work {
     /// A unary input is processed since `started`; `result` is when and what it will give.
     Unary { started: Instant, result: Option<(Instant, Bytes)> },
     /// The stream app answers its input.
-    Streaming { started: Instant, input: Bytes, index: u64, count: u64, every: Duration, due: Instant },
+    Streaming { started: Instant, request_id: Option<Bytes>, fields: StreamFields, index: u64, due: Instant },
     /// The session is over.
     Ended,
 }
@@ -51,16 +56,16 @@ impl Session {
                 self.outputs.push(Output::Binary(result));
                 self.complete(took);
             }
-            Work::Streaming { started, input, index, count, every, due } => {
-                if *index == *count {
+            Work::Streaming { started, request_id, fields, index, due } => {
+                if *index == fields.count() {
                     let took = now - *started;
                     self.emit_timings(took);
                     self.end();
                 } else if *due <= now {
-                    let result = builtin_results::stream(Map::of(input), *index, *count);
+                    let result = builtin_results::stream(request_id.as_deref(), fields, *index);
                     *index += 1;
-                    *due += *every;
-                    self.outputs.push(Output::Binary(result));
+                    *due += fields.delay();
+                    self.give(result);
                 } else {
                     return false;
                 }
@@ -72,50 +77,67 @@ impl Session {
 
     /// Starts to process an input.
     fn start(&mut self, input: Bytes, now: Instant) {
-        let Some(map) = Map::of(&input) else {
-            return self.fail("Expected a dict as input");
-        };
-        match self.builtin {
-            Builtin::Echo => {
-                let due = now + delay(map);
-                self.work = Work::Unary { started: now, result: Some((due, input)) };
-            }
-            Builtin::Image => {
-                let due = now + delay(map);
-                let result = builtin_results::image(map, &self.images);
-                self.work = Work::Unary { started: now, result: Some((due, result)) };
-            }
-            Builtin::Stream => {
-                let (count, every) = (map.natural("count").unwrap_or(3), delay(map));
-                self.deadline = None;
-                let due = now + every;
-                self.work = Work::Streaming { started: now, input, index: 0, count, every, due };
-            }
-            Builtin::Collect => {
-                self.taken += 1;
-                self.taken_bytes += input.len() as u64;
-                if map.flag("final") {
-                    self.outputs.push(Output::Binary(builtin_results::collect(
-                        Some(map),
-                        self.taken,
-                        self.taken_bytes,
-                    )));
-                    self.end();
-                }
-            }
-            Builtin::Bidi if map.flag("end") => self.end(),
-            Builtin::Bidi => {
-                self.outputs.push(Output::Binary(builtin_results::bidi(&input, self.taken)));
-                self.taken += 1;
-            }
+        if let Err(reason) = self.take_up(input, now) {
+            self.fail(&reason);
         }
     }
 
-    fn run_out_of_inputs(&mut self) {
-        if self.builtin == Builtin::Collect {
-            self.outputs.push(Output::Binary(builtin_results::collect(None, self.taken, self.taken_bytes)));
+    /// The same; the error is why it is not acceptable.
+    fn take_up(&mut self, bytes: Bytes, now: Instant) -> Result<(), String> {
+        let input = Input::of(&bytes)?;
+        let request_id = input.request_id();
+        match self.builtin {
+            Builtin::Echo => {
+                let due = now + input.fields::<EchoFields>()?.delay();
+                self.work = Work::Unary { started: now, result: Some((due, bytes)) };
+            }
+            Builtin::Image => {
+                let fields: ImageFields = input.fields()?;
+                let result = builtin_results::image(request_id, &fields, &self.images)?;
+                self.work = Work::Unary { started: now, result: Some((now + fields.delay(), result)) };
+            }
+            Builtin::Stream => {
+                let fields: StreamFields = input.fields()?;
+                let request_id = request_id.map(|id| bytes.slice_ref(id));
+                self.deadline = None;
+                let due = now + fields.delay();
+                self.work = Work::Streaming { started: now, request_id, fields, index: 0, due };
+            }
+            Builtin::Collect => {
+                self.taken += 1;
+                self.taken_bytes += bytes.len() as u64;
+                if input.fields::<CollectFields>()?.is_final() {
+                    self.conclude(request_id);
+                }
+            }
+            Builtin::Bidi => {
+                if input.fields::<BidiFields>()?.ends() {
+                    self.end();
+                } else {
+                    self.give(builtin_results::bidi(request_id, &bytes, self.taken));
+                    self.taken += 1;
+                }
+            }
         }
+        Ok(())
+    }
+
+    fn run_out_of_inputs(&mut self) {
+        if self.builtin == Builtin::Collect { self.conclude(None) } else { self.end() }
+    }
+
+    /// The collect app answers, and the session ends. The `request_id` is that of the input that said so.
+    fn conclude(&mut self, request_id: Option<&[u8]>) {
+        self.give(builtin_results::collect(request_id, self.taken, self.taken_bytes));
         self.end();
+    }
+
+    /// Passes on a result, or says why there is none.
+    fn give(&mut self, result: Result<Bytes, String>) {
+        match result {
+            Ok(result) => self.outputs.push(Output::Binary(result)),
+            Err(reason) => self.fail(&reason),
+        }
     }
 
     /// A unary result was given: the next input may come.
@@ -123,10 +145,4 @@ impl Session {
         self.emit_timings(took);
         self.work = Work::Waiting;
     }
-}
-
-/// The `delay` of an input, in seconds; at most a day.
-fn delay(input: Map<'_>) -> Duration {
-    let seconds = input.number("delay").unwrap_or(0.0);
-    Duration::try_from_secs_f64(seconds.clamp(0.0, 86_400.0)).unwrap_or_default()
 }

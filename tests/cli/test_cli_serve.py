@@ -91,6 +91,15 @@ def test_at_a_terminal_it_says_what_a_client_has_to_be_told():
     assert "stopped after 0 connections" in shown
 
 
+def test_a_signal_that_comes_just_before_it_waits_ends_it_too():
+    for _ in range(10):
+        with at_terminal("serve", "--port", "0") as (process, terminal):
+            read_until(terminal, "Ctrl-C ends it")
+            os.write(terminal, b"\x03")
+            assert "stopped after" in read_all(terminal)
+            assert process.wait(30) == 0
+
+
 @pytest.mark.parametrize("given", ["option", "variable"])
 def test_a_key_of_ones_own_is_required_and_not_shown(given):
     environment = os.environ | {"FAL_REALTIME_SERVE_KEY": "my:own-secret" if given == "variable" else "another:key"}

@@ -6,28 +6,21 @@ import argparse
 import contextlib
 import importlib
 import os
-import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from fal_realtime.testing import BuiltinApp, LocalServer
 
 from ._control import Control
+from ._ending import Ending
 from ._latency import DelayedPort
 from ._output import Lines, rows
 from ._progress import note
 from ._status import CommandError, UsageError
 
-if TYPE_CHECKING:
-    from types import FrameType
-
 _PUBLIC_KEY = "test-key"
 """That of every local server that is given none: no secret."""
-
-_LOOK = 0.5 if sys.platform == "win32" else None
-"""Seconds after which a waiting main thread looks for signals; elsewhere they end the wait."""
 
 
 def serve(options: argparse.Namespace) -> None:
@@ -38,10 +31,9 @@ def serve(options: argparse.Namespace) -> None:
         CommandError: The address cannot be bound.
     """
     server, replayed = _made(options)
-    ended = threading.Event()
     with contextlib.ExitStack() as stack:
         # From here on a signal ends it in good order.
-        stack.enter_context(_signals(ended.set))
+        end = stack.enter_context(Ending())
         port = options.port
         try:
             stack.enter_context(server)
@@ -56,12 +48,13 @@ def serve(options: argparse.Namespace) -> None:
             message = f"cannot listen on {options.host}, port {port}: {error.strerror or error}"
             raise CommandError(message, "give another --port (0: a free one), or end what listens there") from error
         port = port or server.port
-        _set_faults(server, options, ended)
+        stopped = threading.Event()
+        stack.callback(stopped.set)
+        _set_faults(server, options, stopped)
         _introduce(server, options, port, replayed)
         if options.control:
-            Control(server, as_json=options.json).start(at_end=ended.set)
-        while not ended.wait(_LOOK):
-            pass
+            Control(server, as_json=options.json).start(at_end=end.come)
+        end.wait()
     note(f"fal-realtime: stopped after {server.connections_total} connections, {server.messages_received} messages")
 
 
@@ -113,7 +106,7 @@ def _add(server: LocalServer, given: str) -> None:
     server.app(name)(handler)
 
 
-def _set_faults(server: LocalServer, options: argparse.Namespace, ended: threading.Event) -> None:
+def _set_faults(server: LocalServer, options: argparse.Namespace, stopped: threading.Event) -> None:
     server.handshake_delay(options.handshake_delay)
     server.mint_delay(options.token_delay)
     server.mint_failures(options.token_failures, retry_after=options.retry_after)
@@ -130,7 +123,7 @@ def _set_faults(server: LocalServer, options: argparse.Namespace, ended: threadi
     if options.drop_every is not None:
 
         def drop() -> None:
-            while not ended.wait(options.drop_every):
+            while not stopped.wait(options.drop_every):
                 server.drop_connections()
 
         threading.Thread(target=drop, daemon=True).start()
@@ -167,21 +160,3 @@ def _introduce(server: LocalServer, options: argparse.Namespace, port: int, repl
 
 def _ca_option(server: LocalServer) -> str:
     return f" --ca {server.ca_file}" if server.ca_file else ""
-
-
-@contextlib.contextmanager
-def _signals(end: Callable[[], None]) -> Iterator[None]:
-    """SIGINT and SIGTERM end it; one that whoever started the process ignores stays ignored."""
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        end()
-
-    before: dict[signal.Signals, Any] = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            before[number] = signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

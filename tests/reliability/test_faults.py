@@ -114,7 +114,11 @@ async def test_losses_under_traffic_duplicate_nothing(
             else:
                 # Holds for the open connection: what has passed counts.
                 setattr(proxy.faults, fault, dice.randrange(1_000, 400_000))
-                await until(lambda: connection.state != "active", "the cut")
+
+                def was_cut(least: int = losses) -> bool:
+                    return connection.state != "active" or connection.stats()["reconnects"] >= least
+
+                await until(was_cut, "the cut")
                 setattr(proxy.faults, fault, None)
             await until(lambda least=losses: connection.stats()["reconnects"] >= least, "the reconnect")
             accounted(connection)
@@ -217,13 +221,13 @@ async def test_without_a_policy_a_loss_ends_the_connection(server: EchoServer, p
 async def test_a_policy_with_a_last_attempt_gives_up_and_fails_what_was_not_sent(
     server: EchoServer, proxy: FaultProxy, figure: Any
 ) -> None:
-    policy = ReconnectPolicy(initial_delay=0.02, max_delay=0.05, max_attempts=4)
+    policy = ReconnectPolicy(initial_delay=0.2, max_delay=0.5, max_attempts=4)
     async with connect(proxy.url, reconnect=policy) as connection:
         await connection.request({"n": 1})
         proxy.refuse()
         proxy.reset()
         started = time.monotonic()
-        await until(lambda: connection.state == "waiting", "the loss")
+        await until(lambda: connection.state != "active", "the loss")
         await connection.send({"n": 2})
         with pytest.raises(HandshakeError, match="refused") as raised:
             await asyncio.wait_for(connection.recv(), LIMIT)

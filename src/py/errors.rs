@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pyo3::{
-    exceptions::{PyRuntimeError, PyValueError},
+    exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit, PyValueError},
     intern,
     prelude::*,
     sync::PyOnceLock,
@@ -166,6 +166,11 @@ pub(crate) fn no_running_loop() -> PyErr {
         "there is no running asyncio event loop; call this from a coroutine under asyncio (trio is not supported), \
          or use fal_realtime.SyncRealtimeClient",
     )
+}
+
+/// Whether asyncio does not hand an error to its exception handler, but raises it out of the loop.
+pub(super) fn ends_the_loop(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py)
 }
 
 /// The error for a message that there is no room for in an opening.

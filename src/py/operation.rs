@@ -9,7 +9,7 @@ use pyo3::{
     prelude::*,
 };
 
-use super::{connection::AsyncConnection, waiters::Ticket, warning};
+use super::{connection::AsyncConnection, errors::ends_the_loop, waiters::Ticket, warning};
 use crate::sync::Mutex;
 
 mod am_send;
@@ -83,7 +83,7 @@ impl Operation {
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
         let this = slf.get();
-        this.cancel(py);
+        this.cancel(py)?;
         let error = match value {
             Some(value)
                 if !value.is_none() && value.is_instance_of::<pyo3::exceptions::PyBaseException>() =>
@@ -102,8 +102,8 @@ impl Operation {
         Err(PyErr::from_value(error))
     }
 
-    fn close(&self, py: Python<'_>) {
-        self.cancel(py);
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.cancel(py)
     }
 
     /// The timeout of a request, a receiver or an opening. Called by the loop.
@@ -194,12 +194,14 @@ impl Operation {
     /// Ends the operation, if this step does.
     fn ended(&self, py: Python<'_>, step: PyResult<Step>) -> PyResult<Step> {
         if !matches!(step, Ok(Step::Yield(_))) {
-            self.end(py);
+            self.end(py)?;
         }
         step
     }
 
-    fn end(&self, py: Python<'_>) {
+    /// It is over. The error is what the handler of a signal raised (Ctrl-C) while Python code of the loop ran: it must
+    /// not be lost.
+    fn end(&self, py: Python<'_>) -> PyResult<()> {
         let (timer, opening) = {
             let mut inner = self.inner.lock();
             inner.stage = Stage::Done;
@@ -212,19 +214,18 @@ impl Operation {
         // If nobody was told why it failed, callbacks are now.
         drop(opening);
         if let Some(timer) = timer {
-            // A handle's cancel does not fail.
-            let _ = timer.bind(py).call_method0(intern!(py, "cancel"));
+            timer.bind(py).call_method0(intern!(py, "cancel"))?;
         }
+        Ok(())
     }
 
     /// Gives up the outcome, for which nobody waits any more: nothing is taken, and whoever is next gets the turn.
-    fn cancel(&self, py: Python<'_>) {
+    fn cancel(&self, py: Python<'_>) -> PyResult<()> {
         let stage = std::mem::replace(&mut self.inner.lock().stage, Stage::Running);
         let native = self.connection.get();
         if native.base.net.check_process().is_err() {
             // The lock may be one that the parent's I/O thread held at the fork, for ever.
-            self.end(py);
-            return;
+            return self.end(py);
         }
         match stage {
             Stage::Waiting(_, ticket) => {
@@ -242,7 +243,7 @@ impl Operation {
             Stage::Fresh | Stage::Running | Stage::Done => {}
         }
         self.forget_request(py);
-        self.end(py);
+        self.end(py)
     }
 }
 
@@ -268,7 +269,14 @@ impl Drop for Operation {
         }
         // A coroutine that nobody will resume is closed; else it would be called when its turn comes, and never come.
         if matches!(inner.stage, Stage::Waiting(..)) {
-            let _ = Python::try_attach(|py| self.cancel(py));
+            let _ = Python::try_attach(|py| {
+                // Of a timer that is garbage with it nothing else is worth being told.
+                if let Err(error) = self.cancel(py)
+                    && ends_the_loop(py, &error)
+                {
+                    error.write_unraisable(py, None);
+                }
+            });
         }
     }
 }

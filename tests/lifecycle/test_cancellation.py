@@ -107,6 +107,33 @@ async def test_the_answer_to_a_request_that_was_cancelled_is_nobodys(peer: AppSe
         assert (await connection.recv())["x"] == 2
 
 
+@pytest.mark.parametrize("ends", ["answered", "cancelled"])
+async def test_what_a_signals_handler_raises_while_a_request_ends_is_raised_there(
+    peer: AppServer, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    """The end of a request cancels its timer, which is Python code: Ctrl-C may come there as anywhere."""
+
+    class Interrupted(BaseException):
+        pass
+
+    def interrupted(timer: asyncio.TimerHandle) -> None:
+        monkeypatch.undo()
+        timer.cancel()
+        raise Interrupted
+
+    async with peer.connect() as connection:
+        request = connection.request({"silent": ends == "cancelled"}, timeout=60)
+        step = request.send(None)
+        assert asyncio.isfuture(step)
+        if ends == "answered":
+            step._asyncio_future_blocking = False
+            await step
+        monkeypatch.setattr(asyncio.TimerHandle, "cancel", interrupted)
+        with pytest.raises(Interrupted):
+            request.send(None) if ends == "answered" else request.throw(asyncio.CancelledError)
+        assert await connection.request({"n": 1}, timeout=60)
+
+
 async def test_an_answer_that_was_there_when_its_request_was_cancelled_is_nobodys(peer: AppServer) -> None:
     async with peer.connect() as connection:
         request = asyncio.ensure_future(connection.request({"request_id": "one", "after": 0.05}))

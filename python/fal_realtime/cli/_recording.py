@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fal_realtime._exceptions import FalRealtimeError
 
 from . import _background
+from ._interruptible import run_until_interrupted
 from ._progress import progress_for
 from ._results import Results, stream_of
 from ._status import CommandError, UsageError
@@ -59,7 +60,7 @@ class Session:
         """
         with self._results.summed_up():
             try:
-                asyncio.run(self._record())
+                run_until_interrupted(self._record())
             finally:
                 if self._is_empty and (file := Path(self._options.recording)).is_file():
                     file.unlink()

@@ -18,6 +18,7 @@ from fal_realtime.testing._recording import NO_CLOSE_FRAME, RecordedSession, Ste
 
 from ._comparing import Compared, closed_by_server, compare, is_result
 from ._figures import milliseconds
+from ._interruptible import run_until_interrupted
 from ._output import Lines, rows
 from ._progress import Progress, progress_for
 from ._status import FAILED, OK, UsageError
@@ -73,7 +74,7 @@ class Replay:
             FalRealtimeError: A session cannot be opened.
         """
         try:
-            asyncio.run(self._play())
+            run_until_interrupted(self._play())
         finally:
             if self._compared:
                 self._tell()

@@ -17,6 +17,7 @@ from fal_realtime._exceptions import (
 )
 
 from . import _background
+from ._interruptible import run_until_interrupted
 from ._progress import progress_for
 from ._results import Results, as_error, say, stream_of
 from ._status import CommandError
@@ -52,11 +53,11 @@ class Job:
         # A journal says itself what it holds.
         with self._results.summed_up(if_it_fails=self._options.resume is None):
             if self._options.resume is not None:
-                asyncio.run(self._resumable())
+                run_until_interrupted(self._resumable())
             elif self._options.stream:
-                asyncio.run(self._streams())
+                run_until_interrupted(self._streams())
             else:
-                asyncio.run(self._requests())
+                run_until_interrupted(self._requests())
         return self._results.status
 
     async def _requests(self) -> None:

@@ -53,12 +53,12 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; the exit status."""
-    import asyncio
     import json
     import os
     import sys
 
     from ._child import local_server
+    from ._interruptible import run_until_interrupted
     from ._load import Load
     from ._progress import progress_for
     from ._status import FAILED, OK
@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
             seconds=options.seconds,
             timeout=options.timeout,
         )
-        asyncio.run(load.run(progress))
+        run_until_interrupted(load.run(progress))
     if options.json:
         print(json.dumps(load.as_json()))
     else:

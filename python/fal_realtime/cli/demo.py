@@ -50,11 +50,10 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; the exit status."""
-    import asyncio
-
     from fal_realtime._demo import Plan, Session
     from fal_realtime._display import display_for
 
+    from ._interruptible import run_until_interrupted
     from ._target import client_for, is_local, place
 
     options.app = options.app or _LOCAL_APP
@@ -66,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         session = Session(client, plan)
         display = _Nothing() if options.json else display_for(plan.frames)
         try:
-            asyncio.run(session.run(display))
+            run_until_interrupted(session.run(display))
         finally:
             display.finish()
     measured = session.measured

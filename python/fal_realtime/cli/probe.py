@@ -49,10 +49,9 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; the exit status."""
-    import asyncio
-
+    from ._interruptible import run_until_interrupted
     from ._probing import Probe
     from ._target import client_for
 
     with client_for(options) as client:
-        return asyncio.run(Probe(options, client).run())
+        return run_until_interrupted(Probe(options, client).run())

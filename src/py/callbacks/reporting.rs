@@ -1,18 +1,13 @@
 //! Errors that nobody takes, and what callbacks raise: the loop's exception handler is told.
 
-use pyo3::{
-    exceptions::{PyKeyboardInterrupt, PySystemExit},
-    intern,
-    prelude::*,
-    types::PyDict,
-};
+use pyo3::{intern, prelude::*, types::PyDict};
 
 use crate::{
     error::Error,
     net::exit_gate,
     py::{
         connection::AsyncConnection,
-        errors::{describe, to_py},
+        errors::{describe, ends_the_loop, to_py},
     },
 };
 
@@ -69,11 +64,6 @@ pub(super) fn report_task(connection: &Bound<'_, AsyncConnection>, task: &Bound<
     let error = PyErr::from_value(error);
     // The task itself has raised it out of the loop.
     if ends_the_loop(py, &error) { Ok(()) } else { report(connection, error) }
-}
-
-/// Whether asyncio does not hand an error to its exception handler, but raises it out of the loop.
-pub(super) fn ends_the_loop(py: Python<'_>, error: &PyErr) -> bool {
-    error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py)
 }
 
 /// A callback raised: the loop's exception handler is told, with the traceback, and delivery goes on. As with a

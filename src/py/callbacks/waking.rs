@@ -2,11 +2,11 @@
 
 use pyo3::prelude::*;
 
-use super::reporting::ends_the_loop;
 use crate::{
     core::session::State,
     py::{
         connection::{AsyncConnection, Waiting},
+        errors::ends_the_loop,
         operation::wake,
     },
 };

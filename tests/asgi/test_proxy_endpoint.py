@@ -105,7 +105,7 @@ class TestTheRealClient:
 async def test_this_packages_own_client_gets_its_tokens_through_it(proxy: Gateway, fal: LocalServer) -> None:
     client = RealtimeClient(base_url=fal.base_url, rest_url=fal.rest_url, proxy_url=f"{proxy.url}/proxy")
     async with client.connect("local/echo", throttle_interval=0) as connection:
-        assert (await connection.request({"n": 1}, timeout=10))["n"] == 1
+        assert (await connection.request({"n": 1}, timeout=60))["n"] == 1
 
 
 class TestHeaders:

@@ -163,7 +163,7 @@ class Session(RuleBasedStateMachine):
         self.peer.refusals.clear()
         self.connection.close()
         while check(self.connection.stats())["received_pending"]:
-            self.take(lambda: self.connection.recv(timeout=5))
+            self.take(lambda: self.connection.recv(timeout=60))
         self.hear_how_it_ended()
         stats = check(self.connection.stats())
         assert stats["pending"] == 0
@@ -175,7 +175,7 @@ class Session(RuleBasedStateMachine):
         said = None
         while True:
             with pytest.raises(FalRealtimeError) as raised:
-                self.connection.recv(timeout=5)
+                self.connection.recv(timeout=60)
             if str(raised.value) == said:
                 return
             said = str(raised.value)
@@ -222,7 +222,7 @@ def by_threads(seed: int, options: dict[str, Any], peer: AppServer) -> int:
         connection.close()
     while check(connection.stats())["received_pending"]:
         with contextlib.suppress(FalRealtimeError):
-            connection.recv(timeout=5)
+            connection.recv(timeout=60)
             taken[0] += 1
     stats = check(connection.stats())
     assert stats["pending"] == 0
@@ -282,7 +282,7 @@ async def by_tasks(seed: int, options: dict[str, Any], peer: AppServer) -> int:
             check(connection.stats())
         await connection.aclose()
         if under_way:
-            await asyncio.wait(under_way, timeout=10)
+            await asyncio.wait(under_way, timeout=60)
         taken += take_done(under_way)
         assert not under_way
     while check(connection.stats())["received_pending"]:

@@ -37,7 +37,7 @@ def test_the_blocking_client_sends_them_unchanged_too():
     with Peer() as peer:
         with peer.sync_client().connect(APP) as connection:
             connection.send(ENCODED)
-            assert connection.recv(timeout=10) == {"prompt": "a cat", "number": 1}
+            assert connection.recv(timeout=60) == {"prompt": "a cat", "number": 1}
         assert peer.sessions[0].messages == [ENCODED]
 
 

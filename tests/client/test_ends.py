@@ -32,7 +32,7 @@ async def test_an_input_that_cannot_be_encoded_fails_where_its_request_is_awaite
     async with peer.connect() as connection:
         inputs = [{"n": 0}, {"n": object()}, {"n": 2}]
         first, second, third = await asyncio.gather(
-            *(connection.request(each, timeout=10) for each in inputs), return_exceptions=True
+            *(connection.request(each, timeout=60) for each in inputs), return_exceptions=True
         )
         assert (first["n"], type(second), third["n"]) == (0, EncodeError, 2)
 
@@ -148,7 +148,7 @@ async def test_a_callback_may_close_its_own_connection(peer):
 
     connection = await peer.connect(on_result=on_result)
     await connection.send({"n": 1})
-    await asyncio.wait_for(closed.wait(), 10)
+    await asyncio.wait_for(closed.wait(), 60)
 
 
 def close_twice(connection):

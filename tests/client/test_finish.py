@@ -269,7 +269,7 @@ def test_the_blocking_client_finishes_likewise():
         held.go.set()
         thread.join(10)
         assert outcome == [None]
-        assert connection.recv(timeout=10) == {"number": 1}
+        assert connection.recv(timeout=60) == {"number": 1}
         assert connection.state == "closed"
 
 
@@ -291,7 +291,7 @@ async def test_what_an_opening_says_is_sent_though_nothing_else_is_accepted():
         session.refuse(503)
 
     async def greet(connection) -> None:
-        assert (await connection.request({"name": "opening"}, timeout=10))["name"] == "opening"
+        assert (await connection.request({"name": "opening"}, timeout=60))["name"] == "opening"
 
     with Peer(refused, Session.echo) as peer:
         client = peer.client()

@@ -18,7 +18,7 @@ async def test_headers_and_query_of_the_callers_own_reach_the_server(use_jwt):
     with LocalServer() as server:
         options = {"use_jwt": use_jwt, "headers": HEADERS, "query": {"region": "eu west&x=1", "debug": ""}}
         async with server.client().connect("local/echo", max_buffering=3, **options) as connection:
-            assert (await connection.request({"n": 1}, timeout=10))["n"] == 1
+            assert (await connection.request({"n": 1}, timeout=60))["n"] == 1
         [handshake] = server.requests
         assert {name.lower(): value for name, value in HEADERS.items()}.items() <= handshake.headers.items()
         assert handshake.query == {"region": "eu west&x=1", "debug": "", "max_buffering": "3"}

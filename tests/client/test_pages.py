@@ -139,7 +139,7 @@ def test_a_snippet_runs_and_ends(snippet, server, echo, tmp_path):
     run(snippet.replace("wss://echo.example", echo), names)
     # Its names are still there: what it does not close stays open.
     assert names
-    server.wait_for_connections(0, timeout=10)
+    server.wait_for_connections(0, timeout=60)
     most = 8 if ".pool(" in snippet or "batch" in snippet else 1
     assert int(asks_the_app(snippet)) <= server.connections_total <= most
 

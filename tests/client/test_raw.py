@@ -211,7 +211,7 @@ def test_the_blocking_client_has_it_too():
 
     with sync_server(few) as url, SyncRealtimeClient().connect_raw(url) as connection:
         for message in MESSAGES:
-            assert connection.recv(timeout=10) == message
+            assert connection.recv(timeout=60) == message
             connection.send(message)
         assert list(connection) == []
         with pytest.raises(RuntimeError, match="use send and recv"):
@@ -256,14 +256,14 @@ async def test_reading_stops_where_read_ahead_says():
         await websocket.wait_closed()
 
     async with server(flood) as url, RealtimeClient().connect_raw(url, read_ahead=size) as connection:
-        first = asyncio.ensure_future(connection.recv(timeout=10))
+        first = asyncio.ensure_future(connection.recv(timeout=60))
         await asyncio.sleep(0)  # it waits: what comes before anybody receives is kept as it comes
         await connection.send("go")
         assert len(await first) == size
         for _ in range(count - 1):
             await asyncio.sleep(0.01)  # in which much more would come than may
             assert connection.stats()["received_pending"] <= 2
-            assert len(await connection.recv(timeout=10)) == size
+            assert len(await connection.recv(timeout=60)) == size
 
 
 class TestRawConnectionsToApps:

@@ -31,7 +31,7 @@ async def test_a_request_whose_session_was_lost_is_not_sent_again_by_itself():
     with Peer(loses_first_input, Session.echo) as peer:
         async with peer.client().connect(APP, reconnect=QUICK) as connection:
             with pytest.raises(ConnectionLostError) as raised:
-                await connection.request({"number": 1}, timeout=10, retries=3)
+                await connection.request({"number": 1}, timeout=60, retries=3)
             assert (raised.value.unprocessed, raised.value.retryable) == (False, True)
             await peer.until(lambda: len(peer.sessions) == 2)
         assert peer.inputs == [{"number": 1, "request_id": peer.inputs[0]["request_id"]}]
@@ -40,7 +40,7 @@ async def test_a_request_whose_session_was_lost_is_not_sent_again_by_itself():
 async def test_it_is_where_the_caller_says_that_twice_is_harmless():
     with Peer(loses_first_input, loses_first_input, Session.echo) as peer:
         async with peer.client().connect(APP, reconnect=QUICK) as connection:
-            result = await connection.request({"number": 1}, timeout=10, retries=2, idempotent=True)
+            result = await connection.request({"number": 1}, timeout=60, retries=2, idempotent=True)
             assert result["number"] == 1
         assert len(peer.inputs) == 3
 
@@ -49,7 +49,7 @@ async def test_no_more_often_than_allowed():
     with Peer(loses_first_input) as peer:
         async with peer.client().connect(APP, reconnect=QUICK) as connection:
             with pytest.raises(ConnectionLostError):
-                await connection.request({"number": 1}, timeout=10, retries=2, idempotent=True)
+                await connection.request({"number": 1}, timeout=60, retries=2, idempotent=True)
         assert len(peer.inputs) == 3
 
 
@@ -64,7 +64,7 @@ async def test_an_input_that_was_displaced_before_it_was_written_is_sent_again()
         # Nothing is written yet, since the server has not answered the handshake.
         async with contextlib.aclosing(peer.client().connect(APP, max_buffering=1)) as connection:
             plain = asyncio.create_task(connection.request({"number": 0}))
-            kept = asyncio.create_task(connection.request({"number": 1}, timeout=10, retries=100))
+            kept = asyncio.create_task(connection.request({"number": 1}, timeout=60, retries=100))
             await asyncio.sleep(0)
             await connection.send({"number": 2})
             with pytest.raises(BufferFullError) as raised:
@@ -84,7 +84,7 @@ async def test_an_error_of_the_app_is_not_repeated_unless_it_may_be_anothers():
     with Peer(fails, Session.echo) as peer:
         async with peer.client().connect(APP, reconnect=QUICK) as connection:
             with pytest.raises(RealtimeError, match="bad input"):
-                await connection.request({"number": 1}, timeout=10, retries=3, idempotent=True)
+                await connection.request({"number": 1}, timeout=60, retries=3, idempotent=True)
         assert len(peer.inputs) == 1
 
 
@@ -113,7 +113,7 @@ async def test_an_encoder_of_ones_own_makes_no_difference():
 
     with Peer(loses_first_input, Session.echo) as peer:
         async with peer.client().connect(APP, encode_message=encode, reconnect=QUICK) as connection:
-            result = await connection.request({"request_id": "one"}, timeout=10, retries=1, idempotent=True)
+            result = await connection.request({"request_id": "one"}, timeout=60, retries=1, idempotent=True)
             assert result == {"request_id": "one"}
 
 
@@ -121,7 +121,7 @@ async def test_many_at_once_are_all_answered():
     with Peer(loses_first_input, Session.echo) as peer:
         async with peer.client().connect(APP, reconnect=QUICK) as connection:
             requests = [
-                connection.request({"number": number}, timeout=10, retries=3, idempotent=True) for number in range(50)
+                connection.request({"number": number}, timeout=60, retries=3, idempotent=True) for number in range(50)
             ]
             results = await gather(*requests)
         assert [result["number"] for result in results] == list(range(50))
@@ -137,7 +137,7 @@ async def test_a_count_that_is_none_is_refused(retries, error):
 
 def test_the_blocking_client_repeats_likewise():
     with Peer(loses_first_input, Session.echo) as peer, peer.sync_client().connect(APP, reconnect=QUICK) as connection:
-        result = connection.request({"number": 1}, timeout=10, retries=1, idempotent=True)
+        result = connection.request({"number": 1}, timeout=60, retries=1, idempotent=True)
         assert result["number"] == 1
         assert len(peer.inputs) == 2
 
@@ -145,7 +145,7 @@ def test_the_blocking_client_repeats_likewise():
 def test_a_blocking_request_that_may_have_run_is_not_repeated_by_itself():
     with Peer(loses_first_input, Session.echo) as peer, peer.sync_client().connect(APP, reconnect=QUICK) as connection:
         with pytest.raises(ConnectionLostError):
-            connection.request({"number": 1}, timeout=10, retries=3)
+            connection.request({"number": 1}, timeout=60, retries=3)
         assert len(peer.inputs) == 1
 
 

@@ -116,7 +116,7 @@ async def test_callbacks_get_them_too():
 def test_the_blocking_client_gives_them_too():
     with Peer(sends(MESSAGES[0][0])) as peer, peer.sync_client().connect(APP, decode=False) as connection:
         connection.send({})
-        assert connection.recv(timeout=10).payload == MESSAGES[0][0]
+        assert connection.recv(timeout=60).payload == MESSAGES[0][0]
 
 
 async def test_its_repr_shows_no_contents():

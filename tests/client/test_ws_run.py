@@ -90,12 +90,12 @@ EVENTS = ["data: one\n\n", "data: two\n\n"]
 async def test_a_payload_goes_up_as_json_and_its_response_comes_down_whole():
     with double() as answers:
         async with endpoint(answers) as app:
-            response = await app.run({"prompt": "hi", "chunks": ['{"output": "grüße"}']}, timeout=10)
+            response = await app.run({"prompt": "hi", "chunks": ['{"output": "grüße"}']}, timeout=60)
             assert (response.status, response.request_id) == (200, "request-0")
             assert response.headers == {"Content-Type": "application/json"}
             assert response.json() == {"output": "grüße"}
             # The same socket takes the next one.
-            response = await app.run({"chunks": AUDIO}, timeout=10)
+            response = await app.run({"chunks": AUDIO}, timeout=60)
             assert (response.request_id, response.body) == ("request-1", b"".join(bytes([n]) * 1000 for n in range(5)))
         assert answers.seen == [("/fal-ai/any-llm", f"Key {KEY}")]
 
@@ -103,7 +103,7 @@ async def test_a_payload_goes_up_as_json_and_its_response_comes_down_whole():
 async def test_a_path_goes_behind_the_app():
     with double() as answers:
         async with endpoint(answers, path="/stream") as app:
-            await app.run({}, timeout=10)
+            await app.run({}, timeout=60)
         assert answers.seen[0][0] == "/fal-ai/any-llm/stream"
 
 
@@ -111,7 +111,7 @@ async def test_a_stream_gives_each_chunk_as_it_comes():
     with double() as answers:
         async with endpoint(answers) as app:
             chunks = []
-            async for chunk in app.stream({"chunks": EVENTS, "waits_at": 1}, timeout=10):
+            async for chunk in app.stream({"chunks": EVENTS, "waits_at": 1}, timeout=60):
                 chunks.append(chunk)
                 answers.go.set()
             assert chunks == EVENTS
@@ -121,7 +121,7 @@ async def test_an_apps_own_json_that_looks_like_an_end_is_a_chunk():
     like_end = '{"type": "end", "request_id": "another", "n": 1}'
     with double() as answers:
         async with endpoint(answers) as app:
-            assert (await app.run({"chunks": [like_end, '{"type": "delta"}']}, timeout=10)).chunks == [
+            assert (await app.run({"chunks": [like_end, '{"type": "delta"}']}, timeout=60)).chunks == [
                 like_end,
                 '{"type": "delta"}',
             ]
@@ -135,13 +135,13 @@ async def test_leaving_a_stream_early_mixes_nothing_into_the_next_response():
                 assert chunk == bytes(1000)
                 break
             await stream.aclose()
-            assert (await app.run({"chunks": ['"second"']}, timeout=10)).json() == "second"
+            assert (await app.run({"chunks": ['"second"']}, timeout=60)).json() == "second"
 
 
 async def test_payloads_of_several_tasks_are_answered_one_after_the_other():
     with double() as answers:
         async with endpoint(answers) as app:
-            responses = await asyncio.gather(*(app.run({"chunks": [f'"{n}"']}, timeout=10) for n in range(20)))
+            responses = await asyncio.gather(*(app.run({"chunks": [f'"{n}"']}, timeout=60) for n in range(20)))
             assert [response.json() for response in responses] == [str(n) for n in range(20)]
 
 
@@ -151,7 +151,7 @@ async def test_a_timeout_gives_up_and_what_still_comes_is_skipped():
             with pytest.raises(RequestTimeoutError, match=r"not complete within 0\.05 s"):
                 await app.run({"chunks": ["late"], "waits_at": 0}, timeout=0.05)
             answers.go.set()
-            assert (await app.run({"chunks": ['"next"']}, timeout=10)).json() == "next"
+            assert (await app.run({"chunks": ['"next"']}, timeout=60)).json() == "next"
 
 
 @pytest.mark.parametrize(("status", "error"), [(422, ValidationError), (404, ApiError), (500, ApiError)])
@@ -160,13 +160,13 @@ async def test_an_error_status_is_raised_with_what_the_app_said(status, error):
     with double() as answers:
         async with endpoint(answers) as app:
             with pytest.raises(error) as raised:
-                await app.run({"status": status, "chunks": [detail]}, timeout=10)
+                await app.run({"status": status, "chunks": [detail]}, timeout=60)
             assert (raised.value.status, raised.value.request_id) == (status, "request-0")
             assert raised.value.body == json.loads(detail)
             assert raised.value.headers == {"content-type": "application/json"}
             with pytest.raises(error):
                 await anext(app.stream({"status": status, "chunks": ["the body of an error is no chunk"]}))
-            assert (await app.run({"chunks": ["1"]}, timeout=10)).json() == 1
+            assert (await app.run({"chunks": ["1"]}, timeout=60)).json() == 1
 
 
 async def collect(stream, chunks):
@@ -185,7 +185,7 @@ async def test_a_server_that_closes_in_the_middle_is_no_end_and_what_arrived_is_
     with double() as answers:
         async with endpoint(answers) as app:
             with pytest.raises(ws_run.IncompleteResponseError, match=INCOMPLETE) as raised:
-                await app.run(payload, timeout=10)
+                await app.run(payload, timeout=60)
             assert isinstance(raised.value, ConnectionClosedError)
             assert raised.value.code == 1000
             assert raised.value.response.chunks == ["half", b"\x01\x02\x03"]
@@ -194,14 +194,14 @@ async def test_a_server_that_closes_in_the_middle_is_no_end_and_what_arrived_is_
         async with endpoint(answers) as app:
             chunks: list[bytes | str] = []
             with pytest.raises(ws_run.IncompleteResponseError, match=INCOMPLETE) as raised:
-                await collect(app.stream(payload, timeout=10), chunks)
+                await collect(app.stream(payload, timeout=60), chunks)
             assert (chunks, raised.value.response.status) == (["half", b"\x01\x02\x03"], 200)
         with ws_run.connect(SyncRealtimeClient(KEY), "fal-ai/any-llm", base_url=answers.url) as blocking:
             with pytest.raises(ws_run.IncompleteResponseError, match=INCOMPLETE):
-                blocking.run(payload, timeout=10)
+                blocking.run(payload, timeout=60)
             # It is closed before the next one is sent.
             with pytest.raises(ConnectionClosedError) as closed:
-                blocking.run({}, timeout=10)
+                blocking.run({}, timeout=60)
             assert type(closed.value) is ConnectionClosedError
 
 
@@ -209,7 +209,7 @@ async def test_a_server_that_closes_before_its_start_says_that_nothing_came():
     with double() as answers:
         async with endpoint(answers) as app:
             with pytest.raises(ws_run.IncompleteResponseError, match="incomplete: nothing of it had come") as raised:
-                await app.run({"is": "closed at once"}, timeout=10)
+                await app.run({"is": "closed at once"}, timeout=60)
             assert (raised.value.response.status, raised.value.response.chunks) == (0, [])
 
 
@@ -217,15 +217,15 @@ async def test_what_does_not_begin_with_a_start_is_an_error():
     with double() as answers:
         async with endpoint(answers) as app:
             with pytest.raises(DecodeError, match="does not begin with its start"):
-                await app.run({"is": "no start"}, timeout=10)
+                await app.run({"is": "no start"}, timeout=60)
             # Where the next one begins nobody knows.
             with pytest.raises(ConnectionClosedError):
-                await app.run({"chunks": ["1"]}, timeout=10)
+                await app.run({"chunks": ["1"]}, timeout=60)
         with ws_run.connect(SyncRealtimeClient(KEY), "fal-ai/any-llm", base_url=answers.url) as blocking:
             with pytest.raises(DecodeError, match="does not begin with its start"):
-                blocking.run({"is": "no start"}, timeout=10)
+                blocking.run({"is": "no start"}, timeout=60)
             with pytest.raises(ConnectionClosedError):
-                blocking.run({"chunks": ["1"]}, timeout=10)
+                blocking.run({"chunks": ["1"]}, timeout=60)
 
 
 async def test_a_payload_that_is_no_json_is_refused_and_nothing_is_sent():
@@ -234,23 +234,23 @@ async def test_a_payload_that_is_no_json_is_refused_and_nothing_is_sent():
             for payload in ({"n": float("nan")}, {"x": object()}):
                 with pytest.raises(EncodeError, match="cannot be written as JSON"):
                     await app.run(payload)
-            assert (await app.run({"chunks": ["1"]}, timeout=10)).json() == 1
+            assert (await app.run({"chunks": ["1"]}, timeout=60)).json() == 1
         assert answers.payloads == [{"chunks": ["1"]}]
 
 
 def test_the_blocking_client_speaks_it_too():
     with double() as answers, ws_run.connect(SyncRealtimeClient(KEY), "fal-ai/any-llm", base_url=answers.url) as app:
-        assert app.run({"chunks": ['{"a": 1}']}, timeout=10).json() == {"a": 1}
-        assert list(app.stream({"chunks": EVENTS}, timeout=10)) == EVENTS
+        assert app.run({"chunks": ['{"a": 1}']}, timeout=60).json() == {"a": 1}
+        assert list(app.stream({"chunks": EVENTS}, timeout=60)) == EVENTS
         for chunk in app.stream({"chunks": AUDIO}):
             assert chunk == bytes(1000)
             break
         with pytest.raises(ValidationError):
-            app.run({"status": 422, "chunks": ["{}"]}, timeout=10)
+            app.run({"status": 422, "chunks": ["{}"]}, timeout=60)
         with pytest.raises(RequestTimeoutError):
             app.run({"chunks": ["late"], "waits_at": 0}, timeout=0.05)
         answers.go.set()
-        assert app.run({"chunks": ["2"]}, timeout=10).json() == 2
+        assert app.run({"chunks": ["2"]}, timeout=60).json() == 2
 
 
 @pytest.mark.parametrize(
@@ -301,6 +301,6 @@ def test_the_fal_package_understands_the_double_as_we_do(monkeypatch):
             assert list(app.stream()) == EVENTS
         client = SyncRealtimeClient(KEY)
         with ws_run.connect(client, "fal-ai/any-llm", path="stream", base_url=answers.url) as app:
-            assert app.run({"chunks": ['{"a": 1}']}, timeout=10).body == b'{"a": 1}'
+            assert app.run({"chunks": ['{"a": 1}']}, timeout=60).body == b'{"a": 1}'
             assert list(app.stream({"chunks": EVENTS})) == EVENTS
         assert answers.seen[0] == answers.seen[1]

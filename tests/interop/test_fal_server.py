@@ -24,7 +24,7 @@ from fal_realtime import (
 
 APP = "local/interop"
 IDLE_AFTER = 0.5  # as in `fal_app.py`, which only its own process imports
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds; far more than anything here takes."""
 
 T = TypeVar("T")

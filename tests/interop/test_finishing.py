@@ -11,7 +11,7 @@ import msgpack
 from fal_realtime import EncodedResult, RealtimeClient, SyncRealtimeClient
 
 APP = "local/interop"
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds; far more than anything here takes."""
 
 

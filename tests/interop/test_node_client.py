@@ -17,7 +17,7 @@ from fal_realtime.testing import LocalServer
 
 NODE = shutil.which("node")
 SCRIPT = Path(__file__).parents[1] / "node" / "session.mjs"
-PATIENCE = 25.0
+PATIENCE = 60.0
 """Seconds; longer than the script's own, so that a session that hangs says what it saw."""
 
 

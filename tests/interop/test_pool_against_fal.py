@@ -9,7 +9,7 @@ import pytest
 from fal_realtime import RealtimeClient, RealtimeError, ReconnectPolicy
 
 APP = "local/interop"
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds; far more than anything here takes."""
 
 QUICK = ReconnectPolicy(initial_delay=0.01, max_delay=0.05)

@@ -12,7 +12,7 @@ import pytest
 from fal_realtime import ConnectionClosedError, RawConnection, RealtimeClient, SyncRawConnection, SyncRealtimeClient
 
 APP = "local/interop"
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds; far more than anything here takes."""
 
 

@@ -35,7 +35,7 @@ def test_every_operation_works_on(new_loop: Any, peer: AppServer) -> None:
             await connection.send({"n": 0})
             connection.send_nowait({"n": 1})
             assert [await connection.recv() for _ in range(2)] == [{"n": 0}, {"n": 1}]
-            assert (await connection.request({"n": 2}, timeout=5))["n"] == 2
+            assert (await connection.request({"n": 2}, timeout=60))["n"] == 2
             await connection.drain()
             waiting = asyncio.ensure_future(connection.recv())
             await asyncio.sleep(0)
@@ -54,7 +54,7 @@ def test_one_client_serves_fifty_loops_one_after_the_other(new_loop: Any, peer: 
 
     async def main(n: int) -> int:
         async with client.connect("local/echo", **OPTIONS) as connection:
-            answer = await connection.request({"n": n}, timeout=5)
+            answer = await connection.request({"n": n}, timeout=60)
             return int(answer["n"])
 
     assert [run_in(new_loop, main(n)) for n in range(50)] == list(range(50))
@@ -100,10 +100,10 @@ def test_two_loops_in_two_threads_share_one_client(new_loop: Any, peer: AppServe
             answers = []
             for n in range(200):
                 if n % 2:
-                    answers.append((await connection.request({"n": n, "name": name}, timeout=10))["n"])
+                    answers.append((await connection.request({"n": n, "name": name}, timeout=60))["n"])
                 else:
                     await connection.send({"n": n, "name": name})
-                    result = await asyncio.wait_for(connection.recv(), 10)
+                    result = await asyncio.wait_for(connection.recv(), 60)
                     assert result["name"] == name
                     answers.append(result["n"])
             return answers
@@ -125,7 +125,7 @@ def test_send_nowait_may_be_called_from_a_thread_pool(new_loop: Any, peer: AppSe
                         connection.send_nowait({"worker": worker, "n": n})
 
                 await asyncio.gather(*(loop.run_in_executor(pool, send, worker) for worker in range(8)))
-            results = [await asyncio.wait_for(connection.recv(), 10) for _ in range(400)]
+            results = [await asyncio.wait_for(connection.recv(), 60) for _ in range(400)]
             for worker in range(8):
                 assert [r["n"] for r in results if r["worker"] == worker] == list(range(50))
 
@@ -139,7 +139,7 @@ async def test_close_and_stats_may_be_called_from_another_thread(peer: AppServer
         await asyncio.to_thread(connection.stats)
         await asyncio.to_thread(connection.close)
         with pytest.raises(Exception, match="closed"):
-            await asyncio.wait_for(receiving, 5)
+            await asyncio.wait_for(receiving, 60)
 
 
 def test_using_a_connection_from_another_loop_is_a_runtime_error(peer: AppServer) -> None:
@@ -148,9 +148,9 @@ def test_using_a_connection_from_another_loop_is_a_runtime_error(peer: AppServer
         connection = home.run_until_complete(opened(peer))
         for operation in (connection.recv, lambda: connection.request({"n": 1}), connection.open):
             with pytest.raises(RuntimeError, match="belongs to another event loop"):
-                other.run_until_complete(asyncio.wait_for(operation(), 5))
+                other.run_until_complete(asyncio.wait_for(operation(), 60))
         # It is as good as before.
-        assert home.run_until_complete(connection.request({"n": 1}, timeout=5))["n"] == 1
+        assert home.run_until_complete(connection.request({"n": 1}, timeout=60))["n"] == 1
         home.run_until_complete(connection.aclose())
     finally:
         home.close()
@@ -218,7 +218,7 @@ def test_a_client_and_its_connections_are_made_without_a_loop(peer: AppServer) -
 
     async def main() -> None:
         async with connection:
-            assert await connection.request({"n": 1}, timeout=5)
+            assert await connection.request({"n": 1}, timeout=60)
 
     run_in(asyncio.new_event_loop, main())
     assert connection.state == "closed"
@@ -294,7 +294,7 @@ def test_a_closed_loop_does_not_keep_the_client_from_the_next_one(peer: AppServe
 
     async def work() -> None:
         async with client.connect("local/echo", **OPTIONS) as connection:
-            assert (await connection.request({"n": 1}, timeout=5))["n"] == 1
+            assert (await connection.request({"n": 1}, timeout=60))["n"] == 1
 
     for _ in range(5):
         run_in(asyncio.new_event_loop, leave())

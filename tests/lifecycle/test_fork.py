@@ -41,10 +41,10 @@ PROLOGUE = """
 
     def exercise():
         with make(SyncRealtimeClient).connect("local/echo", **plain) as own:
-            assert own.request({"n": 1}, timeout=10)["n"] == 1
+            assert own.request({"n": 1}, timeout=60)["n"] == 1
         async def main():
             async with make(RealtimeClient).connect("local/echo", **plain) as own:
-                assert (await own.request({"n": 1}, timeout=10))["n"] == 1
+                assert (await own.request({"n": 1}, timeout=60))["n"] == 1
         asyncio.run(main())
 
     def in_child(work):
@@ -163,7 +163,7 @@ def test_a_child_makes_its_own_client(peer: AppServer) -> None:
                 assert in_child(exercise) == 0
             for _ in range(5):
                 assert in_child(child) == 0
-            assert connection.request({"x": 1}, timeout=10)["x"] == 1
+            assert connection.request({"x": 1}, timeout=60)["x"] == 1
         exercise()
         """,
     )
@@ -178,11 +178,11 @@ def test_a_child_that_connects_with_its_parent_s_client_and_key_gets_a_connectio
             return client.connect("local/echo", connection_key="key", **plain)
         connect().open()
         def child():
-            assert connect().request({"n": 1}, timeout=10)["n"] == 1
+            assert connect().request({"n": 1}, timeout=60)["n"] == 1
             connect().close()
         for _ in range(5):
             assert in_child(child) == 0
-        assert connect().request({"n": 2}, timeout=10)["n"] == 2
+        assert connect().request({"n": 2}, timeout=60)["n"] == 2
         assert connect().stats()["accepted"] == 1
         connect().close()
         """,
@@ -211,8 +211,8 @@ def test_a_child_closes_what_it_made_with_its_parent_s_client_and_nothing_else(p
                 client.close()
             asyncio.run(main())
         assert in_child(child) == 0
-        assert [connection.request({"n": 1}, timeout=10)["n"] for connection in kept] == [1, 1, 1]
-        assert pool.request({"n": 2}, timeout=10)["n"] == 2
+        assert [connection.request({"n": 1}, timeout=60)["n"] for connection in kept] == [1, 1, 1]
+        assert pool.request({"n": 2}, timeout=60)["n"] == 2
         blocking.close()
         client.close()
         """,
@@ -305,7 +305,7 @@ from fal_realtime import SyncRealtimeClient
 def work(n):
     client = SyncRealtimeClient("id:secret", base_url=os.environ["PEER"], trust_env=False)
     with client.connect("local/echo", use_jwt=False, throttle_interval=0) as own:
-        return own.request({"n": n}, timeout=10)["n"]
+        return own.request({"n": n}, timeout=60)["n"]
 """
 
 
@@ -321,6 +321,6 @@ def test_a_process_pool_works_beside_open_connections(method: str, peer: AppServ
             connection.send({{"count": 1000, "every": 0.002}})
             with multiprocessing.get_context("{method}").Pool(2) as pool:
                 assert pool.map_async(work, range(4)).get(30) == [0, 1, 2, 3]
-            assert connection.request({{"x": 1}}, timeout=10)["x"] == 1
+            assert connection.request({{"x": 1}}, timeout=60)["x"] == 1
         """,
     )

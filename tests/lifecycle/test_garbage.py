@@ -104,7 +104,7 @@ def callback_threads() -> list[str]:
 async def test_a_connection_that_is_waited_on_is_not_collected(peer: AppServer) -> None:
     receiving = asyncio.ensure_future(only_receive(peer))
     await until(lambda: receiving.done() or gc.collect() is None or peer.inputs[-1:] == ["last"], "the send")
-    assert await asyncio.wait_for(receiving, 5) == "last"
+    assert await asyncio.wait_for(receiving, 60) == "last"
 
 
 async def only_receive(peer: AppServer) -> Any:
@@ -159,11 +159,11 @@ def test_an_unsent_message_that_goes_with_its_blocking_connection_is_reported(pe
 
 async def test_a_finished_request_leaves_nothing_behind(peer: AppServer) -> None:
     async with peer.connect() as connection:
-        await connection.request({"n": 0}, timeout=5)
+        await connection.request({"n": 0}, timeout=60)
         gc.collect()
         before = count_natives()
         for n in range(200):
-            await connection.request({"n": n}, timeout=5)
+            await connection.request({"n": n}, timeout=60)
         gc.collect()
         assert count_natives() == before
 
@@ -177,7 +177,7 @@ async def test_loops_are_not_kept_by_the_package(peer: AppServer) -> None:
     def in_a_loop_of_its_own() -> weakref.ref[asyncio.AbstractEventLoop]:
         async def main() -> weakref.ref[asyncio.AbstractEventLoop]:
             async with peer.connect() as connection:
-                await connection.request({"n": 1}, timeout=5)
+                await connection.request({"n": 1}, timeout=60)
             return weakref.ref(asyncio.get_running_loop())
 
         return asyncio.run(main())

@@ -39,7 +39,7 @@ with LocalServer() as server:
         )
         return json.loads(urllib.request.urlopen(request).read())
     with server.sync_client().connect("local/echo", token_provider=provide, open_timeout=20) as connection:
-        print([connection.request({"n": 1}, timeout=10)["n"]])
+        print([connection.request({"n": 1}, timeout=60)["n"]])
 """
 
 THREADPOOL = """

@@ -159,7 +159,7 @@ async def test_tenacity_retries_a_method_that_it_decorates():
 
         retrying = tenacity.retry(stop=tenacity.stop_after_attempt(5), wait=tenacity.wait_none())
         async with server.client().connect("me/sometimes", throttle_interval=0) as connection:
-            assert (await retrying(connection.request)({"n": 1}, timeout=10))["tries"] == 3
+            assert (await retrying(connection.request)({"n": 1}, timeout=60))["tries"] == 3
 
 
 async def test_a_mock_of_a_connection_can_be_awaited():
@@ -203,4 +203,4 @@ async def test_close_may_be_awaited_and_then_waits_until_the_connection_is_close
         assert connection.state == "closed"
         other = await server.client().connect("local/echo")
         other.close()  # and need not be
-        await asyncio.wait_for(other.wait_closed(), 10)
+        await asyncio.wait_for(other.wait_closed(), 60)

@@ -26,7 +26,7 @@ async def main():
 
         def take(result):
             # Both this connection and another are used while the callback waits.
-            nested = [loop.run_until_complete(each.request({"n": result["n"]}, timeout=10)) for each in (own, other)]
+            nested = [loop.run_until_complete(each.request({"n": result["n"]}, timeout=60)) for each in (own, other)]
             results.append([result["n"], *(each["n"] for each in nested)])
             if len(results) == 3:
                 done.set()

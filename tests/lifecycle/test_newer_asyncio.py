@@ -33,7 +33,7 @@ async def all_there(connection: RealtimeConnection, count: int) -> None:
 @pytest.mark.parametrize("new_loop", LOOPS)
 def test_a_runner_runs_a_connection_in_several_turns(new_loop: Any, peer: AppServer) -> None:
     async def ask(connection: RealtimeConnection, n: int) -> int:
-        return (await connection.request({"n": n}, timeout=10))["n"]
+        return (await connection.request({"n": n}, timeout=60))["n"]
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         connection = peer.connect()
@@ -155,7 +155,7 @@ def test_eager_requests_and_sends_are_all_answered(new_loop: Any, peer: AppServe
         async with peer.connect() as connection:
             sending = [asyncio.create_task(connection.send({"n": n})) for n in range(50)]
             assert all(task.done() for task in sending)
-            asking = [asyncio.create_task(connection.request({"n": n}, timeout=10)) for n in range(50)]
+            asking = [asyncio.create_task(connection.request({"n": n}, timeout=60)) for n in range(50)]
             assert [answer["n"] for answer in await asyncio.gather(*asking)] == list(range(50))
             assert [(await connection.recv())["n"] for _ in range(50)] == list(range(50))
 

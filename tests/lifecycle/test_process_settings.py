@@ -22,7 +22,7 @@ PROGRAM = """
         client = server.sync_client()
         connections = [client.connect("local/echo", use_jwt=False) for _ in range(6)]
         for n, connection in enumerate(connections):
-            assert connection.request({"n": n}, timeout=10)["n"] == n
+            assert connection.request({"n": n}, timeout=60)["n"] == n
         tasks = Path("/proc/self/task")
         names = set()  # a thread that is just being started has the name of the one that started it
         for task in tasks.iterdir():

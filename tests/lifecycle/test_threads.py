@@ -68,7 +68,7 @@ def test_threads_with_a_connection_each_share_one_client(peer: AppServer) -> Non
 
     def work(thread: int) -> list[int]:
         with client.connect("local/echo", **OPTIONS) as connection:
-            return [connection.request({"thread": thread, "n": n}, timeout=10)["n"] for n in range(ROUNDS)]
+            return [connection.request({"thread": thread, "n": n}, timeout=60)["n"] for n in range(ROUNDS)]
 
     assert at_once(work) == [list(range(ROUNDS))] * THREADS
 
@@ -84,8 +84,8 @@ def test_threads_share_one_blocking_connection(peer: AppServer) -> None:
             for n in range(ROUNDS):
                 connection.send({"thread": thread, "n": n})
                 assert adds_up(connection.stats())
-                answers.append(connection.request({"thread": thread, "asked": n}, timeout=10)["asked"])
-                result = connection.recv(timeout=10)
+                answers.append(connection.request({"thread": thread, "asked": n}, timeout=60)["asked"])
+                result = connection.recv(timeout=60)
                 received.append((result["thread"], result["n"]))
             return answers
 
@@ -104,7 +104,7 @@ def test_one_thread_closes_what_the_others_wait_on(peer: AppServer) -> None:
                 connection.close()
                 return "closed"
             with pytest.raises(ConnectionClosedError):
-                connection.recv(timeout=10) if thread % 2 else connection.request({"silent": True}, timeout=10)
+                connection.recv(timeout=60) if thread % 2 else connection.request({"silent": True}, timeout=60)
             return "told"
 
         assert at_once(work) == ["closed"] + ["told"] * (THREADS - 1)

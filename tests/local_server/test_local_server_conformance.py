@@ -154,7 +154,7 @@ async def transcript(url: str, messages: list[Any]) -> list[Any]:
 
 
 async def answer_of(socket: ClientConnection) -> Any:
-    message = await asyncio.wait_for(socket.recv(), 10)
+    message = await asyncio.wait_for(socket.recv(), 60)
     return json.loads(message) if isinstance(message, str) else msgpack.unpackb(message)
 
 

@@ -31,7 +31,7 @@ async def answers(server: LocalServer, app: str, *inputs: Any) -> list[Any]:
             await socket.send(msgpack.packb(value))
         try:
             while True:
-                answer = await asyncio.wait_for(socket.recv(), 10)
+                answer = await asyncio.wait_for(socket.recv(), 60)
                 heard.append(answer if isinstance(answer, str) else msgpack.unpackb(answer))
         except ConnectionClosed as closed:
             heard.append(closed.rcvd.code if closed.rcvd else None)
@@ -70,7 +70,7 @@ async def test_what_the_client_of_the_server_sees_of_such_an_end(server: LocalSe
 
     async with server.client().connect("me/exit", throttle_interval=0, reconnect=None) as connection:
         with pytest.raises(ConnectionClosedError):
-            await asyncio.wait_for(connection.request({}), 10)
+            await asyncio.wait_for(connection.request({}), 60)
 
 
 async def test_a_handler_of_a_client_that_left_runs_to_its_end(server: LocalServer) -> None:
@@ -85,7 +85,7 @@ async def test_a_handler_of_a_client_that_left_runs_to_its_end(server: LocalServ
     async with server.client().connect("me/slow", throttle_interval=0) as connection:
         await connection.send({})
         await connection.drain()
-        await asyncio.wait_for(ended.wait(), 10)
+        await asyncio.wait_for(ended.wait(), 60)
 
 
 async def test_its_clients_go_through_no_proxy_of_the_environment(
@@ -94,7 +94,7 @@ async def test_its_clients_go_through_no_proxy_of_the_environment(
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     async with server.client().connect("local/echo") as connection:
-        assert await connection.request({"a": 1}, timeout=10)
+        assert await connection.request({"a": 1}, timeout=60)
 
 
 def test_no_attribute_shows_the_key() -> None:
@@ -132,7 +132,7 @@ async def test_a_json_app_has_its_own_codec(server: LocalServer) -> None:
         "me/json", encode_message=lambda m: json.dumps(m).encode(), decode_message=json.loads, throttle_interval=0
     ) as connection:
         await connection.send({"a": [1]})
-        assert await asyncio.wait_for(connection.recv(), 10) == {"got": {"a": [1]}}
+        assert await asyncio.wait_for(connection.recv(), 60) == {"got": {"a": [1]}}
 
 
 async def test_none_ends_a_stream_that_then_tells_of_nothing_unanswered(server: LocalServer) -> None:
@@ -143,7 +143,7 @@ async def test_none_ends_a_stream_that_then_tells_of_nothing_unanswered(server: 
 
     async with server.client().connect("me/echo-stream", streaming=True) as connection:
         await connection.send({"n": 1})
-        assert await connection.recv(timeout=10) == {"n": 1}
+        assert await connection.recv(timeout=60) == {"n": 1}
         await connection.send(None)
         assert [result async for result in connection] == []
         assert connection.stats()["unanswered"] == 0

@@ -99,7 +99,7 @@ class Others:
         async with connection:
             while not self._over.is_set():
                 start = time.monotonic()
-                await connection.request({"x": 1}, timeout=10)
+                await connection.request({"x": 1}, timeout=60)
                 self.latencies["same loop"].append(time.monotonic() - start)
                 await asyncio.sleep(0.001)
         accounted(connection)
@@ -108,7 +108,7 @@ class Others:
         with connection:
             while not self._over.wait(0.001):
                 start = time.monotonic()
-                connection.request({"x": 1}, timeout=10)
+                connection.request({"x": 1}, timeout=60)
                 self.latencies["a thread"].append(time.monotonic() - start)
 
     async def watch(self, during: Any) -> str:

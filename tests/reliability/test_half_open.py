@@ -36,7 +36,7 @@ with EchoServer(host=sys.argv[2]) as server:
 
 
 def run(*command: str) -> None:
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, f"{' '.join(command)}: {ran.stderr}"
 
 
@@ -91,9 +91,9 @@ class Cable:
     def remove(self) -> None:
         if self.process is not None:
             self.process.kill()
-            self.process.communicate(timeout=10)
-        subprocess.run(["ip", "netns", "del", self.namespace], capture_output=True, timeout=10, check=False)
-        subprocess.run(["ip", "link", "del", self.near], capture_output=True, timeout=10, check=False)
+            self.process.communicate(timeout=60)
+        subprocess.run(["ip", "netns", "del", self.namespace], capture_output=True, timeout=60, check=False)
+        subprocess.run(["ip", "link", "del", self.near], capture_output=True, timeout=60, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +273,7 @@ async def test_a_server_whose_machine_is_gone_and_back_resets(packet_filter: Cab
         try:
             assert packet_filter.process is not None
             packet_filter.process.kill()
-            packet_filter.process.communicate(timeout=10)
+            packet_filter.process.communicate(timeout=60)
         finally:
             packet_filter.heal()
         started = time.monotonic()

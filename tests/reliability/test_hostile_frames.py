@@ -69,7 +69,7 @@ def test_what_a_blocking_call_has_raised_is_not_reported_once_more(monkeypatch: 
         connection = client.connect("local/app", use_jwt=False, reconnect=None)
         connection.open()
         with pytest.raises(ConnectionClosedError, match="opcode"):
-            connection.recv(timeout=10)
+            connection.recv(timeout=60)
         while connection.state != "closed":  # what came before the violation may still be answered
             time.sleep(0.002)
         with pytest.raises(ConnectionClosedError):

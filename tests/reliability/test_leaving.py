@@ -120,7 +120,7 @@ SERVICE = """
     parents = SyncRealtimeClient(os.environ["PEER_KEY"], **options).connect("local/echo", use_jwt=False)
     if os.environ["USED_IN_MASTER"]:
         # The native threads run when the workers are forked, and a connection is open.
-        assert parents.request({"x": 1}, timeout=5) is not None
+        assert parents.request({"x": 1}, timeout=60) is not None
 
     async def app(scope, receive, send):
         if scope["type"] == "lifespan":
@@ -129,7 +129,7 @@ SERVICE = """
             await send({"type": "lifespan.shutdown.complete"})
             return
         connection = client.connect("local/echo", connection_key="one", use_jwt=False, throttle_interval=0)
-        answer = await connection.request({"path": scope["path"]}, timeout=5)
+        answer = await connection.request({"path": scope["path"]}, timeout=60)
         try:
             state = parents.state
         except ForkedProcessError:
@@ -144,7 +144,7 @@ REQUESTS = 200
 
 
 def ask(port: int, path: str) -> dict[str, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

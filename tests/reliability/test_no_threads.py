@@ -20,7 +20,7 @@ from fal_realtime.testing import LocalServer
 with LocalServer() as server:
     options = {"base_url": f"ws://localhost:{server.port}"}
     with server.sync_client().connect("local/echo", use_jwt=False) as connection:
-        connection.request({"n": 0}, timeout=10)  # the I/O thread runs now
+        connection.request({"n": 0}, timeout=60)  # the I/O thread runs now
     _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
     os.setuid(65534)
     resource.setrlimit(resource.RLIMIT_NPROC, (1, hard))
@@ -33,7 +33,7 @@ with LocalServer() as server:
             print(error)
     resource.setrlimit(resource.RLIMIT_NPROC, (hard, hard))
     with client.connect("local/echo", use_jwt=False) as connection:
-        print(connection.request({"n": 1}, timeout=10)["n"])
+        print(connection.request({"n": 1}, timeout=60)["n"])
 """
 
 

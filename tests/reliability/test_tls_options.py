@@ -69,7 +69,7 @@ def self_signed(tmp_path: Path) -> Made:
 
 async def works(url: str, **options: Any) -> None:
     async with connect(url, **options) as connection:
-        assert (await connection.request({"n": 1}, timeout=10))["n"] == 1
+        assert (await connection.request({"n": 1}, timeout=60))["n"] == 1
 
 
 async def refused(url: str, **options: Any) -> str:

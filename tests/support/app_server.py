@@ -206,7 +206,7 @@ class AppServerProcess(_Address):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         # It ends when its standard input does.
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=60)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class KillableServer:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-        self._nursery.communicate(timeout=10)
+        self._nursery.communicate(timeout=60)
 
     def start(self) -> None:
         """Start it; returns when it listens."""

@@ -92,7 +92,7 @@ async def untyped(client: RealtimeClient) -> None:
     sending: asyncio.Task[None] = asyncio.create_task(opened.send({"prompt": "a cat"}))
     async with asyncio.timeout(1):
         await asyncio.gather(receiving, sending, opened.drain())
-    answer: Any = await asyncio.wait_for(opened.request({"prompt": "a dog"}, timeout=5), 6)
+    answer: Any = await asyncio.wait_for(opened.request({"prompt": "a dog"}, timeout=60), 6)
     async with client.connect("fal-ai/app", on_state_change=print) as entered:
         async for result in entered:
             print(result, answer)
@@ -234,10 +234,10 @@ async def many(client: RealtimeClient, sync_client: SyncRealtimeClient) -> None:
             print(outcome.unwrap())
         assert_type(pool.stats(), PoolStats)
         assert_type(pool.stats()["messages"], Stats)
-        print(await pool.request({"seed": 2}, timeout=5))
+        print(await pool.request({"seed": 2}, timeout=60))
     with sync_client.pool("a/b", size=4) as blocking:
         for outcome in blocking.map({"seed": seed} for seed in range(9)):
-            print(outcome.index, blocking.request({"seed": 1}, timeout=5))
+            print(outcome.index, blocking.request({"seed": 1}, timeout=60))
     summary = await batch.run("a/b", [{"seed": 1}], journal="a.journal", key=lambda given: int(given["seed"]))
     assert_type(summary, batch.Summary)
     assert_type([record.id for record in batch.results("a.journal")], list[int | str])

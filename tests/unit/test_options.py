@@ -474,7 +474,7 @@ class TestClientOnly:
             await entered.send({"prompt": "a cat"})
             await entered.drain()
             assert [result async for result in entered] == []
-            for receive in (entered.recv, lambda: entered.request({"prompt": "a cat"}, timeout=5)):
+            for receive in (entered.recv, lambda: entered.request({"prompt": "a cat"}, timeout=60)):
                 with pytest.raises(ConnectionClosedError, match="client_only=True"):
                     await receive()
             assert entered.state == "idle"
@@ -489,7 +489,7 @@ class TestClientOnly:
             entered.send({"prompt": "a cat"})
             entered.drain()
             assert list(entered) == []
-            for receive in (entered.recv, lambda: entered.request({"prompt": "a cat"}, timeout=5)):
+            for receive in (entered.recv, lambda: entered.request({"prompt": "a cat"}, timeout=60)):
                 with pytest.raises(ConnectionClosedError, match="client_only=True"):
                     receive()
             assert entered.state == "idle"

@@ -275,7 +275,7 @@ def test_the_hook_serves_a_connection_as_its_encoder() -> None:
         server.sync_client().connect("local/echo", encode_message=encode, throttle_interval=0) as connection,
     ):
         connection.send({"image": Image()})
-        assert connection.recv(timeout=10) == {"image": b"pixels"}
+        assert connection.recv(timeout=60) == {"image": b"pixels"}
 
 
 # Odd values in what comes

@@ -34,6 +34,7 @@ class Probe:
         self._lines = Lines() if options.json else None
         self._ca: str | None = options.ca
         self._states: list[tuple[ConnectionState, float]] = []
+        self._opened_or_not = asyncio.Event()
 
     async def run(self) -> int:
         """Go through all steps, until one fails; the exit status."""
@@ -85,6 +86,8 @@ class Probe:
 
     def _note_state(self, state: ConnectionState) -> None:
         self._states.append((state, time.perf_counter()))
+        if state in ("active", "closed"):
+            self._opened_or_not.set()
 
     async def _opening(self, connection: RealtimeConnection[Any, Any]) -> AsyncIterator[Stage]:
         began = time.perf_counter()
@@ -94,6 +97,8 @@ class Probe:
         except FalRealtimeError as raised:
             error = raised
         ended = time.perf_counter()
+        # What has failed by the time it is awaited raises at once, before its states are told.
+        await self._opened_or_not.wait()
         # Without a token, such as with a key that is sent itself, it begins with the handshake.
         connecting = next((at for state, at in self._states if state == "connecting"), None)
         asked = any(state == "authenticating" for state, _ in self._states)

@@ -6,7 +6,6 @@ import asyncio
 import threading
 import time
 from datetime import timedelta
-from itertools import pairwise
 
 import pytest
 from support import LIMIT, Log, Peer, Session, result_of
@@ -40,30 +39,28 @@ async def test_two_messages_are_at_least_an_interval_apart(interval):
     sent = 0
     with Peer() as peer:
         async with peer.client().connect(APP, throttle_interval=interval) as connection:
-            end = time.monotonic() + 0.5
-            while time.monotonic() < end:
+            began = time.monotonic()
+            while time.monotonic() < began + 0.5:
                 await connection.send({"number": sent})
                 sent += 1
                 await asyncio.sleep(0.003)  # the pace of a user who draws
             await result_of(connection.drain())
+            took = time.monotonic() - began
         await peer.until(lambda: peer.inputs and peer.inputs[-1] == {"number": sent - 1})
-        arrivals = peer.sessions[0].arrivals
-        assert 5 <= len(arrivals) <= 11
-        gaps = [later - earlier for earlier, later in pairwise(arrivals)]
-        # When they arrive is a little later than when they were sent, by varying amounts.
-        assert min(gaps) > 0.03
-        assert (arrivals[-1] - arrivals[0]) / len(gaps) > 0.055
+        # The first at once, the others an interval after the one before each.
+        assert 2 <= len(peer.inputs) <= 1 + took / 0.06
 
 
 async def test_the_trailing_call_goes_out_an_interval_after_the_leading_one():
     with Peer() as peer:
         async with peer.client().connect(APP, throttle_interval=200) as connection:
+            await connection.open()
+            began = time.monotonic()
             await connection.send({"number": 0})
             await connection.send({"number": 1})
             await result_of(connection.drain())
+            assert time.monotonic() - began >= 0.2
             await peer.until(lambda: len(peer.inputs) == 2)
-            first, second = peer.sessions[0].arrivals
-            assert second - first == pytest.approx(0.2, abs=0.06)
 
 
 async def test_an_interval_of_zero_sends_everything():
@@ -79,13 +76,14 @@ async def test_an_interval_of_zero_sends_everything():
 async def test_the_default_interval_is_that_of_the_typescript_client():
     with Peer() as peer:
         async with peer.client().connect(APP) as connection:
+            await connection.open()
+            began = time.monotonic()
             connection.send_nowait({"number": 0})
             connection.send_nowait({"number": 1})
             assert connection.stats()["pending"] >= 1
             await result_of(connection.drain())
+            assert time.monotonic() - began >= 0.128
             await peer.until(lambda: len(peer.inputs) == 2)
-            first, second = peer.sessions[0].arrivals
-            assert second - first == pytest.approx(0.128, abs=0.05)
 
 
 async def test_what_is_awaited_is_throttled_only_where_that_was_asked_for():

@@ -451,8 +451,8 @@ async def test_a_failed_refresh_is_tried_again_after_a_twentieth_of_the_expirati
         async with connection:
             await times.has(3)
             assert connection.state == "active"
-    assert times[1] - times[0] == pytest.approx(1.8, abs=0.15)
-    assert times[2] - times[1] == pytest.approx(0.1, abs=0.08)
+    assert times[1] - times[0] >= 1.75
+    assert times[2] - times[1] >= 0.09
     assert errors == []
 
 

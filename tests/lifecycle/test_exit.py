@@ -15,7 +15,7 @@ import pytest
 from support import AppServer
 
 RUNS = 50
-LIMIT = 2.0
+LIMIT = 20.0
 
 PROLOGUE = """
     import asyncio, os, sys, threading, time

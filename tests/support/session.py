@@ -39,8 +39,6 @@ class Session:
         """1 for the first connection."""
         self.messages: list[bytes | str] = []
         """The messages that came, as they came."""
-        self.arrivals: list[float] = []
-        """When each of them came (`time.monotonic`)."""
         self.pings = 0
         self.close_code: int | None = None
         """The code that the client closed with; 1006 without a close frame; None while it is there."""
@@ -222,11 +220,7 @@ class Session:
     def _keep(self, message: bytes | str) -> None:
         self._inbox.append(message)
 
-        def record() -> None:
-            self.messages.append(message)
-            self.arrivals.append(time.monotonic())
-
-        self._changes.note(record)
+        self._changes.note(lambda: self.messages.append(message))
 
     def _flush(self) -> None:
         for data in self._protocol.data_to_send():

@@ -21,7 +21,7 @@ from fal_realtime import ConnectionClosedError, ConnectionLostError, HandshakeEr
 
 
 def numbers(server: EchoServer) -> list[int]:
-    return [message["n"] for message in server.received]
+    return [message["n"] for session in server.sessions for message in session]
 
 
 async def exchange(connection: Any, count: int) -> list[int]:

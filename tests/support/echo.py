@@ -22,6 +22,8 @@ class EchoServer:
     def __init__(self, *, host: str = "127.0.0.1", **options: Any) -> None:
         self.received: list[Any] = []
         """What came over all connections, decoded, in order."""
+        self.sessions: list[list[Any]] = []
+        """The same by connection: of one that was lost the rest may be read when the next one has begun."""
         self.headers: list[dict[str, str]] = []
         """The headers of each handshake, with the request's path under `:path`."""
         self._host = host
@@ -64,11 +66,14 @@ class EchoServer:
         assert socket.request is not None
         headers = {name.lower(): value for name, value in socket.request.headers.raw_items()}
         self.headers.append({**headers, ":path": socket.request.path})
+        session: list[Any] = []
+        self.sessions.append(session)
         try:
             async for frame in socket:
                 assert isinstance(frame, bytes)
                 message = msgpack.unpackb(frame)
                 self.received.append(message)
+                session.append(message)
                 if not (isinstance(message, dict) and "silent" in message):
                     await socket.send(frame)
         except ConnectionClosed:

@@ -28,7 +28,7 @@ from .transcripts import TOKENS, Transcript, play, play_frames, real_server
 AT_ONCE = 24
 """So many scenes are played at the same time."""
 
-REPLAYS = 3
+REPLAYS = 10
 """So often a scene is played again, alone, whose transcripts differ."""
 
 Player = Callable[[str, Scene], Awaitable[Transcript]]

@@ -291,7 +291,6 @@ def say_everything(session: Session) -> None:
 
 # What is called in the last turn of a loop that was left so may not begin.
 @pytest.mark.filterwarnings("ignore:coroutine .*leave_async.* was never awaited:RuntimeWarning")
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <coroutine object .*leave_async:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("exit_", [SystemExit, KeyboardInterrupt])
 @pytest.mark.parametrize("name", ["on_result", "on_error", "on_timings", "on_state_change"])
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import threading
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 from support import LIMIT, Answer, Peer, Session, gather, result_of
@@ -342,35 +344,43 @@ async def test_an_app_that_drops_each_session_does_not_make_it_open_for_ever(mon
             assert len(peer.sessions) == opened <= 12
 
 
+@contextlib.contextmanager
+def down(server: LocalServer) -> Iterator[None]:
+    """Nobody listens at its port, and no other program of this machine takes it meanwhile."""
+    server.stop_listening()
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", server.port))
+        yield
+    server.start_listening()
+
+
 async def test_a_server_that_is_down_is_waited_for_and_found_again(server):
     pool = server.client().pool("local/echo", size=4, prewarm=0, use_jwt=False, reconnect=QUICK)
-    server.stop_listening()
-    requests = [asyncio.create_task(pool.request({"n": n})) for n in range(8)]
-    await until(lambda: pool.stats()["opening_failures"] >= 3)
-    assert pool.stats()["opening"] == 1
-    assert isinstance(pool.last_error, HandshakeError)
-    server.start_listening()
+    with down(server):
+        requests = [asyncio.create_task(pool.request({"n": n})) for n in range(8)]
+        await until(lambda: pool.stats()["opening_failures"] >= 3)
+        assert pool.stats()["opening"] == 1
+        assert isinstance(pool.last_error, HandshakeError)
     assert len(await gather(*requests)) == 8
     assert pool.last_error is None
     await pool.close()
 
 
 async def test_a_server_that_stays_down_is_told_after_the_time_that_an_opening_may_take(server):
-    server.stop_listening()
     options = {"use_jwt": False, "reconnect": QUICK, "open_timeout": 0.3}
     pool = server.client().pool("local/echo", size=4, prewarm=0, **options)
-    with pytest.raises(HandshakeError):
-        await pool.request({"n": 1})
-    assert pool.failure is None
-    server.start_listening()
+    with down(server):
+        with pytest.raises(HandshakeError):
+            await pool.request({"n": 1})
+        assert pool.failure is None
     assert await pool.request({"n": 1}, timeout=LIMIT)
     await pool.close()
 
 
 async def test_a_timeout_says_why_there_is_no_connection(server):
-    server.stop_listening()
     pool = server.client().pool("local/echo", size=1, prewarm=0, use_jwt=False, reconnect=QUICK)
-    with pytest.raises(RequestTimeoutError, match="the newest opening failed") as raised:
+    with down(server), pytest.raises(RequestTimeoutError, match="the newest opening failed") as raised:
         await pool.request({"n": 1}, timeout=0.3)
     assert isinstance(raised.value.__cause__, HandshakeError)
     await pool.close()

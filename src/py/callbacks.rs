@@ -33,8 +33,8 @@ const CALLBACKS_A_TURN: usize = 128;
 
 /// Hands out what is there, and asks to be called again when there is more; answers whether there is.
 ///
-/// An error is one that is to end the loop (see [`ends_the_loop`](super::errors::ends_the_loop)); should the loop run again, delivery goes
-/// on.
+/// An error is one that is to end the loop (see [`ends_the_loop`](super::errors::ends_the_loop)); should the loop run
+/// again, delivery goes on.
 pub(super) fn hand_out(connection: &Bound<'_, AsyncConnection>) -> PyResult<bool> {
     let this = connection.get();
     if this.base.net.check_process().is_err() {

@@ -197,7 +197,9 @@ impl Tls {
     /// Writes what is encrypted, until the system takes no more.
     fn flush(&mut self, tcp: &Tcp) -> io::Result<()> {
         while self.session.wants_write() {
-            self.session.write_tls(&mut &*tcp)?;
+            if self.session.write_tls(&mut &*tcp)? == 0 {
+                return Err(ErrorKind::WriteZero.into());
+            }
         }
         Ok(())
     }
@@ -207,6 +209,8 @@ impl Write for Socket {
     /// Writes what the system, or the session of TLS, takes now; `WouldBlock` when that is nothing.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else { return (&self.tcp).write(bytes) };
+        // A session that is full of what the system has not taken yet would take nothing, which is no error.
+        tls.flush(&self.tcp)?;
         let taken = tls.session.writer().write(bytes)?;
         match tls.flush(&self.tcp) {
             // What was taken will be flushed.

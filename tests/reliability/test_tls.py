@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import os
 import socket
@@ -17,11 +18,18 @@ from typing import Any
 import pytest
 import trustme
 from checks import connect
-from support import KEY
+from support import KEY, accounted
 from support.echo import EchoServer
-from support.fault_proxy import FaultProxy
+from support.fault_proxy import FaultProxy, Faults
 
-from fal_realtime import ApiError, HandshakeError, InsecureForLocalTests, RealtimeClient, RequestTimeoutError
+from fal_realtime import (
+    ApiError,
+    HandshakeError,
+    InsecureForLocalTests,
+    RealtimeClient,
+    RequestTimeoutError,
+    SyncRealtimeClient,
+)
 
 NOW = dt.datetime.now(dt.timezone.utc)
 DAY = dt.timedelta(days=1)
@@ -217,3 +225,27 @@ def test_ssl_cert_file_without_an_authority_trusts_the_built_in_ones_only(tls_se
     nothing = tmp_path / "nothing.pem"
     nothing.write_text("")
     assert "unknown authority" in ran_with(tls_server().url, SSL_CERT_FILE=str(nothing))
+
+
+# --- what it carries ---
+
+
+@pytest.mark.parametrize("sender", ["asyncio", "blocking"])
+async def test_large_messages_arrive_whole_over_a_slow_line(tls_server: Any, ca_file: str, sender: str) -> None:
+    """The system takes less at a time than TLS has ready for it."""
+    inputs = [{"n": number, "data": bytes([number]) * 2_000_000} for number in range(4)]
+    with FaultProxy(tls_server().port, Faults(bandwidth=20_000_000)) as proxy:
+        url = f"wss://127.0.0.1:{proxy.port}"
+        if sender == "asyncio":
+            async with connect(url, ssl=ca_file) as connection:
+                results = await asyncio.gather(*[connection.request(each) for each in inputs])
+                stats = accounted(connection)
+        else:
+            client = SyncRealtimeClient(KEY, base_url=url, trust_env=False, ssl=ca_file)
+            with client.connect("local/echo", use_jwt=False, throttle_interval=0) as blocking:
+                for each in inputs:
+                    blocking.send(each)
+                results = [blocking.recv(timeout=60) for _ in inputs]
+                stats = accounted(blocking)
+    assert [(each["n"], each["data"]) for each in results] == [(each["n"], each["data"]) for each in inputs]
+    assert (stats["written"], stats["failed"], stats["reconnects"]) == (4, 0, 0)

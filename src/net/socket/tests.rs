@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use rustls_pki_types::ServerName;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 use tokio_rustls::TlsConnector;
@@ -82,6 +82,43 @@ async fn whatever_was_sent_comes_once_and_in_order_until_the_end() {
             let ((), arrived) = tokio::join!(writing, read_all(&mut socket, piece, beyond));
             assert!(arrived == sent, "TLS {tls}, polled {polled}, in pieces of {piece} and {beyond}");
         }
+    }
+}
+
+#[tokio::test]
+async fn whatever_was_written_comes_once_and_in_order_however_slowly_it_is_read() {
+    let sent: Vec<u8> = (0..12_000_000_u32).map(|number| (number % 251) as u8).collect();
+    for (tls, polled) in [(false, true), (false, false), (true, true), (true, false)] {
+        let (mut socket, mut server) = pair(tls, polled).await;
+        let mut waits = 0;
+        let writing = async {
+            let mut rest = &sent[..];
+            while !rest.is_empty() || socket.wants_write() {
+                let outcome = match rest {
+                    [] => socket.flush().map(|()| 0),
+                    _ => socket.write(rest).inspect(|count| assert!(*count > 0, "nothing, and no error")),
+                };
+                match outcome {
+                    Ok(count) => rest = &rest[count..],
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        waits += 1;
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        };
+        let reading = async {
+            let mut arrived = vec![0; sent.len()];
+            for piece in arrived.chunks_mut(1 << 20) {
+                tokio::time::sleep(Duration::from_millis(3)).await;
+                server.read_exact(piece).await.unwrap();
+            }
+            arrived
+        };
+        let ((), arrived) = tokio::join!(writing, reading);
+        assert!(arrived == sent, "TLS {tls}, polled {polled}");
+        assert!(waits > 0, "the system took all at once");
     }
 }
 

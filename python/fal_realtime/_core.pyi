@@ -1,7 +1,7 @@
 """The native core. Private: what users need of it is exported by `fal_realtime`."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, ClassVar, Literal, final
 
 from typing_extensions import Self, disjoint_base
@@ -82,8 +82,23 @@ class Totals:
 
 @final
 class LatencyHistogram:
-    """Durations from 1 µs to 10,000 s in buckets that are at most 5 % wide, as counted when it was asked for."""
+    """Durations from 1 µs to 10,000 s in buckets that are at most 5 % wide, as counted when it was asked for.
 
+    Equal ones hold the same. They can be pickled, for other processes, and added: `a + b` holds what both do, and
+    `sum(several, LatencyHistogram())` what all do.
+    """
+
+    def __new__(cls, buckets: Sequence[tuple[float, float, int]] = ..., sum: float = 0.0) -> Self:
+        """Make one of the `buckets` and the `sum` of another; by default one that is empty.
+
+        Raises:
+            ValueError: It has no bucket with such edges, or `sum` is negative or not finite.
+        """
+
+    def __add__(self, other: Self, /) -> Self: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[type[LatencyHistogram], tuple[list[tuple[float, float, int]], float]]: ...
     @property
     def count(self) -> int:
         """How many were counted."""

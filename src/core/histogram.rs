@@ -19,6 +19,7 @@
 //! ```
 
 use std::{
+    ops::Add,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -57,7 +58,7 @@ impl Default for Histogram {
 impl Histogram {
     /// Counts a duration.
     pub fn record(&self, duration: Duration) {
-        let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let nanoseconds = in_nanoseconds(duration);
         self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
         self.counts[bucket_of(nanoseconds)].fetch_add(1, Ordering::Relaxed);
     }
@@ -70,7 +71,7 @@ impl Histogram {
 }
 
 /// Counted durations, which no longer change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Durations {
     counts: Box<[u64]>,
     nanoseconds: u64,
@@ -88,9 +89,27 @@ pub struct Bucket {
 }
 
 impl Durations {
+    /// Those of a histogram that was taken apart: what its buckets and its sum were.
+    ///
+    /// # Errors
+    ///
+    /// The first bucket whose edges are not those of one here.
+    pub fn of(buckets: impl IntoIterator<Item = Bucket>, sum: Duration) -> Result<Self, Bucket> {
+        let mut counts = vec![0_u64; BUCKETS].into_boxed_slice();
+        for bucket in buckets {
+            let index = bucket_of(in_nanoseconds(bucket.to));
+            let edges = [lower_edge(index), lower_edge(index + 1)].map(Duration::from_nanos);
+            if edges != [bucket.above, bucket.to] {
+                return Err(bucket);
+            }
+            counts[index] = counts[index].saturating_add(bucket.count);
+        }
+        Ok(Self { counts, nanoseconds: in_nanoseconds(sum) })
+    }
+
     /// How many there are.
     pub fn count(&self) -> u64 {
-        self.counts.iter().sum()
+        self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// Their sum.
@@ -107,7 +126,7 @@ impl Durations {
         let rank = ((q * count as f64).ceil() as u64).clamp(1, count.max(1));
         let mut passed = 0;
         self.buckets().find_map(|bucket| {
-            passed += bucket.count;
+            passed = bucket.count.saturating_add(passed);
             (passed >= rank).then_some(bucket.to)
         })
     }
@@ -120,6 +139,25 @@ impl Durations {
             Bucket { above: Duration::from_nanos(above), to: Duration::from_nanos(to), count }
         })
     }
+}
+
+impl Add for &Durations {
+    type Output = Durations;
+
+    /// Both together.
+    fn add(self, other: Self) -> Durations {
+        let counts = self
+            .counts
+            .iter()
+            .zip(&other.counts)
+            .map(|(one, another)| one.saturating_add(*another))
+            .collect();
+        Durations { counts, nanoseconds: self.nanoseconds.saturating_add(other.nanoseconds) }
+    }
+}
+
+fn in_nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A decade's power of ten, in nanoseconds.

@@ -1,17 +1,17 @@
 //! The counters and durations of connections, as Python sees them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use pyo3::{
     exceptions::PyValueError,
     intern,
     prelude::*,
-    types::{PyDict, PyString},
+    types::{PyDict, PyString, PyType},
 };
 
 use crate::{
     core::{
-        histogram::{Durations, Histogram},
+        histogram::{Bucket, Durations, Histogram},
         stats::Stats,
     },
     net::totals::Totals,
@@ -91,8 +91,12 @@ impl PyTotals {
 }
 
 /// Durations in buckets, as they were when it was asked for.
-#[pyclass(frozen, module = "fal_realtime")]
+#[pyclass(frozen, eq, hash, module = "fal_realtime")]
+#[derive(PartialEq, Eq, Hash)]
 pub(super) struct LatencyHistogram(Durations);
+
+/// A bucket for Python: its edges in seconds, and how many durations are in it.
+type PyBucket = (f64, f64, u64);
 
 impl LatencyHistogram {
     fn of(histogram: &Histogram) -> Self {
@@ -102,6 +106,38 @@ impl LatencyHistogram {
 
 #[pymethods]
 impl LatencyHistogram {
+    #[new]
+    #[pyo3(signature = (buckets = Vec::new(), sum = 0.0))]
+    fn new(buckets: Vec<PyBucket>, sum: f64) -> PyResult<Self> {
+        let read = |(above, to, count): PyBucket| {
+            let [edge, another] = [above, to].map(Duration::try_from_secs_f64);
+            Some(Bucket { above: edge.ok()?, to: another.ok()?, count })
+        };
+        let wrong = |above: f64, to: f64| {
+            PyValueError::new_err(format!(
+                "buckets has one above {above} and up to {to} s, which a LatencyHistogram does not have"
+            ))
+        };
+        let known = buckets
+            .into_iter()
+            .map(|bucket| read(bucket).ok_or_else(|| wrong(bucket.0, bucket.1)))
+            .collect::<PyResult<Vec<_>>>()?;
+        let sum = Duration::try_from_secs_f64(sum)
+            .map_err(|_| PyValueError::new_err(format!("sum is in seconds and not negative, not {sum}")))?;
+        Durations::of(known, sum)
+            .map(Self)
+            .map_err(|bucket| wrong(bucket.above.as_secs_f64(), bucket.to.as_secs_f64()))
+    }
+
+    fn __add__(&self, other: &Self) -> Self {
+        Self(&self.0 + &other.0)
+    }
+
+    fn __reduce__(slf: &Bound<'_, Self>) -> (Py<PyType>, (Vec<PyBucket>, f64)) {
+        let durations = slf.get();
+        (slf.get_type().unbind(), (durations.buckets(), durations.sum()))
+    }
+
     /// How many durations were counted.
     #[getter]
     fn count(&self) -> u64 {
@@ -116,7 +152,7 @@ impl LatencyHistogram {
 
     /// The buckets that are not empty.
     #[getter]
-    fn buckets(&self) -> Vec<(f64, f64, u64)> {
+    fn buckets(&self) -> Vec<PyBucket> {
         let buckets = self.0.buckets();
         buckets.map(|bucket| (bucket.above.as_secs_f64(), bucket.to.as_secs_f64(), bucket.count)).collect()
     }

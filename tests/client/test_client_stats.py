@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
+import pickle
+import re
 import subprocess
 import sys
 import textwrap
@@ -271,3 +274,40 @@ def test_a_forked_child_counts_its_own():
 def test_a_quantile_is_a_part(q):
     with pytest.raises(ValueError, match=r"q must be from 0 to 1, such as 0\.99, not "):
         RealtimeClient("key:secret").stats()["request_latency"].quantile(q)
+
+
+def test_histograms_of_several_processes_are_added(fal_local_server):
+    client = fal_local_server.sync_client()
+    with client.connect("local/echo") as connection:
+        connection.request({}, timeout=30)
+        one = client.stats()["request_latency"]
+        connection.request({}, timeout=30)
+        both = client.stats()["request_latency"]
+    elsewhere = pickle.loads(pickle.dumps(one))
+    assert elsewhere == one
+    assert hash(elsewhere) == hash(one)
+    assert elsewhere != both
+    total = sum([elsewhere, both], LatencyHistogram())
+    assert total.count == 3
+    assert total.sum == pytest.approx(one.sum + both.sum)
+    assert total.quantile(1) == both.quantile(1)
+    assert LatencyHistogram(total.buckets, total.sum) == total
+    with pytest.raises(TypeError):
+        total + 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ([(0.001, 0.002, 1)],),
+            "buckets has one above 0.001 and up to 0.002 s, which a LatencyHistogram does not have",
+        ),
+        (([(-1.0, 0.001, 1)],), "buckets has one above -1 and up to 0.001 s, which a LatencyHistogram does not have"),
+        (((), -0.5), "sum is in seconds and not negative, not -0.5"),
+        (((), math.nan), "sum is in seconds and not negative, not NaN"),
+    ],
+)
+def test_a_histogram_has_buckets_of_its_own(arguments, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        LatencyHistogram(*arguments)

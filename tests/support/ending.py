@@ -38,10 +38,14 @@ async def end_server(server: Server, transports: Collection[asyncio.Transport]) 
 
 async def end_all_tasks(transports: Collection[asyncio.Transport] = ()) -> None:
     """Cancel the other tasks of the loop, asyncio's own for accepting among them, and abort what is open then."""
-    while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+    while asyncio.all_tasks() - {asyncio.current_task()}:
+        # A task that is cancelled before it has begun would not close the socket that it was made for.
+        await asyncio.sleep(0)
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks)
+        if tasks:
+            await asyncio.wait(tasks)
     # What asyncio has accepted is its own until the protocol hears of it, which may be never.
     of_the_loop = getattr(asyncio.get_running_loop(), "_transports", {})
     for transport in [*transports, *of_the_loop.values()]:

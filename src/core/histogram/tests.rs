@@ -56,7 +56,40 @@ fn threads_count_in_it_together() {
     assert_eq!((durations.count(), durations.sum()), (4_000, Duration::from_millis(1_998)));
 }
 
+#[test]
+fn edges_of_no_bucket_are_refused() {
+    let known = recorded([Duration::from_millis(5)]).buckets().next().unwrap();
+    assert_eq!((known.above, known.to), (Duration::from_micros(4_900), Duration::from_millis(5)));
+    for wrong in [
+        Bucket { above: Duration::from_micros(4_800), ..known },
+        Bucket { to: Duration::from_micros(4_999), ..known },
+        Bucket { to: Duration::MAX, ..known },
+    ] {
+        assert_eq!(Durations::of([known, wrong], Duration::ZERO), Err(wrong));
+    }
+}
+
+#[test]
+fn counts_that_exceed_an_integer_stay_at_its_limit() {
+    let bucket = Bucket { count: u64::MAX, ..recorded([Duration::from_millis(5)]).buckets().next().unwrap() };
+    let most = Durations::of([bucket, bucket], Duration::MAX).unwrap();
+    let both = &most + &recorded([Duration::from_secs(1)]);
+    assert_eq!((both.count(), both.quantile(1.0)), (u64::MAX, Some(Duration::from_millis(5))));
+}
+
 proptest! {
+    #[test]
+    fn what_was_taken_apart_and_added_is_what_was_counted_together(
+        ours in prop::collection::vec(0..20_000_000_000_000_u64, 0..20),
+        theirs in prop::collection::vec(0..20_000_000_000_000_u64, 0..20),
+    ) {
+        let [one, other] = [&ours, &theirs].map(|all| recorded(all.iter().copied().map(Duration::from_nanos)));
+        let again = Durations::of(other.buckets(), other.sum()).unwrap();
+        prop_assert_eq!(&again, &other);
+        let together = ours.iter().chain(&theirs).copied().map(Duration::from_nanos);
+        prop_assert_eq!(&one + &again, recorded(together));
+    }
+
     #[test]
     fn a_duration_is_in_its_bucket(nanoseconds in 1_u64..10_000_000_000_000) {
         let duration = Duration::from_nanos(nanoseconds);

@@ -46,5 +46,5 @@ def server() -> Iterator[EchoServer]:
 @pytest.fixture
 def proxy(server: EchoServer) -> Iterator[FaultProxy]:
     """The way to it."""
-    with FaultProxy(server.port) as running:
+    with FaultProxy(server.port, scheme=server.scheme) as running:
         yield running

@@ -6,18 +6,49 @@ import asyncio
 import contextlib
 import itertools
 import random
+import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import checks
 import msgpack
 import pytest
-from checks import connect, once_and_in_order
+import trustme
+from checks import once_and_in_order
 from support import LIMIT, accounted, until
 from support.echo import EchoServer
 from support.fault_proxy import FaultProxy
 
-from fal_realtime import ConnectionClosedError, ConnectionLostError, HandshakeError, ReconnectPolicy
+from fal_realtime import (
+    ConnectionClosedError,
+    ConnectionLostError,
+    HandshakeError,
+    InsecureForLocalTests,
+    RealtimeConnection,
+    ReconnectPolicy,
+)
+
+
+@pytest.fixture(scope="module")
+def certificate() -> trustme.LeafCert:
+    return trustme.CA().issue_cert("127.0.0.1")
+
+
+@pytest.fixture(params=["ws", "wss"])
+def server(request: pytest.FixtureRequest, certificate: trustme.LeafCert) -> Iterator[EchoServer]:
+    """An echo server, with TLS or without: it has a buffer of its own, which faults fill too."""
+    options = {}
+    if request.param == "wss":
+        options["ssl"] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate.configure_cert(options["ssl"])
+    with EchoServer(**options) as running:
+        yield running
+
+
+def connect(url: str, **options: Any) -> RealtimeConnection:
+    """As in all reliability tests; whose certificate it is does not matter here."""
+    return checks.connect(url, **({"ssl": InsecureForLocalTests()} if url.startswith("wss:") else {}), **options)
 
 
 def numbers(server: EchoServer) -> list[int]:

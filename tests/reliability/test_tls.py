@@ -234,8 +234,8 @@ def test_ssl_cert_file_without_an_authority_trusts_the_built_in_ones_only(tls_se
 async def test_large_messages_arrive_whole_over_a_slow_line(tls_server: Any, ca_file: str, sender: str) -> None:
     """The system takes less at a time than TLS has ready for it."""
     inputs = [{"n": number, "data": bytes([number]) * 2_000_000} for number in range(4)]
-    with FaultProxy(tls_server().port, Faults(bandwidth=20_000_000)) as proxy:
-        url = f"wss://127.0.0.1:{proxy.port}"
+    with FaultProxy(tls_server().port, Faults(bandwidth=20_000_000), scheme="wss") as proxy:
+        url = proxy.url
         if sender == "asyncio":
             async with connect(url, ssl=ca_file) as connection:
                 results = await asyncio.gather(*[connection.request(each) for each in inputs])

@@ -45,9 +45,14 @@ class EchoServer:
         assert not self._thread.is_alive(), "the echo server did not stop"
 
     @property
+    def scheme(self) -> str:
+        """How it is spoken to."""
+        return "wss" if "ssl" in self._options else "ws"
+
+    @property
     def url(self) -> str:
         """The `base_url` of the server."""
-        return f"{'wss' if 'ssl' in self._options else 'ws'}://{self._host}:{self.port}"
+        return f"{self.scheme}://{self._host}:{self.port}"
 
     def _run(self) -> None:
         self._loop.run_until_complete(self._serve())

@@ -62,13 +62,14 @@ def http_answer(status: int, body: str = "") -> bytes:
 class FaultProxy:
     """Forwards TCP connections to a port of this machine, with the faults of the moment."""
 
-    def __init__(self, upstream_port: int, faults: Faults | None = None) -> None:
+    def __init__(self, upstream_port: int, faults: Faults | None = None, scheme: str = "ws") -> None:
         self.faults = faults or Faults()
         self.attempts: list[float] = []
         """When each connection came (`time.monotonic`)."""
         self.ended: list[float] = []
         """When each connection was gone."""
         self._upstream_port = upstream_port
+        self._scheme = scheme
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
         self._thawed = asyncio.Event()
@@ -81,7 +82,7 @@ class FaultProxy:
     @property
     def url(self) -> str:
         """The `base_url` through the proxy."""
-        return f"ws://127.0.0.1:{self.port}"
+        return f"{self._scheme}://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -146,15 +146,16 @@ impl Driver {
     }
 
     async fn work(&mut self) -> Result<Input> {
+        // Boxed: what only an opening needs would be a part of every connection's task for good.
         Ok(match std::mem::replace(&mut self.work, Activity::Rest) {
             Activity::Rest => self.commanded().await,
-            Activity::Token { fresh } => self.fetch_token(fresh).await,
-            Activity::Dial { socket } => self.dial(socket).await,
-            Activity::Sleep(delay) => match self.or_closed(tokio::time::sleep(delay)).await {
+            Activity::Token { fresh } => Box::pin(self.fetch_token(fresh)).await,
+            Activity::Dial { socket } => Box::pin(self.dial(socket)).await,
+            Activity::Sleep(delay) => match Box::pin(self.or_closed(tokio::time::sleep(delay))).await {
                 None => Input::Close,
                 Some(()) => Input::Elapsed,
             },
-            Activity::Greet => self.greet().await?,
+            Activity::Greet => Box::pin(self.greet()).await?,
             Activity::Drive => self.drive().await?,
         })
     }

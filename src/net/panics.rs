@@ -6,7 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, TryFutureExt};
 
 use crate::error::Error;
 
@@ -16,8 +16,9 @@ pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
 }
 
 /// Catches a panic of a future likewise.
-pub(super) async fn caught_in<T>(work: impl Future<Output = T>) -> Result<T, Error> {
-    AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| error(&*panic))
+pub(super) fn caught_in<T>(work: impl Future<Output = T>) -> impl Future<Output = Result<T, Error>> {
+    // No `async fn`: that would keep room for `work` twice, in every connection's task.
+    AssertUnwindSafe(work).catch_unwind().map_err(|panic| error(&*panic))
 }
 
 fn error(panic: &(dyn Any + Send)) -> Error {

@@ -70,7 +70,7 @@ impl Driver {
         }
         let (connection, token, changes) =
             (self.connection.clone(), self.current_token(), self.changes.clone());
-        // Boxed: its state is large, and would be part of every connection's task for good.
+        // Boxed: its state is large, and would be kept several times over.
         let dial = Box::pin(async move { dial(&connection, token.as_ref(), changes.as_deref()).await });
         let dialled = self.in_time("the connection was not open", dial);
         match self.or_closed(dialled).await {

@@ -94,6 +94,7 @@ impl Duty {
     // --- the blocking caller ---
 
     /// A caller begins to drive the link in a blocking call. False where another one does so already.
+    #[cfg(any(unix, test))] // elsewhere none does
     #[must_use]
     pub(super) fn begin_blocking(&self) -> bool {
         if self.has_blocking_driver.swap(true, Ordering::AcqRel) {
@@ -105,6 +106,7 @@ impl Duty {
 
     /// The caller is through; it has had the socket, or (`drove`) could not get it. True when the poller is to be told
     /// that the socket is borrowed, and to ask whether it still is.
+    #[cfg(any(unix, test))]
     #[must_use]
     pub(super) fn end_blocking(&self, drove: bool) -> bool {
         self.has_blocking_driver.store(false, Ordering::Release);

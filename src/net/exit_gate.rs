@@ -38,6 +38,7 @@ pub fn close(patience: Duration) {
 }
 
 /// In a forked child, where those who were inside do not exist.
+#[cfg(unix)]
 pub(super) fn reset() {
     THREADS_INSIDE.store(0, Ordering::Release);
 }

@@ -5,7 +5,6 @@
 
 use std::{
     future::poll_fn,
-    ptr,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -148,6 +147,7 @@ fn start(index: usize) -> Result<IoThread> {
     let join = std::thread::Builder::new()
         .name(format!("fal-realtime-{index}"))
         .spawn(move || {
+            #[cfg(unix)]
             block_signals();
             wakeups::adopt(for_thread.clone());
             let built = tokio::runtime::Builder::new_current_thread()
@@ -192,13 +192,14 @@ async fn run(wakeups: &Wakeups, stop: &Stop) {
     .await;
 }
 
-/// Signals are for Python's main thread.
+/// Signals are for Python's main thread, where a system gives them to any.
+#[cfg(unix)]
 fn block_signals() {
     // SAFETY: `set` is initialised by `sigfillset` before it is read, and the mask concerns this thread only.
     unsafe {
         let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
         libc::sigfillset(set.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), ptr::null_mut());
+        libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut());
     }
 }
 

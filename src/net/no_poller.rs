@@ -70,6 +70,7 @@ impl Registration {
         match *self {}
     }
 
+    #[cfg(unix)]
     pub(super) fn poller(&self) -> Arc<Poller> {
         match *self {}
     }

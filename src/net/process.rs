@@ -6,30 +6,28 @@
 
 use std::{
     ptr,
-    sync::{
-        Once,
-        atomic::{AtomicPtr, AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicPtr, AtomicU32, Ordering},
 };
-
-use super::exit_gate;
 
 /// Grows by one in each forked child. What was made under another number belongs to another process.
 static NUMBER: AtomicU32 = AtomicU32::new(0);
-static ON_FORK: Once = Once::new();
+#[cfg(unix)]
+static ON_FORK: std::sync::Once = std::sync::Once::new();
 
 /// Which process this is. One atomic load: to be compared before any lock is taken.
 pub fn number() -> u32 {
     NUMBER.load(Ordering::Relaxed)
 }
 
+#[cfg(unix)]
 extern "C" fn after_fork_in_child() {
     NUMBER.fetch_add(1, Ordering::Relaxed);
-    exit_gate::reset();
+    super::exit_gate::reset();
 }
 
-/// Counts forks from now on. To be called before there is anything that a child must not touch.
+/// Counts forks, where there are any, from now on. To be called before there is anything that a child must not touch.
 fn watch_forks() {
+    #[cfg(unix)]
     ON_FORK.call_once(|| {
         // SAFETY: the handler is an `extern "C"` function that only stores to atomics, which is allowed in a child.
         unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) };

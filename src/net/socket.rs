@@ -105,6 +105,7 @@ impl Socket {
 
     /// Like [`read_into`](Self::read_into), where that can be with what there is beyond `buffer`, in `beyond`, by the
     /// same system call.
+    #[cfg_attr(not(unix), allow(unused_variables))] // no such call is made there
     pub(super) fn read_beyond(
         &mut self,
         buffer: &mut impl BufMut,

@@ -75,6 +75,7 @@ fn make_class(py: Python<'_>) -> PyResult<Py<PyType>> {
         name: c"fal_realtime._core.Method".as_ptr(),
         basicsize: size_of::<Method>() as i32,
         itemsize: 0,
+        #[allow(clippy::unnecessary_cast)] // an `unsigned long`, which has 32 bits on Windows
         flags: flags as u32,
         slots: slots.as_mut_ptr(),
     };

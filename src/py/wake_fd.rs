@@ -79,6 +79,7 @@ mod portable {
             Ok(Self { reader, writer })
         }
 
+        #[allow(clippy::unnecessary_wraps)] // not every platform has one
         pub(crate) fn descriptor(&self) -> io::Result<i32> {
             Ok(self.reader.as_raw_fd())
         }
@@ -101,6 +102,7 @@ mod portable {
 
 /// No descriptor that a loop could watch: the loop is called by a thread instead.
 #[cfg(not(unix))]
+#[allow(clippy::unnecessary_wraps, clippy::unused_self)] // as the one that there is on Unix
 mod unsupported {
     use super::io;
 

@@ -1,6 +1,8 @@
 //! A link with its place in a poller, and what its driver is told of it.
 
-use std::{collections::VecDeque, net::TcpStream, sync::Arc, time::Instant};
+use std::{collections::VecDeque, time::Instant};
+#[cfg(unix)]
+use std::{net::TcpStream, sync::Arc};
 
 use super::Connection;
 use crate::{
@@ -9,7 +11,7 @@ use crate::{
         driven::Side,
         link::{Event, Link, Turn, Work},
         panics,
-        poller::{Poller, Registration},
+        poller::Registration,
         socket::Tcp,
     },
 };
@@ -132,6 +134,7 @@ impl OpenLink {
     }
 
     /// A blocking caller borrows the socket: answers it, and whether it is to be read. `None` where tokio watches it.
+    #[cfg(unix)]
     pub(in crate::net) fn borrow_socket(&mut self) -> Option<(Arc<TcpStream>, bool)> {
         let Tcp::Polled(tcp) = self.link.socket.tcp() else { return None };
         let tcp = tcp.clone();
@@ -142,7 +145,8 @@ impl OpenLink {
     }
 
     /// The poller that watches the socket, if it is not tokio.
-    pub(in crate::net) fn poller(&self) -> Option<Arc<Poller>> {
+    #[cfg(unix)]
+    pub(in crate::net) fn poller(&self) -> Option<Arc<crate::net::poller::Poller>> {
         self.registration.as_ref().map(Registration::poller)
     }
 

@@ -143,6 +143,7 @@ impl Notifier {
     }
 
     #[cfg(not(unix))]
+    #[allow(clippy::unused_self)] // as the one that there is on Unix
     fn wait_at_socket(&self, _net: &Arc<Connection>, _notifications: u64, _until: Instant) -> bool {
         false
     }

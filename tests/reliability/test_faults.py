@@ -199,17 +199,24 @@ async def test_of_a_stuck_socket_only_the_message_that_was_torn_fails(
         stuck = accounted(connection)
         assert 0 < stuck["pending"] < count
         proxy.thaw_after_reset()
-        with pytest.raises(ConnectionClosedError, match="1 input was not written"):
+        torn = 0
+        try:
             await asyncio.wait_for(connection.drain(), LIMIT)
+        except ConnectionClosedError as error:
+            assert "1 input was not written" in str(error)  # noqa: PT017 - it need not be raised
+            torn = 1
+        # What TLS holds may end where a message does.
+        assert torn or server.scheme == "wss"
         await connection.request({"n": count + 1})
         stats = accounted(connection)
-        assert stats["failed"] == 1
-        assert stats["written"] == count + 1
+        assert (stats["written"], stats["failed"]) == (count + 2 - torn, torn)
     arrived = numbers(server)
     once_and_in_order(arrived)
-    unsent = stuck["pending"] - 1
+    unsent = stuck["pending"] - torn
     assert arrived[-unsent - 1 :] == list(range(count + 1 - unsent, count + 2))
-    figure(f"{stuck['written'] - 1} of {count} MB were in the buffers, 1 was torn, {unsent} came after the reconnect")
+    figure(
+        f"{stuck['written'] - 1} of {count} MB were in the buffers, {torn} was torn, {unsent} came after the reconnect"
+    )
 
 
 async def settled(value: Callable[[], object]) -> None:

@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, time::Duration};
 use rustls_pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket},
 };
 use tokio_rustls::TlsConnector;
 
@@ -21,7 +21,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Server for T {}
 /// Both ends of a connection.
 async fn pair(tls: bool, polled: bool) -> (Socket, Box<dyn Server>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let connecting = TcpStream::connect(listener.local_addr().unwrap());
+    let client = TcpSocket::new_v4().unwrap();
+    // Less than a test writes, whatever a system lets it grow to.
+    client.set_send_buffer_size(256 << 10).unwrap();
+    let connecting = client.connect(listener.local_addr().unwrap());
     let (client, accepted) = tokio::join!(connecting, listener.accept());
     let (client, server) = (client.unwrap(), accepted.unwrap().0);
     if !tls {

@@ -17,17 +17,10 @@ set -euo pipefail
 command -v cargo > /dev/null || { echo "needs cargo and rustc" >&2; exit 1; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mkdir "$work/src"
-cd "$work"
-cat > Cargo.toml <<'TOML'
-[package]
-name = "full"
-version = "0.1.0"
-edition = "2021"
-[dependencies]
-rcgen = { version = "=0.14.10", default-features = false, features = ["crypto", "pem", "ring"] }
-rustls = { version = "=0.23.46", default-features = false, features = ["ring", "std"] }
-TOML
+cargo new --quiet --vcs none "$work/full"
+cd "$work/full"
+cargo add --quiet rustls@=0.23.46 --no-default-features --features ring,std
+cargo add --quiet rcgen@=0.14.10 --no-default-features --features crypto,pem,ring
 cat > src/main.rs <<'RUST'
 use std::{io::Write, sync::Arc};
 

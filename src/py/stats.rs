@@ -115,15 +115,16 @@ impl LatencyHistogram {
         };
         let wrong = |above: f64, to: f64| {
             PyValueError::new_err(format!(
-                "buckets has one above {above} and up to {to} s, which a LatencyHistogram does not have"
+                "buckets must be those of a LatencyHistogram: it has none above {above} and up to {to} s"
             ))
         };
         let known = buckets
             .into_iter()
             .map(|bucket| read(bucket).ok_or_else(|| wrong(bucket.0, bucket.1)))
             .collect::<PyResult<Vec<_>>>()?;
-        let sum = Duration::try_from_secs_f64(sum)
-            .map_err(|_| PyValueError::new_err(format!("sum is in seconds and not negative, not {sum}")))?;
+        let sum = Duration::try_from_secs_f64(sum).map_err(|_| {
+            PyValueError::new_err(format!("sum must be a number of seconds from 0 on, not {sum}"))
+        })?;
         Durations::of(known, sum)
             .map(Self)
             .map_err(|bucket| wrong(bucket.above.as_secs_f64(), bucket.to.as_secs_f64()))

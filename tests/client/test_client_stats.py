@@ -301,11 +301,11 @@ def test_histograms_of_several_processes_are_added(fal_local_server):
     [
         (
             ([(0.001, 0.002, 1)],),
-            "buckets has one above 0.001 and up to 0.002 s, which a LatencyHistogram does not have",
+            "buckets must be those of a LatencyHistogram: it has none above 0.001 and up to 0.002 s",
         ),
-        (([(-1.0, 0.001, 1)],), "buckets has one above -1 and up to 0.001 s, which a LatencyHistogram does not have"),
-        (((), -0.5), "sum is in seconds and not negative, not -0.5"),
-        (((), math.nan), "sum is in seconds and not negative, not NaN"),
+        (([(-1.0, 0.001, 1)],), "buckets must be those of a LatencyHistogram: it has none above -1 and up to 0.001 s"),
+        (((), -0.5), "sum must be a number of seconds from 0 on, not -0.5"),
+        (((), math.nan), "sum must be a number of seconds from 0 on, not NaN"),
     ],
 )
 def test_a_histogram_has_buckets_of_its_own(arguments, message):

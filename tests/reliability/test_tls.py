@@ -22,14 +22,7 @@ from support import KEY, accounted
 from support.echo import EchoServer
 from support.fault_proxy import FaultProxy, Faults
 
-from fal_realtime import (
-    ApiError,
-    HandshakeError,
-    InsecureForLocalTests,
-    RealtimeClient,
-    RequestTimeoutError,
-    SyncRealtimeClient,
-)
+from fal_realtime import ApiError, HandshakeError, InsecureForLocalTests, RealtimeClient, RequestTimeoutError
 
 NOW = dt.datetime.now(dt.timezone.utc)
 DAY = dt.timedelta(days=1)
@@ -230,22 +223,12 @@ def test_ssl_cert_file_without_an_authority_trusts_the_built_in_ones_only(tls_se
 # --- what it carries ---
 
 
-@pytest.mark.parametrize("sender", ["asyncio", "blocking"])
-async def test_large_messages_arrive_whole_over_a_slow_line(tls_server: Any, ca_file: str, sender: str) -> None:
+async def test_large_messages_arrive_whole_over_a_slow_line(tls_server: Any, ca_file: str) -> None:
     """The system takes less at a time than TLS has ready for it."""
     inputs = [{"n": number, "data": bytes([number]) * 2_000_000} for number in range(4)]
     with FaultProxy(tls_server().port, Faults(bandwidth=20_000_000), scheme="wss") as proxy:
-        url = proxy.url
-        if sender == "asyncio":
-            async with connect(url, ssl=ca_file) as connection:
-                results = await asyncio.gather(*[connection.request(each) for each in inputs])
-                stats = accounted(connection)
-        else:
-            client = SyncRealtimeClient(KEY, base_url=url, trust_env=False, ssl=ca_file)
-            with client.connect("local/echo", use_jwt=False, throttle_interval=0) as blocking:
-                for each in inputs:
-                    blocking.send(each)
-                results = [blocking.recv(timeout=60) for _ in inputs]
-                stats = accounted(blocking)
+        async with connect(proxy.url, ssl=ca_file) as connection:
+            results = await asyncio.gather(*[connection.request(each) for each in inputs])
+            stats = accounted(connection)
     assert [(each["n"], each["data"]) for each in results] == [(each["n"], each["data"]) for each in inputs]
     assert (stats["written"], stats["failed"], stats["reconnects"]) == (4, 0, 0)

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.waiting import until_sync
+from recorded import read_whole
+from support import KEY, until_sync
+from support.raw_server import Raw, ScriptedServer
 
 from fal_realtime import ConnectionClosedError, RealtimeError, SyncRealtimeClient
 from fal_realtime.testing import LocalServer
@@ -96,6 +98,30 @@ def test_a_close_of_the_server_is_replayed_with_its_code_and_reason(
     assert replayed[0] == recorded[0]
     if code is not None:
         assert replayed == recorded == (code, reason)
+
+
+def test_a_close_frame_without_a_code_is_recorded_and_replayed_as_one(tmp_path: Path) -> None:
+    path = tmp_path / "closed.mcap"
+
+    def script(peer: Raw) -> None:
+        peer.answer()
+        peer.say(b"\x88\x00")
+        peer.linger()
+
+    def close_code(client: SyncRealtimeClient, *, record: bool) -> int | None:
+        connection = client.connect("local/echo", raw=True, path="/realtime", reconnect=None, use_jwt=False)
+        if record:
+            connection.record(path)
+        with connection, pytest.raises(ConnectionClosedError):
+            connection.recv(timeout=30)
+        return connection.close_code
+
+    with ScriptedServer(script) as peer, SyncRealtimeClient(KEY, base_url=peer.url) as client:
+        assert close_code(client, record=True) == 1005
+    assert read_whole(path)[-1].event == {"event": "close", "session": 1, "by": "server", "code": 1005, "reason": ""}
+    with LocalServer() as server, server.sync_client() as client:
+        server.replay(path, timing="immediate")
+        assert close_code(client, record=False) == 1005
 
 
 def test_a_session_that_the_client_closed_stays_open_until_it_does_so_again(tmp_path: Path) -> None:

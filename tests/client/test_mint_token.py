@@ -42,7 +42,7 @@ class TestMinting:
         token = await server.client().mint_token(APP, expires_in=30)
         assert token.app == "local/echo/realtime"
         left = token.expires_at - datetime.now(timezone.utc)
-        assert timedelta(seconds=20) < left <= timedelta(seconds=30)
+        assert timedelta(0) < left < timedelta(minutes=1), "by default it would be two minutes"
         browser = RealtimeClient(base_url=server.base_url)
         async with browser.connect(APP, token_provider=lambda _: token.value, throttle_interval=0) as connection:
             assert (await connection.request({"n": 1}))["n"] == 1

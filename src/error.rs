@@ -173,16 +173,27 @@ impl Error {
         self
     }
 
-    /// A `ConnectionLostError`: `ended` is how the session did.
-    pub fn lost(ended: Self, unanswered: u64, what_follows: &str) -> Self {
+    /// Its cause, if that is an error of this type.
+    pub fn cause(&self) -> Option<&Self> {
+        self.source.as_ref()?.downcast_ref()
+    }
+
+    /// A `ConnectionLostError`: `ended` is how the session did. `torn` messages were written in part.
+    pub fn lost(ended: Self, unanswered: u64, torn: u64, what_follows: &str) -> Self {
         let Parts { kind, message, .. } = *ended.0;
         let (code, reason) = match kind {
             ErrorKind::Closed { code, reason } => (code, reason),
             _ => (1006, message),
         };
         let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        let torn = match torn {
+            0 => String::new(),
+            1 => ", and 1 that was not written whole and is lost".to_owned(),
+            _ => format!(", and {torn} that were not written whole and are lost"),
+        };
         let message = format!(
-            "the session ended (code {code}{why}) with {unanswered} messages that have no answer, or less; {what_follows}"
+            "the session ended (code {code}{why}) with {unanswered} messages that have no answer, or less{torn}; \
+             {what_follows}"
         );
         Self::new(ErrorKind::Lost { code, reason, unanswered }, message).transient()
     }

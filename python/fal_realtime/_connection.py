@@ -226,6 +226,7 @@ class RealtimeConnection(_core.Connection, Recordable, OfInputAndOutput[Input, O
             RequestTimeoutError: It took longer; says how many inputs had no answer.
             ConnectionLostError: A session was lost meanwhile, before `unanswered` inputs had their answer.
             ConnectionClosedError: Some were not written: the connection was closed meanwhile.
+            FalRealtimeError: Some were not written or had no answer, since the connection has given up: the reason.
         """
         import asyncio
 
@@ -240,6 +241,7 @@ class RealtimeConnection(_core.Connection, Recordable, OfInputAndOutput[Input, O
                 await self.aclose()
                 raise error from None
             try:
+                finish.check_end()
                 await self.drain()
                 finish.check()
             finally:

@@ -240,14 +240,17 @@ class Connection:
     def in_flight(self) -> int:
         """How many inputs of this session may have no answer yet, at most: an app need not answer each.
 
-        As many as were written more than results came, and at least the open requests; with `streaming` all inputs of
-        the stream. An app that answers an input with several results has more under way than this says, unless
+        One result is the answer to one input before it, and so is an error that the app reports. At least the open
+        requests; with `streaming` all inputs of the stream. An app that answers an input with several results has more under way than this says, unless
         `streaming` was said. What is not written yet is `pending` in `stats()`.
         """
 
     @property
     def _lost_while_finishing(self) -> int:
         """How many messages, at most, had no answer when their sessions were lost during `finish`."""
+
+    def _failure(self) -> Exception | None:
+        """Why the connection has given up, for `finish`, which raises it."""
 
     def stats(self) -> Stats:
         """What was counted so far, all taken at one instant."""
@@ -492,14 +495,17 @@ class SyncConnection:
     def in_flight(self) -> int:
         """How many inputs of this session may have no answer yet, at most: an app need not answer each.
 
-        As many as were written more than results came, and at least the open requests; with `streaming` all inputs of
-        the stream. An app that answers an input with several results has more under way than this says, unless
+        One result is the answer to one input before it, and so is an error that the app reports. At least the open
+        requests; with `streaming` all inputs of the stream. An app that answers an input with several results has more under way than this says, unless
         `streaming` was said. What is not written yet is `pending` in `stats()`.
         """
 
     @property
     def _lost_while_finishing(self) -> int:
         """How many messages, at most, had no answer when their sessions were lost during `finish`."""
+
+    def _failure(self) -> Exception | None:
+        """Why the connection has given up, for `finish`, which raises it."""
 
     def stats(self) -> Stats:
         """What was counted so far, all taken at one instant."""

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from . import _checks as check
-from ._exceptions import ConnectionLostError, FalRealtimeError, ForkedProcessError, RequestTimeoutError
+from ._exceptions import ConnectionClosedError, ConnectionLostError, FalRealtimeError, ForkedProcessError, RequestTimeoutError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -70,12 +70,31 @@ class Finish:
         )
         return RequestTimeoutError(message)
 
+    def check_end(self) -> None:
+        """Raise why the connection has given up, if inputs failed or had no answer for that.
+
+        To be called before `drain`, which would say no more than that inputs were not written.
+        """
+        if (self._lost() or self._failed()) and (failure := self._connection._failure()) is not None:  # noqa: SLF001 - its own base
+            # That it was closed is said with what became of the inputs.
+            if not isinstance(failure, ConnectionClosedError):
+                raise failure
+
     def check(self) -> None:
-        """Raise if sessions ended with inputs that had no answer."""
+        """Raise if inputs failed, or sessions ended with inputs that had no answer. To be called after `drain`."""
+        code, reason = self._connection.close_code or 1006, self._connection.close_reason or ""
+        if (failed := self._failed()) > 0:
+            # Another call of `drain` that waited at the same time was told.
+            inputs = "1 input was" if failed == 1 else f"{failed} inputs were"
+            message = f"{inputs} not written; the connection was closed"
+            raise ConnectionClosedError(message, code, reason)
         if (lost := self._lost()) > 0:
-            code, reason = self._connection.close_code or 1006, self._connection.close_reason or ""
             message = f"a session ended before at most {lost} inputs had their answer; the connection was closed"
             raise ConnectionLostError(message, code, reason, lost)
+
+    def _failed(self) -> int:
+        """How many inputs were not written."""
+        return self._connection.stats()["failed"] - self._before["failed"]
 
     def _lost(self) -> int:
         """How many inputs, at most, had no answer when their session was lost."""

@@ -201,6 +201,7 @@ class SyncRealtimeConnection(_core.SyncConnection, Recordable, OfInputAndOutput[
             RequestTimeoutError: It took longer; says how many inputs had no answer.
             ConnectionLostError: A session was lost meanwhile, before `unanswered` inputs had their answer.
             ConnectionClosedError: Some were not written: the connection was closed meanwhile.
+            FalRealtimeError: Some were not written or had no answer, since the connection has given up: the reason.
         """
         with Finish(self, timeout) as finish:
             self._let_go()
@@ -209,6 +210,7 @@ class SyncRealtimeConnection(_core.SyncConnection, Recordable, OfInputAndOutput[
                 self.close()
                 raise error
             try:
+                finish.check_end()
                 self.drain()
                 finish.check()
             finally:

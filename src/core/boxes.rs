@@ -36,6 +36,8 @@ pub struct Boxes {
     commands: Commands,
     /// A session is a stream.
     streaming: bool,
+    /// The server has ended the stream that is being sent, and has not closed its session yet.
+    stream_ends: bool,
     /// The newest stream ended while it was being sent.
     stream_ended: bool,
     /// Results that had come when the session began.
@@ -53,6 +55,10 @@ pub struct Boxes {
     close_frame: (u16, Box<str>),
     /// Messages that the session which has just ended left unanswered, of which nobody has been told.
     left: u64,
+    /// Messages that were written in part when it ended, of which nobody has been told.
+    left_torn: u64,
+    /// The server has given up this session for an error: no more answers come.
+    has_failed: bool,
     /// The error with which it ended was given to somebody: that tells of these messages too.
     end_is_told: bool,
     /// How many of the failed messages somebody who drained was told of.
@@ -124,6 +130,7 @@ impl Boxes {
             state: State::Idle,
             commands: Commands::default(),
             streaming: limits.streaming,
+            stream_ends: false,
             stream_ended: false,
             received_before: 0,
             failure: None,
@@ -132,6 +139,8 @@ impl Boxes {
             last_close: None,
             close_frame: (1000, Box::default()),
             left: 0,
+            left_torn: 0,
+            has_failed: false,
             end_is_told: false,
             told_failures: 0,
             finishers: 0,
@@ -222,10 +231,20 @@ impl Boxes {
         }
         self.received_before = self.inbox.received();
         self.end_is_told = false;
+        self.has_failed = false;
+        self.stream_ends = false;
+    }
+
+    /// The server has ended its session, which it will close. If that was a stream, what is sent from now on is for
+    /// another one.
+    pub fn session_ends(&mut self) {
+        // Where results go to a callback nobody takes an end.
+        self.stream_ends = self.streaming && !self.routes.results && self.traffic().wrote;
     }
 
     /// The session, a stream, is over for the caller.
     pub fn end_stream(&mut self) -> Interest {
+        self.stream_ends = false;
         self.stream_ended = self.traffic().wrote;
         self.inbox.push_end(Error::closed(1000, "the stream has ended"));
         Interest::ITEMS
@@ -245,15 +264,17 @@ impl Boxes {
         !self.outbox.is_writing() && self.in_flight() == 0
     }
 
-    /// How many messages of this session may have no answer yet: one result is the answer to one message. Of a stream
-    /// that is open nobody knows which of its messages are done with.
+    /// How many messages of this session may get an answer yet: one result is the answer to one message before it. Of a
+    /// stream that is open nobody knows which of its messages are done with.
     pub fn in_flight(&self) -> u64 {
         let took = self.outbox.session_took();
-        if self.streaming || took == 0 {
+        if took == 0 || self.has_failed {
+            return 0;
+        }
+        if self.streaming {
             return took;
         }
-        let came = self.inbox.received() - self.received_before;
-        took.saturating_sub(came).max(self.inbox.requests.open_and_sent() as u64)
+        self.outbox.session_awaits().max(self.inbox.requests.open_and_sent() as u64)
     }
 
     /// How many messages have passed in either direction.

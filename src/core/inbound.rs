@@ -43,7 +43,9 @@ pub enum Arrival {
         /// The session is over.
         fatal: bool,
     },
-    /// An error that is no message of the server's: one that cannot be understood, or a violation of the protocol.
+    /// A message that cannot be decoded, in the place of a result.
+    Undecodable(Error),
+    /// Another error: a control message that cannot be understood, or a violation of the protocol.
     Error(Error),
     /// How long the app took, in seconds.
     Timings(f64),
@@ -147,7 +149,7 @@ impl Inbound {
                 let what = if kind == MessageKind::Text { "text" } else { "binary" };
                 let message =
                     format!("a {what} message of {} bytes could not be decoded: {why}", payload.len());
-                (Arrival::Error(Error::new(ErrorKind::Decode, message)), Consequence::Nothing)
+                (Arrival::Undecodable(Error::new(ErrorKind::Decode, message)), Consequence::Nothing)
             }
         };
         self.arrivals.push(arrival);

@@ -23,7 +23,7 @@ mod sessions;
 pub use leftover::{Leftover, Written};
 use opening::OpeningQueue;
 use record::SessionRecord;
-pub use sessions::SessionEnd;
+pub use sessions::{Ended, SessionEnd};
 
 /// The most messages that the outgoing ring holds when the caller did not ask for freshness.
 pub const MAX_QUEUED: usize = 1024;

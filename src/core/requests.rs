@@ -137,6 +137,11 @@ impl Requests {
         self.by_id.values().filter(|key| self.is_sent(**key)).count()
     }
 
+    /// Whether this request waits, and its message is with the socket.
+    pub fn is_open_and_sent(&self, key: RequestKey) -> bool {
+        self.all.get(&key).is_some_and(|request| request.answer.is_none() && request.sent.is_some())
+    }
+
     /// The request that waits with its message sent, if it is the only one.
     pub fn only_sent(&self) -> Option<RequestKey> {
         let mut keys = self.by_id.values().copied().filter(|key| self.is_sent(*key));

@@ -236,10 +236,6 @@ impl Driver {
             }
             _ => SessionEnd::Lost,
         };
-        // The end of a session that has ended as sessions do is what an input that the app dropped is answered with.
-        if end != SessionEnd::Regular {
-            self.connection.shared.lock().boxes.count_lost_while_finishing();
-        }
         let (unsent, traffic) = self.drop_link(end, Close::by_server(&loss));
         let ended =
             if self.session.is_given_up() { Error::closed(1000, "idle") } else { loss.clone().into_error() };
@@ -275,6 +271,11 @@ impl Driver {
 
 fn late(what: &str, open_timeout: Duration, last: Option<Error>) -> Error {
     let message = format!("{what} after {open_timeout:?} (open_timeout)");
+    // Attempts that took too long one after another say no more than the newest of them, and why one failed before.
+    let last = match last {
+        Some(late) if late.kind == ErrorKind::Timeout => late.cause().cloned(),
+        other => other,
+    };
     match last {
         None => Error::new(ErrorKind::Timeout, message).transient(),
         Some(last) => {

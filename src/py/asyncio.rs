@@ -87,6 +87,11 @@ impl AsyncConnection {
         self.base.net.lost_while_finishing()
     }
 
+    /// Why the connection has given up, for `finish`, which raises it.
+    fn _failure(&self, py: Python<'_>) -> Option<PyErr> {
+        self.base.failure(py)
+    }
+
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.base.stats(py)
     }

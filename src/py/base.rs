@@ -195,6 +195,11 @@ impl Base {
         self.net.last_error().map(|error| to_py(py, &error))
     }
 
+    /// Why the connection is over, if that is a failure: for somebody who is told.
+    pub(super) fn failure(&self, py: Python<'_>) -> Option<PyErr> {
+        self.net.failure().map(|error| to_py(py, &error))
+    }
+
     /// The error of a request after `seconds`, in which so many results came that belong to no request. It says what
     /// the connection is busy with, if it is not open.
     pub(super) fn request_timeout(&self, seconds: f64, unmarked: u64) -> Error {

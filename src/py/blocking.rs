@@ -106,6 +106,11 @@ impl SyncConnection {
         self.shared.base.net.lost_while_finishing()
     }
 
+    /// Why the connection has given up, for `finish`, which raises it.
+    fn _failure(&self, py: Python<'_>) -> Option<PyErr> {
+        self.shared.base.failure(py)
+    }
+
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.shared.base.stats(py)
     }

@@ -79,7 +79,7 @@ impl Boxes {
     }
 
     /// Counts what a lost session had no answer to, if the connection is finishing: the caller will want to know.
-    pub fn count_lost_while_finishing(&mut self) {
+    pub(super) fn count_lost_while_finishing(&mut self) {
         if self.commands.finish {
             self.lost_while_finishing += self.in_flight();
         }

@@ -2,7 +2,10 @@
 
 use super::{Boxes, Interest};
 use crate::{
-    core::outbox::{Leftover, SessionEnd},
+    core::{
+        message::RequestKey,
+        outbox::{Ended, Leftover, SessionEnd},
+    },
     error::Error,
 };
 
@@ -32,12 +35,18 @@ impl Boxes {
         true
     }
 
+    /// Fails every request that the server has if, with this error, each message has had an answer: there will be none
+    /// for them. Answers whether there was one.
+    pub(super) fn fail_unanswerable(&mut self, error: &Error) -> bool {
+        self.outbox.session_awaits() == 0 && self.fail_sent(error)
+    }
+
     /// Takes back the messages of a socket that is gone: what can be sent again is queued, the rest has failed. Answers
     /// who is to be told.
     ///
     /// Whoever waits for an answer is told by [`Boxes::tell_loss`], once it is known what follows.
     pub fn lose_link(&mut self, leftover: Leftover, end: SessionEnd) -> Interest {
-        let torn = leftover.torn;
+        let mut torn = leftover.torn;
         for key in leftover.untouched.iter().filter_map(|message| message.request) {
             self.inbox.requests.set_sent(key, None);
         }
@@ -48,28 +57,48 @@ impl Boxes {
             self.inbox.requests.fail(key, Error::not_written_in_opening());
         }
         if end == SessionEnd::Refused {
-            for key in self.outbox.session_refused(torn) {
+            for key in self.outbox.session_refused(&mut torn) {
                 self.inbox.requests.set_sent(key, None);
             }
         } else {
-            self.outbox.lost(torn);
+            self.outbox.lost(torn.len());
         }
-        self.left += self.outbox.session_ended(self.inbox.requests.open_and_sent(), end, self.streaming);
+        // The end of a session that has ended as sessions do is what an input that the app dropped is answered with.
+        if end != SessionEnd::Regular {
+            self.count_lost_while_finishing();
+        }
+        self.settle_session(&torn, end);
         self.drained_now().and(self.settled())
+    }
+
+    /// Counts what the session has left, `torn` of it written in part and not sent again.
+    fn settle_session(&mut self, torn: &[Option<RequestKey>], how: SessionEnd) {
+        let torn_requests: Vec<_> = torn.iter().flatten().copied().collect();
+        // What was not written whole has failed: it is not among what was written and has no answer.
+        let requests = &self.inbox.requests;
+        let torn_open = torn_requests.iter().filter(|key| requests.is_open_and_sent(**key)).count();
+        let ended = Ended {
+            how,
+            is_stream: self.streaming,
+            open_requests: requests.open_and_sent() - torn_open,
+            torn_requests: torn_requests.len(),
+        };
+        self.left += self.outbox.session_ended(&ended);
+        self.left_torn += (torn.len() - torn_requests.len()) as u64;
     }
 
     /// Tells whoever waits for an answer how the session has ended, after which the connection goes on, and somebody of
     /// the messages that nobody waits for.
     pub fn tell_loss(&mut self, ended: Error, what_follows: &str) -> Interest {
-        let left = std::mem::take(&mut self.left);
+        let (left, torn) = (std::mem::take(&mut self.left), std::mem::take(&mut self.left_torn));
         let open = self.inbox.requests.open_and_sent();
-        let error = Error::lost(ended, left + open as u64, what_follows);
+        let error = Error::lost(ended, left + open as u64, torn, what_follows);
         let mut kind = Interest::NONE;
         if self.inbox.requests.fail_waiting(|sent| sent, &error) > 0 {
             kind = kind.and(Interest::ANSWERS);
         }
         self.inbox.requests.session_ended();
-        if left > 0 && !self.end_is_told {
+        if left + torn > 0 && !self.end_is_told {
             kind = kind.and(self.tell_error(error));
         }
         kind

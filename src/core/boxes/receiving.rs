@@ -25,8 +25,9 @@ impl Boxes {
         let mut kind = Interest::NONE;
         let plain = inbound.plain();
         if !plain.is_empty() {
+            let came = plain.len();
             self.inbox.push_results(plain);
-            self.outbox.result_came();
+            self.outbox.results_came(came);
             kind = Interest::ITEMS;
         }
         for arrival in inbound.arrivals() {
@@ -35,12 +36,13 @@ impl Boxes {
                 Arrival::Realtime { error, fatal } => {
                     Arrival::Realtime { error: without_secrets(error), fatal }
                 }
+                Arrival::Undecodable(error) => Arrival::Undecodable(without_secrets(error)),
                 Arrival::Error(error) => Arrival::Error(without_secrets(error)),
                 other => other,
             };
             let more = match arrival {
                 Arrival::Result(received, id) => {
-                    self.outbox.result_came();
+                    self.outbox.results_came(1);
                     match self.inbox.push_result(received, id.as_deref()) {
                         Placed::Queued => Interest::ITEMS,
                         Placed::Answered(since) => {
@@ -53,11 +55,22 @@ impl Boxes {
                     }
                 }
                 Arrival::Realtime { error, fatal } => {
-                    self.outbox.server_spoke();
                     // The server does not say which input failed.
-                    let failed = if fatal { self.fail_sent(&error) } else { self.fail_only_request(&error) };
+                    let failed = if fatal {
+                        self.outbox.server_spoke();
+                        self.count_lost_while_finishing();
+                        self.has_failed = true;
+                        self.fail_sent(&error)
+                    } else {
+                        self.outbox.error_came();
+                        self.fail_only_request(&error) || self.fail_unanswerable(&error)
+                    };
                     self.end_is_told |= fatal && !failed;
                     if failed { Interest::ANSWERS } else { self.push_error(error) }
+                }
+                Arrival::Undecodable(error) => {
+                    self.outbox.error_came();
+                    self.push_error(error)
                 }
                 Arrival::Error(error) => {
                     self.outbox.server_spoke();

@@ -38,7 +38,7 @@ impl Boxes {
         if !(matches!(lane, Lane::Opening(_)) && self.outbox.is_opening()) {
             self.check_not_finishing().map_err(Error::unprocessed)?;
         }
-        if self.stream_ended && self.inbox.has_end() {
+        if self.stream_ends || (self.stream_ended && self.inbox.has_end()) {
             return Err(stream_ended());
         }
         let request = message.request;

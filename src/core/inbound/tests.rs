@@ -66,7 +66,7 @@ fn what_cannot_be_understood_is_an_error_in_its_place() {
         .iter()
         .map(|arrival| match arrival {
             Arrival::Result(received, _) => received.payload[0].to_string(),
-            Arrival::Error(error) => format!("{:?}", error.kind),
+            Arrival::Undecodable(error) | Arrival::Error(error) => format!("{:?}", error.kind),
             other => panic!("{other:?}"),
         })
         .collect();

@@ -1,6 +1,6 @@
 //! The fate of the messages in flight, as whoever writes them reports it.
 
-use crate::core::message::Outgoing;
+use crate::core::message::{Outgoing, RequestKey};
 
 /// The messages that have been handed whole to a socket, and their payload.
 #[derive(Debug, Default, Clone, Copy)]
@@ -16,8 +16,9 @@ pub struct Written {
 pub struct Leftover {
     /// Not a byte of these was written; in their order.
     pub untouched: Vec<Outgoing>,
-    /// The messages that were partly written.
-    pub torn: usize,
+    /// The messages that were partly written, in their order: of each the request that waits for its answer, if one
+    /// does.
+    pub torn: Vec<Option<RequestKey>>,
     /// The part that was written and has not been accounted for.
     pub written: Written,
 }

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{MAX_QUEUED, MAX_QUEUED_BYTES, Outgoing};
+use super::{
+    MAX_QUEUED, MAX_QUEUED_BYTES, Outgoing,
+    sessions::{Ended, SessionEnd},
+};
 
 /// A server that refuses a session does so at its beginning.
 const REFUSED_WITHIN: Duration = Duration::from_secs(10);
@@ -20,6 +23,9 @@ pub(super) struct SessionRecord {
     pub(super) written_before: u64,
     /// Messages taken, without those that came back.
     taken: u64,
+    /// How many of them wait for a result: one is the answer to one message, and what came before a message is no
+    /// answer to it.
+    awaited: u64,
     /// How many had been taken when the newest result came.
     answered: u64,
     /// How many of those after it carry a request: each of these has somebody of its own who is told.
@@ -84,6 +90,7 @@ impl SessionRecord {
 
     fn count(&mut self, message: &Outgoing) {
         self.taken += 1;
+        self.awaited += 1;
         if message.request.is_some() {
             self.requests += 1;
             self.all_requests += 1;
@@ -96,17 +103,24 @@ impl SessionRecord {
     /// Messages are taken that are not copied, no request and no end of the inputs among them.
     pub(super) fn took_many(&mut self, count: usize) {
         self.taken += count as u64;
+        self.awaited += count as u64;
     }
 
-    /// The message that was taken last has come back untouched. Answers whether it was sent in the opening.
-    pub(super) fn came_back(&mut self, message: &Outgoing) -> bool {
+    /// A message counts as never taken.
+    fn discount(&mut self, message: &Outgoing) {
         self.taken = self.taken.saturating_sub(1);
+        self.awaited = self.awaited.saturating_sub(1);
         if message.request.is_some() {
             self.requests = self.requests.saturating_sub(1);
             self.all_requests = self.all_requests.saturating_sub(1);
         } else if message.ends_inputs() {
             self.ends = self.ends.saturating_sub(1);
         }
+    }
+
+    /// The message that was taken last has come back untouched. Answers whether it was sent in the opening.
+    pub(super) fn came_back(&mut self, message: &Outgoing) -> bool {
+        self.discount(message);
         if self.taken < self.in_opening {
             self.in_opening -= 1;
             return true;
@@ -120,13 +134,20 @@ impl SessionRecord {
         false
     }
 
-    /// A result came. What is in flight counts as taken before it: its answer may be here before whoever wrote it has
-    /// said so.
-    pub(super) fn result_came(&mut self) {
+    /// So many results came. What is in flight counts as taken before them: its answer may be here before whoever wrote
+    /// it has said so.
+    pub(super) fn results_came(&mut self, count: u64) {
+        self.awaited = self.awaited.saturating_sub(count);
         self.answered = self.taken;
         self.requests = 0;
         self.ends = 0;
         self.copies = None;
+    }
+
+    /// An error came that is the answer to one message, nobody knows which.
+    pub(super) fn error_came(&mut self) {
+        self.awaited = self.awaited.saturating_sub(1);
+        self.server_spoke();
     }
 
     /// Something else came.
@@ -146,7 +167,11 @@ impl SessionRecord {
     /// The server refused the session: what it had may be sent again, in this order. Empty if it has said something
     /// before.
     pub(super) fn refused(&mut self) -> VecDeque<Outgoing> {
-        self.copies.take().unwrap_or_default()
+        let copies = self.copies.take().unwrap_or_default();
+        for message in &copies {
+            self.discount(message);
+        }
+        copies
     }
 
     /// Whether a message was written.
@@ -172,20 +197,29 @@ impl SessionRecord {
         self.taken
     }
 
-    /// The session has ended. Answers how many messages that were nobody's request were written since the last result;
-    /// of a stream that was cut (`is_cut`), how many were written at all: no result is the last one before its end.
-    ///
-    /// The regular end of a session is what the end of the inputs asks for.
-    pub(super) fn end(&mut self, written: u64, is_regular: bool, is_cut: bool) -> u64 {
+    /// How many of them wait for a result.
+    pub(super) fn awaited(&self) -> u64 {
+        self.awaited
+    }
+
+    /// The session has ended. Answers how many messages that were nobody's request were written since the last result,
+    /// without as many as were answered with an error; of a stream that was cut, how many were written at all: no result
+    /// is the last one before its end.
+    pub(super) fn end(&mut self, written: u64, ended: &Ended) -> u64 {
         self.is_open = false;
         self.copies = None;
         let written = written.saturating_sub(self.written_before);
-        if is_cut {
-            return written.saturating_sub(self.all_requests);
+        // A message whose write has begun is taken, not written.
+        let torn_requests = ended.torn_requests as u64;
+        let is_regular = ended.how == SessionEnd::Regular;
+        if ended.is_stream && !is_regular {
+            return written.saturating_sub(self.all_requests.saturating_sub(torn_requests));
         }
-        let others = written.saturating_sub(self.answered).saturating_sub(self.requests);
-        // A message whose write has begun is taken, not written; there is one at most that ends the inputs.
+        let requests = self.requests.saturating_sub(torn_requests);
+        let others = written.saturating_sub(self.answered).saturating_sub(requests);
+        // There is one at most that ends the inputs. The regular end of a session is what it asks for.
         let torn = u64::from(self.ends > 0 && self.newest_end > written);
-        others.saturating_sub(if is_regular { self.ends - torn } else { 0 })
+        let others = others.saturating_sub(if is_regular { self.ends - torn } else { 0 });
+        others.min(self.awaited.saturating_sub(ended.open_requests as u64))
     }
 }

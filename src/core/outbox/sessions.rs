@@ -16,6 +16,19 @@ pub enum SessionEnd {
     Refused,
 }
 
+/// What is known of a session that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The way in which it ended.
+    pub how: SessionEnd,
+    /// It was a stream.
+    pub is_stream: bool,
+    /// Requests whose messages were written, and that wait.
+    pub open_requests: usize,
+    /// Requests, whether or not somebody still waits, whose messages were written in part and are not sent again.
+    pub torn_requests: usize,
+}
+
 impl Outbox {
     /// A socket is open: a session begins, and what the throttle holds may go. Returns the requests displaced by it.
     pub fn session_began(&mut self, now: Instant) -> Vec<RequestKey> {
@@ -23,9 +36,14 @@ impl Outbox {
         self.tick(now)
     }
 
-    /// A result came.
-    pub fn result_came(&mut self) {
-        self.record.result_came();
+    /// So many results came.
+    pub fn results_came(&mut self, count: usize) {
+        self.record.results_came(count as u64);
+    }
+
+    /// An error came that is the answer to one message, nobody knows which.
+    pub fn error_came(&mut self) {
+        self.record.error_came();
     }
 
     /// Something other than a result came.
@@ -53,13 +71,19 @@ impl Outbox {
         if self.record.is_open { self.record.taken() } else { 0 }
     }
 
+    /// How many of the messages that were taken for this session wait for a result.
+    pub fn session_awaits(&self) -> u64 {
+        if self.record.is_open { self.record.awaited() } else { 0 }
+    }
+
     /// The server refused the session before it said anything else: what was written to it is pending again, in its
-    /// order, in front of all others. `torn` messages in flight were written in part. Returns the requests among those
-    /// that are pending again.
-    pub fn session_refused(&mut self, torn: usize) -> Vec<RequestKey> {
+    /// order, in front of all others. The messages in flight that were written in part are `torn`, of which those stay
+    /// that are not pending again. Returns the requests among those that are.
+    pub fn session_refused(&mut self, torn: &mut Vec<Option<RequestKey>>) -> Vec<RequestKey> {
         let messages = self.record.refused();
-        let torn_again = torn.min(messages.len());
-        self.lost(torn - torn_again);
+        let torn_again = torn.len().min(messages.len());
+        torn.truncate(torn.len() - torn_again);
+        self.lost(torn.len());
         self.in_flight -= torn_again;
         let written = messages.len() - torn_again;
         self.written -= written as u64;
@@ -73,16 +97,14 @@ impl Outbox {
         requests
     }
 
-    /// The session has ended, with so many of its requests open. Returns how many other messages were written since its
-    /// last result, or, where it was a stream and did not come to its end, at all; with the requests they are
-    /// unanswered. A regular end is the answer to what ended the inputs.
-    pub fn session_ended(&mut self, open_requests: usize, end: SessionEnd, is_stream: bool) -> u64 {
+    /// The session has ended. Returns how many messages that were nobody's request have no answer; with the open requests
+    /// they are unanswered.
+    pub fn session_ended(&mut self, ended: &Ended) -> u64 {
         if !self.record.is_open {
             return 0;
         }
-        let is_regular = end == SessionEnd::Regular;
-        let others = self.record.end(self.written, is_regular, is_stream && !is_regular);
-        self.unanswered += others + open_requests as u64;
+        let others = self.record.end(self.written, ended);
+        self.unanswered += others + ended.open_requests as u64;
         others
     }
 

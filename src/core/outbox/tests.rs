@@ -40,6 +40,11 @@ fn taken(outbox: &mut Outbox) -> Vec<u64> {
     std::iter::from_fn(|| outbox.take()).map(|message| id(&message)).collect()
 }
 
+/// The session ends: how many messages that were nobody's request have no answer.
+fn end_session(outbox: &mut Outbox, open_requests: usize, how: SessionEnd, is_stream: bool) -> u64 {
+    outbox.session_ended(&Ended { how, is_stream, open_requests, torn_requests: 0 })
+}
+
 #[track_caller]
 fn assert_sum(outbox: &Outbox) {
     let s = stats(outbox);
@@ -165,7 +170,7 @@ impl Model {
             }
             Step::Open => {}
             Step::Result => {
-                self.outbox.result_came();
+                self.outbox.results_came(1);
                 self.is_silent = false;
                 self.answered = self.written.len() + self.in_flight.len() - self.began_with;
             }
@@ -230,7 +235,7 @@ impl Model {
         assert_eq!(front, back, "what came back is not in front");
         if refused {
             let queued = self.outbox.queued();
-            self.outbox.session_refused(torn.len());
+            self.outbox.session_refused(&mut vec![None; torn.len()]);
             let again: Vec<u64> =
                 self.outbox.ring.iter().take(self.outbox.queued() - queued).map(id).collect();
             let sent: Vec<u64> =
@@ -252,7 +257,7 @@ impl Model {
             self.torn.extend(torn.iter().map(id));
         }
         let written = self.written.len() - self.began_with;
-        let others = self.outbox.session_ended(0, SessionEnd::Lost, false);
+        let others = end_session(&mut self.outbox, 0, SessionEnd::Lost, false);
         // Requests are told by themselves.
         assert!(others <= written.saturating_sub(self.answered) as u64);
         self.unanswered += others;
@@ -531,7 +536,7 @@ fn while_no_session_is_open_the_throttle_holds_the_latest() {
     outbox.accept(later, message(30, 8), Lane::Throttled).unwrap();
     assert_eq!(outbox.deadline(), Some(later + INTERVAL), "no burst faster than the interval");
     assert_eq!(stats(&outbox).coalesced, 29);
-    outbox.session_ended(0, SessionEnd::Lost, false);
+    end_session(&mut outbox, 0, SessionEnd::Lost, false);
     outbox.tick(later + INTERVAL);
     assert!(!outbox.is_queued(), "nor in an outage");
     assert_sum(&outbox);
@@ -547,16 +552,16 @@ fn what_a_server_refused_is_sent_again_once_and_before_what_came_later() {
     outbox.wrote(2, 16);
     outbox.accept(now, message(3, 8), Lane::Throttled).unwrap();
     // The third was torn.
-    assert!(outbox.session_refused(1).is_empty());
-    assert_eq!(outbox.session_ended(0, SessionEnd::Lost, false), 0);
+    assert!(outbox.session_refused(&mut vec![None; 1]).is_empty());
+    assert_eq!(end_session(&mut outbox, 0, SessionEnd::Lost, false), 0);
     let s = stats(&outbox);
     assert_eq!((s.written, s.failed, s.pending, s.unanswered, s.bytes_sent), (0, 0, 4, 0, 0));
 
     outbox.session_began(now);
     assert_eq!(taken(&mut outbox), [0, 1, 2, 3]);
     outbox.wrote(4, 32);
-    assert!(outbox.session_refused(0).is_empty());
-    assert_eq!(outbox.session_ended(0, SessionEnd::Lost, false), 3, "sent twice, and not a third time");
+    assert!(outbox.session_refused(&mut vec![None; 0]).is_empty());
+    assert_eq!(end_session(&mut outbox, 0, SessionEnd::Lost, false), 3, "sent twice, and not a third time");
     assert_eq!(taken(&mut outbox), [3]);
     assert_sum(&outbox);
 }
@@ -571,7 +576,7 @@ fn what_was_written_since_the_last_result_is_unanswered() {
         taken(outbox);
     };
     send(&mut outbox, 0, false);
-    outbox.result_came();
+    outbox.results_came(1);
     outbox.wrote(1, 8);
     assert!(outbox.session_answered());
     for (number, is_request) in [(1, false), (2, true), (3, false)] {
@@ -579,12 +584,12 @@ fn what_was_written_since_the_last_result_is_unanswered() {
         outbox.wrote(1, 8);
     }
     assert_eq!(
-        outbox.session_ended(1, SessionEnd::Lost, false),
+        end_session(&mut outbox, 1, SessionEnd::Lost, false),
         2,
         "and the request, which is told by itself"
     );
     assert_eq!(stats(&outbox).unanswered, 3);
-    assert_eq!(outbox.session_ended(1, SessionEnd::Lost, false), 0, "once");
+    assert_eq!(end_session(&mut outbox, 1, SessionEnd::Lost, false), 0, "once");
 }
 
 fn end_of_inputs() -> Outgoing {
@@ -608,7 +613,7 @@ fn the_regular_end_of_a_session_is_the_answer_to_the_end_of_the_inputs() {
             outbox.wrote(1, message.payload.len());
         }
         assert_eq!(outbox.under_way(0), 3, "the end of the inputs is none");
-        (outbox.session_ended(0, end, false), stats(&outbox).unanswered)
+        (end_session(&mut outbox, 0, end, false), stats(&outbox).unanswered)
     };
     assert_eq!(ended(SessionEnd::Regular), (3, 3));
     assert_eq!(ended(SessionEnd::Lost), (4, 4), "nobody knows whether the stream would have ended there");
@@ -623,9 +628,9 @@ fn all_inputs_of_a_stream_that_was_cut_are_unanswered() {
         outbox.accept(Instant::now(), request, Lane::Direct).unwrap();
         while let Some(message) = outbox.take() {
             outbox.wrote(1, message.payload.len());
-            outbox.result_came();
+            outbox.results_came(1);
         }
-        (outbox.session_ended(0, end, is_stream), stats(&outbox).unanswered)
+        (end_session(&mut outbox, 0, end, is_stream), stats(&outbox).unanswered)
     };
     assert_eq!(ended(SessionEnd::Lost, true), (4, 4), "but the request, which has its answer");
     assert_eq!(ended(SessionEnd::Refused, true), (4, 4));
@@ -646,7 +651,7 @@ fn the_end_of_the_inputs_is_seen_where_all_is_taken_at_once() {
     accept(&mut outbox, 3, Lane::Direct);
     assert!(outbox.take_all(usize::MAX, &mut all), "there is none any more");
     outbox.wrote(1, 8);
-    assert_eq!(outbox.session_ended(0, SessionEnd::Regular, false), 4);
+    assert_eq!(end_session(&mut outbox, 0, SessionEnd::Regular, false), 4);
 }
 
 #[test]
@@ -658,7 +663,7 @@ fn an_end_of_the_inputs_that_came_back_or_was_torn_takes_nothing_from_the_others
         in_flight.drain(..written + torn);
         outbox.lost(torn);
         outbox.give_back(in_flight.into_iter());
-        assert_eq!(outbox.session_ended(0, SessionEnd::Regular, false), 2);
+        assert_eq!(end_session(&mut outbox, 0, SessionEnd::Regular, false), 2);
         // The next session looks for it again.
         outbox.session_began(Instant::now());
         outbox.server_spoke();
@@ -673,10 +678,10 @@ fn a_result_behind_the_end_of_the_inputs_answers_all_before_it() {
         let message = outbox.take().unwrap();
         outbox.wrote(1, message.payload.len());
     }
-    outbox.result_came();
+    outbox.results_came(1);
     outbox.take().unwrap();
     outbox.wrote(1, 8);
-    assert_eq!(outbox.session_ended(0, SessionEnd::Regular, false), 1);
+    assert_eq!(end_session(&mut outbox, 0, SessionEnd::Regular, false), 1);
 }
 
 /// Session number one is being opened.
@@ -747,7 +752,7 @@ fn what_an_opening_has_not_written_when_its_session_ends_fails_and_names_its_req
     assert_eq!(outbox.give_back([untouched].into_iter()), [keys[1]]);
     assert_eq!(outbox.fail_opening(), [keys[2]]);
     assert_eq!(
-        outbox.session_ended(1, SessionEnd::Lost, false),
+        end_session(&mut outbox, 1, SessionEnd::Lost, false),
         0,
         "the request that was written is told by itself"
     );
@@ -774,10 +779,10 @@ fn what_an_opening_has_written_is_not_sent_again_and_what_came_behind_it_is() {
         // The last one comes back untouched.
         outbox.wrote(2, 16);
         assert!(outbox.give_back(in_flight.drain(2..)).is_empty());
-        outbox.session_refused(0);
+        outbox.session_refused(&mut vec![None; 0]);
         assert_eq!(outbox.fail_opening(), []);
         // The greeting, and what was sent for the second time.
-        assert_eq!(outbox.session_ended(0, SessionEnd::Lost, false), session);
+        assert_eq!(end_session(&mut outbox, 0, SessionEnd::Lost, false), session);
         assert_sum(&outbox);
         outbox.session_began(Instant::now());
     }

@@ -24,20 +24,22 @@ impl Writer {
 
     /// The socket is lost: what of the messages can be sent again?
     pub(in crate::net) fn abandon(self, written: Written) -> Leftover {
-        let mut leftover = Leftover { untouched: self.aside, torn: 0, written };
+        let mut leftover = Leftover { untouched: self.aside, torn: Vec::new(), written };
         for staged in self.staged {
             // Those that were written whole are gone from the queue, so at most one is torn.
             if staged.start < self.at {
-                leftover.torn += 1;
+                leftover.torn.push(staged.message.request);
             } else {
                 leftover.untouched.push(staged.message);
             }
         }
         if let Some(large) = self.large {
-            if large.is_partly_written() {
-                leftover.torn += 1;
+            let is_torn = large.is_partly_written();
+            let message = large.into_message();
+            if is_torn {
+                leftover.torn.push(message.request);
             } else {
-                leftover.untouched.push(large.into_message());
+                leftover.untouched.push(message);
             }
         }
         leftover.untouched.extend(self.pulled);

@@ -29,7 +29,7 @@ impl SyncConnection {
             State::Closing | State::Closed => Err(to_py(py, &opening.failure())),
             _ => Ok(None),
         })?;
-        opened.ok_or_else(|| to_py(py, &not_open_again(limit)))
+        opened.ok_or_else(|| to_py(py, &not_open_again(limit, net.last_error())))
     }
 
     /// Waits until everything accepted so far is written; `timeout` is in seconds.

@@ -136,7 +136,7 @@ impl Operation {
                 AsyncConnection::bind(connection, true)?;
                 let limit = net.settings().open_timeout.as_secs_f64();
                 if this.inner.lock().expired {
-                    return Err(to_py(py, &not_open_again(limit)));
+                    return Err(to_py(py, &not_open_again(limit, net.last_error())));
                 }
                 let opening = if let Some(opening) = opening {
                     opening
@@ -208,9 +208,16 @@ impl Operation {
     }
 }
 
-pub(in crate::py) fn not_open_again(seconds: f64) -> Error {
+/// What is raised when a lost connection was not open again in time; `last` is why its newest attempt failed.
+pub(in crate::py) fn not_open_again(seconds: f64, last: Option<Error>) -> Error {
     let message = format!(
         "the connection was not open again within {seconds} s (open_timeout); it goes on trying until it is closed"
     );
-    Error::new(ErrorKind::Timeout, message)
+    match last {
+        None => Error::new(ErrorKind::Timeout, message).transient(),
+        Some(last) => {
+            let message = format!("{message}; the last attempt: {last}");
+            Error::new(ErrorKind::Timeout, message).transient().with_source(last)
+        }
+    }
 }

@@ -137,7 +137,6 @@ impl Caller {
             }
             Step::LoseLink { torn, end } if self.has_link => {
                 self.has_link = false;
-                sides.boxes.count_lost_while_finishing();
                 let kind = sides.loses_link(*torn, *end);
                 // Else it would still count as open.
                 let state = sides.boxes.set_state(State::Idle, None);

@@ -94,12 +94,119 @@ fn who_waits_for_the_end_is_told_of_what_is_lost_meanwhile_and_nobody_else() {
         sides.write();
         sides.boxes.begin_finish();
         assert!(sides.send(None).is_err_and(|error| error.unprocessed));
-        sides.boxes.count_lost_while_finishing();
         sides.loses_link(0, SessionEnd::Lost);
         assert_eq!(sides.boxes.tell_loss(lost(), ""), Interest::NONE);
         assert_eq!(sides.boxes.lost_while_finishing(), 1);
         assert_eq!(sides.boxes.end_finish(tells), is_told);
         assert_eq!(sides.boxes.inbox.has_items(), !tells);
+    }
+}
+
+/// How the loss of a session in which this was written and that was torn is told, and `unanswered` in the accounts.
+fn torn(written: &[bool], torn: bool) -> (Option<String>, u64) {
+    let mut sides = Sides::open();
+    let mut number = 0;
+    let mut send = |sides: &mut Sides, is_request: bool| {
+        number += 1;
+        if is_request {
+            sides.request(&format!("r{number}")).unwrap();
+        } else {
+            sides.send(None).unwrap();
+        }
+    };
+    for is_request in written {
+        send(&mut sides, *is_request);
+    }
+    sides.write();
+    send(&mut sides, torn);
+    sides.take();
+    sides.loses_link(1, SessionEnd::Lost);
+    sides.boxes.tell_loss(lost(), "and so on");
+    sides.assert_sums();
+    assert_eq!(sides.boxes.stats().failed, 1);
+    let told = sides.boxes.inbox.pop().map(|item| match item.what {
+        Item::Error(error) => error.message.clone(),
+        other => panic!("{other:?}"),
+    });
+    assert!(!sides.boxes.inbox.has_items(), "once");
+    (told, sides.boxes.stats().unanswered)
+}
+
+#[test]
+fn a_message_that_was_torn_is_told_and_is_not_among_those_that_have_no_answer() {
+    let (told, unanswered) = torn(&[], false);
+    assert!(
+        told.unwrap().contains("0 messages that have no answer, or less, and 1 that was not written whole")
+    );
+    assert_eq!(unanswered, 0);
+    let (told, unanswered) = torn(&[false, true], false);
+    assert!(
+        told.unwrap().contains("2 messages that have no answer, or less, and 1 that was not written whole")
+    );
+    assert_eq!(unanswered, 2);
+    // A request is told by itself.
+    assert_eq!(torn(&[], true), (None, 0));
+    let (told, unanswered) = torn(&[false, false], true);
+    assert!(told.unwrap().contains("3 messages that have no answer, or less; "));
+    assert_eq!(unanswered, 2);
+}
+
+#[test]
+fn what_is_sent_again_is_not_lost_for_whoever_waits_for_the_end() {
+    let mut sides = Sides::open();
+    sides.send(None).unwrap();
+    sides.request("a").unwrap();
+    sides.write();
+    sides.boxes.begin_finish();
+    sides.loses_link(0, SessionEnd::Refused);
+    assert_eq!(sides.boxes.tell_loss(lost(), ""), Interest::NONE);
+    sides.opens();
+    sides.take();
+    // The second time nothing of it is written.
+    sides.loses_link(0, SessionEnd::Lost);
+    assert_eq!(sides.boxes.tell_loss(lost(), ""), Interest::NONE);
+    assert_eq!((sides.boxes.lost_while_finishing(), sides.boxes.stats().unanswered), (0, 0));
+}
+
+#[test]
+fn what_came_before_a_message_is_no_answer_to_it() {
+    let mut sides = Sides::open();
+    sides.says(&["{}", "{}"]);
+    sides.send(None).unwrap();
+    sides.write();
+    assert_eq!(sides.boxes.in_flight(), 1);
+    sides.says(&["{}"]);
+    assert_eq!(sides.boxes.in_flight(), 0);
+}
+
+#[test]
+fn an_error_or_what_cannot_be_decoded_is_the_answer_to_one_message() {
+    for answer in [r#"{"type": "x-fal-error", "error": "E", "reason": ""}"#, "{bad"] {
+        let mut sides = Sides::open();
+        for _ in 0..3 {
+            sides.send(None).unwrap();
+        }
+        sides.write();
+        assert_eq!(sides.says(&[answer]), Interest::ITEMS);
+        assert_eq!(sides.boxes.in_flight(), 2);
+        sides.loses_link(0, SessionEnd::Lost);
+        assert_eq!(sides.boxes.stats().unanswered, 2, "the one that was answered is told");
+    }
+}
+
+#[test]
+fn whoever_waits_for_the_end_does_not_wait_for_answers_behind_a_fatal_error() {
+    for streaming in [false, true] {
+        let mut sides = Sides::new(streaming, None);
+        sides.opens();
+        sides.send(None).unwrap();
+        sides.write();
+        sides.boxes.begin_finish();
+        sides.says(&[r#"{"type": "x-fal-error", "error": "INTERNAL_ERROR", "reason": ""}"#]);
+        assert!(sides.boxes.is_finished());
+        assert_eq!(sides.boxes.lost_while_finishing(), 1);
+        sides.loses_link(0, SessionEnd::Regular);
+        assert_eq!(sides.boxes.lost_while_finishing(), 1);
     }
 }
 

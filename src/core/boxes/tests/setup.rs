@@ -100,7 +100,8 @@ impl Sides {
     /// The socket is lost, with `torn` of the messages that the link had taken in part on the wire.
     pub(super) fn loses_link(&mut self, torn: usize, end: SessionEnd) -> Interest {
         let torn = torn.min(self.taken.len()).min(1);
-        let untouched = self.taken.drain(..).skip(torn).collect();
+        let torn = self.taken.drain(..torn).map(|message| message.request).collect();
+        let untouched = self.taken.drain(..).collect();
         self.boxes.lose_link(Leftover { untouched, torn, written: Written::default() }, end)
     }
 
@@ -117,6 +118,7 @@ impl Sides {
             s.written + s.coalesced + s.dropped + s.failed + s.withdrawn + s.pending,
             "{s:?}"
         );
+        assert!(s.unanswered <= s.written, "{s:?}");
         assert_eq!(s.received, s.delivered + s.received_dropped + s.late + s.received_pending, "{s:?}");
     }
 }

@@ -7,7 +7,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from . import _checks as check
-from ._exceptions import ConnectionClosedError, ConnectionLostError, FalRealtimeError, ForkedProcessError, RequestTimeoutError
+from ._exceptions import (
+    ConnectionClosedError,
+    ConnectionLostError,
+    FalRealtimeError,
+    ForkedProcessError,
+    RequestTimeoutError,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self

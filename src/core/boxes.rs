@@ -237,7 +237,7 @@ impl Boxes {
 
     /// The server has ended its session, which it will close. If that was a stream, what is sent from now on is for
     /// another one.
-    pub fn session_ends(&mut self) {
+    fn session_ends(&mut self) {
         // Where results go to a callback nobody takes an end.
         self.stream_ends = self.streaming && !self.routes.results && self.traffic().wrote;
     }

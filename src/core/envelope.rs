@@ -27,7 +27,7 @@ pub use msgpack::{classify_binary, classify_binary_without_id};
 pub(crate) const GATEWAY_REFUSAL: &str = "Error while forwarding the request";
 
 /// The error code of that text, which has none of its own.
-const GATEWAY_ERROR: &str = "GATEWAY_ERROR";
+pub(in crate::core) const GATEWAY_ERROR: &str = "GATEWAY_ERROR";
 
 /// The envelope of a message from the server: what it is, as far as the connection must know it.
 #[derive(Debug, Clone, PartialEq)]

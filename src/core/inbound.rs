@@ -49,6 +49,8 @@ pub enum Arrival {
     Error(Error),
     /// How long the app took, in seconds.
     Timings(f64),
+    /// The server has ended its session, in the regular way.
+    EndOfSession,
 }
 
 /// The consequence of a message: what it asks of the session.
@@ -139,7 +141,7 @@ impl Inbound {
                 (Arrival::Realtime { error, fatal }, consequence)
             }
             Envelope::Unauthorized => return Consequence::Unauthorized,
-            Envelope::EndOfSession { .. } => return Consequence::SessionOver,
+            Envelope::EndOfSession { .. } => (Arrival::EndOfSession, Consequence::SessionOver),
             Envelope::Timings { seconds } => (Arrival::Timings(seconds), Consequence::Nothing),
             Envelope::Control { action } => {
                 let message = format!("the server sent a control message with the unknown action {action:?}");

@@ -215,14 +215,35 @@ async def test_open_waits_for_a_reconnect_no_longer_than_open_timeout():
         connection = peer.client().connect(APP, **options)
         await connection
         await states.until(lambda states: "waiting" in states)
-        with pytest.raises(RequestTimeoutError, match=r"not open again within 0\.3 s"):
+        with pytest.raises(RequestTimeoutError, match=r"not open again within 0\.3 s.*: .*503") as raised:
             await result_of(connection.open())
+        assert raised.value.retryable
+        assert isinstance(raised.value.__cause__, HandshakeError)
         assert connection.state != "closed"
         await connection.aclose()
 
         blocking = peer.sync_client().connect(APP, reconnect=AT_ONCE, open_timeout=0.3)
         with pytest.raises(HandshakeError):
             await asyncio.to_thread(blocking.open)
+
+
+async def test_attempts_that_take_too_long_one_after_another_do_not_quote_each_other():
+    def leave(session: Session) -> None:
+        session.accept()
+        session.leave()
+
+    over = threading.Event()
+
+    def answer_no_handshake(_: Session) -> None:
+        over.wait(LIMIT)
+
+    with Peer(leave, answer_no_handshake) as peer:
+        connection = peer.client().connect(APP, reconnect=AT_ONCE, open_timeout=0.1)
+        await connection
+        await peer.until(lambda: len(peer.sessions) > 6)
+        over.set()
+        assert str(connection.last_error).count("open_timeout") <= 1
+        await connection.aclose()
 
 
 # --- tokens ---

@@ -475,6 +475,33 @@ async def test_an_input_behind_the_end_of_its_stream_is_refused_until_that_end_w
         assert [message["number"] for message in peer.inputs] == [0, 2]
 
 
+async def test_an_input_between_the_end_of_its_stream_and_the_close_of_the_session_is_refused_too():
+    close = threading.Event()
+
+    def stream(session: Session) -> None:
+        session.send({"of": session.recv()["number"]})
+        session.send_timeout()
+        session.send_json(type="x-fal-message", action="timings", timing=0.5)
+        close.wait(LIMIT)
+        session.close(1000)
+
+    timings = Log()
+    with Peer(stream, Session.echo) as peer:
+        options = {"streaming": True, "throttle_interval": 0, "on_timings": timings}
+        async with peer.client().connect(APP, **options) as connection:
+            await connection.send({"number": 0})
+            assert await result_of(connection.recv()) == {"of": 0}
+            await timings.has(1)
+            assert connection.state == "active"
+            with pytest.raises(StreamEndedError):
+                await connection.send({"number": 1})
+            close.set()
+            assert [result async for result in connection] == []
+            await connection.send({"number": 2})
+            assert await result_of(connection.recv()) == {"number": 2}
+        assert [message["number"] for message in peer.inputs] == [0, 2]
+
+
 async def test_what_follows_the_end_of_the_input_is_told():
     def take_none_as_the_end(session: Session) -> None:
         while session.recv() is not None:

@@ -7,6 +7,8 @@ from collections.abc import Collection
 
 from websockets.asyncio.server import Server, ServerConnection
 
+_QUIET_ROUNDS = 3
+
 
 def recording(transports: set[asyncio.Transport]) -> type[ServerConnection]:
     """A `create_connection` for `websockets`, whose server leaves open what is in its opening handshake at the end."""
@@ -37,8 +39,12 @@ async def end_server(server: Server, transports: Collection[asyncio.Transport]) 
 
 
 async def end_all_tasks(transports: Collection[asyncio.Transport] = ()) -> None:
-    """Cancel the other tasks of the loop, asyncio's own for accepting among them, and abort what is open then."""
-    while asyncio.all_tasks() - {asyncio.current_task()}:
+    """Cancel the other tasks of the loop, asyncio's own for accepting among them, and abort what is open then.
+
+    Until there was nothing to do in several rounds: what one round ends, or has accepted, shows in the next.
+    """
+    quiet = 0
+    while quiet < _QUIET_ROUNDS:
         # A task that is cancelled before it has begun would not close the socket that it was made for.
         await asyncio.sleep(0)
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
@@ -46,9 +52,9 @@ async def end_all_tasks(transports: Collection[asyncio.Transport] = ()) -> None:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-    # What asyncio has accepted is its own until the protocol hears of it, which may be never.
-    of_the_loop = getattr(asyncio.get_running_loop(), "_transports", {})
-    for transport in [*transports, *of_the_loop.values()]:
-        transport.abort()
-    # Transports that were closed just now close their sockets in the next round.
-    await asyncio.sleep(0)
+        # What asyncio has accepted is its own until the protocol hears of it, which may be never.
+        of_the_loop = getattr(asyncio.get_running_loop(), "_transports", {})
+        still_open = [each for each in (*transports, *of_the_loop.values()) if not each.is_closing()]
+        for transport in still_open:
+            transport.abort()
+        quiet = 0 if tasks or still_open else quiet + 1

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use super::{Boxes, Interest};
 use crate::{
     core::{
+        envelope::GATEWAY_ERROR,
         inbound::{Arrival, Inbound},
         inbox::{Notice, Placed},
     },
-    error::Error,
+    error::{Error, ErrorKind},
 };
 
 impl Boxes {
@@ -60,7 +61,12 @@ impl Boxes {
                         self.outbox.server_spoke();
                         self.count_lost_while_finishing();
                         self.has_failed = true;
+                        self.session_ends();
                         self.fail_sent(&error)
+                    } else if is_of_gateway(&error) {
+                        // It is the answer to the handshake; the end of the session follows.
+                        self.outbox.server_spoke();
+                        self.fail_only_request(&error)
                     } else {
                         self.outbox.error_came();
                         self.fail_only_request(&error) || self.fail_unanswerable(&error)
@@ -81,6 +87,10 @@ impl Boxes {
                     Interest::NOTICES
                 }
                 Arrival::Timings(_) => Interest::NONE,
+                Arrival::EndOfSession => {
+                    self.session_ends();
+                    Interest::NONE
+                }
             };
             kind = kind.and(more);
         }
@@ -98,4 +108,9 @@ impl Boxes {
             Interest::ITEMS
         }
     }
+}
+
+/// Whether fal's gateway reports that the app refused the handshake which the gateway had accepted.
+fn is_of_gateway(error: &Error) -> bool {
+    matches!(&error.kind, ErrorKind::Realtime { error, .. } if error == GATEWAY_ERROR)
 }

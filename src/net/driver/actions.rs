@@ -48,7 +48,6 @@ impl Driver {
                     self.drop_link(SessionEnd::Lost, Close::abandoned(""));
                 }
                 Action::StopWriting => {
-                    self.connection.shared.lock().boxes.session_ends();
                     self.with_link(Link::stop_writing);
                 }
                 Action::EndWhenUnused { later } => {

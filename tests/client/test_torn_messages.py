@@ -1,0 +1,80 @@
+"""A message of which a part is written when its session is lost: it is not sent again, and it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+from support import OPTIONS, Log, Peer, Session, result_of
+
+from fal_realtime import ConnectionLostError, ReconnectPolicy
+
+APP = "fal-ai/fast-lcm-diffusion"
+QUICK = ReconnectPolicy(initial_delay=0.01)
+BIG = bytes(15 << 20)
+"""More than the systems between take."""
+
+
+class Stops:
+    """A server that takes an input and reads no more, until it is told to drop the connection."""
+
+    def __init__(self) -> None:
+        self.now = threading.Event()
+
+    def __call__(self, session: Session) -> None:
+        session.recv()
+        self.now.wait(60)
+        session.drop()
+
+
+async def begin_writing(connection: Any, big: Any) -> asyncio.Future[Any]:
+    """Let the server stop reading, and begin to write more than is taken."""
+    await connection.send({"number": 0})
+    await connection.drain()
+    writing = asyncio.ensure_future(big)
+    written = connection.stats()["written"]
+    await asyncio.sleep(0.5)
+    assert connection.stats()["written"] == written
+    return writing
+
+
+@pytest.mark.parametrize("how", ["recv", "on_error"])
+async def test_a_torn_message_is_told_once(how: str) -> None:
+    stops, errors = Stops(), Log()
+    options: dict[str, Any] = {"reconnect": QUICK} | ({"on_error": errors} if how == "on_error" else {})
+    with Peer(stops, Session.echo) as peer:
+        connection = await peer.client().connect(APP, **OPTIONS, **options)
+        await begin_writing(connection, connection.send({"data": BIG}))
+        stops.now.set()
+        if how == "recv":
+            with pytest.raises(ConnectionLostError) as raised:
+                await result_of(connection.recv())
+            error = raised.value
+        else:
+            [error] = await errors.has(1)
+        assert "and 1 that was not written whole" in str(error)
+        assert error.retryable
+        # The connection goes on, and nothing else is told.
+        assert (await result_of(connection.request({"number": 1})))["number"] == 1
+        stats = connection.stats()
+        assert (stats["failed"], stats["unanswered"], len(errors)) == (1, 1, int(how == "on_error"))
+        await connection.aclose()
+
+
+async def test_a_torn_request_is_not_among_those_that_have_no_answer() -> None:
+    stops = Stops()
+    with Peer(stops, Session.echo) as peer:
+        connection = await peer.client().connect(APP, **OPTIONS, reconnect=QUICK)
+        request = await begin_writing(connection, connection.request({"data": BIG}))
+        stops.now.set()
+        with pytest.raises(ConnectionLostError):
+            await result_of(request)
+        with pytest.raises(ConnectionLostError) as raised:
+            await result_of(connection.recv())
+        # That is the input before it.
+        assert raised.value.unanswered == 1
+        stats = connection.stats()
+        assert (stats["written"], stats["failed"], stats["unanswered"]) == (1, 1, 1)
+        await connection.aclose()

@@ -71,10 +71,9 @@ async def test_a_torn_request_is_not_among_those_that_have_no_answer() -> None:
         stops.now.set()
         with pytest.raises(ConnectionLostError):
             await result_of(request)
-        with pytest.raises(ConnectionLostError) as raised:
+        # That tells of the input before it.
+        with pytest.raises(ConnectionLostError):
             await result_of(connection.recv())
-        # That is the input before it.
-        assert raised.value.unanswered == 1
         stats = connection.stats()
         assert (stats["written"], stats["failed"], stats["unanswered"]) == (1, 1, 1)
         await connection.aclose()

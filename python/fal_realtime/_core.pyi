@@ -241,8 +241,8 @@ class Connection:
         """How many inputs of this session may have no answer yet, at most: an app need not answer each.
 
         One result is the answer to one input before it, and so is an error that the app reports. At least the open
-        requests; with `streaming` all inputs of the stream. An app that answers an input with several results has more under way than this says, unless
-        `streaming` was said. What is not written yet is `pending` in `stats()`.
+        requests; with `streaming` all inputs of the stream. An app that answers an input with several results has more
+        under way than this says, unless `streaming` was said. What is not written yet is `pending` in `stats()`.
         """
 
     @property
@@ -496,8 +496,8 @@ class SyncConnection:
         """How many inputs of this session may have no answer yet, at most: an app need not answer each.
 
         One result is the answer to one input before it, and so is an error that the app reports. At least the open
-        requests; with `streaming` all inputs of the stream. An app that answers an input with several results has more under way than this says, unless
-        `streaming` was said. What is not written yet is `pending` in `stats()`.
+        requests; with `streaming` all inputs of the stream. An app that answers an input with several results has more
+        under way than this says, unless `streaming` was said. What is not written yet is `pending` in `stats()`.
         """
 
     @property

@@ -81,10 +81,12 @@ class Finish:
 
         To be called before `drain`, which would say no more than that inputs were not written.
         """
-        if (self._lost() or self._failed()) and (failure := self._connection._failure()) is not None:  # noqa: SLF001 - its own base
-            # That it was closed is said with what became of the inputs.
-            if not isinstance(failure, ConnectionClosedError):
-                raise failure
+        if not self._lost() and not self._failed():
+            return
+        failure = self._connection._failure()  # noqa: SLF001 - its own base
+        # That it was closed is said with what became of the inputs.
+        if failure is not None and not isinstance(failure, ConnectionClosedError):
+            raise failure
 
     def check(self) -> None:
         """Raise if inputs failed, or sessions ended with inputs that had no answer. To be called after `drain`."""

@@ -23,6 +23,20 @@ def start_thread(work: Callable[[], None], name: str) -> None:
         monkey.get_original("_thread", "start_new_thread")(work, ())
 
 
+def require_system_threads(what: str, instead: str) -> None:
+    """Refuse what runs an event loop in a thread of its own where gevent has replaced threads by greenlets.
+
+    The loop would wait with gevent's selectors, and whoever waits for it with gevent's locks, each for the other.
+
+    Raises:
+        RuntimeError: gevent has replaced them.
+    """
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None and monkey.is_module_patched("threading"):
+        message = f"{what} needs threads of the system, which gevent's monkey patching has replaced: {instead}"
+        raise RuntimeError(message)
+
+
 class Once:
     """Something that happens once; waited for by threads of the system, not by greenlets, for the same reason."""
 

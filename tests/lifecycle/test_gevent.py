@@ -61,8 +61,33 @@ with LocalServer() as server:
 """
 
 
-@pytest.mark.parametrize("work", [CALLBACKS, PROVIDER, THREADPOOL], ids=["callbacks", "provider", "threadpool"])
-def test_a_blocking_connection_works_under_gevent(work):
+REFUSED = """
+with LocalServer() as server:
+    try:
+        server.sync_client().pool("local/echo", size=2)
+    except RuntimeError as error:
+        print(error)
+    try:
+        server.app("local/own")(lambda message: message)
+    except RuntimeError as error:
+        print(error)
+"""
+
+
+def run(work: str) -> tuple[str, str]:
+    """What a patched program prints, and what it writes to standard error."""
     program = textwrap.dedent(PROLOGUE + work)
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)
-    assert (ran.stdout.strip(), ran.stderr) == ("[1]", "")
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    return ran.stdout.strip(), ran.stderr
+
+
+@pytest.mark.parametrize("work", [CALLBACKS, PROVIDER, THREADPOOL], ids=["callbacks", "provider", "threadpool"])
+def test_a_blocking_connection_works_under_gevent(work: str) -> None:
+    assert run(work) == ("[1]", "")
+
+
+def test_what_needs_an_event_loop_in_a_thread_is_refused_under_gevent() -> None:
+    out, err = run(REFUSED)
+    lines = out.splitlines()
+    assert (len(lines), err) == (2, "")
+    assert all("needs threads of the system, which gevent's monkey patching has replaced" in line for line in lines)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from fal_realtime._exceptions import ForkedProcessError
-from fal_realtime._threads import start_thread
+from fal_realtime._threads import require_system_threads, start_thread
 
 T = TypeVar("T")
 
@@ -19,6 +19,9 @@ class LoopThread:
     """Runs coroutines for other threads. It is a daemon thread, which does not keep the process from leaving."""
 
     def __init__(self, name: str) -> None:
+        require_system_threads(
+            "a pool of SyncRealtimeClient", "make connections, and their calls in gevent.get_hub().threadpool"
+        )
         self._loop = asyncio.new_event_loop()
         self._process = os.getpid()
         self._thread: int | None = None

@@ -6,6 +6,7 @@ import asyncio
 import threading
 
 from fal_realtime import _core
+from fal_realtime._threads import require_system_threads
 
 from ._handler_app import App
 from ._handler_session import serve
@@ -23,6 +24,9 @@ class HandlerThread:
     """
 
     def __init__(self, native: _core.LocalServer) -> None:
+        require_system_threads(
+            "a function that a LocalServer serves", "use its built-in apps, or serve the function in another process"
+        )
         self._native = native
         self._apps: list[App | Replay] = []
         self._loop = asyncio.new_event_loop()

@@ -63,7 +63,9 @@ LOOPS = _loops()
 """Makers of event loops, as parameters of a test."""
 
 
-def run_in(new_loop: Callable[[], asyncio.AbstractEventLoop], work: Coroutine[Any, Any, T], timeout: float = LIMIT) -> T:
+def run_in(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], work: Coroutine[Any, Any, T], timeout: float = LIMIT
+) -> T:
     """What `asyncio.run` does, in a loop of the given kind, for at most `timeout` seconds."""
     loop = new_loop()
     asyncio.set_event_loop(loop)

@@ -139,7 +139,7 @@ impl Inbox {
         self.pop()
     }
 
-    /// A result that [`Inbox::pop`] gave is not delivered yet: its taker works on it.
+    /// A result that [`Inbox::pop`] or [`Inbox::take_answer`] gave is not delivered yet: its taker works on it.
     pub fn hold(&mut self) {
         self.pending += 1;
         self.delivered -= 1;
@@ -149,6 +149,12 @@ impl Inbox {
     pub fn deliver_held(&mut self) {
         self.pending -= 1;
         self.delivered += 1;
+    }
+
+    /// A result that was held is nobody's: it answers a request for which nobody waits any more.
+    pub fn abandon_held(&mut self) {
+        self.pending -= 1;
+        self.late += 1;
     }
 
     /// Takes back an item that [`Inbox::pop`] gave and that its taker could not use.

@@ -62,12 +62,11 @@ impl Decoding {
         }
     }
 
-    /// Cancels the task, whose outcome nobody wants any more, and gives the item back.
-    pub(super) fn cancel(self, py: Python<'_>) -> Numbered<Item> {
+    /// Cancels the task, whose outcome nobody wants any more.
+    pub(super) fn cancel(self, py: Python<'_>) {
         if let Err(error) = self.task.call_method0(py, intern!(py, "cancel")) {
             error.write_unraisable(py, Some(self.task.bind(py)));
         }
-        self.item
     }
 
     pub(super) fn visit(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {

@@ -255,3 +255,64 @@ async def test_a_timeout_in_a_decoder_ends_the_decoder_and_not_its_receiver(peer
         await connection.send({"n": 1})
         with pytest.raises(DecodeError, match="TimeoutError"):
             await connection.recv()
+
+
+async def nobodys(connection: RealtimeConnection) -> None:
+    """The accounts, of one answer that nobody gets."""
+    stats = connection.stats()
+    assert (stats["received"], stats["delivered"], stats["late"], stats["received_pending"]) == (1, 0, 1, 0)
+    with pytest.raises(RequestTimeoutError, match="no result came"):
+        await connection.recv(timeout=0.05)
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+async def test_a_request_whose_answer_is_being_decoded_when_its_time_is_over_was_processed(
+    retries: int, peer: AppServer
+) -> None:
+    decoder = Decoder()
+    async with peer.connect(decode_message=decoder) as connection:
+        asking = asyncio.ensure_future(connection.request({"n": 1}, timeout=0.3, retries=retries))
+        await until(lambda: decoder.started == [1], "the decoder")
+        stats = connection.stats()
+        assert (stats["received"], stats["delivered"], stats["received_pending"]) == (1, 0, 1)
+        with pytest.raises(RequestTimeoutError, match="was answered, but decode_message") as raised:
+            await asking
+        assert (raised.value.unprocessed, raised.value.retryable) == (False, True)
+        decoder.may_end.set()
+        await nobodys(connection)
+        assert decoder.started == [1]
+
+
+async def test_the_answer_to_a_request_that_is_cancelled_while_it_is_decoded_is_nobodys(peer: AppServer) -> None:
+    decoder = Decoder()
+    async with peer.connect(decode_message=decoder) as connection:
+        asking = asyncio.ensure_future(connection.request({"n": 1}))
+        await until(lambda: decoder.started == [1], "the decoder")
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        decoder.may_end.set()
+        await nobodys(connection)
+
+
+async def test_the_answer_to_a_request_whose_decoder_is_cancelled_is_nobodys(peer: AppServer) -> None:
+    async def decode(message: bytes) -> Any:
+        await asyncio.sleep(0)
+        raise asyncio.CancelledError
+
+    async with peer.connect(decode_message=decode) as connection:
+        with pytest.raises(asyncio.CancelledError):
+            await connection.request({"n": 1})
+        await nobodys(connection)
+
+
+async def test_an_answer_that_was_decoded_counts_as_delivered(peer: AppServer) -> None:
+    decoder = Decoder()
+    decoder.may_end.set()
+    async with peer.connect(decode_message=decoder) as connection:
+        assert await connection.request({"n": 1}) == 1
+        decoder.error = LookupError("no such key")
+        with pytest.raises(DecodeError):
+            await connection.request({"n": 2})
+        stats = connection.stats()
+        assert (stats["received"], stats["delivered"], stats["late"], stats["received_pending"]) == (2, 2, 0, 0)

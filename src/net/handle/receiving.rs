@@ -38,7 +38,7 @@ impl Connection {
         self.taking(Inbox::pop_any)
     }
 
-    /// Holds the result that was popped last, which is not delivered yet: it is in a decoder.
+    /// Holds the result, or answer, that was taken last, which is not delivered yet: it is in a decoder.
     pub fn hold(&self) {
         self.shared.lock().boxes.inbox.hold();
     }
@@ -46,6 +46,11 @@ impl Connection {
     /// Counts the result that was held as delivered.
     pub fn deliver_held(&self) {
         self.shared.lock().boxes.inbox.deliver_held();
+    }
+
+    /// Counts the result that was held as late: nobody waits for it any more.
+    pub fn abandon_held(&self) {
+        self.shared.lock().boxes.inbox.abandon_held();
     }
 
     /// Takes back what [`Connection::pop`] gave.

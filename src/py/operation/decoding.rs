@@ -34,6 +34,8 @@ impl Operation {
         let event_loop = native.event_loop(py)?;
         let started = Decoding::start(&event_loop, object.bind(py), item, &on_done);
         *decoding = Some(started.map_err(|(_, error)| error)?);
+        // Should the request end before the decoder, the answer was never delivered.
+        native.base.net.hold();
         Self::poll_answer(connection, decoding)
     }
 
@@ -42,11 +44,16 @@ impl Operation {
         connection: &Bound<'_, AsyncConnection>,
         decoding: &mut Option<Decoding>,
     ) -> PyResult<Polled> {
+        let net = &connection.get().base.net;
         match decoding.take() {
             Some(done) if done.is_done => match done.outcome(connection.py()) {
-                Decoded::Outcome(outcome) => outcome.map(Polled::Ready),
-                Decoded::Cancelled(item, error) => {
-                    connection.get().base.net.unpop(item);
+                Decoded::Outcome(outcome) => {
+                    net.deliver_held();
+                    outcome.map(Polled::Ready)
+                }
+                // The request ends with this, and its answer is nobody else's.
+                Decoded::Cancelled(_, error) => {
+                    net.abandon_held();
                     Err(error)
                 }
             },

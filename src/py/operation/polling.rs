@@ -58,7 +58,7 @@ impl Operation {
         self.forget_request(py);
     }
 
-    /// The answer to this request, should it come, is an ordinary result.
+    /// Nobody waits for the answer to this request: should it come, or be in the decoder, it is late.
     pub(super) fn forget_request(&self, py: Python<'_>) {
         let (key, decoding) = match &mut self.inner.lock().kind {
             OperationKind::Request(request) => (request.key.take(), request.decoding.take()),
@@ -69,7 +69,8 @@ impl Operation {
             net.forget_request(key);
         }
         if let Some(decoding) = decoding {
-            net.unpop(decoding.cancel(py));
+            decoding.cancel(py);
+            net.abandon_held();
         }
     }
 
@@ -101,9 +102,15 @@ impl Operation {
                 if this.inner.lock().expired {
                     let seconds = timeout.unwrap_or_default();
                     let unmarked = net.unmarked().saturating_sub(*unmarked_before);
-                    let error = native.base.request_timeout(seconds, unmarked);
+                    let error = if decoding.is_some() {
+                        not_decoded()
+                    } else {
+                        native.base.request_timeout(seconds, unmarked)
+                    };
                     // First it is given up: else it could be written between the question and that.
                     let was_written = key.take().is_some_and(|key| net.forget_request(key));
+                    // What is being decoded is the answer to it.
+                    let was_written = was_written || decoding.is_some();
                     return Err(to_py(py, &if was_written { error } else { error.unprocessed() }));
                 }
                 let has_failed = key.is_some_and(|key| net.has_failed(key));
@@ -206,6 +213,13 @@ impl Operation {
         }
         accepted
     }
+}
+
+/// The error of a request whose time was over while its answer was in the decoder.
+fn not_decoded() -> Error {
+    let message =
+        "the request was answered, but decode_message was not done with the answer within the timeout";
+    Error::new(ErrorKind::Timeout, message).transient()
 }
 
 /// What is raised when a lost connection was not open again in time; `last` is why its newest attempt failed.

@@ -1,17 +1,22 @@
 //! Repeats what a server said without the secrets that it was told.
 
+use std::ops::Range;
+
 use base64::{
     Engine,
     engine::general_purpose::{GeneralPurpose, STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
-use memchr::memmem;
 
 use crate::{
     core::{endpoint::percent_encode, token::Secret},
     error::{Error, ErrorKind},
 };
+
+mod matching;
+
+use matching::{cut_off, occurrences};
 
 /// Shorter parts of a credential are not secrets but words (`Key`), and would only garble the text.
 const SECRET_BYTES: usize = 8;
@@ -19,15 +24,21 @@ const SECRET_BYTES: usize = 8;
 /// At most the first `limit` bytes of `text`, with every secret in it replaced by `***`, however it is spelled, even
 /// one that the end of `text` cuts off.
 pub(crate) fn quote<'a>(text: &str, secrets: impl IntoIterator<Item = &'a str>, limit: usize) -> String {
-    let mut text = text.to_owned();
+    let bytes = text.as_bytes();
+    let mut places = Vec::new();
     for secret in spellings(secrets) {
-        text = text.replace(&secret, "***");
-        let begins = |length: &usize| secret.get(..*length).is_some_and(|start| text.ends_with(start));
-        if let Some(length) = (SECRET_BYTES..secret.len()).rev().find(begins) {
-            text.truncate(text.len() - length);
-            text.push_str("***");
-        }
+        places.extend(occurrences(bytes, secret.as_bytes()));
+        places.extend(cut_off(bytes, secret.as_bytes(), SECRET_BYTES));
     }
+    let mut quoted = Vec::with_capacity(bytes.len());
+    let mut from = 0;
+    for place in merged(places) {
+        quoted.extend_from_slice(bytes.get(from..place.start).unwrap_or_default());
+        quoted.extend_from_slice(b"***");
+        from = place.end;
+    }
+    quoted.extend_from_slice(bytes.get(from..).unwrap_or_default());
+    let mut text = String::from_utf8_lossy(&quoted).into_owned();
     let mut end = limit.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -36,13 +47,24 @@ pub(crate) fn quote<'a>(text: &str, secrets: impl IntoIterator<Item = &'a str>, 
     text
 }
 
-/// The secrets as they are, as they are in an address, as some write them in JSON, and in Base64.
+/// The same places in their order, those that overlap as one.
+fn merged(mut places: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    places.sort_unstable_by_key(|place| place.start);
+    let mut merged: Vec<Range<usize>> = Vec::new();
+    for place in places {
+        match merged.last_mut() {
+            Some(last) if place.start < last.end => last.end = last.end.max(place.end),
+            _ => merged.push(place),
+        }
+    }
+    merged
+}
+
+/// The secrets as they are, as some write them in JSON, and in Base64.
 fn spellings<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let mut spellings = Vec::new();
     for secret in secrets.into_iter().filter(|secret| secret.len() >= SECRET_BYTES) {
-        let mut encoded = String::new();
-        percent_encode(secret, &mut encoded);
-        spellings.extend([secret.to_owned(), encoded, secret.replace('/', "\\/")]);
+        spellings.extend([secret.to_owned(), secret.replace('/', "\\/")]);
         for before in 0..3 {
             spellings
                 .extend([&STANDARD_NO_PAD, &URL_SAFE_NO_PAD].map(|base64| inside(base64, before, secret)));
@@ -50,6 +72,22 @@ fn spellings<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     }
     spellings.dedup();
     spellings
+}
+
+/// The secrets as they are in an address, with the digits of either case.
+fn percent_encoded<'a>(secrets: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = String> {
+    secrets.into_iter().filter(|secret| secret.len() >= SECRET_BYTES).flat_map(|secret| {
+        let mut upper = String::new();
+        percent_encode(secret, &mut upper);
+        let mut digits = 0;
+        let lower = upper.chars().map(|character| {
+            let is_digit = digits > 0;
+            digits = if character == '%' { 2 } else { digits - i32::from(is_digit) };
+            if is_digit { character.to_ascii_lowercase() } else { character }
+        });
+        let lower = lower.collect();
+        [upper, lower]
+    })
 }
 
 /// The part of a secret in Base64 that is always the same, when so many bytes (modulo 3) are before it: not the letters
@@ -60,28 +98,21 @@ fn inside(base64: &GeneralPurpose, before: usize, secret: &str) -> String {
     encoded.get((before * 8).div_ceil(6)..bytes.len() * 8 / 6).unwrap_or_default().to_owned()
 }
 
-/// `bytes` with every secret in it overwritten with asterisks, however it is spelled. All else stays in its place, so that it can be decoded
-/// as before; without a secret in it, it is what it was.
+/// `bytes` with every secret in it overwritten with asterisks, however it is spelled. All else stays in its place, so
+/// that it can be decoded as before; without a secret in it, it is what it was.
 fn overwrite<'a>(bytes: Bytes, secrets: impl IntoIterator<Item = &'a str>) -> Bytes {
-    let mut overwritten = Vec::new();
-    for secret in spellings(secrets) {
-        let mut from = 0;
-        loop {
-            let text = if overwritten.is_empty() { &bytes[..] } else { &overwritten[..] };
-            let Some(at) = text.get(from..).and_then(|rest| memmem::find(rest, secret.as_bytes())) else {
-                break;
-            };
-            if overwritten.is_empty() {
-                overwritten = bytes.to_vec();
-            }
-            let end = from + at + secret.len();
-            if let Some(found) = overwritten.get_mut(from + at..end) {
-                found.fill(b'*');
-            }
-            from = end;
+    let places: Vec<_> =
+        spellings(secrets).iter().flat_map(|secret| occurrences(&bytes, secret.as_bytes())).collect();
+    if places.is_empty() {
+        return bytes;
+    }
+    let mut overwritten = bytes.to_vec();
+    for place in places {
+        if let Some(found) = overwritten.get_mut(place) {
+            found.fill(b'*');
         }
     }
-    if overwritten.is_empty() { bytes } else { overwritten.into() }
+    overwritten.into()
 }
 
 /// The credentials in the headers of a request, and their parts.
@@ -120,9 +151,11 @@ impl SentSecrets {
         self.credentials.extend(new);
     }
 
-    /// The secrets as they may be spelled.
+    /// The secrets as they may be spelled, for a text of which no place is looked at twice.
     pub(super) fn spellings(&self) -> Vec<String> {
-        spellings(self.secrets())
+        let mut all = spellings(self.secrets());
+        all.extend(percent_encoded(self.secrets()));
+        all
     }
 
     /// `text` without the secrets.
@@ -174,6 +207,29 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_secret_is_replaced_whichever_of_its_characters_are_percent_encoded() {
+        let secret = "kid:SECRET/+SECRÉT";
+        let every = secret.bytes().fold(String::new(), |every, byte| every + &format!("%{byte:02x}"));
+        let mut upper = String::new();
+        percent_encode(secret, &mut upper);
+        for spelled in [secret, &every, &every.to_uppercase(), &upper, "%6bid%3aSECRET%2f+S%45CR%c3%89T"] {
+            assert_eq!(quote(&format!("a%20b {spelled} c%"), [secret], 999), "a%20b *** c%", "{spelled}");
+            let overwritten = overwrite(format!("%{spelled}!").into(), [secret]);
+            assert_eq!(overwritten[..], *format!("%{}!", "*".repeat(spelled.len())).as_bytes(), "{spelled}");
+            for cut in 1..6 {
+                let cut = String::from_utf8_lossy(&spelled.as_bytes()[..spelled.len() - cut]).into_owned();
+                if cut.is_char_boundary(cut.len()) && !cut.contains('\u{fffd}') {
+                    assert_eq!(quote(&format!("say {cut}"), [secret], 999), "say ***", "{cut}");
+                }
+            }
+        }
+        assert_eq!(quote("to%2541ken", ["to%41ken"], 999), "***", "of one that looks percent-encoded");
+        assert_eq!(quote("to%41ken", ["to%41ken"], 999), "***");
+        let recorded: Vec<_> = percent_encoded(["kid:S3cret/+"]).collect();
+        assert_eq!(recorded, ["kid%3AS3cret%2F%2B", "kid%3aS3cret%2f%2b"]);
     }
 
     #[test]

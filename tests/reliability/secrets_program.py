@@ -24,7 +24,17 @@ from urllib.parse import quote, unquote
 
 import msgpack
 import trustme
-from secrets_shown import KEY, PASSWORD, SECRET, TOKEN, classes, show_error, show_object, told
+from secrets_shown import (
+    KEY,
+    PASSWORD,
+    SECRET,
+    TOKEN,
+    classes,
+    every_character_encoded,
+    show_error,
+    show_object,
+    told,
+)
 from support.echo import EchoServer
 from support.fault_proxy import FaultProxy, http_answer
 from support.raw_server import Raw, Script, ScriptedServer, frame
@@ -52,7 +62,8 @@ def refuse(status: int, *headers: str) -> Script:
 
     def script(raw: Raw) -> None:
         request = listen(raw)
-        body = f"{told_in(request)} {request}"
+        secret = told_in(request)
+        body = f"{secret} {every_character_encoded(secret)} {request}"
         lines = (f"HTTP/1.1 {status} No", f"Content-Length: {len(body)}", "Connection: close", *headers, "", body)
         raw.say("\r\n".join(lines).encode())
 
@@ -79,7 +90,7 @@ def app_error(secret: str) -> dict[str, Any]:
         "type": "x-fal-error",
         "error": "E",
         "reason": f"you said {secret}",
-        "told": [secret, quote(secret, safe="")],
+        "told": [secret, quote(secret, safe=""), quote(secret, safe="").lower(), every_character_encoded(secret)],
     }
 
 
@@ -151,6 +162,7 @@ async def handshakes() -> None:
         "deep msgpack": opened(lambda secret: frame(b"\x91" * 1000 + msgpack.packb(secret))),
         "close 1008": opened(lambda secret: closing(1008, f"you said {secret}")),
         "close 1011": opened(lambda secret: closing(1011, f"you said {secret}")),
+        "close 1012": opened(lambda secret: closing(1012, f"you said {every_character_encoded(secret)}")),
         "app error": opened(lambda secret: frame(json.dumps(app_error(secret)).encode(), first=0x81)),
         "app error in msgpack": opened(lambda secret: frame(msgpack.packb(app_error(secret)))),
         "unknown action": opened(

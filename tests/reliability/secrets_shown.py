@@ -19,6 +19,11 @@ told = {"key": 0, "token": 0, "password": 0}
 """How often a server was told each secret: without that the absence of the canary would prove nothing."""
 
 
+def every_character_encoded(secret: str) -> str:
+    """As no client writes it in an address, and as a server may."""
+    return "".join(f"%{ord(character):02x}" for character in secret)
+
+
 def show(label: str, thing: object) -> None:
     print(f"[{label}] {thing!r} {thing!s}")
 

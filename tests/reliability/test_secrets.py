@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from secrets_shown import KEY, KEY_ID, PASSWORD, SECRET
+from secrets_shown import KEY, KEY_ID, PASSWORD, SECRET, every_character_encoded
 
 TOKEN_WORDS = ("canarytoken8901",)
 CANARIES = (
@@ -20,6 +20,7 @@ CANARIES = (
     SECRET,
     PASSWORD,
     *TOKEN_WORDS,
+    *(every_character_encoded(text) for text in (KEY_ID, SECRET, *TOKEN_WORDS)),
     *(base64.b64encode(text.encode()).decode().rstrip("=") for text in (KEY, SECRET, f"somebody:{PASSWORD}")),
 )
 

@@ -31,10 +31,15 @@ class Attempts:
         self._may_have_run = False
         self._timeout = check.timeout(timeout)
         self._end = None if self._timeout is None else time.monotonic() + self._timeout
+        self._begun = 0
 
-    def time_left(self) -> float | None:
-        """Seconds for the next attempt."""
-        return None if self._end is None else max(0.0, self._end - time.monotonic())
+    def begin(self) -> float | None:
+        """Begin the next attempt; gives the seconds for it, as they are to be said where it takes longer."""
+        self._begun += 1
+        return self._timeout if self._begun == 1 else self._time_left()
+
+    def _time_left(self) -> float | None:
+        return None if self._end is None else max(0.0, round(self._end - time.monotonic(), 3))
 
     def pause_after(self, error: FalRealtimeError, state: str) -> float:
         """Seconds to wait before the next attempt; raises the error where there is to be none."""
@@ -43,12 +48,11 @@ class Attempts:
         self._may_have_run = self._may_have_run or not error.unprocessed
         error.unprocessed = not self._may_have_run
         # The time is that of all attempts together; and `closed` is final.
-        if (
-            self._left == 0
-            or not may_repeat
-            or isinstance(error, RequestTimeoutError)
-            or state in ("closing", "closed")
-        ):
+        if isinstance(error, RequestTimeoutError):
+            if self._begun == 1:
+                raise error
+            raise self._over(error, f"was not answered within its timeout of {self._seconds()}") from error
+        if self._left == 0 or not may_repeat or state in ("closing", "closed"):
             raise error
         self._left -= 1
         pause = error.retry_after
@@ -57,13 +61,25 @@ class Attempts:
 
             pause = random.uniform(0, self._pause)  # noqa: S311 - it spreads load, and hides nothing
             self._pause = min(2 * self._pause, _MAX_PAUSE_SECONDS)
-        left = self.time_left()
+        left = self._time_left()
         if left is not None and left <= pause:
-            message = f"the request was not answered within {self._timeout} s; the last attempt failed: {error}"
-            timeout = RequestTimeoutError(message)
-            timeout.unprocessed = error.unprocessed
-            raise timeout from error
+            why = f"no other attempt fits into its timeout of {self._seconds()}, after a pause of {_shown(pause)}"
+            raise self._over(error, f"failed, and {why}") from error
         return pause
+
+    def _over(self, error: FalRealtimeError, what: str) -> RequestTimeoutError:
+        """Give the error at the end of the time, which is as hopeful as that of the last attempt."""
+        attempts = "1 attempt" if self._begun == 1 else f"{self._begun} attempts"
+        over = RequestTimeoutError(f"the request {what} ({attempts}); the last attempt: {error}")
+        over.retryable, over.unprocessed, over.retry_after = error.retryable, error.unprocessed, error.retry_after
+        return over
+
+    def _seconds(self) -> str:
+        return _shown(self._timeout or 0.0)
+
+
+def _shown(seconds: float) -> str:
+    return f"{seconds:.3f}".rstrip("0").rstrip(".") + " s"
 
 
 async def request(
@@ -75,7 +91,7 @@ async def request(
     attempts = Attempts(timeout, retries, idempotent=idempotent)
     while True:
         try:
-            return await connection.request(message, timeout=attempts.time_left())
+            return await connection.request(message, timeout=attempts.begin())
         except FalRealtimeError as error:
             pause = attempts.pause_after(error, _state_after(error, connection))
         await asyncio.sleep(pause)
@@ -88,7 +104,7 @@ def request_blocking(
     attempts = Attempts(timeout, retries, idempotent=idempotent)
     while True:
         try:
-            return connection.request(message, timeout=attempts.time_left())
+            return connection.request(message, timeout=attempts.begin())
         except FalRealtimeError as error:
             pause = attempts.pause_after(error, _state_after(error, connection))
         time.sleep(pause)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import threading
 
 import pytest
@@ -20,6 +21,7 @@ from fal_realtime import (
 
 APP = "fal-ai/fast-lcm-diffusion"
 QUICK = ReconnectPolicy(initial_delay=0.01)
+NEVER_GIVES_UP = ReconnectPolicy(initial_delay=0.01, max_fruitless=None)
 
 
 def loses_first_input(session: Session) -> None:
@@ -92,8 +94,38 @@ async def test_the_timeout_is_that_of_all_attempts_together():
     with Peer(loses_first_input, loses_first_input, Session.wait_closed) as peer:
         async with peer.client().connect(APP, reconnect=QUICK) as connection:
             with pytest.raises(RequestTimeoutError):
-                await connection.request({"number": 1}, timeout=1, retries=100, idempotent=True)
+                await connection.request({"number": 1}, timeout=2, retries=100, idempotent=True)
             assert len(peer.inputs) <= 3
+
+
+async def test_an_attempt_that_would_begin_too_late_is_not_made_and_that_is_said(monkeypatch):
+    monkeypatch.setattr("random.uniform", lambda _, most: most)
+    with Peer(loses_first_input) as peer:
+        # Pauses of 0.1, 0.2, 0.4, 0.8 and 1.6 seconds: the fifth of them ends after 3.1.
+        async with peer.client().connect(APP, reconnect=NEVER_GIVES_UP) as connection:
+            with pytest.raises(RequestTimeoutError) as raised:
+                await connection.request({"number": 1}, timeout=3, retries=100, idempotent=True)
+        error, last = raised.value, raised.value.__cause__
+        assert isinstance(last, ConnectionLostError)
+        made = len(peer.inputs)
+        assert f"no other attempt fits into its timeout of 3 s, after a pause of {0.1 * 2 ** (made - 1):g} s" in str(
+            error
+        )
+        assert f"({made} attempts)" in str(error)
+        assert str(last) in str(error)
+        assert (error.retryable, error.unprocessed) == (True, False)
+
+
+async def test_a_last_attempt_that_is_not_answered_says_how_many_there_were():
+    with Peer(loses_first_input, Session.wait_closed) as peer:
+        async with peer.client().connect(APP, reconnect=QUICK) as connection:
+            with pytest.raises(RequestTimeoutError) as raised:
+                await connection.request({"number": 1}, timeout=2, retries=100, idempotent=True)
+        error, last = raised.value, raised.value.__cause__
+        assert isinstance(last, RequestTimeoutError)
+        assert "was not answered within its timeout of 2 s (2 attempts)" in str(error)
+        assert (error.retryable, error.unprocessed) == (last.retryable, False)
+        assert not re.search(r"\d\.\d{4}", str(error)), "no figure is more precise than the clock"
 
 
 async def test_a_connection_that_is_closed_ends_it():

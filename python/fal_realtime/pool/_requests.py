@@ -51,7 +51,7 @@ class Requests:
     async def _ask_again(self, given: Any, attempts: Attempts, tally: Tally) -> Any:
         while True:
             try:
-                return await self._ask(given, attempts.time_left(), tally)
+                return await self._ask(given, attempts.begin(), tally)
             except FalRealtimeError as error:
                 pause = attempts.pause_after(error, "closed" if self._is_over else "active")
             await asyncio.sleep(pause)

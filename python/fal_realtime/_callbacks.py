@@ -18,8 +18,9 @@ from types import CoroutineType
 from typing import Any, NoReturn
 
 from . import _core
+from ._exceptions import FalRealtimeError
 from ._functions import takes_reason
-from ._threads import Once, start_thread, tell_nobody
+from ._threads import Once, start_thread, tell_nobody, thread_lock
 
 _MAX_EVENTS_A_TURN = 64
 """Events of a connection that are delivered before others have their turn."""
@@ -117,20 +118,34 @@ class _Threads:
 
     def __init__(self) -> None:
         self._queue = _core.CallbackQueue()
+        # Whoever finds that a thread is on its way relies on it.
+        self._starting = thread_lock()
 
     def add(self, events: _core.CallbackEvents, dispatcher: Dispatcher) -> None:
-        if self._queue.add(events, weakref.ref(dispatcher)):
-            self._start()
+        with self._starting:
+            number, needs_thread = self._queue.reserve()
+            try:
+                if needs_thread:
+                    self._start()
+            except BaseException:
+                # Nobody would call it, and those that come later are to have a thread.
+                self._queue.give_up(number)
+                raise
+        self._queue.add(number, events, weakref.ref(dispatcher))
 
     def _start(self) -> None:
-        start_thread(self._run, "fal-realtime-callbacks")
+        try:
+            start_thread(self._run, "fal-realtime-callbacks")
+        except BaseException:
+            self._queue.has_no_thread()
+            raise
 
     def _run(self) -> None:
         self._queue.arrive()
         while (taken := self._queue.next()) is not None:
             events, reference, number, is_alone = taken
             if is_alone:
-                with contextlib.suppress(RuntimeError):  # there is none to be had: the next turn tries again
+                with contextlib.suppress(FalRealtimeError):  # there is none to be had: the next turn tries again
                     self._start()
             kind = "end"
             try:
@@ -166,7 +181,7 @@ def call_back(events: _core.CallbackEvents, dispatcher: Dispatcher) -> None:
     """Have the callbacks of a connection called.
 
     Raises:
-        RuntimeError: The system gives no thread.
+        FalRealtimeError: The system gives no thread.
     """
     _threads.add(events, dispatcher)
 

@@ -281,7 +281,10 @@ class RealtimeConnection(_core.Connection, Recordable, OfInputAndOutput[Input, O
         await self.wait_closed()
         loop = asyncio.get_running_loop()
         if self._recording is not None:
-            await loop.run_in_executor(None, self._wait_until_recorded)
+            try:
+                await loop.run_in_executor(None, self._wait_until_recorded)
+            except RuntimeError:  # the executor has no thread for it, and may have none soon
+                self._wait_until_recorded()
         until = loop.time() + self._close_timeout
         # The caller may let go of the connection now, and with it of what the callbacks have not been told yet.
         while True:

@@ -647,11 +647,20 @@ class CallbackQueue:
     """Blocking connections that have something for their callbacks, for the threads that call these."""
 
     def __new__(cls) -> Self: ...
-    def add(self, events: CallbackEvents, reference: object) -> bool:
-        """Take on a connection, with what finds its callbacks. Whether a thread is to be started for it."""
+    def reserve(self) -> tuple[int, bool]:
+        """Take on a connection. Its number, and whether a thread is to be started before it is added."""
+
+    def give_up(self, number: int) -> None:
+        """Forget a connection that was taken on and will not be added."""
+
+    def add(self, number: int, events: CallbackEvents, reference: object) -> None:
+        """Add a connection that was taken on, with what finds its callbacks."""
 
     def arrive(self) -> None:
         """A thread that was to be started has."""
+
+    def has_no_thread(self) -> None:
+        """A thread that was to be started has not: the system gives none."""
 
     def next(self) -> tuple[CallbackEvents, Any, int, bool] | None:
         """Wait for a connection whose turn it is; None: the thread is to end.

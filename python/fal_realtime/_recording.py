@@ -83,10 +83,13 @@ class Recording:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close on another thread; does not raise over what was raised."""
+        """Close on another thread, if there is one; does not raise over what was raised."""
         import asyncio
 
-        await asyncio.get_running_loop().run_in_executor(None, self._finish)
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self._finish)
+        except RuntimeError:  # the executor has no thread for it, and may have none soon
+            self._finish()
         if kind is None:
             self.close()
 

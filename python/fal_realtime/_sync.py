@@ -168,6 +168,7 @@ class SyncRealtimeConnection(_core.SyncConnection, Recordable, OfInputAndOutput[
 
         Raises:
             TypeError: One of them cannot be called, or is a coroutine function.
+            FalRealtimeError: The system gives no thread that could call them; then there are none.
         """
         callbacks: dict[str, Callable[..., object] | None] = {
             "on_result": on_result,
@@ -183,8 +184,15 @@ class SyncRealtimeConnection(_core.SyncConnection, Recordable, OfInputAndOutput[
         if self._dispatcher is not None:
             self._dispatcher.replace(callbacks)
         elif any(callback is not None for callback in callbacks.values()):
+            # Before: a callback may close the connection at once.
             self._dispatcher = Dispatcher(callbacks)
-            call_back(self._events(), self._dispatcher)
+            try:
+                call_back(self._events(), self._dispatcher)
+            except BaseException:
+                # What comes is not for callbacks that nobody calls.
+                self._dispatcher = None
+                super().set_callbacks(**dict.fromkeys(callbacks))
+                raise
 
     def finish(self, timeout: float | None = None) -> None:
         """Accept no more inputs, wait until all that were accepted are written and answered, and close.

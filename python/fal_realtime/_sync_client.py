@@ -169,7 +169,8 @@ class SyncRealtimeClient(BaseClient[SyncRealtimeConnection[Any, Any], SyncRawCon
         Raises:
             ValueError: An option has a value that is not accepted.
             TypeError: An option is of the wrong type, or there is none of that name.
-            RuntimeError: The client is closed, or the system gives no thread.
+            RuntimeError: The client is closed.
+            FalRealtimeError: The system gives no thread.
         """
         from ._client import RealtimeClient
         from .pool._sync_pool import SyncPool

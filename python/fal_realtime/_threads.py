@@ -7,6 +7,28 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from ._exceptions import FalRealtimeError
+
+
+def start(thread: threading.Thread) -> None:
+    """Start a thread.
+
+    Raises:
+        FalRealtimeError: The system gives no thread.
+    """
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise no_thread(thread.name, error) from error
+
+
+def no_thread(name: str, error: RuntimeError) -> FalRealtimeError:
+    """Give the error of whoever needs a thread that the system does not give. It may pass: others end."""
+    message = f"the thread {name} could not be started: {error}; the limit of threads, or of memory, may be reached"
+    failure = FalRealtimeError(message)
+    failure.retryable = True
+    return failure
+
 
 def start_thread(work: Callable[[], None], name: str) -> None:
     """Run `work` in a daemon thread, which is one of the system's also where gevent has replaced threads by greenlets.
@@ -14,13 +36,22 @@ def start_thread(work: Callable[[], None], name: str) -> None:
     The native core waits without a turn of gevent's hub: a greenlet that it waits for would never run.
 
     Raises:
-        RuntimeError: The system gives no thread.
+        FalRealtimeError: The system gives no thread.
     """
     monkey = sys.modules.get("gevent.monkey")
     if monkey is None or not monkey.is_module_patched("threading"):
-        threading.Thread(target=work, name=name, daemon=True).start()
-    else:
+        start(threading.Thread(target=work, name=name, daemon=True))
+        return
+    try:
         monkey.get_original("_thread", "start_new_thread")(work, ())
+    except RuntimeError as error:
+        raise no_thread(name, error) from error
+
+
+def thread_lock() -> Any:
+    """Make a reentrant lock for threads of the system."""
+    monkey: Any = sys.modules.get("gevent.monkey")
+    return threading.RLock() if monkey is None else monkey.get_original("_thread", "RLock")()
 
 
 def require_system_threads(what: str, instead: str) -> None:

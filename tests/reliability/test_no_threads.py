@@ -12,18 +12,32 @@ pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="only root can become somebody whose threads are limited"
 )
 
-PROGRAM = """
-import os, resource, sys
+PROLOGUE = """
+import contextlib, gc, importlib, os, pkgutil, resource, sys, threading
+import fal_realtime
 from fal_realtime import FalRealtimeError
 from fal_realtime.testing import LocalServer
 
+def give_no_threads():
+    # Somebody who may have none, and perhaps not read modules that are imported later.
+    global hard
+    for module in pkgutil.walk_packages(fal_realtime.__path__, "fal_realtime."):
+        with contextlib.suppress(Exception):  # what it needs is not installed
+            importlib.import_module(module.name)
+    _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+    os.setuid(65534)
+    resource.setrlimit(resource.RLIMIT_NPROC, (1, hard))
+
+def give_threads():
+    resource.setrlimit(resource.RLIMIT_NPROC, (hard, hard))
+"""
+
+OPENINGS = """
 with LocalServer() as server:
     options = {"base_url": f"ws://localhost:{server.port}"}
     with server.sync_client().connect("local/echo", use_jwt=False) as connection:
         connection.request({"n": 0}, timeout=60)  # the I/O thread runs now
-    _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
-    os.setuid(65534)
-    resource.setrlimit(resource.RLIMIT_NPROC, (1, hard))
+    give_no_threads()
     for options in ({"use_jwt": False}, {"token_provider": lambda app: "token"}):
         client = server.sync_client(base_url=f"ws://localhost:{server.port}")
         connection = client.connect("local/echo", open_timeout=1, **options)
@@ -31,16 +45,72 @@ with LocalServer() as server:
             connection.open()
         except FalRealtimeError as error:
             print(error)
-    resource.setrlimit(resource.RLIMIT_NPROC, (hard, hard))
+    give_threads()
     with client.connect("local/echo", use_jwt=False) as connection:
         print(connection.request({"n": 1}, timeout=60)["n"])
 """
 
 
+CALLBACKS = """
+server = LocalServer().start()
+give_no_threads()
+client, came, called = server.sync_client(), [], threading.Event()
+for options in ({}, {"connection_key": "k"}):
+    try:
+        client.connect("local/echo", use_jwt=False, on_result=came.append, **options)
+    except FalRealtimeError as error:
+        print(type(error).__name__, error.retryable, error)
+later = client.connect("local/echo", use_jwt=False, throttle_interval=0)
+callbacks = dict.fromkeys(("on_error", "on_timings", "on_state_change"))
+try:
+    later.set_callbacks(on_result=came.append, **callbacks)
+except FalRealtimeError as error:
+    print(type(error).__name__, error.retryable, error)
+try:
+    client.pool("local/echo", size=1)
+except FalRealtimeError as error:
+    print(type(error).__name__, error.retryable, error)
+give_threads()
+
+def on_result(result):
+    came.append(result["n"])
+    called.set()
+
+with client.connect("local/echo", use_jwt=False, throttle_interval=0, on_result=on_result) as connection:
+    connection.send({"n": 1})
+    called.wait(20)
+called.clear()
+with later:
+    later.send({"n": 2})
+    print(later.recv(timeout=20)["n"])
+    later.set_callbacks(on_result=on_result, **callbacks)
+    later.send({"n": 3})
+    called.wait(20)
+print(came)
+server.stop()
+"""
+
+
+def output_of(program: str) -> list[str]:
+    """The lines that it printed; it says nothing else."""
+    command = [sys.executable, "-W", "ignore::ResourceWarning", "-c", PROLOGUE + program]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    return ran.stdout.splitlines()
+
+
 def test_an_opening_for_which_there_is_no_thread_fails_with_the_reason_and_later_ones_work():
-    ran = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=50, check=False)
-    lookup, provider, again = ran.stdout.splitlines() or ["", "", ran.stderr]
+    lookup, provider, again = output_of(OPENINGS)
     assert "localhost" in lookup
     assert "Resource temporarily unavailable" in lookup + provider
     assert again == "1"
-    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_callbacks_for_which_there_is_no_thread_are_refused_with_the_reason_and_later_ones_are_called():
+    *refused, received, came = output_of(CALLBACKS)
+    assert len(refused) == 4
+    for line, name in zip(refused, ["callbacks", "callbacks", "callbacks", "pool"], strict=True):
+        assert line.startswith(f"FalRealtimeError True the thread fal-realtime-{name} could not be started: ")
+        assert "can't start new thread" in line
+    assert received == "2", "without callbacks it goes on"
+    assert came == "[1, 3]"

@@ -8,6 +8,8 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TypeVar
 
+from fal_realtime._threads import start
+
 T = TypeVar("T")
 
 _AHEAD = 16
@@ -36,7 +38,7 @@ async def call(function: Callable[[], T]) -> T:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(give, value, error)
 
-    threading.Thread(target=work, daemon=True).start()
+    start(threading.Thread(target=work, name="fal-realtime-background", daemon=True))
     return await result
 
 
@@ -58,7 +60,7 @@ async def each(source: Iterable[T]) -> AsyncIterator[T]:
             else:
                 loop.call_soon_threadsafe(ready.put_nowait, (None, StopAsyncIteration()))
 
-    threading.Thread(target=work, daemon=True).start()
+    start(threading.Thread(target=work, name="fal-realtime-background", daemon=True))
     while True:
         value, error = await ready.get()
         if isinstance(error, StopAsyncIteration):

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
+from fal_realtime._threads import start
+
 from ._commands import commands_for, usage_of
 from ._output import Lines, json_text
 from ._reading import STDIN, chunks, lines
@@ -35,7 +37,7 @@ class Control:
             finally:
                 at_end()
 
-        threading.Thread(target=work, daemon=True).start()
+        start(threading.Thread(target=work, name="fal-realtime-control", daemon=True))
 
     def _answer(self, line: str) -> None:
         name, _, rest = line.strip().partition(" ")

@@ -10,6 +10,8 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from fal_realtime._threads import start
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -38,7 +40,7 @@ class DelayedPort:
         Raises:
             OSError: The address cannot be bound.
         """
-        self._thread.start()
+        start(self._thread)
         self._listening.wait()
         if self._error is not None:
             self.__exit__(None, None, None)

@@ -10,6 +10,7 @@ import sys
 import threading
 from typing import Any, get_args
 
+from fal_realtime._threads import start
 from fal_realtime.testing import BuiltinApp, LocalServer
 
 from ._control import Control
@@ -126,7 +127,7 @@ def _set_faults(server: LocalServer, options: argparse.Namespace, stopped: threa
             while not stopped.wait(options.drop_every):
                 server.drop_connections()
 
-        threading.Thread(target=drop, daemon=True).start()
+        start(threading.Thread(target=drop, name="fal-realtime-drops", daemon=True))
 
 
 def _introduce(server: LocalServer, options: argparse.Namespace, port: int, replayed: list[str]) -> None:

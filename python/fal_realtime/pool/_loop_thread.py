@@ -29,7 +29,11 @@ class LoopThread:
         # What is run before the end is cancelled by it; without it some could come too late for that, and wait for
         # ever. Reentrant: the end may come out of the garbage collector.
         self._lock = threading.RLock()
-        start_thread(self._work, name)
+        try:
+            start_thread(self._work, name)
+        except BaseException:
+            self._loop.close()
+            raise
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:

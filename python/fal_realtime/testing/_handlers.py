@@ -6,7 +6,7 @@ import asyncio
 import threading
 
 from fal_realtime import _core
-from fal_realtime._threads import require_system_threads
+from fal_realtime._threads import require_system_threads, start
 
 from ._handler_app import App
 from ._handler_session import serve
@@ -36,8 +36,19 @@ class HandlerThread:
             threading.Thread(target=self._run_loop, name="fal-local-handlers", daemon=True),
             threading.Thread(target=self._take_jobs, name="fal-local-jobs", daemon=True),
         )
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                start(thread)
+        except BaseException:
+            self._give_up()
+            raise
+
+    def _give_up(self) -> None:
+        """Not both threads could be started."""
+        if self._threads[0].ident is None:
+            self._loop.close()
+        else:
+            self._loop.call_soon_threadsafe(self._loop.stop)
 
     def add(self, name: str, app: App | Replay) -> None:
         """Serve the app as `name`."""

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from fal_realtime._threads import start
+
 
 async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call on a daemon thread of its own: the executor's threads would be waited for at the process's exit."""
@@ -32,5 +34,5 @@ async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
         except RuntimeError:  # the loop is closed: nobody waits any more
             return
 
-    threading.Thread(target=run, name="fal-local-handler", daemon=True).start()
+    start(threading.Thread(target=run, name="fal-local-handler", daemon=True))
     return await future

@@ -50,9 +50,16 @@ impl CallbackQueue {
         Self { turns: Arc::default(), sources: Mutex::default() }
     }
 
-    fn add(&self, events: Py<Events>, reference: Py<PyAny>) -> bool {
+    fn reserve(&self) -> (u64, bool) {
+        self.turns.reserve()
+    }
+
+    fn give_up(&self, number: u64) {
+        self.turns.give_up(number);
+    }
+
+    fn add(&self, number: u64, events: Py<Events>, reference: Py<PyAny>) {
         let shared = events.get().shared.clone();
-        let (number, needs_thread) = self.turns.add();
         self.sources.lock().insert(number, (events, reference));
         shared.listen_with(Listener {
             turns: self.turns.clone(),
@@ -60,13 +67,17 @@ impl CallbackQueue {
             net: Arc::downgrade(&shared.base.net),
             takes_results: AtomicBool::new(shared.base.has_on_result()),
         });
+        self.turns.begin(number);
         // What was there before is found by polling.
         self.turns.push(number);
-        needs_thread
     }
 
     fn arrive(&self) {
         self.turns.arrive();
+    }
+
+    fn has_no_thread(&self) {
+        self.turns.has_no_thread();
     }
 
     fn next(&self, py: Python<'_>) -> Option<(Py<Events>, Py<PyAny>, u64, bool)> {

@@ -119,14 +119,36 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    /// Takes a connection on. Answers its number, and whether a thread is to be started for it.
-    pub(super) fn add(&self) -> (u64, bool) {
+    /// Takes a connection on, of which nothing is called before [`Turns::begin`]. Answers its number, and whether a
+    /// thread is to be started for it.
+    pub(super) fn reserve(&self) -> (u64, bool) {
         let mut state = self.state.lock();
         let number = state.next_number;
         state.next_number += 1;
-        state.standings.insert(number, Standing::Idle);
+        state.standings.insert(number, Standing::Taken);
         let threads = state.unoccupied() + state.busy;
         (number, threads == 0 && state.asks_for_thread())
+    }
+
+    /// The callbacks of a connection that was taken on may be called from now on.
+    pub(super) fn begin(&self, number: u64) {
+        if let Some(standing) = self.state.lock().standings.get_mut(&number) {
+            *standing = Standing::Idle;
+        }
+    }
+
+    /// A connection that was taken on is given up before it began.
+    pub(super) fn give_up(&self, number: u64) {
+        let mut state = self.state.lock();
+        state.standings.remove(&number);
+        if state.standings.is_empty() {
+            self.condition.notify_all();
+        }
+    }
+
+    /// A thread that was asked for will not come: the system gives none.
+    pub(super) fn has_no_thread(&self) {
+        self.state.lock().starting = None;
     }
 
     /// A thread that was asked for has come.

@@ -26,6 +26,13 @@ fn next(turns: &Turns) -> Option<CallbackTurn> {
     }
 }
 
+/// A connection whose callbacks may be called; and whether a thread is to be started.
+fn add(turns: &Turns) -> (u64, bool) {
+    let (number, needs_thread) = turns.reserve();
+    turns.begin(number);
+    (number, needs_thread)
+}
+
 /// A thread that gives what it takes, and goes on when told.
 fn work(
     turns: &Arc<Turns>,
@@ -50,7 +57,7 @@ fn work(
 #[test]
 fn a_connection_is_with_one_thread_and_others_go_on_when_it_blocks() {
     let turns = Arc::new(Turns::default());
-    let ((blocked, needs_thread), (other, _)) = (turns.add(), turns.add());
+    let ((blocked, needs_thread), (other, _)) = (add(&turns), add(&turns));
     assert!(needs_thread);
     let (sender, taken) = mpsc::channel();
     let mut tell = HashMap::new();
@@ -83,7 +90,7 @@ fn a_connection_is_with_one_thread_and_others_go_on_when_it_blocks() {
 #[test]
 fn what_has_more_goes_behind_what_waits() {
     let turns = Turns::default();
-    let ((a, _), (b, _)) = (turns.add(), turns.add());
+    let ((a, _), (b, _)) = (add(&turns), add(&turns));
     turns.push(a);
     turns.push(b);
     turns.push(a);
@@ -102,7 +109,7 @@ fn what_has_more_goes_behind_what_waits() {
 #[test]
 fn the_thread_of_the_only_connection_waits_for_its_socket() {
     let turns = Turns::default();
-    let (only, _) = turns.add();
+    let (only, _) = add(&turns);
     turns.push(only);
     assert_eq!(next(&turns).unwrap().number, only);
     turns.done(only, Left::Nothing);
@@ -112,7 +119,7 @@ fn the_thread_of_the_only_connection_waits_for_its_socket() {
     assert!(!turns.drives_socket());
     assert!(matches!(turns.next(true), Some(NextStep::Take(turn)) if turn.number == only));
     // With a second one there is no socket to prefer.
-    let (other, needs_thread) = turns.add();
+    let (other, needs_thread) = add(&turns);
     assert!(!needs_thread);
     turns.push(other);
     turns.done(only, Left::Nothing);
@@ -122,7 +129,7 @@ fn the_thread_of_the_only_connection_waits_for_its_socket() {
 #[test]
 fn one_that_waits_for_a_socket_counts_among_those_that_wait() {
     let turns = Arc::new(Turns::default());
-    let (number, _) = turns.add();
+    let (number, _) = add(&turns);
     turns.arrive();
     assert_eq!(turns.next(false), Some(NextStep::DriveSocket(number)));
     let other = thread::spawn({
@@ -137,4 +144,19 @@ fn one_that_waits_for_a_socket_counts_among_those_that_wait() {
     assert!(matches!(turns.next(true), Some(NextStep::Take(turn)) if turn.number == number));
     turns.done(number, Left::End);
     assert_eq!(other.join().ok(), Some(None));
+}
+
+#[test]
+fn a_thread_that_could_not_be_started_is_asked_for_again() {
+    let turns = Turns::default();
+    let (number, needs_thread) = turns.reserve();
+    assert!(needs_thread);
+    assert!(!add(&turns).1, "it is on its way");
+    turns.has_no_thread();
+    turns.give_up(number);
+    turns.push(number);
+    let (other, needs_thread) = add(&turns);
+    assert!(needs_thread);
+    turns.push(other);
+    assert_eq!(next(&turns).map(|turn| turn.number), Some(other), "what was given up has no turn");
 }

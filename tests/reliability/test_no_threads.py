@@ -90,6 +90,31 @@ print(came)
 server.stop()
 """
 
+TOLD_ONCE = """
+threading.excepthook = lambda told: print("told nobody:", told.exc_value)
+server = LocalServer().start()
+give_no_threads()
+client = server.sync_client()
+
+def enter(connection):
+    with connection:
+        pass
+
+def send(connection):
+    connection.send({"n": 1})
+
+for attempt in (lambda connection: connection.open(), enter, send):
+    connection = client.connect("local/echo", use_jwt=False)
+    try:
+        attempt(connection)
+    except FalRealtimeError as error:
+        print(error)
+    del connection
+    gc.collect()
+give_threads()
+server.stop()
+"""
+
 
 def output_of(program: str) -> list[str]:
     """The lines that it printed; it says nothing else."""
@@ -114,3 +139,9 @@ def test_callbacks_for_which_there_is_no_thread_are_refused_with_the_reason_and_
         assert "can't start new thread" in line
     assert received == "2", "without callbacks it goes on"
     assert came == "[1, 3]"
+
+
+def test_an_opening_for_which_there_is_no_thread_is_told_once():
+    told = output_of(TOLD_ONCE)
+    assert len(told) == 3
+    assert {line.partition(" could not")[0] for line in told} == {"the I/O thread"}

@@ -89,8 +89,12 @@ impl Connection {
             None => io_thread::io(),
         };
         let io = io.inspect_err(|error| {
-            // What was accepted will not be sent, and whoever waits is to know.
+            // What was accepted will not be sent, and whoever waits is to know. The call that needed it raises this:
+            // nobody else is told.
+            inner.boxes.begin_open();
             let kind = inner.boxes.finish(Some(error.clone()));
+            let kind = kind.and(inner.boxes.end_open(true));
+            inner.boxes.failure_was_told();
             if let Some(notify) = inner.tell(kind) {
                 wakeups::notify(notify);
             }

@@ -25,16 +25,31 @@ class Closing(Awaitable[None]):
         return self._wait().__await__()
 
 
-async def cancel_callbacks(running: set[asyncio.Task[Any]], message: str, *about: object) -> None:
-    """Cancel asynchronous callbacks that run for too long, and log it as `message % about`."""
+async def give_up_callbacks(
+    app: str, running: set[asyncio.Task[Any]], close_timeout: float, results: int, others: int
+) -> None:
+    """Log what callbacks of a connection are not called with, and cancel those that run for too long."""
     import asyncio
     import logging
 
+    logger = logging.getLogger("fal_realtime")
+    if running:
+        logger.warning(
+            "%s: callbacks were cancelled %g s after the end of the connection (close_timeout); "
+            "%d results were not delivered, nor %d other events",
+            *(app, close_timeout, results, others),
+        )
+    elif results or others:
+        logger.warning(
+            "%s: callbacks were not called with %d results and %d other events: "
+            "they took more than %g s after the end of the connection (close_timeout)",
+            *(app, results, others, close_timeout),
+        )
     for task in running:
         task.cancel()
-    logging.getLogger("fal_realtime").warning(message, *about)
-    # A callback may take a moment to end, but not for ever.
-    await asyncio.wait(running, timeout=1)
+    if running:
+        # A callback may take a moment to end, but not for ever.
+        await asyncio.wait(running, timeout=1)
 
 
 def describe_state(connection: _core.Connection | _core.SyncConnection) -> str:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from . import _core
-from ._closing import Closing, cancel_callbacks, describe_state
+from ._closing import Closing, describe_state, give_up_callbacks
 from ._exceptions import FalRealtimeError
 from ._finishing import Finish, check_close
 from ._generics import Input, OfInputAndOutput, Output
@@ -273,7 +273,8 @@ class RealtimeConnection(_core.Connection, Recordable, OfInputAndOutput[Input, O
     async def aclose(self) -> None:
         """Close, and wait until it is done and the callbacks have heard of it: each at most `close_timeout` seconds.
 
-        Asynchronous callbacks run to their end; one that is still running then is cancelled, which is logged.
+        Asynchronous callbacks run to their end; one that is still running then is cancelled. That, and what callbacks
+        have not been called with then, is logged; results among it stay `received_pending`.
         """
         import asyncio
 
@@ -288,19 +289,20 @@ class RealtimeConnection(_core.Connection, Recordable, OfInputAndOutput[Input, O
         until = loop.time() + self._close_timeout
         # The caller may let go of the connection now, and with it of what the callbacks have not been told yet.
         while True:
-            while self._deliver():  # noqa: ASYNC110 - it delivers, and lets others have their turn
-                await asyncio.sleep(0)
+            has_more = self._deliver()
             # A callback that closes the connection does not wait for itself.
             running = {task for task in self._callbacks_under_way() if task is not asyncio.current_task()}
-            if not running:
+            if not has_more and not running:
                 return
-            _, unfinished = await asyncio.wait(running, timeout=max(0, until - loop.time()))
-            if unfinished:
+            if (left := until - loop.time()) <= 0:
                 break
-        left = self.stats()["received_pending"]
+            if has_more:
+                await asyncio.sleep(0)  # others have their turn
+            else:
+                await asyncio.wait(running, timeout=left)
+        results, (_, others) = self.stats()["received_pending"], self._left()
         self.set_callbacks(on_result=None, on_error=None, on_timings=None, on_state_change=None)
-        message = "%s: callbacks were cancelled %s s after the end of the connection; %d results were not delivered"
-        await cancel_callbacks(unfinished, message, self.app, self._close_timeout, left)
+        await give_up_callbacks(self.app, running, self._close_timeout, results, others)
 
     def _callbacks_under_way(self) -> set[asyncio.Task[Any]]:
         """The asynchronous callbacks that are running."""

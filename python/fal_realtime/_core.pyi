@@ -379,6 +379,9 @@ class Connection:
     def _deliver(self) -> bool:
         """Call the callbacks with what is there, a bounded number; whether there is more."""
 
+    def _left(self) -> tuple[int, int]:
+        """How many results, and how many other events, callbacks have not been called with."""
+
     def _decoded(self, task: object) -> None:
         """Go on when the task of a received result's asynchronous decoder is done."""
 

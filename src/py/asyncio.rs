@@ -294,6 +294,12 @@ impl AsyncConnection {
         callbacks::hand_out(slf)
     }
 
+    /// How many results, and how many other events, callbacks have not been called with.
+    fn _left(&self) -> (usize, usize) {
+        let (results, others) = self.base.net.left();
+        (if self.base.has_on_result() { results } else { 0 }, others)
+    }
+
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         self.visit(&visit)
     }

@@ -1,7 +1,10 @@
 //! Callbacks, and those who wait: hands out what is there, on the loop. Wakes those who wait, and calls the callbacks,
 //! a bounded number at a time.
 
-use std::task::Poll;
+use std::{
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use pyo3::{IntoPyObjectExt, call::PyCallArgs, exceptions::PyException, intern, prelude::*, types::PyDict};
 
@@ -30,6 +33,24 @@ use crate::core::{
 
 /// Callbacks in one turn of the loop, so that others have their turn.
 const CALLBACKS_A_TURN: usize = 128;
+/// The time after which no other callback is called in the same turn of the loop.
+const TURN_TIME: Duration = Duration::from_millis(10);
+
+/// The callbacks that may still be called in this turn of the loop: one at least, however long it takes.
+struct Budget {
+    callbacks: usize,
+    until: Instant,
+}
+
+impl Budget {
+    fn of_a_turn() -> Self {
+        Self { callbacks: CALLBACKS_A_TURN, until: Instant::now() + TURN_TIME }
+    }
+
+    fn is_spent(&self) -> bool {
+        self.callbacks == 0 || (self.callbacks < CALLBACKS_A_TURN && Instant::now() >= self.until)
+    }
+}
 
 /// Hands out what is there, and asks to be called again when there is more; answers whether there is.
 ///
@@ -40,7 +61,7 @@ pub(super) fn hand_out(connection: &Bound<'_, AsyncConnection>) -> PyResult<bool
     if this.base.net.check_process().is_err() {
         return Ok(false);
     }
-    let mut budget = CALLBACKS_A_TURN;
+    let mut budget = Budget::of_a_turn();
     let _scope = CallbackScope::of(&this.base.net);
     loop {
         if let Err(exit) = wake_waiters(connection).and_then(|()| call_back(connection, &mut budget)) {
@@ -50,14 +71,14 @@ pub(super) fn hand_out(connection: &Bound<'_, AsyncConnection>) -> PyResult<bool
         if !this.arm() {
             return Ok(false);
         }
-        if budget == 0 {
+        if budget.is_spent() {
             this.wake_loop();
             return Ok(true);
         }
     }
 }
 
-fn call_back(connection: &Bound<'_, AsyncConnection>, budget: &mut usize) -> PyResult<()> {
+fn call_back(connection: &Bound<'_, AsyncConnection>, budget: &mut Budget) -> PyResult<()> {
     let (this, py) = (connection.get(), connection.py());
     let replacements = this.base.replacements();
     let callbacks = this.base.callbacks(py);
@@ -77,16 +98,16 @@ fn call_one_by_one(
     connection: &Bound<'_, AsyncConnection>,
     callbacks: &Callbacks,
     replacements: u64,
-    budget: &mut usize,
+    budget: &mut Budget,
 ) -> PyResult<()> {
     let (this, py) = (connection.get(), connection.py());
     // Left again however this ends.
     let _entered = callbacks.context.as_ref().map(|context| EnteredContext::new(py, context.bind(py)));
     // A callback may give the connection new ones: the next event is theirs.
     let are_current = || this.base.replacements() == replacements;
-    while *budget > 0 && are_current() && this.waiting.lock().running.is_none() {
+    while !budget.is_spent() && are_current() && this.waiting.lock().running.is_none() {
         let Some(outcome) = call_next(connection, callbacks) else { break };
-        *budget -= 1;
+        budget.callbacks -= 1;
         match outcome {
             Ok(None) => {}
             Ok(Some(awaitable)) => run(connection, callbacks, &awaitable)?,

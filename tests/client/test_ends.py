@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import threading
+import time
 import weakref
 
 import pytest
@@ -137,6 +138,55 @@ async def test_a_callback_that_does_not_end_is_cancelled_and_that_is_logged(peer
     assert ended == [0]
     assert "callbacks were cancelled" in caplog.text
     assert "2 results were not delivered" in caplog.text
+
+
+class InPieces:
+    """Callbacks each of which takes a moment, and counts."""
+
+    def __init__(self) -> None:
+        self.called = 0
+
+    def blocking(self, _: object) -> None:
+        self.called += 1
+        time.sleep(0.005)
+
+    async def waiting(self, _: object) -> None:
+        self.called += 1
+        await asyncio.sleep(0.005)
+
+    async def yielding(self, _: object) -> None:
+        self.blocking(None)
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("kind", ["blocking", "waiting", "yielding"])
+async def test_closing_does_not_wait_for_a_backlog_of_callbacks(kind, peer, caplog):
+    count, pieces = 1_000, InPieces()
+    connection = await peer.connect(close_timeout=0.1)
+    await connection.send({"count": count})
+    await until(lambda: connection.stats()["received"] == count, "all came")
+    # From now on they are called, and there is a backlog of all of it.
+    callbacks = dict.fromkeys(("on_error", "on_timings", "on_state_change"))
+    connection.set_callbacks(on_result=getattr(pieces, kind), **callbacks)
+    with caplog.at_level(logging.WARNING, logger="fal_realtime"):
+        await connection.aclose()
+    assert pieces.called < count / 2
+    stats = connection.stats()
+    assert stats["received_pending"] + stats["delivered"] == count
+    assert stats["delivered"] == pieces.called
+    left = stats["received_pending"]
+    assert f"{left} results were not delivered" in caplog.text or f"with {left} results and" in caplog.text
+    called = pieces.called
+    await asyncio.sleep(0.05)
+    assert pieces.called == called, "nobody is called after it"
+
+
+async def test_closing_tells_callbacks_of_all_that_came_where_the_time_suffices(peer):
+    pieces = InPieces()
+    async with peer.connect(on_result=pieces.blocking, close_timeout=60) as connection:
+        await connection.send({"count": 300})
+        await until(lambda: connection.stats()["received"] == 300, "all came")
+    assert pieces.called == 300
 
 
 async def test_a_callback_may_close_its_own_connection(peer):

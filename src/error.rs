@@ -178,23 +178,30 @@ impl Error {
         self.source.as_ref()?.downcast_ref()
     }
 
+    /// The close code and the reason of a session that ended with this error; `None`: it says nothing of that.
+    pub fn close(&self) -> Option<(u16, &str)> {
+        match &self.kind {
+            ErrorKind::Closed { code, reason } => Some((*code, reason)),
+            ErrorKind::Protocol { code } => Some((*code, &self.message)),
+            ErrorKind::TooLarge => Some((1009, &self.message)),
+            _ => None,
+        }
+    }
+
     /// A `ConnectionLostError`: `ended` is how the session did. `torn` messages were written in part.
-    pub fn lost(ended: Self, unanswered: u64, torn: u64, what_follows: &str) -> Self {
-        let Parts { kind, message, .. } = *ended.0;
-        let (code, reason) = match kind {
-            ErrorKind::Closed { code, reason } => (code, reason),
-            _ => (1006, message),
-        };
+    pub fn lost(ended: &Self, unanswered: u64, torn: u64, what_follows: &str) -> Self {
+        let (code, reason) = ended.close().unwrap_or((1006, &ended.message));
         let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-        let torn = match torn {
-            0 => String::new(),
-            1 => ", and 1 that was not written whole and is lost".to_owned(),
-            _ => format!(", and {torn} that were not written whole and are lost"),
+        let left = match (unanswered, torn) {
+            (0, 0) => String::new(),
+            (0, torn) => format!(" with {torn} messages that were not written whole"),
+            (count, 0) => format!(" with {count} messages that have no answer, or less"),
+            (count, torn) => format!(
+                " with {count} messages that have no answer, or less, and {torn} that were not written whole"
+            ),
         };
-        let message = format!(
-            "the session ended (code {code}{why}) with {unanswered} messages that have no answer, or less{torn}; \
-             {what_follows}"
-        );
+        let message = format!("the session ended (code {code}{why}){left}; {what_follows}");
+        let reason = reason.to_owned();
         Self::new(ErrorKind::Lost { code, reason, unanswered }, message).transient()
     }
 

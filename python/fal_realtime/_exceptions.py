@@ -185,7 +185,10 @@ class DecodeError(FalRealtimeError, ValueError):
 
 
 class MessageTooLargeError(FalRealtimeError):
-    """A message is larger than `max_message_size`, or an input larger than a fal app takes (then it was not sent)."""
+    """A message is larger than `max_message_size`, or an input larger than a fal app takes (then it was not sent).
+
+    One of the server's ends its session; the connection goes on.
+    """
 
 
 class BufferFullError(FalRealtimeError):

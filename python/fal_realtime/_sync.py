@@ -97,6 +97,7 @@ class SyncRealtimeConnection(_core.SyncConnection, Recordable, OfInputAndOutput[
         Raises:
             RequestTimeoutError: No answer came in time.
             RealtimeError: The server reported an error meanwhile.
+            ConnectionLostError: The session ended meanwhile, and the connection goes on.
             ConnectionClosedError: The connection was closed meanwhile.
             EncodeError: The input cannot be encoded, or not carry a `request_id`: it is no mapping, dataclass or model
                 (with `encode_message`: no mapping), or its own `request_id` is no str.

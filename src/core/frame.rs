@@ -112,19 +112,21 @@ pub struct Violation {
     pub code: u16,
     /// What was wrong, fit for a close reason.
     pub reason: &'static str,
+    /// How many bytes the message has at least, where that was too much.
+    pub size: Option<u64>,
 }
 
 impl Violation {
     const fn protocol(reason: &'static str) -> Self {
-        Self { code: 1002, reason }
+        Self { code: 1002, reason, size: None }
     }
 
     const fn not_utf8(reason: &'static str) -> Self {
-        Self { code: 1007, reason }
+        Self { code: 1007, reason, size: None }
     }
 
     const fn too_big(reason: &'static str) -> Self {
-        Self { code: 1009, reason }
+        Self { code: 1009, reason, size: None }
     }
 }
 

@@ -158,11 +158,6 @@ impl Inbound {
         consequence
     }
 
-    /// Takes an error that is not a message: what came before it goes before it.
-    pub fn fail(&mut self, error: Error) {
-        self.arrivals.push(Arrival::Error(error));
-    }
-
     /// A message in the caller's own format is a result, whatever it looks like. Only when a request waits is it
     /// checked whether it is one of the two common formats and carries a `request_id`.
     fn custom<'a>(&self, payload: &'a Bytes) -> Envelope<'a> {

@@ -115,6 +115,8 @@ pub(super) struct Link {
     discarding: bool,
     consequence: Consequence,
     close_timeout: Duration,
+    /// The bytes of the largest message that is taken.
+    max_message_size: usize,
     /// The recorder of what comes.
     recorder: Option<Arc<Recorder>>,
 }
@@ -148,6 +150,7 @@ impl Link {
             discarding: false,
             consequence: Consequence::Nothing,
             close_timeout: settings.close_timeout,
+            max_message_size: settings.limits.max_message_size,
             recorder: None,
             socket,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import random
@@ -13,6 +14,7 @@ from support import LIMIT, Log, Peer, Session, result_of
 
 from fal_realtime import (
     ConnectionClosedError,
+    ConnectionLostError,
     DecodeError,
     ExtType,
     HandshakeError,
@@ -236,11 +238,96 @@ async def test_a_broken_frame_is_refused_with_its_close_code_and_the_connection_
 
     with Peer(send_broken, sends()) as peer:
         async with peer.client().connect(APP, reconnect=AT_ONCE) as connection:
-            with pytest.raises(ConnectionClosedError, match="WebSocket protocol") as raised:
+            with pytest.raises(ConnectionLostError, match="WebSocket protocol") as raised:
                 await result_of(connection.recv())
-            assert raised.value.code == code
+            assert (raised.value.code, raised.value.unanswered, connection.close_code) == (code, 0, code)
+            assert "WebSocket protocol" in str(connection.close_reason)
+            # It is told once.
             assert await result_of(connection.recv()) == LAST
         await peer.until(lambda: peer.sessions[0].close_code == code)
+
+
+@pytest.mark.parametrize("asks", ["send", "request"])
+async def test_a_broken_frame_is_told_once_to_whoever_waits_for_an_answer(asks):
+    def break_the_rules(session: Session) -> None:
+        session.recv()
+        session.fence()
+        session.send_wire(b"\xc2\x01a")
+        session.wait_closed()
+
+    with Peer(break_the_rules, Session.echo) as peer:
+        async with peer.client().connect(APP, reconnect=AT_ONCE) as connection:
+            if asks == "send":
+                await connection.send({"number": 0})
+            answer = connection.recv() if asks == "send" else connection.request({"number": 0})
+            with pytest.raises(ConnectionLostError, match="a reserved bit is set") as raised:
+                await result_of(answer)
+            assert (raised.value.code, raised.value.unanswered, raised.value.retryable) == (1002, 1, True)
+            await connection.send({"number": 1})
+            assert (await result_of(connection.recv()))["number"] == 1
+
+
+async def test_a_broken_frame_without_a_policy_ends_the_connection_and_is_told_once():
+    def break_the_rules(session: Session) -> None:
+        session.recv()
+        session.send_wire(b"\x81\x02\xff\xfe")
+        session.wait_closed()
+
+    with Peer(break_the_rules) as peer:
+        connection = peer.client().connect(APP, reconnect=None)
+        await connection.send({"number": 0})
+        for _ in range(2):
+            with pytest.raises(ConnectionClosedError, match="UTF-8") as raised:
+                await result_of(connection.recv())
+            assert type(raised.value) is ConnectionClosedError
+            assert raised.value.code == connection.close_code == 1007
+        assert connection.state == "closed"
+
+
+def answers_too_much(session: Session) -> None:
+    session.recv()
+    session.fence()
+    session.send({"image": bytes(1000)})
+    session.wait_closed()
+
+
+async def test_a_request_whose_answer_is_too_large_says_so_and_is_not_paid_for_again():
+    with Peer(answers_too_much, Session.echo) as peer:
+        async with peer.client().connect(APP, max_message_size=500, reconnect=AT_ONCE) as connection:
+            with pytest.raises(MessageTooLargeError, match=r"at least 1\d\d\d bytes") as raised:
+                await result_of(connection.request({"number": 0}, retries=3, idempotent=True))
+            assert "max_message_size (500 bytes)" in str(raised.value)
+            assert not raised.value.retryable
+            assert connection.close_code == 1009
+            # Nobody else is told.
+            await connection.send({"number": 1})
+            assert (await result_of(connection.recv()))["number"] == 1
+        assert [number for message in peer.inputs if (number := message.get("number")) is not None] == [0, 1]
+
+
+async def test_of_several_requests_nobody_knows_whose_answer_was_too_large():
+    def answer_too_much(session: Session) -> None:
+        session.recv()
+        answers_too_much(session)
+
+    with Peer(answer_too_much, Session.echo) as peer:
+        async with peer.client().connect(APP, max_message_size=500, reconnect=AT_ONCE) as connection:
+            requests = [connection.request({"number": number}) for number in range(2)]
+            outcomes = await result_of(asyncio.gather(*map(result_of, requests), return_exceptions=True))
+    for outcome in outcomes:
+        assert isinstance(outcome, MessageTooLargeError)
+        assert outcome.retryable
+        assert "2 inputs, or less, were under way" in str(outcome)
+
+
+async def test_a_result_that_is_too_large_is_told_once():
+    with Peer(answers_too_much, Session.echo) as peer:
+        async with peer.client().connect(APP, max_message_size=500, reconnect=AT_ONCE) as connection:
+            await connection.send({"number": 0})
+            with pytest.raises(MessageTooLargeError, match=r"max_message_size \(500 bytes\)"):
+                await result_of(connection.recv())
+            await connection.send({"number": 1})
+            assert (await result_of(connection.recv()))["number"] == 1
 
 
 async def test_a_message_beyond_max_message_size_is_refused_with_1009_and_the_connection_comes_back():

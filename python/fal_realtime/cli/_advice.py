@@ -56,7 +56,10 @@ def _about_the_answer(error: HandshakeError | ApiError, app: str | None) -> str:
 
 _BY_KIND: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
     (RequestTimeoutError, "give it more time (--timeout); an app that was cold may take a minute to start"),
-    (MessageTooLargeError, "send smaller inputs: an app of fal takes 16 MiB in one message"),
+    (
+        MessageTooLargeError,
+        "make inputs, or results, smaller: an app takes 16 MiB in one message, and 64 MiB are taken of it",
+    ),
     (EncodeError, "correct the input: it cannot be sent as it is"),
     (DecodeError, "see whether it is a realtime app: what it sent is not in fal's format"),
     (ConnectionClosedError, "see why the app ends its sessions: its logs say it, or `fal-realtime probe`"),

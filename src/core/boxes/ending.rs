@@ -113,11 +113,8 @@ impl Boxes {
         let inputs = if count == 1 { "1 input was".to_owned() } else { format!("{count} inputs were") };
         let (why, code, reason) = match &self.failure {
             Some(failure) => {
-                let (code, reason) = match &failure.kind {
-                    ErrorKind::Closed { code, reason } => (*code, reason.clone()),
-                    _ => (1006, failure.message.clone()),
-                };
-                (failure.message.clone(), code, reason)
+                let (code, reason) = failure.close().unwrap_or((1006, &failure.message));
+                (failure.message.clone(), code, reason.to_owned())
             }
             None if over || self.commands.close => {
                 let (code, reason) = self.normal_close();

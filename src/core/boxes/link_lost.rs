@@ -6,7 +6,7 @@ use crate::{
         message::RequestKey,
         outbox::{Ended, Leftover, SessionEnd},
     },
-    error::Error,
+    error::{Error, ErrorKind},
 };
 
 impl Boxes {
@@ -92,15 +92,33 @@ impl Boxes {
     pub fn tell_loss(&mut self, ended: Error, what_follows: &str) -> Interest {
         let (left, torn) = (std::mem::take(&mut self.left), std::mem::take(&mut self.left_torn));
         let open = self.inbox.requests.open_and_sent();
-        let error = Error::lost(ended, left + open as u64, torn, what_follows);
+        let under_way = left + open as u64;
+        // It was about something that the server sent: that is told also where nothing was under way.
+        let is_about_what_came = matches!(ended.kind, ErrorKind::Protocol { .. } | ErrorKind::TooLarge);
+        let error = match ended.kind {
+            ErrorKind::TooLarge => too_large(&ended, under_way, what_follows),
+            _ => Error::lost(&ended, under_way, torn, what_follows),
+        };
         let mut kind = Interest::NONE;
-        if self.inbox.requests.fail_waiting(|sent| sent, &error) > 0 {
+        let failed = self.inbox.requests.fail_waiting(|sent| sent, &error);
+        if failed > 0 {
             kind = kind.and(Interest::ANSWERS);
         }
         self.inbox.requests.session_ended();
-        if left + torn > 0 && !self.end_is_told {
+        if (left + torn > 0 || (is_about_what_came && failed == 0)) && !self.end_is_told {
             kind = kind.and(self.tell_error(error));
         }
         kind
     }
+}
+
+/// The error about a message that was larger than is taken, which ended its session. Where it can have answered another
+/// input, trying again can help.
+fn too_large(ended: &Error, under_way: u64, what_follows: &str) -> Error {
+    if under_way <= 1 {
+        return ended.clone().with_message(format!("{ended}; {what_follows}"));
+    }
+    let hint =
+        format!("{under_way} inputs, or less, were under way, and which of them it answers is not known");
+    ended.clone().with_message(format!("{ended} ({hint}); {what_follows}")).transient()
 }

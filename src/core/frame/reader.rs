@@ -182,7 +182,8 @@ impl FrameReader {
         };
         let room = self.limits.max_message_size.saturating_sub(start).min(self.limits.max_frame_size);
         if !header.opcode.is_control() && header.len > room as u64 {
-            return Err(Violation::too_big("message too big"));
+            let size = (start as u64).saturating_add(header.len);
+            return Err(Violation { size: Some(size), ..Violation::too_big("message too big") });
         }
         let end = start + header.len as usize;
         Ok(Frame { opcode: header.opcode, fin: header.fin, key: header.key, start, end })

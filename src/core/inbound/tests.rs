@@ -61,7 +61,6 @@ fn what_cannot_be_understood_is_an_error_in_its_place() {
     for payload in [&b"\x01"[..], b"\xc1", b"\x02"] {
         inbound.take(MessageKind::Binary, Bytes::copy_from_slice(payload));
     }
-    inbound.fail(Error::new(ErrorKind::Protocol { code: 1002 }, "violated"));
     let kinds: Vec<_> = handed_over(&mut inbound)
         .iter()
         .map(|arrival| match arrival {
@@ -70,7 +69,7 @@ fn what_cannot_be_understood_is_an_error_in_its_place() {
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(kinds, ["1", "Decode", "2", "Protocol { code: 1002 }"]);
+    assert_eq!(kinds, ["1", "Decode", "2"]);
 }
 
 #[test]
@@ -114,10 +113,7 @@ proptest! {
             let consequence = match kind {
                 0 => inbound.take(MessageKind::Binary, Bytes::copy_from_slice(&[number])),
                 1 => inbound.take(MessageKind::Binary, [&b"\x82\xaarequest_id\xa1a\xa1n"[..], &[number]].concat().into()),
-                _ => {
-                    inbound.fail(Error::new(ErrorKind::Decode, number.to_string()));
-                    Consequence::Nothing
-                }
+                _ => inbound.take(MessageKind::Text, format!(r#"{{"type":"x-fal-error","error":"{number}"}}"#).into()),
             };
             prop_assert_eq!(consequence, Consequence::Nothing);
         }
@@ -125,7 +121,7 @@ proptest! {
             .iter()
             .map(|arrival| match arrival {
                 Arrival::Result(received, _) => *received.payload.last().unwrap(),
-                Arrival::Error(error) => error.message.parse().unwrap(),
+                Arrival::Realtime { error, .. } => error.message.parse().unwrap(),
                 other => panic!("{other:?}"),
             })
             .collect();

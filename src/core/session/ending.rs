@@ -96,10 +96,7 @@ impl Session {
     /// A session was lost: open another, if the policy is to.
     fn reconnect(&mut self, now: Instant, jitter: f64, error: Error, traffic: Traffic) -> Vec<Action> {
         self.settle(now, traffic);
-        let is_final = match &error.kind {
-            ErrorKind::Closed { code, .. } => self.config.finals.codes.contains(code),
-            _ => false,
-        };
+        let is_final = error.close().is_some_and(|(code, _)| self.config.finals.codes.contains(&code));
         if self.config.reconnect.is_none() || is_final {
             return self.finish(error);
         }

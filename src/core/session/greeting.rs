@@ -9,7 +9,7 @@
 use std::time::Instant;
 
 use super::{Action, Loss, Session, State, Traffic};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 
 impl Session {
     /// The socket is open, and the caller has not sent yet what he wants to send first.
@@ -76,9 +76,7 @@ impl Session {
     fn opened_nothing(&mut self, now: Instant, jitter: f64, error: Error, traffic: Traffic) -> Vec<Action> {
         self.is_greeting = false;
         self.settle(now, traffic);
-        if let ErrorKind::Closed { code, .. } = &error.kind
-            && self.config.finals.codes.contains(code)
-        {
+        if error.close().is_some_and(|(code, _)| self.config.finals.codes.contains(&code)) {
             return self.finish(error);
         }
         match self.count_loss(now, traffic, &error) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     core::{backoff::BackoffPolicy, envelope::GATEWAY_REFUSAL},
-    error::Error,
+    error::{Error, ErrorKind},
 };
 
 /// The state of a connection.
@@ -77,8 +77,15 @@ pub enum Loss {
         /// The close reason.
         reason: String,
     },
-    /// It broke: reset, end of file in the middle, no pong, or a violation of the protocol.
+    /// It broke: reset, end of file in the middle, no pong.
     Broken(String),
+    /// What came was refused: it broke the protocol, or was too large.
+    Refused {
+        /// The close code that we answer with: 1002, 1007 or 1009.
+        code: u16,
+        /// What was wrong.
+        why: String,
+    },
 }
 
 impl Loss {
@@ -95,6 +102,8 @@ impl Loss {
             }
             Self::Close { code, reason } => Error::closed(code, reason),
             Self::Broken(reason) => Error::closed(1006, reason),
+            Self::Refused { code: 1009, why } => Error::new(ErrorKind::TooLarge, why),
+            Self::Refused { code, why } => Error::new(ErrorKind::Protocol { code }, why),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
         outbox::SessionEnd,
         session::{State, Traffic},
     },
-    error::{Error, ErrorKind},
+    error::Error,
     net::{
         connection::OpenLink,
         driven::Side,
@@ -55,8 +55,8 @@ impl Driver {
     /// A session has ended, and what follows is known. Answers how it ended, if it did and the connection goes on.
     pub(super) fn tell_loss(&mut self) -> Option<Error> {
         let ended = self.ended.take()?;
-        if let ErrorKind::Closed { code, reason } = &ended.kind {
-            self.connection.shared.lock().boxes.session_closed(*code, reason);
+        if let Some((code, reason)) = ended.close() {
+            self.connection.shared.lock().boxes.session_closed(code, reason);
         }
         let what_follows = match self.session.state() {
             // Whoever waits is told of the end of the connection.

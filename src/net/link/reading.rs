@@ -15,7 +15,6 @@ use crate::{
         pool::{self, Recycled},
         session::Loss,
     },
-    error::{Error, ErrorKind},
     net::{recorder::Close, shared::Shared},
 };
 
@@ -216,12 +215,15 @@ impl Link {
         self.writer.retract();
         self.first_close.get_or_insert_with(|| Close::by_client(violation.code, violation.reason));
         self.writer.push_control(Control::Close, &close_payload(violation.code, violation.reason));
-        let message = format!("the server broke the WebSocket protocol: {}", violation.reason);
-        let kind = match violation.code {
-            1009 => ErrorKind::TooLarge,
-            code => ErrorKind::Protocol { code },
+        let Violation { code, reason, size } = violation;
+        let why = match (code, size) {
+            (1009, Some(size)) => format!(
+                "the server sent a message of at least {size} bytes, which is more than max_message_size ({} bytes)",
+                self.max_message_size
+            ),
+            (1009, None) => format!("the server sent a message that was not taken: {reason}"),
+            _ => format!("the server broke the WebSocket protocol: {reason}"),
         };
-        self.inbound.fail(Error::new(kind, message.clone()));
-        Loss::Broken(message)
+        Loss::Refused { code, why }
     }
 }

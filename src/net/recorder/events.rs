@@ -49,6 +49,7 @@ impl Close {
         let (code, reason) = match loss {
             Loss::Close { code, reason } => (*code, reason),
             Loss::Broken(reason) => (ABNORMAL_CLOSE, reason),
+            Loss::Refused { code, why } => (*code, why),
         };
         Self { by: Closer::Server, code, reason: reason.clone() }
     }

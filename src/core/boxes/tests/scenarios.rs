@@ -136,12 +136,12 @@ fn torn(written: &[bool], torn: bool) -> (Option<String>, u64) {
 fn a_message_that_was_torn_is_told_and_is_not_among_those_that_have_no_answer() {
     let (told, unanswered) = torn(&[], false);
     assert!(
-        told.unwrap().contains("0 messages that have no answer, or less, and 1 that was not written whole")
+        told.unwrap().contains("with 1 messages that were not written whole")
     );
     assert_eq!(unanswered, 0);
     let (told, unanswered) = torn(&[false, true], false);
     assert!(
-        told.unwrap().contains("2 messages that have no answer, or less, and 1 that was not written whole")
+        told.unwrap().contains("2 messages that have no answer, or less, and 1 that were not written whole")
     );
     assert_eq!(unanswered, 2);
     // A request is told by itself.

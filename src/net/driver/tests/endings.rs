@@ -240,10 +240,11 @@ async fn a_violation_is_reported_behind_what_came_before_and_answered_with_its_c
         sent.extend(bytes);
         socket.get_mut().write_all(&sent).await.unwrap();
         assert_eq!(next_close(&mut socket).await, code);
-        assert_eq!(client.failure_code().await, Some(1006));
+        assert_eq!(client.failure_code().await, Some(code));
+        assert_eq!(client.connection.last_close().map(|(code, _)| code), Some(code));
         assert_eq!(client.result().await, b"before");
-        let Item::Error(error) = client.item().await else { panic!("no error was reported") };
-        assert_eq!(error.kind, ErrorKind::Protocol { code });
+        assert!(!client.connection.has_items(), "it is told once");
+        assert_eq!(client.connection.end().unwrap().kind, ErrorKind::Protocol { code });
     }
 }
 
@@ -259,8 +260,14 @@ async fn a_message_that_is_too_large_is_refused_with_1009() {
     send(&mut socket, Message::binary(vec![0; 1_001])).await;
     assert_eq!(next_close(&mut socket).await, 1009);
     assert_eq!(client.result().await.len(), 1_000);
-    let Item::Error(error) = client.item().await else { panic!("no error was reported") };
+    assert_eq!(client.failure_code().await, Some(1009));
+    assert!(!client.connection.has_items(), "it is told once");
+    let error = client.connection.end().unwrap();
     assert_eq!(error.kind, ErrorKind::TooLarge);
+    assert!(
+        error.message.contains("1001 bytes, which is more than max_message_size (1000 bytes)"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -21,7 +21,6 @@ use crate::{
         session::State,
         stats::Stats,
     },
-    error::ErrorKind,
     net::{
         handle::{Connection, Interest, Offered, Routes},
         settings::Settings,
@@ -139,10 +138,9 @@ impl Client {
     /// Waits until the state is `closed`. Answers the close code of the failure, if it failed.
     pub(super) async fn failure_code(&self) -> Option<u16> {
         self.state(State::Closed).await;
-        match &self.connection.failure()?.kind {
-            ErrorKind::Closed { code, .. } => Some(*code),
-            other => panic!("not closed: {other:?}"),
-        }
+        let failure = self.connection.failure()?;
+        let Some((code, _)) = failure.close() else { panic!("not closed: {failure:?}") };
+        Some(code)
     }
 
     /// The counters, which must add up.

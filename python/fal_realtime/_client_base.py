@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, cast
@@ -42,6 +43,10 @@ class _SharedTokens:
 
 _MAX_TOKEN_SECONDS = 366 * 86_400
 """Seconds; what is longer is a mistake about the unit."""
+
+
+_CLIENTS: weakref.WeakSet[ClientBase[Any]] = weakref.WeakSet()
+"""All that there are, whose connections may outlive the program that uses them."""
 
 
 class ClientBase(Generic[ConnectionT]):
@@ -130,6 +135,7 @@ class ClientBase(Generic[ConnectionT]):
         self._lock = threading.Lock()
         self._connections: weakref.WeakSet[ConnectionT] = weakref.WeakSet()
         self._is_closed = False
+        _CLIENTS.add(self)
 
     def with_options(self, **options: Unpack[ClientKeywords]) -> Self:
         """Make a client with the same options but for those given, which are those of the class.
@@ -214,3 +220,16 @@ class ClientBase(Generic[ConnectionT]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._base_url}>"
+
+
+def _at_exit() -> None:
+    """Report the errors that nobody was told of: a connection of a module is dropped when nobody can be told any more.
+
+    Runs before the native core's own end, which is registered earlier.
+    """
+    for client in list(_CLIENTS):
+        for connection in list(client._connections):  # noqa: SLF001 - of this module
+            connection._report_untold()  # noqa: SLF001 - its own native half
+
+
+atexit.register(_at_exit)

@@ -362,6 +362,9 @@ class Connection:
     def _end_finish(self, tells: bool) -> None:
         """Nobody waits for that any more; with `tells`, what was lost meanwhile is told by whoever waited."""
 
+    def _report_untold(self) -> None:
+        """Report the errors that nobody was told of: the process leaves."""
+
     @property
     def _is_closed_by_caller(self) -> bool:
         """Whether `close` was called."""
@@ -581,6 +584,9 @@ class SyncConnection:
 
     def _end_finish(self, tells: bool) -> None:
         """Nobody waits for that any more; with `tells`, what was lost meanwhile is told by whoever waited."""
+
+    def _report_untold(self) -> None:
+        """Report the errors that nobody was told of: the process leaves."""
 
     @property
     def _is_closed_by_caller(self) -> bool:

@@ -61,6 +61,8 @@ pub struct Boxes {
     has_failed: bool,
     /// The error with which it ended was given to somebody: that tells of these messages too.
     end_is_told: bool,
+    /// The error with which the server has ended the session.
+    ended_with: Option<Error>,
     /// How many of the failed messages somebody who drained was told of.
     told_failures: u64,
 
@@ -142,6 +144,7 @@ impl Boxes {
             left_torn: 0,
             has_failed: false,
             end_is_told: false,
+            ended_with: None,
             told_failures: 0,
             finishers: 0,
             withheld: Vec::new(),
@@ -233,6 +236,12 @@ impl Boxes {
         self.end_is_told = false;
         self.has_failed = false;
         self.stream_ends = false;
+        self.ended_with = None;
+    }
+
+    /// The error with which the server has ended the session, if it did so; to be asked once.
+    pub fn take_ended_with(&mut self) -> Option<Error> {
+        self.ended_with.take()
     }
 
     /// The server has ended its session, which it will close. If that was a stream, what is sent from now on is for

@@ -189,6 +189,16 @@ impl Inbox {
     /// How many items wait.
     pub fn items(&self) -> usize {
         self.ring.len()
+    /// The oldest error that waits between the results, and how many do.
+    pub fn waiting_errors(&self) -> Option<(&Error, usize)> {
+        let mut errors = self.ring.iter().filter_map(|item| match &item.what {
+            Item::Error(error) => Some(&**error),
+            Item::Result(_) | Item::End(_) => None,
+        });
+        let oldest = errors.next()?;
+        Some((oldest, 1 + errors.count()))
+    }
+
     }
 
     /// How many notices wait.

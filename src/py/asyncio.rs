@@ -207,6 +207,14 @@ impl AsyncConnection {
         self.base.net.check_process().is_ok() && self.base.net.is_closed_by_caller()
     }
 
+    /// Reports the errors that nobody took: the process leaves. What has ended the connection may have been the end of
+    /// its loop.
+    fn _report_untold(&self, py: Python<'_>) {
+        if self.base.net.check_process().is_ok() {
+            self.report_untold(py, false);
+        }
+    }
+
     /// Waits until everything accepted is written, and answered or given up.
     fn _finished<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Operation>> {
         Operation::new(slf, OperationKind::Finish)

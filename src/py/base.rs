@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*, types::PyDict};
@@ -26,9 +26,11 @@ use crate::{
 mod callbacks;
 mod decoding;
 mod encoding;
+mod untold;
 
 pub(super) use callbacks::Callbacks;
 pub(super) use decoding::decoder_failed;
+pub(super) use untold::Untold;
 
 /// A function of the caller's that each input goes through.
 enum InputHook {
@@ -66,6 +68,8 @@ pub(super) struct Base {
     next_request: AtomicU64,
     /// Tells this connection's request ids from those of others.
     salt: u32,
+    /// What nobody was told of has been reported.
+    reported: AtomicBool,
 }
 
 impl Base {
@@ -104,6 +108,7 @@ impl Base {
             replacements: AtomicU64::new(0),
             next_request: AtomicU64::new(0),
             salt: fastrand::u32(..),
+            reported: AtomicBool::new(false),
         };
         base.set_callbacks(Callbacks::new(
             py,

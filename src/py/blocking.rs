@@ -239,6 +239,13 @@ impl SyncConnection {
         net.check_process().is_ok() && net.is_closed_by_caller()
     }
 
+    /// Reports the errors that nobody was told of: the process leaves.
+    fn _report_untold(&self, py: Python<'_>) {
+        if self.shared.base.net.check_process().is_ok() {
+            self.report_untold(py);
+        }
+    }
+
     /// Waits until everything accepted is written, and answered or given up. False when the time is over.
     #[pyo3(signature = (timeout))]
     fn _finished(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {

@@ -18,6 +18,7 @@ from fal_realtime import (
     ApiError,
     AuthenticationError,
     ConnectionClosedError,
+    ConnectionLostError,
     HandshakeError,
     RealtimeError,
     ReconnectPolicy,
@@ -397,6 +398,8 @@ def test_inputs_that_are_nobodys_request_count_as_under_way():
         with pytest.raises(RealtimeError, match="3 inputs, or less, were under way") as raised:
             connection.request({"number": 2}, timeout=LIMIT)
         assert raised.value.retryable
+        with pytest.raises(ConnectionLostError, match="2 messages that have no answer"):
+            connection.recv(timeout=LIMIT)
 
 
 # --- the reason of a change of state ---

@@ -61,6 +61,7 @@ impl Boxes {
                         self.outbox.server_spoke();
                         self.count_lost_while_finishing();
                         self.has_failed = true;
+                        self.ended_with = Some(error.clone());
                         self.session_ends();
                         self.fail_sent(&error)
                     } else if is_of_gateway(&error) {

@@ -55,8 +55,20 @@ impl Driver {
     /// A session has ended, and what follows is known. Answers how it ended, if it did and the connection goes on.
     pub(super) fn tell_loss(&mut self) -> Option<Error> {
         let ended = self.ended.take()?;
-        if let Some((code, reason)) = ended.close() {
-            self.connection.shared.lock().boxes.session_closed(code, reason);
+        let said = {
+            let mut inner = self.connection.shared.lock();
+            if let Some((code, reason)) = ended.close() {
+                inner.boxes.session_closed(code, reason);
+            }
+            let said = inner.boxes.take_ended_with();
+            if said.is_some() {
+                inner.last_error.clone_from(&said);
+            }
+            said
+        };
+        // What the server said tells more than how it closed then.
+        if let Some(said) = &said {
+            report::notable(|| format!("{self}: the server ended the session: {}", shortened(&said.message)));
         }
         let what_follows = match self.session.state() {
             // Whoever waits is told of the end of the connection.
@@ -68,7 +80,7 @@ impl Driver {
         let mut inner = self.connection.shared.lock();
         let kind = inner.boxes.tell_loss(ended.clone(), what_follows);
         shared::tell(inner, kind);
-        Some(ended)
+        Some(said.unwrap_or(ended))
     }
 
     /// The socket is gone: what of its messages can be sent again goes back, the rest has failed. Answers whether
@@ -86,4 +98,11 @@ impl Driver {
         shared::tell(inner, kind);
         (unsent, traffic)
     }
+}
+
+/// The beginning of what a server said, which may be long, for a record.
+fn shortened(text: &str) -> &str {
+    const MAX_BYTES: usize = 1_000;
+    let end = (0..=MAX_BYTES.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    end.and_then(|end| text.get(..end)).unwrap_or(text)
 }

@@ -29,6 +29,12 @@ impl Connection {
         self.shared.lock().boxes.untold_failure()
     }
 
+    /// The oldest error that waits between the results to be taken, and how many do.
+    pub fn waiting_errors(&self) -> Option<(Error, usize)> {
+        let inner = self.shared.lock();
+        inner.boxes.inbox.waiting_errors().map(|(error, count)| (error.clone(), count))
+    }
+
     /// Notes that an error that came between the results was raised. One that ended the session may be why the
     /// connection ends: then that is told, too.
     pub fn has_raised(&self, error: &Error) {

@@ -3,9 +3,9 @@
 use pyo3::{intern, prelude::*, types::PyDict};
 
 use crate::{
-    error::Error,
     net::exit_gate,
     py::{
+        base::Untold,
         connection::AsyncConnection,
         errors::{describe, ends_the_loop, to_py},
     },
@@ -26,16 +26,15 @@ pub(super) fn tell_loop(
     Ok(())
 }
 
-/// A connection is dropped, and nobody was told of what ended it. As asyncio has it with what nobody retrieves from a
-/// task, the loop's exception handler is.
-pub(in crate::py) fn report_untold(py: Python<'_>, connection: &AsyncConnection, error: &Error) {
+/// A connection is dropped, and nobody was told of this error. As asyncio has it with what nobody retrieves from a task,
+/// the loop's exception handler is.
+pub(in crate::py) fn report_untold(py: Python<'_>, connection: &AsyncConnection, untold: &Untold) {
     if exit_gate::enter().is_none() {
         return; // The interpreter is leaving, and may be what ended it.
     }
     // A destructor may run while an exception is on its way.
     let pending = PyErr::take(py);
-    let why =
-        "it ended the connection, and nobody was told: there is no on_error, and no call that could raise it";
+    let Untold { error, why } = untold;
     // The garbage collector takes a loop apart that it found together with its connections: then it is said where the
     // loop's handler would have said it.
     let told = tell_loop(py, connection, to_py(py, error), why).or_else(|_| {

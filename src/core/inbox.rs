@@ -16,9 +16,11 @@ use crate::error::Error;
 mod item;
 mod pausing;
 mod placing;
+mod unmatched;
 
 pub use item::{Item, Next, Notice, Numbered, Placed};
 pub use pausing::unread_before;
+pub use unmatched::Unmatched;
 
 /// The bytes of results that may wait before the socket is no longer read, unless the caller says otherwise. How many
 /// messages they are does not matter: while nothing is read, pings go unanswered.
@@ -54,8 +56,8 @@ pub struct Inbox {
     errors_dropped: u64,
     pending: u64,
     bytes: u64,
-    /// Results without a `request_id`, as far as that was checked: while requests wait.
-    unmarked: u64,
+    /// Results that belong to no request.
+    unmatched: Unmatched,
 }
 
 impl Inbox {
@@ -85,13 +87,14 @@ impl Inbox {
             errors_dropped: 0,
             pending: 0,
             bytes: 0,
-            unmarked: 0,
+            unmatched: Unmatched::default(),
         }
     }
 
-    /// Results that came without a `request_id`. Without requests that wait nobody asks for one, and all count.
-    pub fn unmarked(&self) -> u64 {
-        self.unmarked
+    /// The results so far that belong to no request. Without requests that wait nobody asks for a `request_id`, and all
+    /// count as having none.
+    pub fn unmatched(&self) -> Unmatched {
+        self.unmatched
     }
 
     /// Somebody receives: from now on nothing that it could take is dropped.
@@ -186,9 +189,6 @@ impl Inbox {
         }
     }
 
-    /// How many items wait.
-    pub fn items(&self) -> usize {
-        self.ring.len()
     /// The oldest error that waits between the results, and how many do.
     pub fn waiting_errors(&self) -> Option<(&Error, usize)> {
         let mut errors = self.ring.iter().filter_map(|item| match &item.what {
@@ -199,6 +199,9 @@ impl Inbox {
         Some((oldest, 1 + errors.count()))
     }
 
+    /// How many items wait.
+    pub fn items(&self) -> usize {
+        self.ring.len()
     }
 
     /// How many notices wait.

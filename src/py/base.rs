@@ -9,7 +9,7 @@ use pyo3::{exceptions::PyRuntimeError, prelude::*, types::PyDict};
 
 use super::{
     client::Client,
-    errors::{py_result, to_py},
+    errors::{py_result, shown_seconds, to_py},
     hooks::CallerHooks,
     opening,
     options::Options,
@@ -17,7 +17,7 @@ use super::{
     token_provider::Provider,
 };
 use crate::{
-    core::{inbound::Dialect, outbox::Lane, session::State},
+    core::{inbound::Dialect, inbox::Unmatched, outbox::Lane, session::State},
     error::{Error, ErrorKind},
     net::handle::Connection,
     sync::Mutex,
@@ -207,16 +207,26 @@ impl Base {
 
     /// The error of a request after `seconds`, in which so many results came that belong to no request. It says what
     /// the connection is busy with, if it is not open.
-    pub(super) fn request_timeout(&self, seconds: f64, unmarked: u64) -> Error {
-        let hint = match unmarked {
-            0 => String::new(),
-            count => format!(
-                "; {count} {} without a request_id came meanwhile: the app must copy the request_id of its input into \
-                 its result, or use send and recv",
-                if count == 1 { "result" } else { "results" }
-            ),
+    pub(super) fn request_timeout(&self, seconds: f64, unmatched: Unmatched) -> Error {
+        let results = |count: u64, which: &str| match count {
+            0 => None,
+            1 => Some(format!("1 result {which}")),
+            _ => Some(format!("{count} results {which}")),
         };
-        let message = format!("the request was not answered within {seconds} s{hint}");
+        let came = [
+            results(unmatched.without_id, "without a request_id"),
+            results(unmatched.with_other_id, "with a request_id that no request has"),
+        ];
+        let came = came.into_iter().flatten().collect::<Vec<_>>().join(" and ");
+        let hint = if came.is_empty() {
+            String::new()
+        } else {
+            format!(
+                "; {came} came meanwhile: the app must copy the request_id of its input into its result as it is, or \
+                 use send and recv"
+            )
+        };
+        let message = format!("the request was not answered within {} s{hint}", shown_seconds(seconds));
         let last = self.net.last_error().filter(|_| self.state() != State::Active);
         match last {
             None => Error::new(ErrorKind::Timeout, message).transient(),

@@ -168,6 +168,12 @@ pub(crate) fn no_running_loop() -> PyErr {
     )
 }
 
+/// Seconds for a message: what is left of a time limit has more digits than anybody wants to read.
+pub(super) fn shown_seconds(seconds: f64) -> f64 {
+    const PARTS: f64 = 1e3;
+    if seconds * PARTS < 1.0 { seconds } else { (seconds * PARTS).round() / PARTS }
+}
+
 /// Whether asyncio does not hand an error to its exception handler, but raises it out of the loop.
 pub(super) fn ends_the_loop(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py)

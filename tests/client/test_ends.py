@@ -286,6 +286,28 @@ async def test_a_request_whose_app_forgets_its_id_says_so_when_it_times_out():
             assert "without a request_id" not in str(raised.value)
 
 
+@pytest.mark.parametrize("answered_with", ["other", 7])
+async def test_a_request_whose_app_answers_with_another_id_says_so_when_it_times_out(answered_with):
+    with LocalServer() as server:
+
+        @server.app("me/confused")
+        def confused(inputs: dict) -> dict:
+            return {"n": inputs["n"], "request_id": answered_with}
+
+        async with server.client().connect("me/confused") as connection:
+            with pytest.raises(RequestTimeoutError, match="1 result with a request_id that no request has came meanwh"):
+                await connection.request({"n": 1}, timeout=1)
+            assert (await connection.recv())["request_id"] == answered_with
+
+
+async def test_the_seconds_of_a_timeout_are_round():
+    with LocalServer() as server:
+        forgetful(server)
+        async with server.client().connect("me/forgetful") as connection:
+            with pytest.raises(RequestTimeoutError, match=r"not answered within 0\.\d{1,3} s"):
+                await connection.request({"n": 1}, timeout=0.5, retries=1, idempotent=True)
+
+
 def test_a_blocking_request_says_so_too():
     with LocalServer() as server:
         forgetful(server)

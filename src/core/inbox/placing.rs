@@ -78,7 +78,10 @@ impl Inbox {
             self.pending -= 1;
             return Placed::Late;
         }
-        self.unmarked += u64::from(request_id.is_none());
+        match request_id {
+            None => self.unmatched.without_id += 1,
+            Some(_) => self.unmatched.with_other_id += 1,
+        }
         self.push(Item::Result(received));
         Placed::Queued
     }
@@ -100,7 +103,7 @@ impl Inbox {
                 self.bytes += received.payload.len() as u64;
             }
         }
-        self.unmarked += results.len() as u64;
+        self.unmatched.without_id += results.len() as u64;
         self.received += results.len() as u64;
         self.pending += results.len() as u64;
         self.ring.push_all(results);

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::Connection;
 use crate::{
     core::{
-        inbox::{Item, Numbered},
+        inbox::{Item, Numbered, Unmatched},
         message::RequestKey,
     },
     error::Result,
@@ -28,10 +28,9 @@ impl Connection {
         Ok(key)
     }
 
-    /// The number of results that came without a `request_id`: how many more while a request waits tells why it has no
-    /// answer.
-    pub fn unmarked(&self) -> u64 {
-        self.shared.lock().boxes.inbox.unmarked()
+    /// The number of results that belong to no request: how many more while one waits tells why it has no answer.
+    pub fn unmatched(&self) -> Unmatched {
+        self.shared.lock().boxes.inbox.unmatched()
     }
 
     /// Whether it is settled that a request has no answer, though its message may still wait for room.

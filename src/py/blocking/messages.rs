@@ -23,7 +23,7 @@ impl SyncConnection {
         py_result(py, base.net.check_process())?;
         let deadline = Deadline::after(timeout);
         let (mut message, id) = base.encode_request(py, input)?;
-        let unmarked_before = base.net.unmarked();
+        let unmatched_before = base.net.unmatched();
         let key = py_result(py, base.net.add_request(&id))?;
         message.request = Some(key);
         let mut message = Some(message);
@@ -36,8 +36,8 @@ impl SyncConnection {
         let was_written = base.net.forget_request(key);
         match answered? {
             None => {
-                let unmarked = base.net.unmarked().saturating_sub(unmarked_before);
-                let error = base.request_timeout(timeout.unwrap_or_default(), unmarked);
+                let unmatched = base.net.unmatched().since(unmatched_before);
+                let error = base.request_timeout(timeout.unwrap_or_default(), unmatched);
                 Err(to_py(py, &if was_written { error } else { error.unprocessed() }))
             }
             Some(Err(error)) => Err(to_py(py, &error)),

@@ -8,7 +8,7 @@ use crate::{
     error::{Error, ErrorKind},
     net::handle::Interest,
     py::{
-        errors::{py_result, to_py},
+        errors::{py_result, shown_seconds, to_py},
         operation::not_open_again,
     },
 };
@@ -65,5 +65,6 @@ impl SyncConnection {
 
 /// The error of a wait of so many seconds that was in vain; `what` says for what.
 pub(super) fn too_late(what: &str, timeout: Option<f64>) -> Error {
-    Error::new(ErrorKind::Timeout, format!("{what} within {} s", timeout.unwrap_or_default()))
+    let seconds = shown_seconds(timeout.unwrap_or_default());
+    Error::new(ErrorKind::Timeout, format!("{what} within {seconds} s")).transient()
 }

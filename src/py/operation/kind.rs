@@ -3,7 +3,10 @@
 use pyo3::{exceptions::PyException, prelude::*};
 
 use crate::{
-    core::message::{Outgoing, RequestKey},
+    core::{
+        inbox::Unmatched,
+        message::{Outgoing, RequestKey},
+    },
     net::handle::AwaitedOpening,
     py::decoding::Decoding,
 };
@@ -56,8 +59,8 @@ pub(in crate::py) struct Request {
     /// Since it is pending.
     pub(super) key: Option<RequestKey>,
     pub(super) timeout: Option<f64>,
-    /// Results that had come without a `request_id` when it began.
-    pub(super) unmarked_before: u64,
+    /// Results that belong to no request and had come when it began.
+    pub(super) unmatched_before: Unmatched,
     /// The answer, in an asynchronous decoder.
     pub(super) decoding: Option<Decoding>,
 }
@@ -100,7 +103,7 @@ impl OperationKind {
             id,
             key: None,
             timeout,
-            unmarked_before: 0,
+            unmatched_before: Unmatched::default(),
             decoding: None,
         }))
     }

@@ -98,14 +98,14 @@ impl Operation {
                 Ok(if accepted { Polled::Ready(py.None()) } else { Polled::Pending(Place::Senders) })
             }
             OperationKind::Request(request) => {
-                let Request { message, id, key, timeout, decoding, unmarked_before } = &mut **request;
+                let Request { message, id, key, timeout, decoding, unmatched_before } = &mut **request;
                 if this.inner.lock().expired {
                     let seconds = timeout.unwrap_or_default();
-                    let unmarked = net.unmarked().saturating_sub(*unmarked_before);
+                    let unmatched = net.unmatched().since(*unmatched_before);
                     let error = if decoding.is_some() {
                         not_decoded()
                     } else {
-                        native.base.request_timeout(seconds, unmarked)
+                        native.base.request_timeout(seconds, unmatched)
                     };
                     // First it is given up: else it could be written between the question and that.
                     let was_written = key.take().is_some_and(|key| net.forget_request(key));
@@ -119,7 +119,7 @@ impl Operation {
                     if key.is_none() {
                         let fresh = py_result(py, net.add_request(id))?;
                         *key = Some(fresh);
-                        *unmarked_before = net.unmarked();
+                        *unmatched_before = net.unmatched();
                         if let Some(message) = message {
                             message.request = Some(fresh);
                         }

@@ -14,7 +14,10 @@ use super::{
 use crate::{
     core::inbox::Item,
     error::{Error, ErrorKind},
-    py::{connection::AsyncConnection, errors::to_py},
+    py::{
+        connection::AsyncConnection,
+        errors::{shown_seconds, to_py},
+    },
 };
 
 impl Operation {
@@ -98,5 +101,5 @@ fn ended(py: Python<'_>, error: &Error, what: Wanted, is_normal: bool) -> PyErr 
 
 /// The error of a receiver whose time is over.
 pub(in crate::py) fn nothing_came(seconds: f64) -> Error {
-    Error::new(ErrorKind::Timeout, format!("no result came within {seconds} s")).transient()
+    Error::new(ErrorKind::Timeout, format!("no result came within {} s", shown_seconds(seconds))).transient()
 }

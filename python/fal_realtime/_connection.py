@@ -117,6 +117,10 @@ class RealtimeConnection(_core.Connection, Recordable, OfInputAndOutput[Input, O
             RealtimeError: The server reported an error meanwhile.
             ConnectionLostError: The session ended meanwhile, and the connection goes on.
             ConnectionClosedError: The connection was closed meanwhile.
+            BufferFullError: It was not sent: newer messages displaced it (`max_buffering`), or so many results wait to
+                be taken that its answer would not be read.
+            UnreadResultsError: It was sent, and so many results wait to be taken that its answer is not read.
+            MessageTooLargeError: It is larger than `max_message_size`, or than a fal app takes; or its answer is.
             EncodeError: The input cannot be encoded, or not carry a `request_id`: it is no mapping, dataclass or model
                 (with `encode_message`: no mapping), or its own `request_id` is no str.
             ValueError: Another request with this `request_id` is pending.

@@ -192,7 +192,11 @@ class MessageTooLargeError(FalRealtimeError):
 
 
 class BufferFullError(FalRealtimeError):
-    """`send_nowait` found no room in the outgoing queue; `await send(…)` waits for it."""
+    """There is no room, and the input was not sent.
+
+    `send_nowait` found none in the outgoing queue, for which `await send(…)` waits; or a request was displaced by newer
+    messages, or would not have its answer read, since so many results wait to be taken.
+    """
 
 
 class ForkedProcessError(FalRealtimeError):

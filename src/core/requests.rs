@@ -201,7 +201,7 @@ impl Requests {
     /// Fails a request whose message was displaced.
     pub fn fail_displaced(&mut self, key: RequestKey) {
         let why = "the request was displaced by newer messages before it could be sent (max_buffering)";
-        self.fail(key, Error::new(ErrorKind::BufferFull, why));
+        self.fail(key, Error::new(ErrorKind::BufferFull, why).transient());
     }
 
     /// Fails the waiting requests that `which` chooses by whether they were sent. Returns how many.

@@ -186,7 +186,7 @@ pub(crate) fn opening_full() -> Error {
         crate::core::outbox::MAX_QUEUED,
         crate::core::outbox::MAX_QUEUED_BYTES >> 20
     );
-    Error::new(ErrorKind::BufferFull, message).unprocessed()
+    Error::new(ErrorKind::BufferFull, message).transient().unprocessed()
 }
 
 /// The error for a message that there is no room for.
@@ -200,5 +200,6 @@ pub(crate) fn queue_full() -> Error {
             crate::core::outbox::MAX_QUEUED_BYTES >> 20
         ),
     )
+    .transient()
     .unprocessed()
 }

@@ -161,7 +161,7 @@ async def test_a_request_that_finds_no_room_in_time_was_not_processed():
             await peer.until(lambda: peer.inputs)
             with pytest.raises(RequestTimeoutError, match=r"had room within 0\.0\d+ s") as raised:
                 await pool.request({"n": 2}, timeout=0.05)
-            assert raised.value.unprocessed
+            assert (raised.value.unprocessed, raised.value.retryable) == (True, True)
             go.set()
             await result_of(first)
         assert len(peer.inputs) == 1

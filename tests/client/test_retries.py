@@ -72,6 +72,7 @@ async def test_an_input_that_was_displaced_before_it_was_written_is_sent_again()
             with pytest.raises(BufferFullError) as raised:
                 await result_of(plain)
             assert raised.value.unprocessed
+            assert raised.value.retryable
             go.set()
             assert (await result_of(kept))["number"] == 1
             assert [message["number"] for message in peer.inputs].count(1) == 1
@@ -252,10 +253,10 @@ class TestUnprocessed:
             connection = peer.sync_client().connect(APP, throttle_interval=0)
             with pytest.raises(RequestTimeoutError) as raised:
                 send_until_full(connection)
-            assert raised.value.unprocessed
+            assert (raised.value.unprocessed, raised.value.retryable) == (True, True)
             with pytest.raises(BufferFullError) as full:
                 connection.send_nowait({})
-            assert full.value.unprocessed
+            assert (full.value.unprocessed, full.value.retryable) == (True, True)
             go.set()
             connection.close()
             with pytest.raises(ConnectionClosedError) as closed:

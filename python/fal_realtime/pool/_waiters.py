@@ -69,6 +69,6 @@ class Waiters:
         reason = why()
         told = "" if reason is None else f"; the newest opening failed: {reason}"
         error = RequestTimeoutError(f"no connection of the pool had room within {timeout} s{told}")
-        error.unprocessed = True
+        error.retryable = error.unprocessed = True
         error.__cause__ = reason
         place.set_exception(error)

@@ -47,7 +47,7 @@ impl Inbox {
 pub fn unread_before() -> Error {
     let why = "so many results wait to be taken that the answer to a request would not be read: it was not sent; take \
                results with recv(), iteration or on_result";
-    Error::new(ErrorKind::BufferFull, why)
+    Error::new(ErrorKind::BufferFull, why).transient()
 }
 
 fn unread(bytes: usize) -> Error {

@@ -68,7 +68,8 @@ class Stats(TypedDict):
     accepted: int
     """Taken over by `send`, `send_nowait` or `request`."""
     written: int
-    """Written to the socket. What a server refused together with its session is pending again, once."""
+    """Written to the socket. What a server refused together with its session is pending again, once: then this becomes
+    less, and so does `bytes_sent`."""
     unanswered: int
     """Of these, messages that were written after their session's last result, and requests without an answer.
 

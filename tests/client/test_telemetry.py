@@ -22,6 +22,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_trace_id, get_current_span
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.parser import text_string_to_metric_families
+from support import LIMIT, Peer, Session, result_of, until
 from websockets.sync.server import serve
 
 from fal_realtime import (
@@ -348,6 +349,40 @@ async def test_what_is_not_written_when_a_connection_is_let_go_has_failed(fal_lo
     found = scraped()
     assert found["fal_realtime_inputs_total", APP, "failed"] == 1
     assert found.get(("fal_realtime_inputs_pending", APP), 0) == 0
+
+
+async def test_no_counter_becomes_less_where_a_session_is_refused_with_its_messages(scrape):
+    refuse = threading.Event()
+
+    def refuse_later(session: Session) -> None:
+        session.recv()
+        refuse.wait(LIMIT)
+        session.send_json(status="error", error="Unauthorized")
+        session.wait_closed()
+
+    come_back = threading.Event()
+
+    def answer_later(session: Session) -> None:
+        come_back.wait(LIMIT)
+        session.echo()
+
+    with Peer(refuse_later, answer_later) as peer:
+        client = peer.client()
+        scraped = scrape(client)
+        async with client.connect("local/echo", throttle_interval=0) as connection:
+            await connection.send({"number": 0})
+            await connection.drain()
+            written = ("fal_realtime_inputs_total", APP, "written")
+            before = scraped()
+            assert before[written] == connection.stats()["written"] == 1
+            lowest = asyncio.ensure_future(until(lambda: connection.stats()["written"] == 0, "the refusal"))
+            refuse.set()
+            await lowest
+            assert scraped()[written] == 1
+            assert scraped()["fal_realtime_sent_bytes_total", APP] == before["fal_realtime_sent_bytes_total", APP]
+            come_back.set()
+            assert (await result_of(connection.recv()))["number"] == 0
+            assert scraped()[written] == connection.stats()["written"] == 1
 
 
 def test_of_very_many_apps_the_rest_has_one_label(fal_local_server, scrape):

@@ -135,9 +135,7 @@ fn torn(written: &[bool], torn: bool) -> (Option<String>, u64) {
 #[test]
 fn a_message_that_was_torn_is_told_and_is_not_among_those_that_have_no_answer() {
     let (told, unanswered) = torn(&[], false);
-    assert!(
-        told.unwrap().contains("with 1 messages that were not written whole")
-    );
+    assert!(told.unwrap().contains("with 1 messages that were not written whole"));
     assert_eq!(unanswered, 0);
     let (told, unanswered) = torn(&[false, true], false);
     assert!(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pyo3::{ffi, prelude::*, types::PyDict};
+use pyo3::{exceptions::PyImportError, ffi, prelude::*, types::PyDict};
 
 use crate::net::{counters, exit_gate, io_thread};
 
@@ -55,6 +55,9 @@ fn attach<T>(work: impl FnOnce(Python<'_>) -> T) -> Option<T> {
 /// The native core of `fal_realtime`.
 #[pymodule(gil_used = true)] // waits are armed under the GIL; not yet proved without it
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // Before anything that belongs to the process: what another interpreter registered would be undone at its end, and
+    // the I/O threads with it, under the main one's connections.
+    require_main_interpreter(module.py())?;
     codec::register(module)?;
     #[cfg(feature = "local-server")]
     local_server::register(module)?;
@@ -67,7 +70,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<blocking::CallbackQueue>()?;
     module.add_class::<blocking::Events>()?;
     module.add_function(wrap_pyfunction!(method::method, module)?)?;
-    module.add_function(wrap_pyfunction!(interpreter_id, module)?)?;
     operation::install_am_send(module.py())?;
     module.add_function(wrap_pyfunction!(_io_counters, module)?)?;
     recording::register(module)?;
@@ -92,8 +94,19 @@ fn _io_counters(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     Ok(dict)
 }
 
+/// Refuses another interpreter than the main one: the I/O threads attach to that, and the classes of exceptions, which
+/// are kept for the process, are those of one.
+fn require_main_interpreter(py: Python<'_>) -> PyResult<()> {
+    if interpreter_id(py) == 0 {
+        return Ok(());
+    }
+    Err(PyImportError::new_err(
+        "fal_realtime works in the main interpreter of a process only, not in a subinterpreter (under mod_wsgi: \
+         WSGIApplicationGroup %{GLOBAL})",
+    ))
+}
+
 /// The interpreter that this is called in: 0 is the main one.
-#[pyfunction]
 fn interpreter_id(_py: Python<'_>) -> i64 {
     // SAFETY: the GIL is held, and whoever holds it has an interpreter.
     unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) }

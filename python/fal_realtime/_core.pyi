@@ -29,7 +29,6 @@ __all__ = [
     "encode",
     "encode_as_packer",
     "encode_input",
-    "interpreter_id",
     "method",
 ]
 
@@ -994,9 +993,6 @@ def decode_as_packer(data: bytes, /) -> Any:
 
 def decode_json(text: str, /) -> Any:
     """Decode one JSON value (RFC 8259); like Python's `json` it takes `NaN` and `Infinity`. Raises `DecodeError`."""
-
-def interpreter_id() -> int:
-    """The interpreter that this is called in: 0 is the main one."""
 
 def method(native: Callable[..., Any]) -> Any:
     """An object that is called like `native`, an unbound method, and whose attributes can be set."""

@@ -1,4 +1,4 @@
-"""The border to the native core: where it may be used, and how its methods look to Python."""
+"""The border to the native core: how its methods look to Python."""
 
 from __future__ import annotations
 
@@ -23,19 +23,6 @@ _ATTRIBUTES = (
 """What introspection asks a function for."""
 
 
-def require_main_interpreter() -> None:
-    """Refuse another interpreter than the main one.
-
-    The I/O threads attach to the main one, and the classes of exceptions are those of one.
-    """
-    if _core.interpreter_id() != 0:
-        message = (
-            "fal_realtime works in the main interpreter of a process only, not in a subinterpreter (under mod_wsgi: "
-            "WSGIApplicationGroup %{GLOBAL})"
-        )
-        raise ImportError(message)
-
-
 def native(owner: type) -> Callable[[_Function], _Function]:
     """Put the native method of `owner` in the place of the decorated function, which describes it and is never run.
 
@@ -50,6 +37,3 @@ def native(owner: type) -> Callable[[_Function], _Function]:
         return method
 
     return replace
-
-
-require_main_interpreter()

@@ -84,3 +84,46 @@ def test_a_setting_that_cannot_be_carried_out_is_refused_by_its_name(client, nam
     monkeypatch.setenv(name, setting)
     with pytest.raises(ValueError, match=f"^{name} must be an int {bounds}, not"):
         client("key")
+
+
+WRONG_DRIVER = """
+import asyncio, gc, logging, sys
+from fal_realtime import RealtimeClient, SyncRealtimeClient
+
+logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+options = {"base_url": "ws://127.0.0.1:1", "trust_env": False}
+
+def blocking(use):
+    connection = SyncRealtimeClient("id:secret", **options).connect("local/echo", use_jwt=False)
+    try:
+        use(connection)
+    except ValueError as error:
+        print(error)
+
+async def on_a_loop(use):
+    connection = RealtimeClient("id:secret", **options).connect("local/echo", use_jwt=False)
+    try:
+        await use(connection)
+    except ValueError as error:
+        print(error)
+
+for use in (lambda it: it.open(), lambda it: it.send({}), lambda it: it.request({}, timeout=9)):
+    blocking(use)
+    gc.collect()
+    asyncio.run(on_a_loop(use))
+    gc.collect()
+"""
+
+
+def test_a_driver_that_there_is_not_is_told_once_by_the_call_that_would_open():
+    environment = {**os.environ, "FAL_REALTIME_DRIVER": "foo"}
+    command = [sys.executable, "-c", WRONG_DRIVER]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=40, check=False, env=environment)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert (
+        ran.stdout.splitlines()
+        == [
+            'FAL_REALTIME_DRIVER is "foo", but must be auto, io-thread or alternate',
+        ]
+        * 6
+    )

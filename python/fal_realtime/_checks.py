@@ -121,24 +121,39 @@ def key(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise wrong_type(name, "a str such as 'key_id:key_secret'", value)
     stripped = value.strip()
-    scheme = "".join(stripped.split(" ")[:-1]).title()
-    why = None
-    if not stripped:
-        why = "it is empty"
-    elif stripped[0] in "'\"`" or stripped[-1] in "'\"`":
-        why = "it stands in quotation marks, which are no part of it"
-    elif scheme in ("Key", "Bearer"):
-        why = f"it begins with {scheme!r}, which is no part of it"
-    elif any(character.isspace() for character in stripped):
-        why = "it holds white space"
-    elif not (stripped.isascii() and stripped.isprintable()):
-        why = "it holds characters that are not printable ASCII"
-    elif stripped.startswith(":") or stripped.endswith(":"):
-        why = "one of its two halves is missing"
+    why = (_more_than_a_key(stripped) or _malformed(stripped)) if stripped else "it is empty"
     if why is not None:
         message = f"{name} must be a key such as 'key_id:key_secret': {why}"
         raise ValueError(message)
     return stripped
+
+
+def _more_than_a_key(text: str) -> str | None:
+    """What was copied with a key, or in place of one."""
+    scheme = "".join(text.split(" ")[:-1]).title()
+    for marks, name in (("'\"`", "quotation marks"), ("<>", "angle brackets")):
+        if text[0] in marks or text[-1] in marks:
+            return f"it stands in {name}, which are no part of it"
+    if scheme in ("Key", "Bearer"):
+        return f"it begins with {scheme!r}, which is no part of it"
+    if text.startswith("FAL_KEY"):
+        return "it begins with the name of a variable, which is no part of it"
+    if text.startswith(("${", "$(", "$FAL_", "%FAL_")) or (text[0] == "{" and text[-1] == "}"):
+        return "it is a placeholder, which nothing has replaced by the key"
+    if text[-1] in ",;":
+        return f"it ends with {text[-1]!r}, which is no part of it"
+    return None
+
+
+def _malformed(text: str) -> str | None:
+    """What no key holds, or lacks."""
+    if any(character.isspace() for character in text):
+        return "it holds white space"
+    if not (text.isascii() and text.isprintable()):
+        return "it holds characters that are not printable ASCII"
+    if text.startswith(":") or text.endswith(":"):
+        return "one of its two halves is missing"
+    return None
 
 
 def is_this_machine(address: str) -> bool:

@@ -679,6 +679,40 @@ def test_a_key_of_the_environment_that_is_refused_names_its_variable_and_not_its
     assert "hidden" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        ("FAL_KEY=hidden:hidden", "begins with the name of a variable"),
+        ("FAL_KEY_SECRET=hidden", "begins with the name of a variable"),
+        ("${FAL_KEY}", "is a placeholder"),
+        ("$FAL_KEY", "is a placeholder"),
+        ("$(cat hidden)", "is a placeholder"),
+        ("%FAL_KEY%", "is a placeholder"),
+        ("{{secrets.FAL_KEY}}", "is a placeholder"),
+        ("<hidden:hidden>", "stands in angle brackets"),
+        ("<key>", "stands in angle brackets"),
+        ("hidden:hidden,", "ends with ','"),
+        ("hidden:hidden;", "ends with ';'"),
+        ('"hidden:hidden",', "stands in quotation marks"),
+    ],
+)
+def test_what_was_copied_with_more_than_the_key_is_refused_wherever_it_comes_from(key, why, monkeypatch):
+    for client in (RealtimeClient, SyncRealtimeClient):
+        with pytest.raises(
+            ValueError, match=f"^credentials must be a key such as 'key_id:key_secret': it {why}"
+        ) as raised:
+            client(key)
+        assert "hidden" not in str(raised.value)
+    monkeypatch.setenv("FAL_KEY", key)
+    with pytest.raises(ValueError, match=f"^FAL_KEY must be a key .*: it {why}"):
+        RealtimeClient().connect(APP)
+
+
+@pytest.mark.parametrize("key", ["test-key", "id:c2VjcmV0==", "id:FAL_KEY", "id:a,b", "id:{x}", "$id:secret", "a=b:c"])
+def test_what_may_be_a_key_is_taken(key):
+    assert key_of(ClientOptions(key)) == key
+
+
 def test_a_refused_key_of_a_callable_is_said_to_be_its_own():
     with pytest.raises(ValueError, match=r"what the credentials callable returns must be a key .*begins with 'Key'"):
         RealtimeClient(lambda: "Key hidden").connect(APP)

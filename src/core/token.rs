@@ -54,6 +54,12 @@ impl Credentials {
         Self { scheme: Scheme::Key, secret: secret.into() }
     }
 
+    /// The secret and its parts, the longest first: what no text is to repeat.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        let secret = self.secret.expose();
+        std::iter::once(secret).chain(secret.split(':').filter(move |part| part.len() < secret.len()))
+    }
+
     /// The value of `Authorization`. **Holds the secret**: never log it.
     pub fn authorization(&self) -> String {
         let scheme = match self.scheme {

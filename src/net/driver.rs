@@ -265,7 +265,7 @@ impl Driver {
     /// A server may repeat in its close reason what it was told.
     fn without_secrets(&self, loss: Loss) -> Loss {
         let Loss::Close { code, reason } = loss else { return loss };
-        Loss::Close { code, reason: self.connection.shared.lock().sent_secrets.quote(&reason) }
+        Loss::Close { code, reason: self.connection.shared.lock().secrets.quote(&reason) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Repeats what a server said without the secrets that it was told.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use base64::{
     Engine,
@@ -124,21 +124,23 @@ pub(crate) fn credentials(headers: &[(HeaderName, HeaderValue)]) -> impl Iterato
         .flat_map(|value| value.split([' ', ':', ',']))
 }
 
-/// The secrets that were sent to the server of a connection, for what it says in an open session.
+/// The secrets that the server of a connection may know, for what it says: those that were sent to it, and the client's
+/// own credentials, which it has from elsewhere or not at all.
 #[derive(Debug, Default)]
-pub(super) struct SentSecrets {
+pub(super) struct KnownSecrets {
     /// The token of the current session.
     pub(super) token: Option<Secret>,
     credentials: Vec<Secret>,
     /// How many of them are sent in every session.
     own: usize,
+    of_client: Arc<[Secret]>,
 }
 
-impl SentSecrets {
-    /// The secrets in these headers.
-    pub(super) fn new(headers: &[(HeaderName, HeaderValue)]) -> Self {
+impl KnownSecrets {
+    /// The secrets in these headers, and those of the client.
+    pub(super) fn new(headers: &[(HeaderName, HeaderValue)], of_client: Arc<[Secret]>) -> Self {
         let credentials: Vec<_> = credentials(headers).map(Secret::from).collect();
-        Self { token: None, own: credentials.len(), credentials }
+        Self { token: None, own: credentials.len(), credentials, of_client }
     }
 
     /// Adds those in other headers, for this session.
@@ -172,17 +174,23 @@ impl SentSecrets {
             clean(reason);
             *payload = overwrite(std::mem::take(payload), self.secrets());
         }
-        error
+        let Some(mut said) = error.refusal().cloned() else { return error };
+        clean(&mut said.request_id);
+        clean(&mut said.body);
+        said.headers.iter_mut().for_each(|(_, value)| clean(value));
+        error.with_refusal(said)
     }
 
+    /// Those of the client first: their parts may be among the others, and leave the rest where the whole is.
     fn secrets(&self) -> impl Iterator<Item = &str> {
-        self.token.iter().chain(&self.credentials).map(Secret::expose)
+        self.of_client.iter().chain(&self.token).chain(&self.credentials).map(Secret::expose)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Refusal;
 
     #[test]
     fn secrets_are_replaced_wherever_they_are_cut() {
@@ -243,9 +251,26 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_is_rid_of_a_key_that_was_not_sent() {
+        let of_client = ["id:some-secret".into(), "some-secret".into()];
+        let secrets = KnownSecrets::new(&[], Arc::new(of_client));
+        let said = Refusal {
+            request_id: "some-secret".into(),
+            headers: vec![("location".into(), "/?key=id%3Asome-secret".into())],
+            body: "id:some-secret and some-secret".into(),
+            ..Refusal::default()
+        };
+        let error = secrets.without(Error::not_opened("refused: id:some-secret").with_refusal(said));
+        assert_eq!(error.message, "refused: ***");
+        let said = error.refusal().expect("it was given one");
+        assert_eq!((said.request_id.as_str(), said.body.as_str()), ("***", "*** and ***"));
+        assert_eq!(said.headers, [("location".to_owned(), "/?key=***".to_owned())]);
+    }
+
+    #[test]
     fn an_error_is_rid_of_the_token_and_the_key_however_they_are_spelled() {
         let key = HeaderValue::from_static("Key some-key-id:some-secret");
-        let mut secrets = SentSecrets::new(&[(header::AUTHORIZATION, key)]);
+        let mut secrets = KnownSecrets::new(&[(header::AUTHORIZATION, key)], Arc::new([]));
         secrets.token = Some("to/ken+1234".into());
         let payload =
             Bytes::from_static(br#"{"reason":"to\/ken+1234","at":"to%2Fken%2B1234","key":"some-key-id"}"#);

@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue};
 
 use super::{token::SharedToken, transport::TransportConfig};
-use crate::core::{endpoint::Endpoint, frame::Limits, inbound::Dialect, session::SessionConfig};
+use crate::core::{
+    endpoint::Endpoint, frame::Limits, inbound::Dialect, session::SessionConfig, token::Secret,
+};
 
 /// The address at which the WebSocket is opened.
 #[derive(Debug, Clone)]
@@ -49,6 +51,8 @@ pub struct Settings {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Sent with it too: the caller's own.
     pub own_headers: Vec<(HeaderName, HeaderValue)>,
+    /// The client's own credentials, whether they are sent or not, which no error is to repeat.
+    pub secrets: Arc<[Secret]>,
     /// The source of tokens, if they are used.
     pub token: Option<Arc<SharedToken>>,
     /// The state machine's part.

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     io_thread::Io,
-    redact::SentSecrets,
+    redact::KnownSecrets,
     settings::Settings,
     totals::{Latencies, Membership},
     wakeups::{self, Notify},
@@ -76,7 +76,7 @@ pub(super) struct SharedState {
     pub(super) io: Option<Io>,
     /// The caller's side, which is told.
     pub(super) notify: Option<Arc<dyn Notify>>,
-    pub(super) sent_secrets: SentSecrets,
+    pub(super) secrets: KnownSecrets,
     /// Why the newest attempt or session failed.
     pub(super) last_error: Option<Error>,
     /// The subprotocol of the newest session.
@@ -112,7 +112,10 @@ impl SharedState {
             parked: None,
             io: None,
             notify: None,
-            sent_secrets: SentSecrets::new(&[&settings.headers[..], &settings.own_headers].concat()),
+            secrets: KnownSecrets::new(
+                &[&settings.headers[..], &settings.own_headers].concat(),
+                settings.secrets.clone(),
+            ),
             last_error: None,
             subprotocol: None,
             latency: None,
@@ -123,9 +126,9 @@ impl SharedState {
 
     /// Takes everything that has arrived, in order; it was read `at`. Answers what is there now.
     pub(super) fn receive(&mut self, inbound: &mut Inbound, at: Option<Instant>) -> Interest {
-        let Self { boxes, sent_secrets, memberships, .. } = self;
+        let Self { boxes, secrets, memberships, .. } = self;
         let answered = |duration| record_in(memberships, |durations| &durations.request, duration);
-        boxes.receive(inbound, at, |error| sent_secrets.without(error), answered)
+        boxes.receive(inbound, at, |error| secrets.without(error), answered)
     }
 
     /// Whom to notify of something of `kind`, if it is waited for. The notification is to be sent after the lock is

@@ -17,7 +17,7 @@ use crate::{
     core::{
         endpoint::validate_base_url,
         inbound::Dialect,
-        token::{Credentials, Scheme},
+        token::{Credentials, Scheme, Secret},
     },
     error::{Error, ErrorKind, Result},
     net::{
@@ -41,6 +41,8 @@ use tokens::no_credentials;
 #[pyclass(frozen, module = "fal_realtime._core")]
 pub(super) struct Client {
     credentials: Option<Credentials>,
+    /// What of them no error is to repeat.
+    secrets: Arc<[Secret]>,
     /// If more can be said than that there are none.
     why_no_credentials: String,
     base_url: String,
@@ -89,11 +91,13 @@ impl Client {
                 None => ProxyConfig::None,
             };
             let tls = tls::client_config(&tls.into())?;
+            let credentials = credentials.map(|secret| Credentials {
+                scheme: if bearer { Scheme::Bearer } else { Scheme::Key },
+                secret: secret.into(),
+            });
             Ok(Self {
-                credentials: credentials.map(|secret| Credentials {
-                    scheme: if bearer { Scheme::Bearer } else { Scheme::Key },
-                    secret: secret.into(),
-                }),
+                secrets: credentials.iter().flat_map(Credentials::secrets).map(Secret::from).collect(),
+                credentials,
                 why_no_credentials,
                 base_url: validate_base_url(base_url, &["ws", "wss"])?,
                 token_url: validate_url("rest_url", token_url)?,
@@ -206,6 +210,7 @@ impl Client {
             transport: self.transport.clone(),
             headers,
             own_headers: own_headers(&options.headers)?,
+            secrets: self.secrets.clone(),
             token,
             session: Arc::new(plain.session),
             throttle_interval: plain.throttle_interval,

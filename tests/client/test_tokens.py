@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import contextvars
 import json
+import logging
 import threading
 import time
+from urllib.parse import quote
 
 import msgpack
 import pytest
-from support import LIMIT, Answer, Log, Peer, Session, gather, result_of
+from support import KEY, LIMIT, Answer, Log, Peer, Records, Session, gather, result_of
 
 from fal_realtime import (
     ApiError,
     AuthenticationError,
+    ConnectionClosedError,
+    FalRealtimeError,
+    HandshakeError,
     RealtimeError,
     ReconnectPolicy,
     RequestTimeoutError,
@@ -550,3 +556,52 @@ async def test_an_error_of_the_app_that_repeats_the_token_is_reported_without_it
     hidden = "*" * len("very-secret/token")
     said = {"reason": f"no {hidden}", "tokens": [hidden], "input": "very-public-text"}
     assert error.payload == {"type": "x-fal-error", "error": "E", **said}
+
+
+KEYS = [KEY, "key-secret", base64.b64encode(KEY.encode()).decode(), quote(KEY, safe="")]
+"""The key as a server may repeat it."""
+
+
+async def told_by(script) -> tuple[FalRealtimeError, str]:
+    """The error of a connection whose key was not sent to the server that runs the script, and all that is shown."""
+    records, logger = Records(), logging.getLogger("fal_realtime")
+    logger.addHandler(records)
+    logger.setLevel(logging.DEBUG)
+    try:
+        with Peer(script) as peer:
+            connection = peer.client().connect(APP, reconnect=None)
+            connection.send_nowait({})
+            with pytest.raises(FalRealtimeError) as raised:
+                await result_of(connection.recv())
+            [session] = peer.sessions
+            assert KEY not in str(session.headers)
+            await connection.aclose()
+        errors = [raised.value, connection.last_error]
+        shown = " ".join(f"{error} {error!r} {vars(error or ConnectionClosedError('', 0))}" for error in errors)
+        return raised.value, f"{shown} {connection.close_reason} {list(records.log)}"
+    finally:
+        logger.removeHandler(records)
+        logger.setLevel(logging.NOTSET)
+
+
+@pytest.mark.parametrize("key", KEYS, ids=["plain", "secret", "base64", "percent"])
+async def test_a_key_that_was_not_sent_is_not_repeated_after_a_server_that_knows_it(key):
+    def refuse(session: Session) -> None:
+        fields = {"location": f"/?key={key}", "www-authenticate": f"Key {key}", "x-fal-request-id": f"r {key}"}
+        session.refuse(404, f"no entry for {key} here", fields)
+
+    def report(session: Session) -> None:
+        session.recv()
+        session.send_json(type="x-fal-error", error="E", reason=f"no entry for {key} here", key=key)
+        session.wait_closed()
+
+    def close(session: Session) -> None:
+        session.recv()
+        session.close(1011, f"no entry for {key} here")
+
+    for script, kind in ((refuse, HandshakeError), (report, RealtimeError), (close, ConnectionClosedError)):
+        error, shown = await told_by(script)
+        assert isinstance(error, kind)
+        assert "no entry for ***" in shown
+        for secret in KEYS:
+            assert secret not in shown

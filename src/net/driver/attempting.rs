@@ -137,5 +137,7 @@ async fn dial(connection: &Connection, token: Option<&Token>, changes: Option<&C
     };
     let own = changes.and_then(|changes| changes.headers.as_ref()).unwrap_or(&settings.own_headers);
     let headers = [&settings.headers[..], own].concat();
-    open_websocket(&Target::parse(&url)?, &headers, &settings.transport).await
+    let opened = open_websocket(&Target::parse(&url)?, &headers, &settings.transport).await;
+    // A server may know the key, and repeat it, though it was not sent.
+    opened.map_err(|error| connection.shared.lock().secrets.without(error))
 }

@@ -160,8 +160,8 @@ impl Prepared {
 
     fn refused(&self, config: &MintConfig, answer: &HttpAnswer) -> Error {
         let (host, status) = (&self.target.host, answer.status);
-        let key = config.credentials.as_ref().map_or("", |credentials| credentials.secret.expose());
-        let without_key = |text: &str, limit| quote(text, std::iter::once(key).chain(key.split(':')), limit);
+        let secrets = || config.credentials.iter().flat_map(Credentials::secrets);
+        let without_key = |text: &str, limit| quote(text, secrets(), limit);
         let body = String::from_utf8_lossy(&answer.body);
         // What may be a token in a form that we do not know is not shown.
         let body = if (200..300).contains(&status) { "" } else { &body };

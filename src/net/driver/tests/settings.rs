@@ -31,6 +31,7 @@ pub(super) fn settings(address: SocketAddr) -> Settings {
         }),
         headers: Vec::new(),
         own_headers: Vec::new(),
+        secrets: Arc::new([]),
         token: None,
         session: Arc::new(SessionConfig {
             reconnect: Some(policy),

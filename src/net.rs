@@ -1,5 +1,6 @@
 //! The protocol on tokio: sockets, TLS, proxies, the token request, one task a connection. Knows no Python.
 
+mod awaited;
 pub mod blocking;
 mod connection;
 pub mod counters;

@@ -244,7 +244,7 @@ class RealtimeConnection(_core.Connection, Recordable, OfInputAndOutput[Input, O
             except asyncio.TimeoutError:
                 error = finish.timed_out()
                 await self.aclose()
-                raise error from None
+                raise error from error.__cause__
             try:
                 finish.check_end()
                 await self.drain()

@@ -245,6 +245,10 @@ class Connection:
         """
 
     @property
+    def _why_not_open(self) -> Exception | None:
+        """Why it is not open yet, while it is being opened, as far as that is known."""
+
+    @property
     def _lost_while_finishing(self) -> int:
         """How many messages, at most, had no answer when their sessions were lost during `finish`."""
 
@@ -504,6 +508,10 @@ class SyncConnection:
         requests; with `streaming` all inputs of the stream. An app that answers an input with several results has more
         under way than this says, unless `streaming` was said. What is not written yet is `pending` in `stats()`.
         """
+
+    @property
+    def _why_not_open(self) -> Exception | None:
+        """Why it is not open yet, while it is being opened, as far as that is known."""
 
     @property
     def _lost_while_finishing(self) -> int:

@@ -70,11 +70,15 @@ class Finish:
         """The error when the time is over, to be made before the connection is closed."""
         written, waiting, lost = self._connection.in_flight, self._connection.stats()["pending"], self._lost()
         before = f", {lost} of a session that was lost meanwhile had none" if lost else ""
+        why = self._connection._why_not_open  # noqa: SLF001 - its own base
+        state = "" if why is None else f", while the connection was not open: {why}"
         message = (
-            f"after {self.timeout} s at most {written} inputs had no answer{before}, and {waiting} were not written; "
-            "the connection was closed"
+            f"after {self.timeout} s at most {written} inputs had no answer{before}, and {waiting} were not written"
+            f"{state}; the connection was closed"
         )
-        return RequestTimeoutError(message)
+        error = RequestTimeoutError(message)
+        error.__cause__ = why
+        return error
 
     def check_end(self) -> None:
         """Raise why the connection has given up, if inputs failed or had no answer for that.

@@ -18,6 +18,7 @@ use std::{
 use tokio::time::timeout_at;
 
 use super::{
+    awaited::Awaited,
     connection::Connection,
     hooks::Changes,
     io_thread::Io,
@@ -167,12 +168,10 @@ impl Driver {
     {
         let limit = self.connection.shared.settings.open_timeout;
         let open_by = *self.open_by.get_or_insert_with(|| Instant::now() + limit);
-        let connection = self.connection.clone();
+        let (connection, awaited) = (self.connection.clone(), Awaited::default());
         async move {
-            timeout_at(open_by.into(), work).await.unwrap_or_else(|_| {
-                let token = connection.shared.settings.token.as_ref();
-                let last = token.and_then(|token| token.last_failure()).or_else(|| connection.last_error());
-                Err(late(what, limit, last))
+            timeout_at(open_by.into(), awaited.by(work)).await.unwrap_or_else(|_| {
+                Err(late(what, limit, connection.why_not_open().or_else(|| awaited.missing())))
             })
         }
     }

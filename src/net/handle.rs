@@ -79,6 +79,24 @@ impl Connection {
         self.shared.lock().last_error.clone()
     }
 
+    /// Why it is not open yet, while it is being opened, as far as that is known.
+    pub fn why_not_open(&self) -> Option<Error> {
+        let (state, last_error) = {
+            let inner = self.shared.lock();
+            (inner.boxes.state(), inner.last_error.clone())
+        };
+        match state {
+            // The other connections with this token may have learned it.
+            State::Authenticating => {
+                let token = self.settings().token.as_ref();
+                token.and_then(|token| token.last_failure()).or(last_error)
+            }
+            // It may have been given up just now.
+            State::Connecting | State::Waiting | State::Closed => last_error,
+            State::Idle | State::Active | State::Closing => None,
+        }
+    }
+
     /// The code and the reason with which the caller closed the connection; else those of the newest session that is
     /// over, 1006 without a close frame.
     pub fn last_close(&self) -> Option<(u16, String)> {

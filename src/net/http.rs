@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use crate::error::{Error, ErrorKind, Result};
 
 use super::{
+    awaited,
     target::Target,
     transport::{TransportConfig, connect},
 };
@@ -44,10 +45,12 @@ pub async fn post_json(
     config: &TransportConfig,
     timeout: Duration,
 ) -> Result<HttpAnswer> {
-    match tokio::time::timeout(timeout, exchange(target, headers, body, config)).await {
-        Ok(answer) => answer,
-        Err(_) => Err(no_answer(format!("{} did not answer within {timeout:?}", target.host)).transient()),
-    }
+    let exchange = exchange(target, headers, body, config);
+    tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| {
+        let silent = awaited::missing()
+            .map_or_else(|| format!("{} did not answer", target.host), |error| error.to_string());
+        Err(no_answer(format!("{silent} within {timeout:?}")).transient())
+    })
 }
 
 async fn exchange(

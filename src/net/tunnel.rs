@@ -9,6 +9,7 @@ use tokio_socks::{IntoTargetAddr, TargetAddr, tcp::Socks5Stream};
 use crate::error::{Error, ErrorKind, Result};
 
 use super::{
+    awaited,
     dial::{connect_tcp, resolve},
     head::{HeadError, read_head},
     proxy::{Proxy, ProxyScheme},
@@ -17,6 +18,13 @@ use super::{
 
 /// Opens a tunnel to `target` through `proxy`.
 pub(crate) async fn open(proxy: &Proxy, target: &Target) -> Result<TcpStream> {
+    // Nothing is known of the target before that.
+    let silent =
+        format!("{proxy:?} did not answer the request for a tunnel to {}:{}", target.host, target.port);
+    awaited::answer(Error::not_opened(silent).transient(), tunnel(proxy, target)).await
+}
+
+async fn tunnel(proxy: &Proxy, target: &Target) -> Result<TcpStream> {
     match proxy.scheme {
         ProxyScheme::Http => http_connect(proxy, target).await,
         ProxyScheme::Socks5h => socks(proxy, (target.host.as_str(), target.port)).await,

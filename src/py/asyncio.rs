@@ -81,6 +81,12 @@ impl AsyncConnection {
         Ok(self.base.net.in_flight())
     }
 
+    /// Why it is not open yet, while it is being opened, as far as that is known.
+    #[getter]
+    fn _why_not_open(&self, py: Python<'_>) -> Option<PyErr> {
+        self.base.why_not_open(py)
+    }
+
     /// How many messages, at most, had no answer when their sessions were lost during `finish`.
     #[getter]
     fn _lost_while_finishing(&self) -> u64 {

@@ -205,8 +205,23 @@ impl Base {
         self.net.failure().map(|error| to_py(py, &error))
     }
 
-    /// The error of a request after `seconds`, in which so many results came that belong to no request. It says what
-    /// the connection is busy with, if it is not open.
+    /// Why the connection is not open yet, while it is being opened, as far as that is known.
+    pub(super) fn why_not_open(&self, py: Python<'_>) -> Option<PyErr> {
+        self.net.why_not_open().map(|error| to_py(py, &error))
+    }
+
+    /// The error of a wait that took too long. It says why the connection is not open, if it is being opened.
+    pub(super) fn timed_out(&self, error: Error) -> Error {
+        match self.net.why_not_open() {
+            None => error,
+            Some(last) => {
+                let message = format!("{error}, while the connection was not open: {last}");
+                error.with_message(message).with_source(last)
+            }
+        }
+    }
+
+    /// The error of a request after `seconds`, in which so many results came that belong to no request.
     pub(super) fn request_timeout(&self, seconds: f64, unmatched: Unmatched) -> Error {
         let results = |count: u64, which: &str| match count {
             0 => None,
@@ -227,14 +242,7 @@ impl Base {
             )
         };
         let message = format!("the request was not answered within {} s{hint}", shown_seconds(seconds));
-        let last = self.net.last_error().filter(|_| self.state() != State::Active);
-        match last {
-            None => Error::new(ErrorKind::Timeout, message).transient(),
-            Some(last) => {
-                let message = format!("{message}, while the connection was not open: {last}");
-                Error::new(ErrorKind::Timeout, message).transient().with_source(last)
-            }
-        }
+        self.timed_out(Error::new(ErrorKind::Timeout, message).transient())
     }
 
     pub(super) fn state(&self) -> State {

@@ -29,7 +29,6 @@ pub(super) use callbacks::CallbackQueue;
 pub(super) use events::Events;
 use notifier::Notifier;
 use shared::{Deadline, SharedConnection};
-use waiting::too_late;
 
 /// A connection in blocking form; the public class derives from it.
 #[pyclass(frozen, subclass, weakref, module = "fal_realtime._core")]
@@ -100,6 +99,12 @@ impl SyncConnection {
         Ok(self.shared.base.net.in_flight())
     }
 
+    /// Why it is not open yet, while it is being opened, as far as that is known.
+    #[getter]
+    fn _why_not_open(&self, py: Python<'_>) -> Option<PyErr> {
+        self.shared.base.why_not_open(py)
+    }
+
     /// How many messages, at most, had no answer when their sessions were lost during `finish`.
     #[getter]
     fn _lost_while_finishing(&self) -> u64 {
@@ -167,7 +172,7 @@ impl SyncConnection {
         if self.offer(py, &mut message, base.send_lane, &deadline)? {
             return Ok(());
         }
-        Err(to_py(py, &too_late("there was no room in the outgoing queue", timeout).unprocessed()))
+        Err(to_py(py, &self.too_late("there was no room in the outgoing queue", timeout).unprocessed()))
     }
 
     #[pyo3(signature = (input, timeout = None, *, retries = Given::LEFT_OUT, idempotent = Given::LEFT_OUT))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import logging
@@ -17,8 +18,10 @@ from support import LIMIT, Answer, Log, Peer, Records, Session, gather, result_o
 from fal_realtime import (
     ApiError,
     AuthenticationError,
+    BufferFullError,
     ConnectionClosedError,
     ConnectionLostError,
+    FalRealtimeError,
     HandshakeError,
     RealtimeError,
     ReconnectPolicy,
@@ -97,6 +100,107 @@ async def test_a_request_that_times_out_says_why_the_connection_is_not_open():
             assert isinstance(raised.value.__cause__, HandshakeError)
             assert raised.value.__cause__.status == 503
             assert raised.value.retryable
+
+
+def down(peer: Peer, what: str) -> dict[str, str]:
+    """The options of a client for whom this part of the peer does not listen."""
+    port = _free_port()
+    parts = {"server": ("base_url", "ws"), "token endpoint": ("rest_url", "http"), "proxy": ("proxy", "http")}
+    name, scheme = parts[what]
+    return {name: f"{scheme}://127.0.0.1:{port}"}
+
+
+def check_refused(error: RequestTimeoutError) -> None:
+    """It says so, and its cause is that."""
+    assert "while the connection was not open: " in str(error)
+    assert "refused" in str(error)
+    assert isinstance(error.__cause__, FalRealtimeError)
+    assert "refused" in str(error.__cause__)
+
+
+@pytest.mark.parametrize("what", ["server", "token endpoint", "proxy"])
+@pytest.mark.parametrize("how", ["recv", "latest", "finish"])
+async def test_whatever_times_out_says_why_the_connection_is_not_open(what, how):
+    with Peer() as peer:
+        connection = peer.client(**down(peer, what)).connect(APP, reconnect=AT_ONCE)
+        connection.send_nowait({})
+        with pytest.raises(RequestTimeoutError) as raised:
+            await getattr(connection, how)(timeout=0.5)
+        check_refused(raised.value)
+        await connection.aclose()
+
+
+@pytest.mark.parametrize("what", ["server", "token endpoint", "proxy"])
+@pytest.mark.parametrize("how", ["recv", "latest", "finish", "drain", "send"])
+def test_whatever_times_out_of_the_blocking_client_says_it_too(what, how):
+    with Peer() as peer:
+        connection = peer.sync_client(**down(peer, what)).connect(APP, reconnect=AT_ONCE, throttle_interval=0)
+        with contextlib.suppress(BufferFullError):
+            while True:
+                connection.send_nowait({})
+        with pytest.raises(RequestTimeoutError) as raised:
+            getattr(connection, how)(*[{}] * (how == "send"), timeout=0.5)
+        check_refused(raised.value)
+        connection.close()
+
+
+async def test_what_times_out_while_the_connection_is_open_has_no_such_cause():
+    with Peer(break_down, lambda session: session.wait_closed()) as peer:
+        async with peer.client().connect(APP, reconnect=AT_ONCE, close_timeout=0.1) as connection:
+            await connection.request({"number": 0}, timeout=LIMIT)
+            await peer.until(lambda: len(peer.sessions) > 1)
+            await connection.open()
+            assert connection.last_error is not None
+            with pytest.raises(RequestTimeoutError, match=r"no result came within 0\.05 s$") as raised:
+                await connection.recv(timeout=0.05)
+            assert raised.value.__cause__ is None
+
+
+async def test_connections_that_wait_for_a_token_together_all_know_why_there_is_none():
+    def provide(_: str) -> str:
+        message = "the vault is down"
+        raise OSError(message)
+
+    with Peer() as peer:
+        client = peer.client()
+        # The more failed, the longer the next one waits before it asks.
+        for _ in range(5):
+            connection = client.connect(APP, token_provider=provide, open_timeout=1)
+            with pytest.raises(FalRealtimeError, match="the vault is down") as raised:
+                await connection.open()
+            if isinstance(raised.value, RequestTimeoutError):
+                assert isinstance(raised.value.__cause__, AuthenticationError)
+
+
+async def test_a_new_connection_knows_that_the_token_endpoint_wants_to_be_left_alone():
+    with Peer(tokens=(Answer(503, "busy", (("Retry-After", "30"),)),)) as peer:
+        client = peer.client()
+        with pytest.raises(FalRealtimeError, match="status 503"):
+            await client.connect(APP, open_timeout=0.5)
+        for use in (lambda new: new.request({}, timeout=0.5), lambda new: new.recv(timeout=0.5)):
+            connection = client.connect(APP)
+            connection.send_nowait({})
+            with pytest.raises(
+                RequestTimeoutError, match=r"while the connection was not open: .* status 503"
+            ) as raised:
+                await use(connection)
+            assert isinstance(raised.value.__cause__, ApiError)
+            assert raised.value.__cause__.retry_after == pytest.approx(30, abs=1)
+            await connection.aclose()
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5h"])
+@pytest.mark.parametrize("use_jwt", [True, False])
+async def test_a_proxy_that_does_not_answer_is_named_and_its_login_is_not(scheme, use_jwt):
+    with socket.create_server(("127.0.0.1", 0)) as silent, Peer() as peer:
+        port = silent.getsockname()[1]
+        client = peer.client(proxy=f"{scheme}://user:pass-secret@127.0.0.1:{port}")
+        connection = client.connect(APP, use_jwt=use_jwt, open_timeout=0.5)
+        expected = rf"proxy 127\.0\.0\.1:{port} with a login did not answer the request for a tunnel to 127\.0\.0\.1:"
+        with pytest.raises(RequestTimeoutError, match=expected) as raised:
+            await connection.open()
+        assert isinstance(raised.value.__cause__, ApiError if use_jwt else HandshakeError)
+        assert "pass-secret" not in f"{raised.value!r} {raised.value.__cause__!r}"
 
 
 async def test_an_opening_that_times_out_says_what_the_token_request_came_to():

@@ -11,6 +11,7 @@ use crate::{
     core::token::Credentials,
     error::{Error, ErrorKind, Result},
     net::{
+        awaited::Awaited,
         http::{DEFAULT_TIMEOUT, HttpAnswer, post_json},
         redact::quote,
         refusal::refusal,
@@ -210,6 +211,8 @@ struct MintContext {
     request: MintRequest,
     /// Why the newest attempt of a request under way failed.
     last_failure: Mutex<Option<Error>>,
+    /// The answer that the attempt under way waits for.
+    awaited: Awaited,
 }
 
 impl fmt::Debug for Mint {
@@ -221,7 +224,8 @@ impl fmt::Debug for Mint {
 impl Mint {
     /// A source of tokens for `request`.
     pub fn new(config: MintConfig, transport: TransportConfig, request: MintRequest) -> Self {
-        Self { context: Arc::new(MintContext { config, transport, request, last_failure: Mutex::default() }) }
+        let (last_failure, awaited) = (Mutex::default(), Awaited::default());
+        Self { context: Arc::new(MintContext { config, transport, request, last_failure, awaited }) }
     }
 }
 
@@ -234,12 +238,17 @@ impl TokenSource for Mint {
                 report::notable(|| format!("{}: no token, trying again: {error}", context.request.app_path));
                 *context.last_failure.lock() = Some(error.clone());
             };
-            mint(&context.config, &context.transport, &context.request, failed).await
+            let minting = mint(&context.config, &context.transport, &context.request, failed);
+            let minted = context.awaited.by(minting).await;
+            // Whoever fetches has the outcome.
+            *context.last_failure.lock() = None;
+            minted
         })
     }
 
     fn last_failure(&self) -> Option<Error> {
-        self.context.last_failure.lock().clone()
+        let failed = self.context.last_failure.lock().clone();
+        failed.or_else(|| self.context.awaited.missing().map(no_answer))
     }
 
     fn expiration(&self) -> Option<Duration> {

@@ -72,6 +72,8 @@ struct FetchState {
     failures: u32,
     /// The time before which nothing is fetched.
     not_before: Option<Instant>,
+    /// Why the newest fetch failed, until one gives a token.
+    last_failure: Option<Error>,
     leases: usize,
     /// Whether the refresh task runs.
     refreshing: bool,
@@ -98,6 +100,7 @@ impl SharedToken {
             fetches: 0,
             failures: 0,
             not_before: None,
+            last_failure: None,
             leases: 0,
             refreshing: false,
         };
@@ -128,9 +131,10 @@ impl SharedToken {
         }
     }
 
-    /// Why there is no token yet, as far as the fetch under way knows.
+    /// Why there is no token yet: as far as the fetch under way knows, or else why the one before it failed, after which
+    /// nothing is fetched for a while.
     pub fn last_failure(&self) -> Option<Error> {
-        self.source.last_failure()
+        self.source.last_failure().or_else(|| self.inner.lock().last_failure.clone())
     }
 
     /// The fetch under way, or a new one. A fetch that is under way always ends in a newer generation than
@@ -169,6 +173,7 @@ impl SharedToken {
                     let generation = inner.state.minted(token.clone(), now());
                     inner.failures = 0;
                     inner.not_before = None;
+                    inner.last_failure = None;
                     Ok((token, generation))
                 }
                 Err(error) => {
@@ -195,6 +200,7 @@ impl FetchState {
         let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(self.failures)).min(MAX_PAUSE);
         self.failures = self.failures.saturating_add(1);
         self.not_before = Instant::now().checked_add(pause.max(error.retry_after().unwrap_or_default()));
+        self.last_failure = Some(error.clone());
     }
 }
 

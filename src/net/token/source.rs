@@ -12,7 +12,7 @@ pub trait TokenSource: Send + Sync {
     /// How long after its arrival a token expires; `None`: never, and it is not refreshed.
     fn expiration(&self) -> Option<Duration>;
 
-    /// Why the newest attempt of a fetch that goes on failed.
+    /// Why the newest attempt of a fetch that goes on failed, or what it waits for.
     fn last_failure(&self) -> Option<Error> {
         None
     }

@@ -55,7 +55,7 @@ impl SyncConnection {
         let deadline = Deadline::after(timeout);
         let interest = Interest::ITEMS.and(Interest::STATE);
         let received = shared.wait(py, interest, &deadline, |py| shared.receive(py, newest))?;
-        received.ok_or_else(|| to_py(py, &nothing_came(timeout.unwrap_or_default())))
+        received.ok_or_else(|| to_py(py, &shared.base.timed_out(nothing_came(timeout.unwrap_or_default()))))
     }
 
     /// Waits for room and offers the message; false when the time is over. When the request that it is fails before

@@ -29,7 +29,7 @@ impl SyncConnection {
             State::Closing | State::Closed => Err(to_py(py, &opening.failure())),
             _ => Ok(None),
         })?;
-        opened.ok_or_else(|| to_py(py, &not_open_again(limit, net.last_error())))
+        opened.ok_or_else(|| to_py(py, &not_open_again(limit, net.why_not_open())))
     }
 
     /// Waits until everything accepted so far is written; `timeout` is in seconds.
@@ -41,7 +41,7 @@ impl SyncConnection {
         let drained = self.shared.wait(py, Interest::DRAINED, &deadline, |_| {
             net.drained(told_before).map(|outcome| py_result(py, outcome)).transpose()
         })?;
-        drained.ok_or_else(|| to_py(py, &too_late("not everything was written", timeout)))
+        drained.ok_or_else(|| to_py(py, &self.too_late("not everything was written", timeout)))
     }
 
     /// Waits until everything accepted is written, and answered or given up. False when the time is over.
@@ -61,10 +61,11 @@ impl SyncConnection {
         self.shared.wait(py, Interest::STATE, &Deadline::NEVER, |_| Ok(closed()))?;
         Ok(())
     }
-}
 
-/// The error of a wait of so many seconds that was in vain; `what` says for what.
-pub(super) fn too_late(what: &str, timeout: Option<f64>) -> Error {
-    let seconds = shown_seconds(timeout.unwrap_or_default());
-    Error::new(ErrorKind::Timeout, format!("{what} within {seconds} s")).transient()
+    /// The error of a wait of so many seconds that was in vain; `what` says for what.
+    pub(super) fn too_late(&self, what: &str, timeout: Option<f64>) -> Error {
+        let seconds = shown_seconds(timeout.unwrap_or_default());
+        let error = Error::new(ErrorKind::Timeout, format!("{what} within {seconds} s"));
+        self.shared.base.timed_out(error.transient())
+    }
 }

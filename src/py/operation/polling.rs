@@ -143,7 +143,7 @@ impl Operation {
                 AsyncConnection::bind(connection, true)?;
                 let limit = net.settings().open_timeout.as_secs_f64();
                 if this.inner.lock().expired {
-                    return Err(to_py(py, &not_open_again(limit, net.last_error())));
+                    return Err(to_py(py, &not_open_again(limit, net.why_not_open())));
                 }
                 let opening = if let Some(opening) = opening {
                     opening

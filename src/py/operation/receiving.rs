@@ -32,7 +32,7 @@ impl Operation {
             (inner.timer.is_some(), inner.expired)
         };
         if is_over {
-            return Err(to_py(slf.py(), &nothing_came(timeout)));
+            return Err(to_py(slf.py(), &connection.get().base.timed_out(nothing_came(timeout))));
         }
         if has_timer {
             return Ok(());

@@ -8,7 +8,7 @@ async with RealtimeClient().connect("fal-ai/fast-lcm-diffusion") as connection:
 
 from __future__ import annotations
 
-from . import _native as _native
+from . import _for_core as _for_core, _native as _native
 from ._attempt import Attempt
 from ._client import RealtimeClient, create_realtime_client
 from ._client_stats import ClientStats
@@ -126,8 +126,6 @@ __version__: str
 def _imported_by_native_code() -> None:
     """Never called: a frozen application holds the modules that it sees imported, wherever that is."""
     import logging  # noqa: F401
-
-    from . import _for_core  # noqa: F401
 
 
 def __getattr__(name: str) -> str:

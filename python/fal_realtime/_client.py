@@ -225,6 +225,9 @@ class RealtimeClient(BaseClient[RealtimeConnection[Any, Any], RawConnection]):
         arguments = self._arguments(app, url, options)
         if noop:
             return NoopConnection(client, **arguments)
+        # Here rather than where they are first used: by then the process may have no descriptor left to read them.
+        from . import _calls, _delivery, _opening, _retrying, _within  # noqa: F401
+
         connection: RealtimeConnection[Any, Any]
         if options.raw:
             connection = RawConnection(client, **arguments)

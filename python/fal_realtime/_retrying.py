@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -57,8 +58,6 @@ class Attempts:
         self._left -= 1
         pause = error.retry_after
         if pause is None:
-            import random
-
             pause = random.uniform(0, self._pause)  # noqa: S311 - it spreads load, and hides nothing
             self._pause = min(2 * self._pause, _MAX_PAUSE_SECONDS)
         left = self._time_left()

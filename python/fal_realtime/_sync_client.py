@@ -223,6 +223,11 @@ class SyncRealtimeClient(BaseClient[SyncRealtimeConnection[Any, Any], SyncRawCon
         arguments = self._arguments(app, url, options)
         if noop:
             return SyncNoopConnection(client, **arguments)
+        # Here rather than where they are first used: by then the process may have no descriptor left to read them.
+        from . import _retrying  # noqa: F401
+
+        if options.token_provider or options.before_attempt or options.on_open:
+            from . import _calls, _opening  # noqa: F401
         kind = SyncRawConnection if options.raw else SyncRealtimeConnection
         connection = kind(client, **arguments)
         connection._introduce()  # noqa: SLF001 - its own module

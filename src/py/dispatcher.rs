@@ -15,8 +15,9 @@ use std::{
 
 use pyo3::{intern, prelude::*, sync::PyOnceLock};
 
-use super::{borrowed_bytes, wake_fd::WakeFd};
+use super::{borrowed_bytes, errors::to_py, wake_fd::WakeFd};
 use crate::{
+    error::Error,
     net::{driven::Side, poller::Poller, wakeups},
     sync::{Condvar, Mutex},
 };
@@ -127,8 +128,8 @@ impl Dispatcher {
     }
 
     fn watched<'py>(py: Python<'py>, event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
-        let wake_fd = WakeFd::new()?;
-        let poller = poller_for(&wake_fd)?;
+        let wake_fd = WakeFd::new().map_err(|error| not_woken(py, error))?;
+        let poller = poller_for(&wake_fd).map_err(|error| not_woken(py, error))?;
         let descriptor = match poller.as_ref().and_then(|poller| poller.descriptor()) {
             Some(descriptor) => descriptor,
             None => wake_fd.descriptor()?,
@@ -150,7 +151,7 @@ impl Dispatcher {
         let queue = this.get().queue.clone();
         let weak_loop = weak_reference(py)?.call1((event_loop,))?.unbind();
         let weak_self = weak_reference(py)?.call1((&this,))?.unbind();
-        std::thread::Builder::new().name("fal-realtime-wake".into()).spawn(move || {
+        let thread = std::thread::Builder::new().name("fal-realtime-wake".into()).spawn(move || {
             while queue.wait() {
                 // Not attached any more: the interpreter is exiting.
                 let alive = super::attach(|py| call_drain(py, &weak_loop, &weak_self)).unwrap_or(false);
@@ -158,7 +159,8 @@ impl Dispatcher {
                     break;
                 }
             }
-        })?;
+        });
+        thread.map_err(|error| not_woken(py, error))?;
         Ok(this)
     }
 }
@@ -174,6 +176,12 @@ impl Drop for Dispatcher {
             self.queue.notify();
         }
     }
+}
+
+/// The error where the system has no descriptor or thread left for a loop's first connection.
+fn not_woken(py: Python<'_>, error: std::io::Error) -> PyErr {
+    let message = format!("nothing could be opened that wakes the event loop for its connections: {error}");
+    to_py(py, &Error::not_opened(message).transient().unprocessed().with_source(error))
 }
 
 /// The poller for a loop that is called by `wake_fd`, if there can be one.

@@ -51,7 +51,7 @@ NAMES = {
     "_opening": ("CURRENT", "done", "in_thread", "on_loop"),
     "_provider": ("checked",),
     "_retrying": ("request", "request_blocking"),
-    "_threads": ("tell_nobody",),
+    "_threads": ("no_thread", "tell_nobody"),
 }
 """The names, by the module that has them."""
 

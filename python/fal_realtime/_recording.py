@@ -131,6 +131,7 @@ class Recordable:
 
         Raises:
             OSError: The file cannot be made.
+            FalRealtimeError: The system gives no thread that could write it.
             RuntimeError: The connection is recorded already.
             ConnectionClosedError: The connection is closed.
         """

@@ -22,7 +22,7 @@ def start(thread: threading.Thread) -> None:
         raise no_thread(thread.name, error) from error
 
 
-def no_thread(name: str, error: RuntimeError) -> FalRealtimeError:
+def no_thread(name: str, error: object) -> FalRealtimeError:
     """Give the error of whoever needs a thread that the system does not give. It may pass: others end."""
     message = f"the thread {name} could not be started: {error}; the limit of threads, or of memory, may be reached"
     failure = FalRealtimeError(message)

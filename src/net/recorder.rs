@@ -29,7 +29,10 @@ use crate::{
 };
 
 mod events;
+mod starting;
 mod writing;
+
+pub use starting::{NotStarted, THREAD};
 
 /// The bytes of messages that may wait to be written.
 const MAX_QUEUED_BYTES: usize = 64 << 20;
@@ -94,30 +97,6 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Creates the file, in the place of one that is there, and begins.
-    pub(super) fn start(about: About) -> io::Result<Arc<Self>> {
-        let file = File::create(&about.path)?;
-        let recorder = Arc::new(Self {
-            about,
-            began: Instant::now(),
-            queue: Mutex::default(),
-            filled: Condvar::new(),
-            written: Condvar::new(),
-            messages: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
-            thread: Mutex::new(None),
-            process: process::number(),
-        });
-        let (writer, thread) = (recorder.clone(), std::thread::Builder::new().name("fal-recording".into()));
-        let running = thread.spawn(move || {
-            writer.run(file);
-            writer.queue.lock().is_written = true;
-            writer.written.notify_all();
-        })?;
-        *recorder.thread.lock() = Some(running);
-        Ok(recorder)
-    }
-
     /// The file.
     pub fn path(&self) -> &Path {
         &self.about.path

@@ -15,7 +15,11 @@ use std::{
 
 use pyo3::{intern, prelude::*, sync::PyOnceLock};
 
-use super::{borrowed_bytes, errors::to_py, wake_fd::WakeFd};
+use super::{
+    borrowed_bytes,
+    errors::{no_thread, to_py},
+    wake_fd::WakeFd,
+};
 use crate::{
     error::Error,
     net::{driven::Side, poller::Poller, wakeups},
@@ -26,6 +30,9 @@ mod queue;
 
 pub(super) use queue::QueueSlot;
 use queue::{LoopWaker, Queue};
+
+/// The name of the threads that wake loops.
+const WAKER: &str = "fal-realtime-wake";
 
 /// A connection of a loop: a weak reference to it, and how it hands out what it has.
 struct Member {
@@ -151,7 +158,8 @@ impl Dispatcher {
         let queue = this.get().queue.clone();
         let weak_loop = weak_reference(py)?.call1((event_loop,))?.unbind();
         let weak_self = weak_reference(py)?.call1((&this,))?.unbind();
-        let thread = std::thread::Builder::new().name("fal-realtime-wake".into()).spawn(move || {
+        let thread = std::thread::Builder::new().name(WAKER.into());
+        let running = thread.spawn(move || {
             while queue.wait() {
                 // Not attached any more: the interpreter is exiting.
                 let alive = super::attach(|py| call_drain(py, &weak_loop, &weak_self)).unwrap_or(false);
@@ -160,7 +168,7 @@ impl Dispatcher {
                 }
             }
         });
-        thread.map_err(|error| not_woken(py, error))?;
+        running.map_err(|error| no_thread(py, WAKER, &error))?;
         Ok(this)
     }
 }

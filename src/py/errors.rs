@@ -160,6 +160,12 @@ pub(super) fn describe(py: Python<'_>, error: &PyErr) -> String {
     format!("{name}: {}", error.value(py))
 }
 
+/// The error where the system gives no thread of this name.
+pub(super) fn no_thread(py: Python<'_>, name: &str, why: &std::io::Error) -> PyErr {
+    let made = facade::get(py, "no_thread").and_then(|no_thread| no_thread.call1((name, why.to_string())));
+    made.map_or_else(|failure| failure, PyErr::from_value)
+}
+
 /// The error for an asyncio call outside of an event loop.
 pub(crate) fn no_running_loop() -> PyErr {
     PyRuntimeError::new_err(

@@ -12,10 +12,14 @@ use pyo3::{
     prelude::*,
 };
 
-use super::{blocking::SyncConnection, connection::AsyncConnection, errors::to_py};
+use super::{
+    blocking::SyncConnection,
+    connection::AsyncConnection,
+    errors::{no_thread, to_py},
+};
 use crate::net::{
     handle::{Connection, NotRecorded},
-    recorder::Recorder,
+    recorder::{NotStarted, Recorder, THREAD},
 };
 
 /// A recording of a connection.
@@ -45,7 +49,8 @@ impl Recording {
                 Err(PyRuntimeError::new_err(message))
             }
             Err(NotRecorded::Closed(error)) => Err(to_py(py, &error)),
-            Err(NotRecorded::File(error)) => Err(file_error(py, &error, &path)),
+            Err(NotRecorded::NotStarted(NotStarted::File(error))) => Err(file_error(py, &error, &path)),
+            Err(NotRecorded::NotStarted(NotStarted::Thread(error))) => Err(no_thread(py, THREAD, &error)),
         }
     }
 

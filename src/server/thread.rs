@@ -77,7 +77,8 @@ pub(super) fn spawn(
         drop(stop);
     };
     let builder = thread::Builder::new().name("fal-local-server".to_owned());
-    with_signals_blocked(|| builder.spawn(body)).map(drop)
+    let spawned = with_signals_blocked(|| builder.spawn(body)).map(drop);
+    spawned.map_err(|error| io::Error::other(format!("the server's thread could not be started: {error}")))
 }
 
 /// Runs `spawn` so that the thread it starts takes no signals: they are the main thread's business.

@@ -46,7 +46,7 @@ fn control_messages_are_no_results() {
     assert_eq!(consequence, Consequence::Nothing);
     assert!(matches!(&arrivals[..], [Arrival::Realtime { fatal: false, .. }]), "{arrivals:?}");
     let (arrivals, consequence) = text_of(r#"{"type": "x-fal-error", "error": "TIMEOUT"}"#);
-    assert!(arrivals.is_empty());
+    assert!(matches!(&arrivals[..], [Arrival::EndOfSession]), "{arrivals:?}");
     assert_eq!(consequence, Consequence::SessionOver);
     let (arrivals, consequence) = text_of(r#"{"status": "error", "error": "Unauthorized"}"#);
     assert!(arrivals.is_empty());

@@ -1,6 +1,6 @@
 //! Recording what passes on a connection.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use super::Connection;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     error::Error,
     net::{
         driven::Side,
-        recorder::{About, Event, Recorder},
+        recorder::{About, Event, NotStarted, Recorder},
     },
 };
 
@@ -19,8 +19,8 @@ pub enum NotRecorded {
     Already(PathBuf),
     /// The connection is over.
     Closed(Error),
-    /// The file cannot be made, or no thread for it.
-    File(io::Error),
+    /// The recording could not be started.
+    NotStarted(NotStarted),
 }
 
 impl Connection {
@@ -40,7 +40,7 @@ impl Connection {
         };
         let app = self.settings().address.name();
         let about = About { app, dialect: self.settings().dialect, path };
-        let recorder = Recorder::start(about).map_err(NotRecorded::File)?;
+        let recorder = Recorder::start(about).map_err(NotRecorded::NotStarted)?;
         recorder.hide(secrets);
         recorder.event(Event::Start { state: state.name() });
         *slot = Some(recorder.clone());

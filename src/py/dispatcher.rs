@@ -13,7 +13,7 @@ use std::{
     },
 };
 
-use pyo3::{intern, prelude::*, sync::PyOnceLock};
+use pyo3::{exceptions::PyNotImplementedError, intern, prelude::*, sync::PyOnceLock};
 
 use super::{
     borrowed_bytes,
@@ -113,7 +113,7 @@ impl Dispatcher {
             return Ok(dispatcher);
         }
         let made = Self::watched(py, event_loop).or_else(|error| {
-            if error.is_instance_of::<pyo3::exceptions::PyNotImplementedError>(py) {
+            if error.is_instance_of::<PyNotImplementedError>(py) {
                 Self::threaded(py, event_loop)
             } else {
                 Err(error)
@@ -139,7 +139,10 @@ impl Dispatcher {
         let poller = poller_for(&wake_fd).map_err(|error| not_woken(py, error))?;
         let descriptor = match poller.as_ref().and_then(|poller| poller.descriptor()) {
             Some(descriptor) => descriptor,
-            None => wake_fd.descriptor()?,
+            // A system without one is as a loop that watches none.
+            None => {
+                wake_fd.descriptor().map_err(|error| PyNotImplementedError::new_err(error.to_string()))?
+            }
         };
         let this = Self::new(py, LoopWaker::Watched(wake_fd), poller)?;
         event_loop

@@ -114,6 +114,7 @@ async def test_what_came_before_an_input_is_no_answer_to_it() -> None:
         connection = await peer.client().connect(APP, **OPTIONS)
         assert await result_of(connection.recv()) == {"hello": 1}
         await connection.send({"number": 0})
+        await connection.drain()
         assert connection.in_flight == 1
         finishing = asyncio.ensure_future(connection.finish(60))
         await asyncio.sleep(0.2)

@@ -12,6 +12,7 @@ from ._exceptions import (
     ConnectionLostError,
     FalRealtimeError,
     ForkedProcessError,
+    MessageTooLargeError,
     RequestTimeoutError,
 )
 
@@ -102,7 +103,11 @@ class Finish:
             raise ConnectionClosedError(message, code, reason)
         if (lost := self._lost()) > 0:
             message = f"a session ended before at most {lost} inputs had their answer; the connection was closed"
-            raise ConnectionLostError(message, code, reason, lost)
+            # How that session ended says whether trying again can help.
+            why = self._connection.last_error
+            error = ConnectionLostError(message, code, reason, lost)
+            error.retryable = why.retryable if isinstance(why, MessageTooLargeError) else True
+            raise error from why
 
     def _failed(self) -> int:
         """How many inputs were not written."""

@@ -90,15 +90,13 @@ async def test_behind_an_error_that_ends_the_session_no_answer_is_waited_for(kin
         else:
             session.wait_closed()
 
-    errors = Log()
+    errors: list[Exception] = []
     with Peer(script) as peer:
-        options: dict[str, Any] = {"close_timeout": 0.5} | ({"on_error": errors} if kind == "asyncio" else {})
-        error, _ = await finish_of(peer, kind, **options)
+        error, _ = await finish_of(peer, kind, close_timeout=0.5, on_error=errors.append)
         assert len(peer.sessions) == 1
     assert isinstance(error, ConnectionLostError)
     assert error.unanswered in (1, 2), "the third may have been written or not"
-    if kind == "asyncio":
-        assert [str(each) for each in errors] == ["INTERNAL_ERROR: out of memory"]
+    assert [str(each) for each in errors] == ["INTERNAL_ERROR: out of memory"]
 
 
 async def test_what_came_before_an_input_is_no_answer_to_it() -> None:

@@ -87,7 +87,8 @@ class SyncRealtimeConnection(_core.SyncConnection, Recordable, OfInputAndOutput[
         """Send an input past the throttle and give its result, matched by `request_id`.
 
         The `request_id` is added unless the input has one; the app must copy it into its result. Nobody else gets this
-        result. `timeout` is in seconds; None waits until the connection closes.
+        result. Use an id of your own once: the late answer to an earlier request with it would be taken for this one's.
+        `timeout` is in seconds; None waits until the connection closes.
 
         With `retries` it is sent again, at most so often and within the same `timeout`, after an error that passes:
         where no app can have seen the input (`error.unprocessed`: it was displaced in the queue, or too many results

@@ -95,7 +95,11 @@ fn make(options: &TlsOptions) -> Result<Arc<ClientConfig>> {
         Some(certificate) => {
             let Identity { chain, key } = Identity::read(certificate)?;
             builder.with_client_auth_cert(chain, key).map_err(|error| {
-                invalid(format!("client_cert: the certificate and the key do not go together: {error}"))
+                let why = match &error {
+                    rustls::Error::InconsistentKeys(_) => "it is the key of another certificate".to_owned(),
+                    other => other.to_string(),
+                };
+                invalid(format!("client_cert: the certificate and the key do not go together: {why}"))
                     .with_source(error)
             })?
         }

@@ -232,7 +232,7 @@ def test_a_directory_without_certificates_is_named(tmp_path):
 
 def test_a_key_that_is_not_the_certificates_is_refused(tmp_path, self_signed):
     other = Made(tmp_path, "other", *LOOPBACK)
-    with pytest.raises(ValueError, match="do not go together"):
+    with pytest.raises(ValueError, match="do not go together: it is the key of another certificate"):
         RealtimeClient(KEY, client_cert=(self_signed.certificate, other.key)).connect("local/echo")
 
 

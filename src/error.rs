@@ -192,13 +192,14 @@ impl Error {
     pub fn lost(ended: &Self, unanswered: u64, torn: u64, what_follows: &str) -> Self {
         let (code, reason) = ended.close().unwrap_or((1006, &ended.message));
         let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        let messages = |count| if count == 1 { "1 message".to_owned() } else { format!("{count} messages") };
         let left = match (unanswered, torn) {
             (0, 0) => String::new(),
-            (0, torn) => format!(" with {torn} messages that were not written whole"),
-            (count, 0) => format!(" with {count} messages that have no answer, or less"),
-            (count, torn) => format!(
-                " with {count} messages that have no answer, or less, and {torn} that were not written whole"
-            ),
+            (0, torn) => format!(" with {} not written whole", messages(torn)),
+            (count, 0) => format!(" with at most {} without an answer", messages(count)),
+            (count, torn) => {
+                format!(" with at most {} without an answer, and {torn} not written whole", messages(count))
+            }
         };
         let message = format!("the session ended (code {code}{why}){left}; {what_follows}");
         let reason = reason.to_owned();

@@ -102,7 +102,8 @@ class Finish:
             message = f"{inputs} not written; the connection was closed"
             raise ConnectionClosedError(message, code, reason)
         if (lost := self._lost()) > 0:
-            message = f"a session ended before at most {lost} inputs had their answer; the connection was closed"
+            inputs = "1 input" if lost == 1 else f"{lost} inputs"
+            message = f"a session ended before at most {inputs} had an answer; the connection was closed"
             # How that session ended says whether trying again can help.
             why = self._connection.last_error
             error = ConnectionLostError(message, code, reason, lost)

@@ -502,7 +502,7 @@ def test_inputs_that_are_nobodys_request_count_as_under_way():
         with pytest.raises(RealtimeError, match="3 inputs, or less, were under way") as raised:
             connection.request({"number": 2}, timeout=LIMIT)
         assert raised.value.retryable
-        with pytest.raises(ConnectionLostError, match="2 messages that have no answer"):
+        with pytest.raises(ConnectionLostError, match="2 messages without an answer"):
             connection.recv(timeout=LIMIT)
 
 

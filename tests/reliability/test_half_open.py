@@ -156,7 +156,7 @@ async def test_dropped_packets(packet_filter: Cable, sending: bool, figure: Any)
         finally:
             packet_filter.heal()
         if sending:
-            with pytest.raises(ConnectionLostError, match="10 messages that have no answer"):
+            with pytest.raises(ConnectionLostError, match="10 messages without an answer"):
                 await asyncio.wait_for(connection.recv(), LIMIT)
         await comes_back(connection)
 

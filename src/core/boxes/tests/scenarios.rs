@@ -135,17 +135,15 @@ fn torn(written: &[bool], torn: bool) -> (Option<String>, u64) {
 #[test]
 fn a_message_that_was_torn_is_told_and_is_not_among_those_that_have_no_answer() {
     let (told, unanswered) = torn(&[], false);
-    assert!(told.unwrap().contains("with 1 messages that were not written whole"));
+    assert!(told.unwrap().contains("with 1 message not written whole"));
     assert_eq!(unanswered, 0);
     let (told, unanswered) = torn(&[false, true], false);
-    assert!(
-        told.unwrap().contains("2 messages that have no answer, or less, and 1 that were not written whole")
-    );
+    assert!(told.unwrap().contains("at most 2 messages without an answer, and 1 not written whole"));
     assert_eq!(unanswered, 2);
     // A request is told by itself.
     assert_eq!(torn(&[], true), (None, 0));
     let (told, unanswered) = torn(&[false, false], true);
-    assert!(told.unwrap().contains("3 messages that have no answer, or less; "));
+    assert!(told.unwrap().contains("at most 3 messages without an answer; "));
     assert_eq!(unanswered, 2);
 }
 

@@ -50,6 +50,10 @@ use self::{
     greeting::Greeting,
 };
 
+/// How long the close of a stream's session is waited for once the server has ended it: until then the end of the stream
+/// is not known to whoever receives.
+const STREAM_CLOSES_WITHIN: Duration = Duration::from_secs(1);
+
 /// The activity of the driver until the next input.
 enum Activity {
     /// Nothing: a command will come.
@@ -91,6 +95,8 @@ struct Driver {
     established: bool,
     /// How the session ended that whoever waits has not been told of.
     ended: Option<Error>,
+    /// When the session, a stream that the server has ended, is closed by us if the server has not.
+    closes_at: Option<Instant>,
     /// Its link has panicked, and the connection is over: nothing more is to be done.
     has_panicked: bool,
 }
@@ -116,6 +122,7 @@ pub(super) fn run(connection: Arc<Connection>, io: Io) -> impl Future<Output = (
         open_by: None,
         established: false,
         ended: None,
+        closes_at: None,
         has_panicked: false,
     };
     async move {
@@ -246,8 +253,11 @@ impl Driver {
     async fn next_event(&mut self) -> Option<DriveEvent> {
         // Whatever comes next is for the next session, which does not wait until the server has closed.
         let is_last = self.session.is_over();
-        let poll_at = self.session.poll_at();
+        let (poll_at, closes_at) = (self.session.poll_at(), self.closes_at.filter(|_| is_last));
         let event = self.driving.next(&self.connection, is_last);
+        if let Some(at) = closes_at {
+            return Some(timeout_at(at.into(), event).await.unwrap_or(DriveEvent::Pending));
+        }
         match poll_at {
             None => Some(event.await),
             Some(at) => timeout_at(at.into(), event).await.ok(),

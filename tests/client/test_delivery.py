@@ -502,6 +502,25 @@ async def test_an_input_between_the_end_of_its_stream_and_the_close_of_the_sessi
         assert [message["number"] for message in peer.inputs] == [0, 2]
 
 
+async def test_a_stream_ends_though_the_server_does_not_close_its_session():
+    def stream(session: Session) -> None:
+        session.send({"of": session.recv()["number"]})
+        session.send_timeout()
+        assert session.wait_closed() == 1000
+
+    with Peer(stream, Session.echo) as peer:
+        async with peer.client().connect(APP, streaming=True, throttle_interval=0) as connection:
+
+            async def results() -> list[object]:
+                return [result async for result in connection]
+
+            await connection.send({"number": 0})
+            assert await result_of(results()) == [{"of": 0}]
+            await connection.send({"number": 1})
+            assert await result_of(connection.recv()) == {"number": 1}
+        assert len(peer.sessions) == 2
+
+
 async def test_what_follows_the_end_of_the_input_is_told():
     def take_none_as_the_end(session: Session) -> None:
         while session.recv() is not None:

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Activity, Driver, driving::Driving};
+use super::{Activity, Driver, STREAM_CLOSES_WITHIN, driving::Driving};
 use crate::{
     core::{
         outbox::SessionEnd,
@@ -48,6 +48,8 @@ impl Driver {
                     self.drop_link(SessionEnd::Lost, Close::abandoned(""));
                 }
                 Action::StopWriting => {
+                    let is_stream = self.connection.shared.settings.session.streaming;
+                    self.closes_at = is_stream.then(|| Instant::now() + STREAM_CLOSES_WITHIN);
                     self.with_link(Link::stop_writing);
                 }
                 Action::EndWhenUnused { later } => {

@@ -24,6 +24,7 @@ def give_no_threads():
     for module in pkgutil.walk_packages(fal_realtime.__path__, "fal_realtime."):
         with contextlib.suppress(Exception):  # what it needs is not installed
             importlib.import_module(module.name)
+    fal_realtime.SyncRealtimeClient("id:secret")  # which reads the version of the package
     _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
     os.setuid(65534)
     resource.setrlimit(resource.RLIMIT_NPROC, (1, hard))

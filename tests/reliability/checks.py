@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support import KEY
 
 from fal_realtime import RealtimeClient, RealtimeConnection, ReconnectPolicy
@@ -34,6 +36,12 @@ def percentile(values: Iterable[float], percent: float) -> float:
     """The value that so many percent of the values do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+
+
+def delays_of(caplog: pytest.LogCaptureFixture) -> list[float]:
+    """The seconds after which attempts were made again, as the log says."""
+    found = (re.search(r"trying again in ([\d.]+) s", record.getMessage()) for record in caplog.records)
+    return [float(each[1]) for each in found if each]
 
 
 def descriptors() -> int:

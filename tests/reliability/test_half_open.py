@@ -6,6 +6,7 @@ Needs root, `ip` and, for the dropped packets, `nft`; says loudly what is missin
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import shutil
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checks import connect, percentile
+from checks import connect, delays_of, percentile
 from support import LIMIT, accounted, until
 
 from fal_realtime import ConnectionLostError, ReconnectPolicy
@@ -224,8 +225,11 @@ async def test_a_server_that_is_stopped(cable: Cable, figure: Any) -> None:
         await comes_back(connection)
 
 
-async def test_after_the_network_has_healed_it_is_back_within_the_cap(packet_filter: Cable, figure: Any) -> None:
+async def test_after_the_network_has_healed_it_is_back_within_the_cap(
+    packet_filter: Cable, figure: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     """A connect that is under way while packets are dropped counts too: TCP sends it again after 1 s."""
+    caplog.set_level(logging.INFO, "fal_realtime")
     policy = ReconnectPolicy(initial_delay=0.05, max_delay=0.3, max_fruitless=None)
     dice = random.Random(3)
     times = []
@@ -239,7 +243,7 @@ async def test_after_the_network_has_healed_it_is_back_within_the_cap(packet_fil
             packet_filter.heal()
             times.append(await until(lambda: connection.state == "active", "the reconnect"))
         accounted(connection)
-    assert percentile(times, 99) < policy.max_delay + 1
+    assert 0 < max(delays_of(caplog)) <= policy.max_delay
     figure(
         f"cap {policy.max_delay} s, 10 outages: p50 {percentile(times, 50):.2f} s, p99 {percentile(times, 99):.2f} s"
     )
@@ -248,7 +252,7 @@ async def test_after_the_network_has_healed_it_is_back_within_the_cap(packet_fil
 async def test_a_connect_that_is_under_way_notices_that_the_network_has_healed(
     packet_filter: Cable, figure: Any
 ) -> None:
-    """TCP alone would call again after gaps that double: here after 1, 3, 7 and 15 s, or 1 to 5, 7, 11 and 19 s."""
+    """TCP alone would call again after gaps that double: after 1, 3, 7, 15 and 31 s, or 1 to 5, 7, 11, 19 and 35 s."""
     policy = ReconnectPolicy(initial_delay=0.05, max_delay=0.3, max_fruitless=None)
     timing = {"ping_interval": 0.2, "ping_timeout": 0.2, "open_timeout": 60}
     async with connect(packet_filter.url, reconnect=policy, **timing) as connection:
@@ -256,13 +260,13 @@ async def test_a_connect_that_is_under_way_notices_that_the_network_has_healed(
         packet_filter.drop()
         try:
             await until(lambda: connection.state == "connecting", "the attempt")
-            await asyncio.sleep(11.5)
+            await asyncio.sleep(20)
         finally:
             packet_filter.heal()
         took = await until(lambda: connection.state == "active", "the reconnect")
         accounted(connection)
-    assert took < 3
-    figure(f"one attempt, silent for 11.5 s, came through {took:.2f} s after healing")
+    assert took < 10, "TCP alone would have taken 11 s or more"
+    figure(f"one attempt, silent for 20 s, came through {took:.2f} s after healing")
 
 
 async def test_a_server_whose_machine_is_gone_and_back_resets(packet_filter: Cable, figure: Any) -> None:

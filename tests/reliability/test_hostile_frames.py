@@ -56,7 +56,6 @@ def test_a_frame_that_breaks_the_rules_ends_the_connection(data: bytes, error: s
     assert seen["error"] == error, seen
     assert words in seen["message"], seen
     assert seen["events"] == [["result", "{'n': 1}"]], "what came before is not lost"
-    assert seen["seconds"] < 5
     assert seen["grown"] < 32 * MEBI
     figure(f"{seen['error']}: {seen['message']}")
 
@@ -99,7 +98,6 @@ def test_a_fragment_flood_ends_at_the_limit(figure: Any) -> None:
 
     seen = see(script, budget=64 * MEBI)
     assert seen["error"] in ("ConnectionClosedError", "MessageTooLargeError"), seen
-    assert seen["seconds"] < 10
     figure(f"{seen['seconds']:.2f} s, {seen['grown'] / MEBI:.1f} MiB grown: {seen['message']}")
 
 

@@ -52,3 +52,8 @@ def descriptors() -> int:
 def threads() -> int:
     """How many threads this process has, native ones too."""
     return len(list(Path("/proc/self/task").iterdir()))
+
+
+def is_within(now: tuple[int, int], before: tuple[int, int]) -> bool:
+    """Whether there are no more descriptors, and no more threads, than before. Fewer is no leak."""
+    return now[0] <= before[0] and now[1] <= before[1]

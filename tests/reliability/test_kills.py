@@ -131,8 +131,9 @@ async def test_kills_of_the_server_under_traffic(tmp_path: Path, figure: Any) ->
         gc.collect()
         await until(lambda: descriptors() <= fds, "the sockets are gone")
         assert len(asyncio.all_tasks()) == tasks
-        assert descriptors() == fds
-        assert threads() == native
+        # Fewer is no leak: what earlier tests left may be gone by now.
+        assert descriptors() <= fds
+        assert threads() <= native
 
     arrived: dict[int, list[int]] = {}
     for _, n in notes:
@@ -177,5 +178,6 @@ async def test_a_thousand_connections_that_never_opened_leave_nothing(figure: An
         assert {type(error) for error in opened} == {HandshakeError}
     gc.collect()
     await until(lambda: descriptors() <= fds, "the sockets are gone")
-    assert (len(asyncio.all_tasks()), threads()) == (tasks, native)
+    assert len(asyncio.all_tasks()) == tasks
+    assert threads() <= native
     figure(f"1,000 openings refused: {fds} descriptors and {native} threads before and after")

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from checks import descriptors, once_and_in_order, threads
+from checks import descriptors, is_within, once_and_in_order, threads
 from support import accounted, until
 from support.scale import SCALE, SEED, scaled
 
@@ -77,11 +77,10 @@ def test_loops_closed_with_work_pending_leave_nothing(server: LocalServer, figur
     gc.collect()
     assert server._server.wait_for_connections(0, 10)
     deadline = time.monotonic() + 5
-    while (descriptors(), threads()) > before and time.monotonic() < deadline:
+    while not is_within(after := (descriptors(), threads()), before) and time.monotonic() < deadline:
         time.sleep(0.02)
-    after = (descriptors(), threads())
     figure(f"{LOOPS} loops; descriptors and threads before {before}, after {after}")
-    assert after <= before
+    assert is_within(after, before)
 
 
 # --- cancellation at random points ---
@@ -245,7 +244,7 @@ async def test_random_schedules_of_cancellation_lose_and_leak_nothing(server: Lo
     totals = [await batch(first, min(TOGETHER, SCHEDULES - first)) for first in range(0, SCHEDULES, TOGETHER)]
     assert asyncio.all_tasks() == {asyncio.current_task()}
     await until(lambda: server.connections == 0, "no connection")
-    await until(lambda: (descriptors(), threads()) <= resources, "descriptors and threads as before", 60)
+    await until(lambda: is_within((descriptors(), threads()), resources), "descriptors and threads as before", 60)
     cancelled, sent, delivered = (sum(column) for column in zip(*totals, strict=True))
     figure(f"{SCHEDULES} schedules from seed {SEED}: {cancelled} cancelled, {sent} sent, {delivered} delivered")
     # Fewer is no leak: what earlier tests left may be gone by now.

@@ -88,7 +88,9 @@ async def test_each_input_has_one_outcome(tmp_path: Path, figure: Any, idempoten
         stats = pool.stats()
         gc.collect()
         await until(lambda: descriptors() <= fds, "the sockets are gone")
-        assert (len(asyncio.all_tasks()), threads()) == (tasks, native)
+        assert len(asyncio.all_tasks()) == tasks
+        # Fewer is no leak: what earlier tests left may be gone by now.
+        await until(lambda: threads() <= native, "the threads are gone")
         noted = Counter(n for _, n in server.received() if n < INPUTS)
 
     assert set(traffic.outcomes) == {1}

@@ -75,6 +75,8 @@ class DelayedPort:
             for task in relaying:
                 task.cancel()
             await asyncio.gather(*relaying, return_exceptions=True)
+            # Transports that were closed just now close their sockets in the next round.
+            await asyncio.sleep(0)
         finally:
             self._listening.set()
 
@@ -84,6 +86,9 @@ class DelayedPort:
         except OSError:
             _reset(writer)
             return
+        except asyncio.CancelledError:
+            _reset(writer)
+            raise
         try:
             await asyncio.gather(self._pass_on(reader, other_writer), self._pass_on(other_reader, writer))
         except OSError:

@@ -45,7 +45,7 @@ pub enum Arrival {
     },
     /// A message that cannot be decoded, in the place of a result.
     Undecodable(Error),
-    /// Another error: a control message that cannot be understood, or a violation of the protocol.
+    /// A control message that cannot be understood.
     Error(Error),
     /// How long the app took, in seconds.
     Timings(f64),

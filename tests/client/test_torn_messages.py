@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 import pytest
-from support import OPTIONS, Log, Peer, Session, result_of
+from support import LIMIT, OPTIONS, Log, Peer, Session, result_of
 
 from fal_realtime import ConnectionLostError, ReconnectPolicy
 
@@ -21,22 +21,25 @@ class Stops:
     """A server that takes an input and reads no more, until it is told to drop the connection."""
 
     def __init__(self) -> None:
+        self.begun = threading.Event()
+        """Some of the next message has come."""
         self.now = threading.Event()
 
     def __call__(self, session: Session) -> None:
         session.recv()
-        self.now.wait(60)
+        session.wait_for_bytes()
+        self.begun.set()
+        self.now.wait(LIMIT)
         session.drop()
 
 
-async def begin_writing(connection: Any, big: Any) -> asyncio.Future[Any]:
+async def begin_writing(connection: Any, stops: Stops, big: Any) -> asyncio.Future[Any]:
     """Let the server stop reading, and begin to write more than is taken."""
     await connection.send({"number": 0})
     await connection.drain()
     writing = asyncio.ensure_future(big)
-    written = connection.stats()["written"]
-    await asyncio.sleep(0.5)
-    assert connection.stats()["written"] == written
+    assert await asyncio.to_thread(stops.begun.wait, LIMIT)
+    assert connection.stats()["written"] == 1
     return writing
 
 
@@ -46,7 +49,7 @@ async def test_a_torn_message_is_told_once(how: str) -> None:
     options: dict[str, Any] = {"reconnect": QUICK} | ({"on_error": errors} if how == "on_error" else {})
     with Peer(stops, Session.echo) as peer:
         connection = await peer.client().connect(APP, **OPTIONS, **options)
-        await begin_writing(connection, connection.send({"data": BIG}))
+        await begin_writing(connection, stops, connection.send({"data": BIG}))
         stops.now.set()
         if how == "recv":
             with pytest.raises(ConnectionLostError) as raised:
@@ -67,7 +70,7 @@ async def test_a_torn_request_is_not_among_those_that_have_no_answer() -> None:
     stops = Stops()
     with Peer(stops, Session.echo) as peer:
         connection = await peer.client().connect(APP, **OPTIONS, reconnect=QUICK)
-        request = await begin_writing(connection, connection.request({"data": BIG}))
+        request = await begin_writing(connection, stops, connection.request({"data": BIG}))
         stops.now.set()
         with pytest.raises(ConnectionLostError):
             await result_of(request)

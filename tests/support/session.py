@@ -101,6 +101,11 @@ class Session:
             self._read(end - time.monotonic())
         return self._inbox.popleft()
 
+    def wait_for_bytes(self) -> None:
+        """Wait until some of the next message has come, and leave it unread."""
+        self._sock.settimeout(LIMIT)
+        self._sock.recv(1, socket.MSG_PEEK)
+
     def send(self, result: Any) -> None:
         """Send a result as msgpack."""
         self.send_raw(msgpack.packb(result))

@@ -96,7 +96,7 @@ impl Boxes {
         // It was about something that the server sent: that is told also where nothing was under way.
         let is_about_what_came = matches!(ended.kind, ErrorKind::Protocol { .. } | ErrorKind::TooLarge);
         let error = match ended.kind {
-            ErrorKind::TooLarge => too_large(&ended, under_way, what_follows),
+            ErrorKind::TooLarge => too_large(&ended, under_way + torn, what_follows),
             _ => Error::lost(&ended, under_way, torn, what_follows),
         };
         let mut kind = Interest::NONE;

@@ -26,7 +26,8 @@ const MAX_TURNS: usize = 4;
 pub(super) enum DriveEvent {
     /// The caller closes.
     CloseAsked,
-    /// There is a message, which is for another link.
+    /// The link is to be closed without waiting for the server to do so: a message is for another one, or the end of a
+    /// stream is to be known.
     Pending,
     /// Something has become of the link.
     Event(Event),

@@ -18,6 +18,7 @@ mod link_lost;
 mod readiness;
 mod receiving;
 mod sending;
+mod server_error;
 mod sessions;
 
 pub use interest::Interest;

@@ -43,6 +43,8 @@ pub enum Envelope<'a> {
         error: Cow<'a, str>,
         /// The reason; empty if there is none.
         reason: Cow<'a, str>,
+        /// The `request_id` of the input that it is about, if it says so. Servers need not.
+        request_id: Option<Cow<'a, str>>,
     },
     /// Authentication was refused in band.
     Unauthorized,
@@ -74,7 +76,9 @@ impl Envelope<'_> {
         let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
         match self {
             Envelope::Result { request_id } => Envelope::Result { request_id: request_id.map(own) },
-            Envelope::Error { error, reason } => Envelope::Error { error: own(error), reason: own(reason) },
+            Envelope::Error { error, reason, request_id } => {
+                Envelope::Error { error: own(error), reason: own(reason), request_id: request_id.map(own) }
+            }
             Envelope::Unauthorized => Envelope::Unauthorized,
             Envelope::Timings { seconds } => Envelope::Timings { seconds },
             Envelope::EndOfSession { reason } => Envelope::EndOfSession { reason: own(reason) },
@@ -172,7 +176,11 @@ impl<'a> EnvelopeKeys<'a> {
         let is_bare =
             || [&self.kind, &self.status, &self.request_id].iter().all(|value| **value == Scalar::Other);
         if self.error.is(GATEWAY_REFUSAL) && is_bare() {
-            return Envelope::Error { error: GATEWAY_ERROR.into(), reason: GATEWAY_REFUSAL.into() };
+            return Envelope::Error {
+                error: GATEWAY_ERROR.into(),
+                reason: GATEWAY_REFUSAL.into(),
+                request_id: None,
+            };
         }
         self.decide()
     }
@@ -187,7 +195,11 @@ impl<'a> EnvelopeKeys<'a> {
             let reason = self.reason.text().unwrap_or_default();
             return match self.error.text() {
                 Some(error) if error == "TIMEOUT" => Envelope::EndOfSession { reason },
-                error => Envelope::Error { error: error.unwrap_or(Cow::Borrowed("UNKNOWN_ERROR")), reason },
+                error => Envelope::Error {
+                    error: error.unwrap_or(Cow::Borrowed("UNKNOWN_ERROR")),
+                    reason,
+                    request_id: digits_or_text(self.request_id),
+                },
             };
         }
         let timing = match self.timing {

@@ -42,6 +42,8 @@ pub enum Arrival {
         error: Error,
         /// The session is over.
         fatal: bool,
+        /// The `request_id` of the input that it is about, where a request waits and the server says so.
+        about: Option<String>,
     },
     /// A message that cannot be decoded, in the place of a result.
     Undecodable(Error),
@@ -131,14 +133,16 @@ impl Inbound {
                 }
                 (Arrival::Result(Received { kind, payload }, id), Consequence::Nothing)
             }
-            Envelope::Error { error, reason } => {
+            Envelope::Error { error, reason, request_id } => {
+                let about = request_id.filter(|id| self.expects_answers && !id.is_empty());
+                let about = about.map(std::borrow::Cow::into_owned);
                 let fatal = error == FATAL_ERROR;
                 let message =
                     if reason.is_empty() { error.to_string() } else { format!("{error}: {reason}") };
                 let (error, reason) = (error.into_owned(), reason.into_owned());
                 let error = Error::new(ErrorKind::Realtime { error, reason, payload }, message);
                 let consequence = if fatal { Consequence::SessionOver } else { Consequence::Nothing };
-                (Arrival::Realtime { error, fatal }, consequence)
+                (Arrival::Realtime { error, fatal, about }, consequence)
             }
             Envelope::Unauthorized => return Consequence::Unauthorized,
             Envelope::EndOfSession { .. } => (Arrival::EndOfSession, Consequence::SessionOver),

@@ -419,6 +419,64 @@ async def test_an_error_that_may_be_about_several_requests_is_told_and_fails_non
             assert error.error == "INVALID_INPUT"
 
 
+async def test_an_error_that_names_its_request_fails_that_one_alone():
+    def refuse_the_second(session: Session) -> None:
+        first, second, third = session.recv(), session.recv(), session.recv()
+        session.send_json(
+            type="x-fal-error", error="INVALID_INPUT", reason="no prompt", request_id=second["request_id"]
+        )
+        session.send(third)
+        session.send(first)
+        session.echo()
+
+    errors = Log()
+    with Peer(refuse_the_second) as peer:
+        async with peer.client().connect(APP, on_error=errors, **ALL) as connection:
+            asking = (connection.request({"number": number}, timeout=LIMIT) for number in range(3))
+            first, second, third = await result_of(asyncio.gather(*asking, return_exceptions=True))
+            assert (first["number"], third["number"]) == (0, 2)
+            assert isinstance(second, RealtimeError)
+            assert (second.error, second.reason, second.retryable) == ("INVALID_INPUT", "no prompt", False)
+            assert (await connection.request({"number": 3}, timeout=LIMIT))["number"] == 3
+        assert errors == []
+        assert balanced(connection.stats())["unanswered"] == 0
+
+
+@pytest.mark.parametrize("request_id", ["somebody else's", 7])
+async def test_an_error_that_names_another_input_fails_no_request(request_id):
+    def refuse_another(session: Session) -> None:
+        session.recv()
+        asked = session.recv()
+        session.send_json(type="x-fal-error", error="INVALID_INPUT", reason="no prompt", request_id=request_id)
+        session.send(asked)
+        session.wait_closed()
+
+    errors = Log()
+    with Peer(refuse_another) as peer:
+        async with peer.client().connect(APP, on_error=errors, **ALL) as connection:
+            connection.send_nowait({"request_id": request_id})
+            assert (await connection.request({"number": 1}, timeout=LIMIT))["number"] == 1
+            [error] = await errors.has(1)
+            assert error.payload["request_id"] == request_id
+
+
+async def test_an_error_that_names_its_request_and_ends_the_session_says_so_to_the_others():
+    def fail(session: Session) -> None:
+        first, _ = session.recv(), session.recv()
+        session.send_json(type="x-fal-error", error="INTERNAL_ERROR", reason="NaN", request_id=first["request_id"])
+        session.close(1000)
+
+    errors = Log()
+    with Peer(fail, Session.echo) as peer:
+        async with peer.client().connect(APP, on_error=errors, **ALL) as connection:
+            asking = (connection.request({"number": number}, timeout=LIMIT) for number in range(2))
+            first, second = await result_of(asyncio.gather(*asking, return_exceptions=True))
+            assert (str(first), first.retryable) == ("INTERNAL_ERROR: NaN", False)
+            assert (str(second), second.retryable) == ("INTERNAL_ERROR: NaN (it is about another input)", True)
+        assert errors == []
+        balanced(connection.stats())
+
+
 # --- the throttle in an outage ---
 
 

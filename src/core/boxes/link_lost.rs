@@ -10,37 +10,6 @@ use crate::{
 };
 
 impl Boxes {
-    /// Fails every request that the server has: it has given up the session for `error`. Answers whether there was
-    /// one.
-    ///
-    /// It does not say which input failed. Where that can have been another one, trying again can help.
-    pub(super) fn fail_sent(&mut self, error: &Error) -> bool {
-        let under_way = self.outbox.under_way(self.inbox.requests.open_and_sent());
-        let error = if under_way > 1 {
-            let hint = format!(
-                "{under_way} inputs, or less, were under way, and the server does not say which of them failed"
-            );
-            error.clone().with_message(format!("{error} ({hint})")).transient()
-        } else {
-            error.clone()
-        };
-        self.inbox.requests.fail_waiting(|sent| sent, &error) > 0
-    }
-
-    /// Fails the only request that an error can be about which does not end the session, if there is only one. Answers
-    /// whether there is.
-    pub(super) fn fail_only_request(&mut self, error: &Error) -> bool {
-        let Some(key) = self.inbox.requests.only_sent() else { return false };
-        self.inbox.requests.fail(key, error.clone());
-        true
-    }
-
-    /// Fails every request that the server has if, with this error, each message has had an answer: there will be none
-    /// for them. Answers whether there was one.
-    pub(super) fn fail_unanswerable(&mut self, error: &Error) -> bool {
-        self.outbox.session_awaits() == 0 && self.fail_sent(error)
-    }
-
     /// Takes back the messages of a socket that is gone: what can be sent again is queued, the rest has failed. Answers
     /// who is to be told.
     ///

@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Boxes, Interest};
+use super::{Boxes, Interest, server_error::is_of_gateway};
 use crate::{
     core::{
-        envelope::GATEWAY_ERROR,
         inbound::{Arrival, Inbound},
         inbox::{Notice, Placed},
     },
-    error::{Error, ErrorKind},
+    error::Error,
 };
 
 impl Boxes {
@@ -34,8 +33,8 @@ impl Boxes {
         for arrival in inbound.arrivals() {
             // An app, or whoever is between it and us, may repeat what it was told.
             let arrival = match arrival {
-                Arrival::Realtime { error, fatal } => {
-                    Arrival::Realtime { error: without_secrets(error), fatal }
+                Arrival::Realtime { error, fatal, about } => {
+                    Arrival::Realtime { error: without_secrets(error), fatal, about }
                 }
                 Arrival::Undecodable(error) => Arrival::Undecodable(without_secrets(error)),
                 Arrival::Error(error) => Arrival::Error(without_secrets(error)),
@@ -55,23 +54,20 @@ impl Boxes {
                         Placed::Late => Interest::NONE,
                     }
                 }
-                Arrival::Realtime { error, fatal } => {
-                    // The server does not say which input failed.
-                    let failed = if fatal {
+                Arrival::Realtime { error, fatal, about } => {
+                    if fatal {
                         self.outbox.server_spoke();
                         self.count_lost_while_finishing();
                         self.has_failed = true;
                         self.ended_with = Some(error.clone());
                         self.session_ends();
-                        self.fail_sent(&error)
                     } else if is_of_gateway(&error) {
                         // It is the answer to the handshake; the end of the session follows.
                         self.outbox.server_spoke();
-                        self.fail_only_request(&error)
                     } else {
                         self.outbox.error_came();
-                        self.fail_only_request(&error) || self.fail_unanswerable(&error)
-                    };
+                    }
+                    let failed = self.server_failed(&error, fatal, about.as_deref());
                     self.end_is_told |= fatal && !failed;
                     if failed { Interest::ANSWERS } else { self.push_error(error) }
                 }
@@ -109,9 +105,4 @@ impl Boxes {
             Interest::ITEMS
         }
     }
-}
-
-/// Whether fal's gateway reports that the app refused the handshake which the gateway had accepted.
-fn is_of_gateway(error: &Error) -> bool {
-    matches!(&error.kind, ErrorKind::Realtime { error, .. } if error == GATEWAY_ERROR)
 }

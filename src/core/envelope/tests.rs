@@ -29,7 +29,7 @@ fn expected_of_text(value: &Value) -> Envelope<'static> {
     let is_bare = ["type", "status", "request_id"].iter().all(|key| value[*key].is_null());
     if is_bare && value["error"] == "Error while forwarding the request" {
         let reason = "Error while forwarding the request".into();
-        return Envelope::Error { error: "GATEWAY_ERROR".into(), reason };
+        return Envelope::Error { error: "GATEWAY_ERROR".into(), reason, request_id: None };
     }
     expected(value)
 }
@@ -44,7 +44,7 @@ fn expected(value: &Value) -> Envelope<'static> {
         return if error == "TIMEOUT" {
             Envelope::EndOfSession { reason }
         } else {
-            Envelope::Error { error: error.into(), reason }
+            Envelope::Error { error: error.into(), reason, request_id: expected_id(value) }
         };
     }
     if kind.starts_with("x-fal-") {
@@ -55,12 +55,19 @@ fn expected(value: &Value) -> Envelope<'static> {
             _ => Envelope::Control { action: text("action").unwrap_or(kind).into() },
         };
     }
-    let request_id = match &value["request_id"] {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) if !number.is_f64() => Some(number.to_string()),
+    Envelope::Result { request_id: expected_id(value) }
+}
+
+fn expected_id(value: &Value) -> Option<Cow<'static, str>> {
+    match &value["request_id"] {
+        Value::String(text) => Some(text.clone().into()),
+        Value::Number(number) if !number.is_f64() => Some(number.to_string().into()),
         _ => None,
-    };
-    Envelope::Result { request_id: request_id.map(Cow::Owned) }
+    }
+}
+
+fn error(error: &'static str, reason: &'static str, request_id: Option<&'static str>) -> Envelope<'static> {
+    Envelope::Error { error: error.into(), reason: reason.into(), request_id: request_id.map(Into::into) }
 }
 
 #[test]
@@ -83,12 +90,17 @@ fn messages_of_the_protocol_in_both_forms() {
         (json!({"type": "x-fal-new", "timing": 1}), Envelope::Control { action: "x-fal-new".into() }),
         (
             json!({"type": "x-fal-error", "error": "INTERNAL_ERROR", "reason": "it \"raised\""}),
-            Envelope::Error { error: "INTERNAL_ERROR".into(), reason: "it \"raised\"".into() },
+            error("INTERNAL_ERROR", "it \"raised\"", None),
         ),
         (
-            json!({"type": "x-fal-error", "reason": {"a": [1]}}),
-            Envelope::Error { error: "UNKNOWN_ERROR".into(), reason: "".into() },
+            json!({"type": "x-fal-error", "error": "INVALID_INPUT", "reason": "seed", "request_id": "r"}),
+            error("INVALID_INPUT", "seed", Some("r")),
         ),
+        (
+            json!({"type": "x-fal-error", "error": "INVALID_INPUT", "request_id": 7}),
+            error("INVALID_INPUT", "", Some("7")),
+        ),
+        (json!({"type": "x-fal-error", "reason": {"a": [1]}}), error("UNKNOWN_ERROR", "", None)),
         (
             json!({"type": "x-fal-error", "error": "TIMEOUT", "reason": "no inputs, reconnect when needed!"}),
             Envelope::EndOfSession { reason: "no inputs, reconnect when needed!".into() },
@@ -160,7 +172,7 @@ fn floats_that_only_python_writes_hide_no_id() {
         assert_eq!(classify_text(text), result(Some("r")), "{text}");
     }
     let text = r#"{"type":"x-fal-error","error":"E","reason":"NaN","a":NaN}"#;
-    assert_eq!(classify_text(text), Envelope::Error { error: "E".into(), reason: "NaN".into() });
+    assert_eq!(classify_text(text), error("E", "NaN", None));
     assert_eq!(classify_text("NaN"), result(None));
     for text in ["{NaN:1}", "Na", r#""NaN"#, "NaNNaN", r"\NaN"] {
         assert!(matches!(classify_text(text), Envelope::Malformed { .. }), "{text}");
@@ -468,10 +480,7 @@ proptest! {
 #[test]
 fn the_gateways_refusal_is_an_error_and_an_apps_own_words_are_a_result() {
     let refusal = r#"{"error":"Error while forwarding the request"}"#;
-    let error = Envelope::Error {
-        error: "GATEWAY_ERROR".into(),
-        reason: "Error while forwarding the request".into(),
-    };
+    let error = error("GATEWAY_ERROR", "Error while forwarding the request", None);
     assert_eq!(classify_text(refusal), error);
     assert_eq!(control_text(refusal), Some(error));
     for own in [

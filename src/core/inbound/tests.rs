@@ -40,7 +40,9 @@ fn control_messages_are_no_results() {
     let (arrivals, consequence) =
         text_of(r#"{"type": "x-fal-error", "error": "INTERNAL_ERROR", "reason": "out of memory"}"#);
     assert_eq!(consequence, Consequence::SessionOver);
-    let [Arrival::Realtime { error, fatal: true }] = &arrivals[..] else { panic!("{arrivals:?}") };
+    let [Arrival::Realtime { error, fatal: true, about: None }] = &arrivals[..] else {
+        panic!("{arrivals:?}")
+    };
     assert_eq!(error.message, "INTERNAL_ERROR: out of memory");
     let (arrivals, consequence) = text_of(r#"{"type": "x-fal-error", "error": "INVALID"}"#);
     assert_eq!(consequence, Consequence::Nothing);

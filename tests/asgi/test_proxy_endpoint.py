@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import APPS, PATIENCE, Gateway, gateway
 from fal_http import PNG, FalHttp
+from running_gateway import APPS, PATIENCE, Gateway, gateway
 from support import until_sync
 
 from fal_realtime import RealtimeClient

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PATIENCE, Gateway, gateway
 from fal_socket import FalSocket
+from running_gateway import PATIENCE, Gateway, gateway
 from support import until, until_sync
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus

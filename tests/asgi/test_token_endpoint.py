@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from conftest import APPS, Gateway
+from running_gateway import APPS, Gateway
 
 from fal_realtime import AuthenticationError, RealtimeClient
 from fal_realtime.asgi import Refusal, TokenEndpoint

@@ -5,6 +5,8 @@
 //!
 //! Every opening after the first one goes through the back-off, whatever led to it, unless the session before was
 //! earned: it ended in the regular way, and either brought an answer to something that we sent or lived for a second.
+//! After one that was earned it comes at once; after many that were very short, a tenth of a second after the opening of
+//! the last one.
 //!
 //! ```
 //! use std::time::Instant;
@@ -53,6 +55,8 @@ pub struct Session {
     opening_since: Option<Instant>,
     /// When the newest socket opened.
     opened_at: Option<Instant>,
+    /// How many sessions in a row were very short.
+    quick: u32,
     /// No opening before this.
     not_before: Option<Instant>,
     /// A token was refused, and the fresh one that was asked for has not proved good yet: there will be no other.
@@ -85,6 +89,7 @@ impl Session {
             established: false,
             opening_since: None,
             opened_at: None,
+            quick: 0,
             not_before: None,
             refused: false,
             stale: false,
@@ -225,7 +230,7 @@ impl Session {
         self.state = State::Waiting;
         vec![Action::Wait {
             delay,
-            reason: Error::closed(1000, "the server closed the last session at once"),
+            reason: Error::closed(1000, "the last session ended as soon as it had begun"),
         }]
     }
 

@@ -10,6 +10,12 @@ const ACCEPTED_AFTER: Duration = Duration::from_secs(10);
 /// A session that ended in the regular way sooner than this, without an answer to anything, is not replaced at once: a
 /// server that accepts and then closes would be dialled at full speed.
 const SHORT_LIVED: Duration = Duration::from_secs(1);
+/// The least time from the opening of a session to that of the next one, however well it ended, once
+/// [`MAX_QUICK`] in a row had less: a server that answers whatever comes, and closes, would be dialled as often as there
+/// is something to send.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
+/// The number of sessions in a row that may be as short as they like.
+const MAX_QUICK: u32 = 10;
 
 impl Session {
     /// Takes stock of a session that has ended.
@@ -123,7 +129,14 @@ impl Session {
             }
         }
         let is_earned = traffic.answered || self.lived_for(now) >= SHORT_LIVED;
-        self.not_before = if is_earned { None } else { now.checked_add(self.backoff.delay(jitter)) };
+        self.quick = if self.lived_for(now) < MIN_INTERVAL { self.quick.saturating_add(1) } else { 0 };
+        self.not_before = if !is_earned {
+            now.checked_add(self.backoff.delay(jitter))
+        } else if self.quick > MAX_QUICK {
+            self.opened_at.and_then(|at| at.checked_add(MIN_INTERVAL))
+        } else {
+            None
+        };
         if unsent {
             actions.extend(self.open_again(now));
         } else {

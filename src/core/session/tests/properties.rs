@@ -224,6 +224,7 @@ proptest! {
         let mut run = Run::new(config);
         // Since the last session that was worth something.
         let mut openings: Vec<Instant> = Vec::new();
+        let mut quick = 0;
         let (mut refusals, mut dials, mut fetches) = (0, 0, 0);
         for step in steps {
             let (before, was_over, opened_at) = (run.session.state(), run.session.is_over(), run.opened_at);
@@ -244,6 +245,8 @@ proptest! {
                 if is_earned {
                     openings.clear();
                 }
+                let is_quick = was_regular && traffic.answered && lived_for < Duration::from_millis(100);
+                quick = if is_quick { quick + 1 } else { 0 };
                 if traffic.answered || lived_for >= Duration::from_secs(10) {
                     refusals = 0;
                 }
@@ -269,6 +272,8 @@ proptest! {
                     _ => false,
                 };
                 if opens {
+                    let since = run.now - run.opened_at;
+                    prop_assert!(quick <= 10 || since >= Duration::from_millis(100), "opened again after {since:?}");
                     openings.push(run.now);
                     let delays = (0_u32..).take(openings.len() - 1).map(|number| policy.bound(number));
                     let least: Duration = delays.sum();

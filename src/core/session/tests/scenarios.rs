@@ -474,11 +474,31 @@ fn nor_is_it_when_messages_come_after_each_close() {
         scene.open_again();
     }
     assert_eq!(waited, Duration::from_millis(500 + 1000 + 2000 + 4000));
-    // One that answers, or lives for a second, may close as often as it likes.
-    assert_eq!(scene.give(scene.closed_by(1000, true, ANSWERED)), "dial");
-    scene.give(scene.opened());
+    // One that lives for a second may close as often as it likes.
     scene.now += Duration::from_secs(1);
     assert_eq!(scene.give(scene.closed_by(1000, true, WROTE)), "dial");
+}
+
+#[test]
+fn one_that_answers_and_closes_ten_times_is_dialled_a_tenth_of_a_second_after_the_last_opening() {
+    let mut scene = Scene::new(false, Some(POLICY));
+    scene.open();
+    for _ in 0..10 {
+        scene.now += Duration::from_millis(99);
+        assert_eq!(scene.give(scene.closed_by(1000, true, ANSWERED)), "dial");
+        scene.give(scene.opened());
+    }
+    for lived in [0, 1, 30, 99] {
+        scene.now += Duration::from_millis(lived);
+        let delay = scene.delay(scene.closed_by(1000, true, ANSWERED));
+        assert_eq!(delay, Duration::from_millis(100 - lived));
+        scene.open_again();
+    }
+    for lived in [100, 0] {
+        scene.now += Duration::from_millis(lived);
+        assert_eq!(scene.give(scene.closed_by(1000, true, ANSWERED)), "dial");
+        scene.give(scene.opened());
+    }
 }
 
 #[test]

@@ -166,6 +166,13 @@ impl Error {
         self.refusal()?.retry_after
     }
 
+    /// The same error, where the server wants to be left alone for so long.
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.refusal.get_or_insert_default().retry_after = Some(wait);
+        self
+    }
+
     /// The same error with its cause.
     #[must_use]
     pub fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {

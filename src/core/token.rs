@@ -144,9 +144,10 @@ impl TokenState {
         self.generation
     }
 
-    /// A refresh failed at `now`: the next is due after 5 % of the expiration. The current token stays.
-    pub fn refresh_failed(&mut self, now: Instant) {
-        let retry = self.expiration.and_then(|expiration| now.checked_add(expiration / 20));
+    /// A refresh failed at `now`: the next is due after 5 % of the expiration, but not sooner than in `at_least`. The
+    /// current token stays.
+    pub fn refresh_failed(&mut self, now: Instant, at_least: Duration) {
+        let retry = self.expiration.and_then(|expiration| now.checked_add(at_least.max(expiration / 20)));
         if let Some(current) = &mut self.current {
             current.refresh = retry;
         }
@@ -185,8 +186,10 @@ mod tests {
         assert_eq!(state.refresh_due(), None);
         assert_eq!(state.minted("a".into(), start), 1);
         assert_eq!(state.refresh_due(), Some(start + Duration::from_secs(54)));
-        state.refresh_failed(start + Duration::from_secs(54));
+        state.refresh_failed(start + Duration::from_secs(54), Duration::ZERO);
         assert_eq!(state.refresh_due(), Some(start + Duration::from_secs(57)));
+        state.refresh_failed(start + Duration::from_secs(57), MINUTE);
+        assert_eq!(state.refresh_due(), Some(start + MINUTE + Duration::from_secs(57)));
         assert_eq!(state.minted("b".into(), start + MINUTE), 2);
         assert_eq!(state.refresh_due(), Some(start + MINUTE + Duration::from_secs(54)));
     }
@@ -209,7 +212,7 @@ mod tests {
         let start = Instant::now();
         let mut state = TokenState::new(None);
         state.minted("a".into(), start);
-        state.refresh_failed(start);
+        state.refresh_failed(start, Duration::ZERO);
         assert_eq!(state.refresh_due(), None);
         assert!(state.usable(None, start + Duration::from_secs(1 << 30)).is_some());
     }

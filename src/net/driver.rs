@@ -289,7 +289,13 @@ fn late(what: &str, open_timeout: Duration, last: Option<Error>) -> Error {
         None => Error::new(ErrorKind::Timeout, message).transient(),
         Some(last) => {
             let message = format!("{message}; the last attempt: {last}");
-            Error::new(ErrorKind::Timeout, message).transient().with_source(last)
+            let error = Error::new(ErrorKind::Timeout, message).transient();
+            // What the server said of it: when it can be asked again, and by which id it knows the request.
+            let error = match last.refusal() {
+                Some(refusal) => error.with_refusal(refusal.clone()),
+                None => error,
+            };
+            error.with_source(last)
         }
     }
 }

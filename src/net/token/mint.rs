@@ -27,7 +27,7 @@ mod retry;
 
 use body::{body, token_in};
 pub use retry::RetryPolicy;
-use retry::{is_retried, nobody_listens};
+use retry::{PATIENCE, is_retried, nobody_listens};
 
 /// The address at which tokens are minted by default.
 pub const DEFAULT_URL: &str = "https://rest.fal.ai/tokens/";
@@ -84,7 +84,7 @@ pub struct MintRequest {
     pub expiration: Duration,
 }
 
-/// Mints a token, with retries.
+/// Mints a token, with retries, unless the endpoint wants to be left alone for longer than a few seconds.
 ///
 /// Fails with [`ErrorKind::Authentication`] after 401 and 403, with [`ErrorKind::Api`] after any other answer
 /// that holds no token, and with [`ErrorKind::Api`] of status 0 when no answer came.
@@ -104,11 +104,12 @@ pub async fn mint(
             Err(error) => error,
         };
         let retries = if nobody_listens(&error) { config.retry.retries.min(1) } else { config.retry.retries };
-        if retry >= retries || !is_retried(&error) {
+        let wanted = error.retry_after().unwrap_or_default();
+        if retry >= retries || !is_retried(&error) || wanted > PATIENCE {
             return Err(error);
         }
         let jitter = fastrand::f64() * 2.0 - 1.0;
-        let delay = config.retry.delay(retry, jitter).max(error.retry_after().unwrap_or_default());
+        let delay = config.retry.delay(retry, jitter).max(wanted);
         failed(&error);
         tokio::time::sleep(delay).await;
         retry += 1;

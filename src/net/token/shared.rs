@@ -110,6 +110,7 @@ impl SharedToken {
     /// The token and its generation, fetched if there is none, it has expired, or it is not newer than
     /// generation `newer_than` (give the generation that the server refused).
     ///
+    /// Fails at once while the source wants to be left alone for long, with how long.
     /// However many wait, the source is called once. Cancelling one waiter costs the others nothing.
     pub async fn get(&self, newer_than: Option<u64>) -> Result<(Token, u64)> {
         loop {
@@ -117,6 +118,9 @@ impl SharedToken {
                 let mut inner = self.inner.lock();
                 if let Some(found) = inner.state.usable(newer_than, now()) {
                     return Ok(found);
+                }
+                if let Some(error) = inner.wants_to_be_left_alone() {
+                    return Err(error);
                 }
                 self.join_flight(&mut inner, Purpose::Opening)
             };
@@ -177,7 +181,7 @@ impl SharedToken {
                     Ok((token, generation))
                 }
                 Err(error) => {
-                    inner.state.refresh_failed(now());
+                    inner.state.refresh_failed(now(), error.retry_after().unwrap_or_default());
                     inner.failed(&error);
                     Err(error)
                 }
@@ -195,6 +199,14 @@ impl SharedToken {
 }
 
 impl FetchState {
+    /// Why nothing is fetched, where the source wants to be left alone for longer than a pause lasts: whoever wants a
+    /// token knows whether that is too long.
+    fn wants_to_be_left_alone(&self) -> Option<Error> {
+        let wait =
+            self.not_before?.checked_duration_since(Instant::now()).filter(|wait| *wait > MAX_PAUSE)?;
+        Some(self.last_failure.clone()?.with_retry_after(wait))
+    }
+
     /// A fetch failed: the next one is to wait.
     fn failed(&mut self, error: &Error) {
         let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(self.failures)).min(MAX_PAUSE);

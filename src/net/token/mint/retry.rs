@@ -30,6 +30,10 @@ impl RetryPolicy {
     }
 }
 
+/// How long a request waits by itself, at most, where the endpoint says how long it wants to be left alone. Of more than
+/// that whoever asked is told, with the time: he may not want to wait so long.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
 pub(super) fn is_retried(error: &Error) -> bool {
     match error.kind {
         ErrorKind::Api { status: 0, .. } => error.transient,

@@ -372,10 +372,33 @@ async fn however_many_want_a_token_a_failing_source_is_asked_as_by_one() {
 
 #[tokio::test(start_paused = true)]
 async fn a_source_is_not_asked_before_the_time_that_it_named() {
-    let source = Arc::new(Failing(AtomicUsize::new(0), Some(Duration::from_secs(20))));
+    let source = Arc::new(Failing(AtomicUsize::new(0), Some(Duration::from_secs(4))));
     let shared = SharedToken::new(source.clone());
     shared.get(None).await.unwrap_err();
     let began = Instant::now();
     shared.get(None).await.unwrap_err();
-    assert_eq!(began.elapsed(), Duration::from_secs(20));
+    assert_eq!(began.elapsed(), Duration::from_secs(4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_would_have_to_wait_long_for_that_is_told_at_once_for_how_long() {
+    let source = Arc::new(Failing(AtomicUsize::new(0), Some(Duration::from_secs(20))));
+    let shared = SharedToken::new(source.clone());
+    shared.get(None).await.unwrap_err();
+    for passed in [0, 3, 10] {
+        tokio::time::advance(Duration::from_secs(passed)).await;
+        let began = Instant::now();
+        let error = shared.get(None).await.unwrap_err();
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert!(
+            error.retry_after().is_some_and(|wait| wait <= Duration::from_secs(20 - passed)),
+            "{error:?}"
+        );
+    }
+    assert_eq!(source.0.load(Ordering::SeqCst), 1);
+    // 7 s are left of it, then 4.
+    tokio::time::advance(Duration::from_secs(3)).await;
+    let began = Instant::now();
+    shared.get(None).await.unwrap_err();
+    assert_eq!((began.elapsed(), source.0.load(Ordering::SeqCst)), (Duration::from_secs(4), 2));
 }

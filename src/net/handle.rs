@@ -81,18 +81,18 @@ impl Connection {
 
     /// Why it is not open yet, while it is being opened, as far as that is known.
     pub fn why_not_open(&self) -> Option<Error> {
-        let (state, last_error) = {
+        let (state, not_open) = {
             let inner = self.shared.lock();
-            (inner.boxes.state(), inner.last_error.clone())
+            (inner.boxes.state(), inner.not_open.clone())
         };
         match state {
             // The other connections with this token may have learned it.
             State::Authenticating => {
                 let token = self.settings().token.as_ref();
-                token.and_then(|token| token.last_failure()).or(last_error)
+                token.and_then(|token| token.last_failure()).or(not_open)
             }
             // It may have been given up just now.
-            State::Connecting | State::Waiting | State::Closed => last_error,
+            State::Connecting | State::Waiting | State::Closed => not_open,
             State::Idle | State::Active | State::Closing => None,
         }
     }

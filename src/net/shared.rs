@@ -79,6 +79,8 @@ pub(super) struct SharedState {
     pub(super) secrets: KnownSecrets,
     /// Why the newest attempt or session failed.
     pub(super) last_error: Option<Error>,
+    /// The same where no session has opened since: why there is none.
+    pub(super) not_open: Option<Error>,
     /// The subprotocol of the newest session.
     pub(super) subprotocol: Option<String>,
     /// How long the newest pong took.
@@ -117,6 +119,7 @@ impl SharedState {
                 settings.secrets.clone(),
             ),
             last_error: None,
+            not_open: None,
             subprotocol: None,
             latency: None,
             is_let_go: false,
@@ -129,6 +132,12 @@ impl SharedState {
         let Self { boxes, secrets, memberships, .. } = self;
         let answered = |duration| record_in(memberships, |durations| &durations.request, duration);
         boxes.receive(inbound, at, |error| secrets.without(error), answered)
+    }
+
+    /// Notes why an attempt or a session failed.
+    pub(super) fn failed(&mut self, error: &Error) {
+        self.last_error = Some(error.clone());
+        self.not_open = Some(error.clone());
     }
 
     /// Whom to notify of something of `kind`, if it is waited for. The notification is to be sent after the lock is

@@ -13,7 +13,7 @@ import threading
 import time
 
 import pytest
-from support import LIMIT, Answer, Log, Peer, Records, Session, gather, result_of
+from support import LIMIT, Answer, Log, Peer, Records, Session, gather, result_of, until
 
 from fal_realtime import (
     ApiError,
@@ -370,6 +370,43 @@ async def test_a_token_endpoint_is_not_asked_again_before_the_time_that_it_named
         assert len(peer.mints) == 2
 
 
+async def test_who_would_wait_for_a_token_endpoint_longer_than_he_wants_to_is_told_at_once():
+    wishes = (("Retry-After", "600"), ("x-fal-request-id", "request-1"))
+    with Peer(tokens=(Answer(429, "slow down", wishes),)) as peer:
+        client = peer.client()
+        for asked in range(3):
+            with pytest.raises(ApiError, match="status 429") as raised:
+                await client.connect(APP, open_timeout=LIMIT)
+            error = raised.value
+            assert (error.status, error.retryable, error.request_id) == (429, True, "request-1")
+            assert error.retry_after == pytest.approx(600, abs=LIMIT), asked
+        assert len(peer.mints) == 1
+
+
+async def test_an_opening_that_takes_too_long_carries_what_the_token_endpoint_said():
+    wishes = (("Retry-After", "4"), ("x-fal-request-id", "request-1"))
+    with Peer(tokens=(Answer(503, "busy", wishes),)) as peer:
+        with pytest.raises(RequestTimeoutError, match=r"open_timeout.*status 503") as raised:
+            await peer.client().connect(APP, open_timeout=0.5)
+        assert (raised.value.retry_after, raised.value.request_id) == (4.0, "request-1")
+
+
+async def test_a_timeout_does_not_name_why_an_earlier_session_was_lost():
+    asked = threading.Event()
+    with Peer(break_down, Session.echo, lambda session: asked.wait(LIMIT)) as peer:
+        options = {"reconnect": AT_ONCE, "idle_close": 0.02, "close_timeout": 0.1}
+        async with peer.client().connect(APP, **options) as connection:
+            await connection.request({"number": 0}, timeout=LIMIT)
+            await peer.until(lambda: len(peer.sessions) == 2)
+            await connection.request({"number": 1}, timeout=LIMIT)
+            assert "GPU out of memory" in str(connection.last_error)
+            await until(lambda: connection.state == "idle", "the end of the session that is not used")
+            with pytest.raises(RequestTimeoutError) as raised:
+                await connection.request({"number": 2}, timeout=0.1)
+            asked.set()
+            assert "GPU out of memory" not in f"{raised.value} {raised.value.__cause__}"
+
+
 async def test_without_on_error_the_loop_hears_of_what_nobody_takes():
     contexts = Log()
     asyncio.get_running_loop().set_exception_handler(lambda _, context: contexts(context))
@@ -485,6 +522,25 @@ async def _outcome(request):
         return await request
     except RealtimeError as error:
         return error
+
+
+async def test_an_opening_that_fails_names_the_error_that_its_session_ended_with():
+    def fail_at_once(session: Session) -> None:
+        session.accept()
+        session.send_json(type="x-fal-error", error="INTERNAL_ERROR", reason="no GPU")
+        session.close(1000)
+
+    async def never(_) -> None:
+        await asyncio.Event().wait()
+
+    with Peer(fail_at_once) as peer:
+        connection = peer.client().connect(APP, on_open=never, on_error=lambda _: None)
+        with pytest.raises(
+            ConnectionClosedError, match=r"code 1000.*; the server said: INTERNAL_ERROR: no GPU"
+        ) as raised:
+            await connection.open()
+        assert isinstance(raised.value.__cause__, RealtimeError)
+        assert str(connection.last_error) == str(raised.value)
 
 
 async def test_a_request_that_fails_alone_was_the_one():

@@ -8,7 +8,7 @@ use crate::{
         outbox::SessionEnd,
         session::{Action, Input, State},
     },
-    error::Error,
+    error::{Error, ErrorKind},
     net::{
         connection::OpenLink, driven::Side, link::Link, poller::Poller, recorder::Close, report, shared,
         socket::Socket, upgrade::Opened,
@@ -35,7 +35,7 @@ impl Driver {
                     report::notable(|| {
                         format!("{self}: {reason}; trying again in {:.2} s", delay.as_secs_f64())
                     });
-                    self.connection.shared.lock().last_error = Some(reason.clone());
+                    self.connection.shared.lock().failed(&reason);
                     led_to_it = Some(reason);
                     self.work = Activity::Sleep(delay);
                 }
@@ -64,9 +64,18 @@ impl Driver {
                     shared::tell(inner, kind);
                 }
                 Action::Finish(error) => {
+                    let said =
+                        led_to_it.take().filter(|said| matches!(said.kind, ErrorKind::Realtime { .. }));
+                    let error = error.map(|error| match said {
+                        Some(said) => {
+                            let message = format!("{error}; the server said: {}", said.message);
+                            error.with_message(message).with_source(said)
+                        }
+                        None => error,
+                    });
                     if let Some(error) = &error {
                         report::notable(|| format!("{self}: closed: {error}"));
-                        self.connection.shared.lock().last_error = Some(error.clone());
+                        self.connection.shared.lock().failed(error);
                     }
                     self.finish(error);
                 }
@@ -131,6 +140,7 @@ impl Driver {
         let mut inner = self.connection.shared.lock();
         if state == State::Active {
             self.attempts = 0;
+            inner.not_open = None;
             // With the state: whoever sees the one sees the other.
             inner.boxes.opened(std::mem::replace(&mut self.established, true));
         }

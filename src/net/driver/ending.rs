@@ -46,13 +46,14 @@ impl Driver {
             return;
         }
         inner.boxes.outbox.lose_all();
-        inner.last_error = Some(error.clone());
+        inner.failed(&error);
         let kind = inner.boxes.finish(Some(error));
         shared::tell(inner, kind);
         self.connection.end_recording();
     }
 
-    /// A session has ended, and what follows is known. Answers how it ended, if it did and the connection goes on.
+    /// A session has ended, and what follows is known. Answers how it ended, if it did: the error that the server ended
+    /// it with says more than its close.
     pub(super) fn tell_loss(&mut self) -> Option<Error> {
         let ended = self.ended.take()?;
         let said = {
@@ -61,8 +62,8 @@ impl Driver {
                 inner.boxes.session_closed(code, reason);
             }
             let said = inner.boxes.take_ended_with();
-            if said.is_some() {
-                inner.last_error.clone_from(&said);
+            if let Some(said) = &said {
+                inner.failed(said);
             }
             said
         };
@@ -72,7 +73,7 @@ impl Driver {
         }
         let what_follows = match self.session.state() {
             // Whoever waits is told of the end of the connection.
-            State::Closing | State::Closed => return None,
+            State::Closing | State::Closed => return said,
             State::Idle => "the next message begins another",
             _ => "the connection is being opened again",
         };

@@ -241,6 +241,25 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_replaced_whether_or_not_it_is_folded() {
+        let secret = "kid:SECRET/+SECRET";
+        let base64 = STANDARD_NO_PAD.encode(secret);
+        for line_break in ["\n", "\r\n", "\\n", "\\r\\n", "%0A", "%0d%0a"] {
+            for width in [1, 4, 7] {
+                let fold = |text: &str| {
+                    let lines: Vec<_> = text.as_bytes().chunks(width).map(String::from_utf8_lossy).collect();
+                    lines.join(line_break)
+                };
+                assert_eq!(quote(&format!("a\nb {} c\n", fold(secret)), [secret], 999), "a\nb *** c\n");
+                let quoted = quote(&fold(&base64), [secret], 999);
+                assert!(quoted.starts_with("***") && quoted.len() < 6 + line_break.len(), "{quoted:?}");
+                let cut = &fold(secret)[..fold(secret).len() - 3];
+                assert!(quote(&format!("say {cut}"), [secret], 999).starts_with("say ***"), "{cut:?}");
+            }
+        }
+    }
+
+    #[test]
     fn secrets_are_overwritten_in_their_place() {
         let secrets = ["topsecret", "Key", "othersecret"];
         let bytes = Bytes::from_static(b"\xc1topsecret, topsecre\xff topsecretothersecret");

@@ -31,6 +31,7 @@ from secrets_shown import (
     TOKEN,
     classes,
     every_character_encoded,
+    folded,
     show_error,
     show_object,
     told,
@@ -63,7 +64,7 @@ def refuse(status: int, *headers: str) -> Script:
     def script(raw: Raw) -> None:
         request = listen(raw)
         secret = told_in(request)
-        body = f"{secret} {every_character_encoded(secret)} {request}"
+        body = f"{secret} {every_character_encoded(secret)} {folded(secret)} {request}"
         lines = (f"HTTP/1.1 {status} No", f"Content-Length: {len(body)}", "Connection: close", *headers, "", body)
         raw.say("\r\n".join(lines).encode())
 
@@ -90,7 +91,13 @@ def app_error(secret: str) -> dict[str, Any]:
         "type": "x-fal-error",
         "error": "E",
         "reason": f"you said {secret}",
-        "told": [secret, quote(secret, safe=""), quote(secret, safe="").lower(), every_character_encoded(secret)],
+        "told": [
+            secret,
+            quote(secret, safe=""),
+            quote(secret, safe="").lower(),
+            every_character_encoded(secret),
+            folded(secret),
+        ],
     }
 
 

@@ -24,6 +24,11 @@ def every_character_encoded(secret: str) -> str:
     return "".join(f"%{ord(character):02x}" for character in secret)
 
 
+def folded(secret: str) -> str:
+    """In lines of a few characters, as an encoder of text may write it."""
+    return "\r\n".join(secret[at : at + 5] for at in range(0, len(secret), 5))
+
+
 def show(label: str, thing: object) -> None:
     print(f"[{label}] {thing!r} {thing!s}")
 

@@ -87,3 +87,9 @@ def test_no_secret_is_shown(shown: subprocess.CompletedProcess[str], stream: str
         if (hit := re.search(f".{{0,150}}{re.escape(canary)}.{{0,40}}", line))
     ]
     assert not leaks, "\n".join(leaks)
+    # The line breaks, as they are and as a repr shows them, of a repr too.
+    unfolded = re.sub(r"\\+[rn]|[\r\n]", "", getattr(shown, stream))
+    folded_leaks = [
+        hit.group() for canary in CANARIES for hit in re.finditer(f".{{0,99}}{re.escape(canary)}", unfolded)
+    ]
+    assert not folded_leaks, "\n".join(folded_leaks)

@@ -6,7 +6,8 @@ import asyncio
 import threading
 
 import pytest
-from support import Peer, Session, result_of, serving
+from support import Peer, Session, result_of
+from websockets.asyncio.server import serve
 
 from fal_realtime import ConnectionClosedError, RealtimeClient
 
@@ -25,8 +26,9 @@ async def test_the_server_is_told_the_code_and_the_reason(code, reason):
         seen.append((websocket.close_code, websocket.close_reason))
         told.set()
 
-    async with serving(look) as url:
-        connection = await RealtimeClient().connect_raw(url)
+    async with serve(look, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        connection = await RealtimeClient().connect_raw(f"ws://127.0.0.1:{port}")
         await connection.close(code, reason)
         assert connection.state == "closed"
         # The peer answers with the same (RFC 6455, section 5.5.1).
@@ -209,8 +211,9 @@ class TestWhatIsSaidAfterwards:
         async def bye(websocket):
             websocket.transport.write(b"\x88\x00")
 
-        async with serving(bye) as url:
-            connection = await RealtimeClient().connect_raw(url)
+        async with serve(bye, "127.0.0.1", 0) as listening:
+            port = listening.sockets[0].getsockname()[1]
+            connection = await RealtimeClient().connect_raw(f"ws://127.0.0.1:{port}")
             assert [message async for message in connection] == []
             with pytest.raises(ConnectionClosedError) as raised:
                 await connection.recv()

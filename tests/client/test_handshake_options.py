@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support import LIMIT, Peer, Session, serving
+import websockets
+from support import LIMIT, Peer, Session
 
 from fal_realtime import HandshakeError, RealtimeClient, ReconnectPolicy
 from fal_realtime._options import ConnectOptions
@@ -71,7 +72,8 @@ async def test_the_subprotocol_is_chosen_by_a_real_server_or_none_is():
             await socket.send(message)
 
     client = RealtimeClient("key")
-    async with serving(echo, subprotocols=["v1.api", "v3.api"]) as url:
+    async with websockets.serve(echo, "127.0.0.1", 0, subprotocols=["v1.api", "v3.api"]) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         for offered, chosen in ((["v2.api", "v1.api"], "v1.api"), (["v1.api"], "v1.api")):
             connection = client.connect_raw(url, subprotocols=offered)
             assert connection.subprotocol is None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
-from support import serving
+from websockets.asyncio.server import serve
 from websockets.sync.server import serve as serve_sync
 
 from fal_realtime import (
@@ -40,6 +40,12 @@ async def echo(websocket):
         await websocket.send(message)
 
 
+@asynccontextmanager
+async def server(handler, **options):
+    async with serve(handler, "127.0.0.1", 0, **options) as listening:
+        yield f"ws://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+
+
 @contextmanager
 def sync_server(handler):
     with serve_sync(handler, "127.0.0.1", 0) as listening:
@@ -53,7 +59,7 @@ def sync_server(handler):
 
 
 async def test_messages_pass_as_they_are_in_both_directions():
-    async with serving(echo) as url, RealtimeClient().connect_raw(url) as connection:
+    async with server(echo) as url, RealtimeClient().connect_raw(url) as connection:
         for message in MESSAGES:
             await connection.send(message)
         assert [await connection.recv() for _ in MESSAGES] == MESSAGES
@@ -63,7 +69,7 @@ async def test_messages_pass_as_they_are_in_both_directions():
 
 
 async def test_other_bytes_like_objects_are_binary():
-    async with serving(echo) as url, RealtimeClient().connect_raw(url) as connection:
+    async with server(echo) as url, RealtimeClient().connect_raw(url) as connection:
         connection.send_nowait(bytearray(b"one"))
         connection.send_nowait(memoryview(b"two"))
         assert [await connection.recv(), await connection.recv()] == [b"one", b"two"]
@@ -84,7 +90,7 @@ async def test_the_request_holds_the_address_and_neither_key_nor_token():
         seen.set_result((websocket.request.path, websocket.request.headers))
 
     async with (
-        serving(look) as url,
+        server(look) as url,
         RealtimeClient("hidden-key:hidden-secret", user_agent="me").connect_raw(f"{url}/a/b?c=d&e=%20") as connection,
     ):
         path, headers = await seen
@@ -110,7 +116,7 @@ async def test_a_normal_close_ends_the_iteration_and_the_connection(code):
             await websocket.wait_closed()
 
     errors = []
-    async with serving(few) as url:
+    async with server(few) as url:
         policy = ReconnectPolicy(initial_delay=0.01)
         async with RealtimeClient().connect_raw(url, reconnect=policy, on_error=errors.append) as connection:
             assert [message async for message in connection] == ["one", b"two"]
@@ -127,7 +133,7 @@ async def test_another_close_is_an_error_with_its_code_and_reason(code):
     async def close(websocket):
         await websocket.close(code, "because")
 
-    async with serving(close) as url, RealtimeClient().connect_raw(url) as connection:
+    async with server(close) as url, RealtimeClient().connect_raw(url) as connection:
         with pytest.raises(ConnectionClosedError) as raised:
             await connection.recv()
         assert (raised.value.code, raised.value.reason) == (code, "because")
@@ -138,7 +144,7 @@ async def test_a_loss_is_followed_by_a_reconnect_only_where_that_was_asked_for()
         await websocket.send("here")
         websocket.transport.close()  # no close frame
 
-    async with serving(once) as url:
+    async with server(once) as url:
         async with RealtimeClient().connect_raw(url, reconnect=ReconnectPolicy(initial_delay=0.01)) as connection:
             assert [await connection.recv() for _ in range(3)] == ["here"] * 3
             assert connection.stats()["reconnects"] >= 2
@@ -150,7 +156,7 @@ async def test_a_loss_is_followed_by_a_reconnect_only_where_that_was_asked_for()
 
 async def test_on_result_takes_the_messages():
     got = asyncio.Queue()
-    async with serving(echo) as url, RealtimeClient().connect_raw(url, on_result=got.put_nowait) as connection:
+    async with server(echo) as url, RealtimeClient().connect_raw(url, on_result=got.put_nowait) as connection:
         await connection.send("one")
         await connection.send(b"two")
         assert [await got.get(), await got.get()] == ["one", b"two"]
@@ -166,7 +172,7 @@ async def test_a_refused_handshake_says_so_without_the_query():
     async def refuse(connection, request):
         return connection.respond(404, f"no such place: {request.path}")
 
-    async with serving(echo, process_request=refuse) as url:
+    async with server(echo, process_request=refuse) as url:
         with pytest.raises(HandshakeError) as raised:
             await RealtimeClient().connect_raw(f"{url}/?token=hidden-token")
     assert raised.value.status == 404
@@ -216,7 +222,7 @@ async def test_the_end_reaches_a_receiver_that_begins_to_wait_just_then():
     async def at_once(websocket):
         pass
 
-    async with serving(at_once) as url:
+    async with server(at_once) as url:
         client = RealtimeClient()
         for _ in range(500):  # one in some hundred was never woken
             async with client.connect_raw(url) as connection:
@@ -233,7 +239,7 @@ async def test_what_came_before_a_violation_is_answered_before_the_connection_is
         await websocket.wait_closed()
         seen.set_result((answer, websocket.close_code))
 
-    async with serving(break_the_rules) as url, RealtimeClient().connect_raw(url) as connection:
+    async with server(break_the_rules) as url, RealtimeClient().connect_raw(url) as connection:
         await connection.send(await connection.recv())
         with pytest.raises(ConnectionClosedError, match="reserved"):
             await connection.recv()
@@ -249,7 +255,7 @@ async def test_reading_stops_where_read_ahead_says():
             await websocket.send(bytes(size))
         await websocket.wait_closed()
 
-    async with serving(flood) as url, RealtimeClient().connect_raw(url, read_ahead=size) as connection:
+    async with server(flood) as url, RealtimeClient().connect_raw(url, read_ahead=size) as connection:
         first = asyncio.ensure_future(connection.recv(timeout=60))
         await asyncio.sleep(0)  # it waits: what comes before anybody receives is kept as it comes
         await connection.send("go")

@@ -8,7 +8,7 @@ they are, `killable`, which is started and killed again and again, `fault_proxy`
 
 from .accounts import Watcher, accounted, check
 from .app_server import OPTIONS, AppServer, AppServerProcess
-from .ending import end_all_tasks, serving
+from .ending import end_all_tasks
 from .peer import KEY, Peer
 from .session import Session, SessionEnded
 from .tokens import Answer, TokenEndpoint
@@ -36,7 +36,6 @@ __all__ = [
     "gather",
     "result_of",
     "run_in",
-    "serving",
     "until",
     "until_sync",
 ]

@@ -1,13 +1,11 @@
-"""How a helper server is left, and its loop if it has one of its own."""
+"""How a loop of a helper server is left."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Collection
 
-from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.asyncio.server import Server, ServerConnection
 
 _QUIET_ROUNDS = 3
 
@@ -26,19 +24,6 @@ def recording(transports: set[asyncio.Transport]) -> type[ServerConnection]:
             super().connection_lost(exc)
 
     return Recorded
-
-
-@asynccontextmanager
-async def serving(handler: Callable[[ServerConnection], Awaitable[None]], **options: Any) -> AsyncIterator[str]:
-    """A server of `websockets` on the loop of the test; gives its URL."""
-    transports: set[asyncio.Transport] = set()
-    async with serve(handler, "127.0.0.1", 0, create_connection=recording(transports), **options) as server:
-        yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
-    # Before Python 3.12 a server does not wait for connections of which it expects no more than that their peer leaves.
-    while transports:
-        for transport in transports:
-            transport.abort()
-        await asyncio.sleep(0)
 
 
 async def end_server(server: Server, transports: Collection[asyncio.Transport]) -> None:

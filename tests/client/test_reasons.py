@@ -407,6 +407,18 @@ async def test_a_timeout_does_not_name_why_an_earlier_session_was_lost():
             assert "GPU out of memory" not in f"{raised.value} {raised.value.__cause__}"
 
 
+async def test_nor_how_the_last_session_ended():
+    asked = threading.Event()
+    with Peer(raise_after(1), lambda session: asked.wait(LIMIT)) as peer:
+        async with peer.client().connect(APP, close_timeout=0.1) as connection:
+            with pytest.raises(RealtimeError, match="it raised"):
+                await connection.request({"number": 0}, timeout=LIMIT)
+            with pytest.raises(RequestTimeoutError) as raised:
+                await connection.request({"number": 1}, timeout=0.3)
+            asked.set()
+            assert "it raised" not in f"{raised.value} {raised.value.__cause__}"
+
+
 async def test_without_on_error_the_loop_hears_of_what_nobody_takes():
     contexts = Log()
     asyncio.get_running_loop().set_exception_handler(lambda _, context: contexts(context))

@@ -18,6 +18,10 @@ use crate::{
 impl Driver {
     pub(super) fn step(&mut self, input: Input) {
         let before = self.session.state();
+        if before == State::Idle {
+            // How the last session ended is no reason why the next one does not open.
+            self.connection.shared.lock().not_open = None;
+        }
         let was_greeting = self.session.is_greeting();
         let actions = self.session.handle(Instant::now(), fastrand::f64(), input);
         self.count_failed_attempt();

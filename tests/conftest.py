@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
+from support import HeldPort
 
 _ENVIRONMENT = (
     "FAL_FORCE_AUTH_BY_USER",
@@ -40,3 +42,10 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in _ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FAL_HOME_DIR", os.devnull)  # nobody's login
+
+
+@pytest.fixture(scope="session")
+def nobody() -> Iterator[int]:
+    """A port at which nobody listens."""
+    with HeldPort() as port:
+        yield port.number

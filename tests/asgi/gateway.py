@@ -77,10 +77,14 @@ def application() -> Any:
     return app
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+_held = socket.socket()
+"""Holds the port until the process ends: the system gives it to nobody who asks for any."""
+
+
+def _held_port() -> int:
+    _held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    _held.bind(("127.0.0.1", 0))
+    return int(_held.getsockname()[1])
 
 
 def serve(server: str, port: int) -> None:
@@ -124,6 +128,6 @@ def _leave_with_parent() -> None:
 if __name__ == "__main__":
     os.environ["GATEWAY_OPTIONS"] = sys.argv[2]
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    free = _free_port()
+    free = _held_port()
     print(f"LISTENING {free}", flush=True)
     serve(sys.argv[1], free)

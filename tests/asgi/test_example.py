@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import HeldPort
 
 pytestmark = [pytest.mark.extras]
 
@@ -44,11 +44,10 @@ def _bundle() -> None:
 @pytest.fixture
 def url(_bundle: None) -> Iterator[str]:
     """The example's address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(EXAMPLE), "--port", str(port), "app:app"]
-    with subprocess.Popen(command, env={**os.environ, "FAL_LOCAL": "1"}) as server:
+    uvicorn = [sys.executable, "-m", "uvicorn", "--app-dir", str(EXAMPLE), "app:app", "--port"]
+    environment = {**os.environ, "FAL_LOCAL": "1"}
+    with HeldPort() as held, subprocess.Popen([*uvicorn, str(held.number)], env=environment) as server:
+        port = held.number
         until = time.monotonic() + PATIENCE
         while True:
             try:

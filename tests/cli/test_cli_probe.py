@@ -144,15 +144,13 @@ def test_an_app_that_does_not_answer_ends_in_time(server, capsys):
     assert "give it more time" in found["advice"]
 
 
-def test_a_proxy_of_the_environment_is_what_the_first_steps_lead_to(capsys, monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
+def test_a_proxy_of_the_environment_is_what_the_first_steps_lead_to(capsys, monkeypatch, nobody):
     monkeypatch.setenv("FAL_KEY", "some:key")
-    monkeypatch.setenv("HTTPS_PROXY", f"http://user:password@127.0.0.1:{port}")
+    monkeypatch.setenv("HTTPS_PROXY", f"http://user:password@127.0.0.1:{nobody}")
     status, steps, found = probed(capsys, "me/app", "--base-url", "wss://app.invalid")
     assert status == 1
     assert [(step["stage"], step["ok"]) for step in steps] == [("name lookup", True), ("TCP", False)]
-    assert steps[1]["detail"] == f"the proxy 127.0.0.1:{port}"
+    assert steps[1]["detail"] == f"the proxy 127.0.0.1:{nobody}"
     assert "password" not in str(steps) + str(found)
 
 

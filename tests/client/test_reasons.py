@@ -102,12 +102,11 @@ async def test_a_request_that_times_out_says_why_the_connection_is_not_open():
             assert raised.value.retryable
 
 
-def down(peer: Peer, what: str) -> dict[str, str]:
+def down(nobody: int, what: str) -> dict[str, str]:
     """The options of a client for whom this part of the peer does not listen."""
-    port = _free_port()
     parts = {"server": ("base_url", "ws"), "token endpoint": ("rest_url", "http"), "proxy": ("proxy", "http")}
     name, scheme = parts[what]
-    return {name: f"{scheme}://127.0.0.1:{port}"}
+    return {name: f"{scheme}://127.0.0.1:{nobody}"}
 
 
 def check_refused(error: RequestTimeoutError) -> None:
@@ -120,9 +119,9 @@ def check_refused(error: RequestTimeoutError) -> None:
 
 @pytest.mark.parametrize("what", ["server", "token endpoint", "proxy"])
 @pytest.mark.parametrize("how", ["recv", "latest", "finish"])
-async def test_whatever_times_out_says_why_the_connection_is_not_open(what, how):
+async def test_whatever_times_out_says_why_the_connection_is_not_open(what, how, nobody):
     with Peer() as peer:
-        connection = peer.client(**down(peer, what)).connect(APP, reconnect=AT_ONCE)
+        connection = peer.client(**down(nobody, what)).connect(APP, reconnect=AT_ONCE)
         connection.send_nowait({})
         with pytest.raises(RequestTimeoutError) as raised:
             await getattr(connection, how)(timeout=0.5)
@@ -132,9 +131,9 @@ async def test_whatever_times_out_says_why_the_connection_is_not_open(what, how)
 
 @pytest.mark.parametrize("what", ["server", "token endpoint", "proxy"])
 @pytest.mark.parametrize("how", ["recv", "latest", "finish", "drain", "send"])
-def test_whatever_times_out_of_the_blocking_client_says_it_too(what, how):
+def test_whatever_times_out_of_the_blocking_client_says_it_too(what, how, nobody):
     with Peer() as peer:
-        connection = peer.sync_client(**down(peer, what)).connect(APP, reconnect=AT_ONCE, throttle_interval=0)
+        connection = peer.sync_client(**down(nobody, what)).connect(APP, reconnect=AT_ONCE, throttle_interval=0)
         with contextlib.suppress(BufferFullError):
             while True:
                 connection.send_nowait({})
@@ -473,28 +472,23 @@ async def test_what_a_call_has_raised_is_told(name):
 # --- nobody listens ---
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
 @pytest.mark.parametrize("scheme", ["http", "socks5"])
-async def test_a_proxy_that_does_not_listen_is_named_as_the_proxy(scheme):
-    port = _free_port()
+async def test_a_proxy_that_does_not_listen_is_named_as_the_proxy(scheme, nobody):
+    words = rf"(?i){scheme} proxy 127.0.0.1:{nobody}.* cannot be reached"
     with Peer() as peer:
-        client = peer.client(proxy=f"{scheme}://user:pass-secret@127.0.0.1:{port}")
-        with pytest.raises(HandshakeError, match=rf"(?i){scheme} proxy 127.0.0.1:{port}.* cannot be reached") as raised:
+        client = peer.client(proxy=f"{scheme}://user:pass-secret@127.0.0.1:{nobody}")
+        with pytest.raises(HandshakeError, match=words) as raised:
             await client.connect(APP, use_jwt=False)
         assert raised.value.retryable
         assert "pass-secret" not in str(raised.value)
         # The token request goes through it as well.
-        with pytest.raises(ApiError, match=rf"(?i){scheme} proxy 127.0.0.1:{port}.* cannot be reached"):
+        with pytest.raises(ApiError, match=words):
             await client.connect(APP)
 
 
-async def test_an_awaited_opening_does_not_wait_long_for_a_token_endpoint_that_does_not_listen():
+async def test_an_awaited_opening_does_not_wait_long_for_a_token_endpoint_that_does_not_listen(nobody):
     with Peer() as peer:
-        client = peer.client(rest_url=f"http://127.0.0.1:{_free_port()}")
+        client = peer.client(rest_url=f"http://127.0.0.1:{nobody}")
         # Not by its limit, and with the reason itself.
         with pytest.raises(ApiError, match="refused") as raised:
             await client.connect(APP, open_timeout=4)

@@ -144,10 +144,8 @@ def test_an_error_leaves_the_with_block_and_closes(peer: AppServer) -> None:
     assert connection.state == "closed"
 
 
-def test_a_failed_opening_raises_and_closes() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        port = nobody.getsockname()[1]
-    client = SyncRealtimeClient("id:secret", base_url=f"ws://127.0.0.1:{port}", trust_env=False)
+def test_a_failed_opening_raises_and_closes(nobody: int) -> None:
+    client = SyncRealtimeClient("id:secret", base_url=f"ws://127.0.0.1:{nobody}", trust_env=False)
     connection = client.connect("local/echo", use_jwt=False)
     with pytest.raises(fal_realtime.HandshakeError), connection:
         pytest.fail("it cannot open")

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgpack
 import pytest
+from support import HeldPort
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -100,12 +101,13 @@ def add_apps(server: LocalServer) -> None:
 
 @pytest.fixture(scope="module")
 def real_server() -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with subprocess.Popen(
-        [sys.executable, "-c", REAL_SERVER, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
+    with (
+        HeldPort() as held,
+        subprocess.Popen(
+            [sys.executable, "-c", REAL_SERVER, str(held.number)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process,
+    ):
+        port = held.number
         try:
             deadline = time.monotonic() + 50
             while True:

@@ -19,19 +19,13 @@ from typing import Any
 import pytest
 import trustme
 from checks import FAST
-from support import KEY
+from support import KEY, HeldPort
 from support.echo import EchoServer
 from support.fault_proxy import FaultProxy, http_answer
 
 from fal_realtime import HandshakeError, RealtimeClient
 
 USER, PASSWORD = "somebody", "pass-word-of-somebody"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager
@@ -95,7 +89,7 @@ def recorded(tmp_path: Path) -> Iterator[Callable[..., FaultProxy]]:
     with ExitStack() as stack:
 
         def start(command: Command, *, login: bool = False) -> FaultProxy:
-            port = free_port()
+            port = stack.enter_context(HeldPort()).number
             arguments = command(port, tmp_path, login)
             if shutil.which(arguments[0]) is None:
                 pytest.skip(f"NOT TESTED: there is no {arguments[0]} (scripts/test_tools fetches it on Debian)")

@@ -9,9 +9,9 @@ from checks import connect
 from support import accounted
 from support.raw_server import Raw, ScriptedServer
 
-INTERVAL, TIMEOUT = 0.2, 0.3
+INTERVAL, TIMEOUT = 0.5, 2.0
 SIZE = 24_000_000
-RATE = 10_000_000
+RATE = 4_000_000
 """Bytes a second that the peer reads."""
 
 

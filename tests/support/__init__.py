@@ -10,6 +10,7 @@ from .accounts import Watcher, accounted, check
 from .app_server import OPTIONS, AppServer, AppServerProcess
 from .ending import end_all_tasks
 from .peer import KEY, Peer
+from .ports import HeldPort
 from .session import Session, SessionEnded
 from .tokens import Answer, TokenEndpoint
 from .waiting import LIMIT, LOOPS, Changes, Log, Records, gather, result_of, run_in, until, until_sync
@@ -23,6 +24,7 @@ __all__ = [
     "AppServer",
     "AppServerProcess",
     "Changes",
+    "HeldPort",
     "Log",
     "Peer",
     "Records",

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .ending import end_all_tasks
+from .ports import HeldPort
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -76,8 +77,9 @@ class FaultProxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy", daemon=True)
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port: int = probe.getsockname()[1]
+        # Kept while it refuses, too.
+        self._held = HeldPort()
+        self.port = self._held.number
 
     @property
     def url(self) -> str:
@@ -96,6 +98,7 @@ class FaultProxy:
         self._thread.join(10)
         assert not self._thread.is_alive(), "the fault proxy did not stop"
         self._loop.close()
+        self._held.close()
 
     # --- what can go wrong at once ---
 

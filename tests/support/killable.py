@@ -23,8 +23,11 @@ class KillableServer:
     """Starts and kills the server; what it has received."""
 
     def __init__(self, notes: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
+        from .ports import HeldPort  # noqa: PLC0415 - the nursery is this file as a program of its own
+
+        # Kept while it is dead, too.
+        self._held = HeldPort()
+        self.port = self._held.number
         self.url = f"ws://127.0.0.1:{self.port}"
         self.pid = 0
         self._notes = notes
@@ -39,6 +42,7 @@ class KillableServer:
     def __exit__(self, *_: object) -> None:
         self.kill()
         self._nursery.communicate(timeout=60)
+        self._held.close()
 
     def start(self) -> None:
         """Start it; returns when it listens."""

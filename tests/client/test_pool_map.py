@@ -355,6 +355,7 @@ async def test_closing_the_pool_at_once_ends_a_map_and_is_told(server):
     pool = server.client().pool("local/echo", size=4)
     outcomes = pool.map(slow_from(1))
     assert (await anext(outcomes)).ok
+    await until(lambda: outcomes.progress.in_flight == 4)
     with pytest.raises(RequestTimeoutError, match="4 requests had no answer"):
         await pool.close(0)
     seen = []

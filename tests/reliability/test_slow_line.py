@@ -9,7 +9,7 @@ from checks import connect
 from support import accounted
 from support.raw_server import Raw, ScriptedServer
 
-INTERVAL, TIMEOUT = 0.5, 2.0
+INTERVAL, TIMEOUT = 0.5, 1.5
 SIZE = 24_000_000
 RATE = 4_000_000
 """Bytes a second that the peer reads."""

@@ -136,8 +136,8 @@ class RealtimeClient(BaseClient[RealtimeConnection[Any, Any], RawConnection]):
 
         Raises:
             AuthenticationError: There are no credentials, or they were refused.
-            ApiError: The request was answered with an error, or not at all. It is tried again, unless `retry_after` is more
-                than 5 seconds.
+            ApiError: The request was answered with an error, or not at all. It is tried again, unless `retry_after` is
+                more than 5 seconds.
             ValueError: The app id or the path is not acceptable.
         """
         arguments = self._token_arguments(app, path, expires_in)

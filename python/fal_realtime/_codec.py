@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _checks as check
 from ._connection import RealtimeConnection
+from ._exceptions import EncodeError, RequestTimeoutError
 from ._opening import CURRENT
 from ._retrying import request as request_again
 from ._types import ErrorCallback
@@ -74,13 +75,14 @@ class AsyncEncodedConnection(RealtimeConnection):
     async def request(
         self, input: Any, *, timeout: float | None = None, retries: int = 0, idempotent: bool = False
     ) -> Any:
-        """Encode, then send and wait for the answer like everywhere; the timeout begins after the encoding."""
+        """Encode, then send and wait for the answer like everywhere; the timeout is that of both."""
         if type(retries) is not int or retries != 0 or type(idempotent) is not bool:
             return await request_again(self, input, timeout, retries, idempotent)
-        check.timeout(timeout)
+        left = _Left(timeout)
         message, request_id = self._with_request_id(input)
         with self._turn() as turn:
-            answer = self._request_encoded(await self._encoded(turn, message), request_id, timeout)
+            payload = await self._encoded(turn, message, timeout)
+            answer = self._request_encoded(payload, request_id, left.seconds())
         return await answer
 
     async def drain(self) -> None:
@@ -90,13 +92,20 @@ class AsyncEncodedConnection(RealtimeConnection):
         await super().drain()
 
     async def finish(self, timeout: float | None = None) -> None:
-        """As everywhere; what is being encoded was accepted. The timeout begins after the encoding."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-        await super().finish(timeout)
+        """As everywhere; what is being encoded was accepted."""
+        left = _Left(timeout)
+        while self._tasks and left.seconds() != 0:
+            await asyncio.wait(self._tasks, timeout=left.seconds())
+        if count := len(self._tasks):
+            await self.aclose()
+            inputs = "1 input was" if count == 1 else f"{count} inputs were"
+            message = f"after {timeout} s {inputs} not encoded yet; the connection was closed"
+            raise RequestTimeoutError(message)
+        await super().finish(left.seconds())
 
     def _callbacks_under_way(self) -> set[asyncio.Task[Any]]:
-        return super()._callbacks_under_way() | self._running_callbacks
+        # Where what was being encoded fails, it is told.
+        return super()._callbacks_under_way() | self._running_callbacks | self._tasks
 
     def _turn(self) -> _Turn:
         # Others may wait for room, and with that for `on_open`, which must not wait for them.
@@ -108,7 +117,27 @@ class AsyncEncodedConnection(RealtimeConnection):
         await turn.come()
         turn.release()
 
-    async def _encoded(self, turn: _Turn, message: Any) -> bytes | str:
+    async def _encoded(self, turn: _Turn, message: Any, timeout: float | None = None) -> bytes | str:
+        """Encode it in its turn, but not beyond the end of the connection."""
+        encoding = asyncio.ensure_future(self._in_turn(turn, message))
+        end = asyncio.ensure_future(self.wait_closed())
+        try:
+            await asyncio.wait((encoding, end), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if encoding.cancelled():
+                message = "encode_message was cancelled"
+                raise EncodeError(message)
+            if encoding.done():
+                return encoding.result()
+            if end.done():
+                self._send_encoded_nowait(b"")  # raises why it is closed
+            error = RequestTimeoutError(f"the input was not encoded within {timeout} s")
+            error.retryable = error.unprocessed = True
+            raise error
+        finally:
+            encoding.cancel()
+            end.cancel()
+
+    async def _in_turn(self, turn: _Turn, message: Any) -> bytes | str:
         await turn.come()
         return await self._encode(message)
 
@@ -132,6 +161,20 @@ class AsyncEncodedConnection(RealtimeConnection):
             callback = self._context.run(loop.create_task, outcome)
             self._running_callbacks.add(callback)
             callback.add_done_callback(self._running_callbacks.discard)
+
+
+class _Left:
+    """What is left of a time limit."""
+
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout = check.timeout(timeout)
+        self._began = asyncio.get_running_loop().time()
+
+    def seconds(self) -> float | None:
+        """Give the seconds, as they are to be said where it takes longer."""
+        if self._timeout is None:
+            return None
+        return max(0.0, round(self._timeout - (asyncio.get_running_loop().time() - self._began), 3))
 
 
 class _Turns:

@@ -284,6 +284,8 @@ class RealtimeConnection(_core.Connection, Recordable, OfInputAndOutput[Input, O
         """
         import asyncio
 
+        from ._delivery import RUNNING
+
         self.close()
         await self.wait_closed()
         loop = asyncio.get_running_loop()
@@ -296,8 +298,10 @@ class RealtimeConnection(_core.Connection, Recordable, OfInputAndOutput[Input, O
         # The caller may let go of the connection now, and with it of what the callbacks have not been told yet.
         while True:
             has_more = self._deliver()
-            # A callback that closes the connection does not wait for itself.
-            running = {task for task in self._callbacks_under_way() if task is not asyncio.current_task()}
+            # A callback that closes the connection, by whatever way and in whichever task of its own, does not wait for
+            # itself.
+            own = (asyncio.current_task(), RUNNING.get(None))
+            running = {task for task in self._callbacks_under_way() if task not in own}
             if not has_more and not running:
                 return
             if (left := until - loop.time()) <= 0:

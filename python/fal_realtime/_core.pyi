@@ -252,6 +252,10 @@ class Connection:
     def _lost_while_finishing(self) -> int:
         """How many messages, at most, had no answer when their sessions were lost during `finish`."""
 
+    @property
+    def _has_untold_end(self) -> bool:
+        """Whether it has given up, and nobody was told."""
+
     def _failure(self) -> Exception | None:
         """Why the connection has given up, for `finish`, which raises it."""
 
@@ -516,6 +520,10 @@ class SyncConnection:
     @property
     def _lost_while_finishing(self) -> int:
         """How many messages, at most, had no answer when their sessions were lost during `finish`."""
+
+    @property
+    def _has_untold_end(self) -> bool:
+        """Whether it has given up, and nobody was told."""
 
     def _failure(self) -> Exception | None:
         """Why the connection has given up, for `finish`, which raises it."""

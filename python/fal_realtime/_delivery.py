@@ -7,11 +7,15 @@ import contextlib
 import sys
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextvars import ContextVar
 from inspect import isawaitable
 from typing import Any
 
 from ._core import Connection
 from ._exceptions import DecodeError
+
+RUNNING: ContextVar[asyncio.Task[Any] | None] = ContextVar("fal_realtime_running")
+"""The task of the callback that runs, for all that it calls, in tasks of its own too."""
 
 
 class Running(Coroutine[Any, Any, object]):
@@ -38,6 +42,7 @@ class Running(Coroutine[Any, Any, object]):
     def send(self, value: Any) -> Any:
         """Take a step."""
         if self._steps is None:
+            RUNNING.set(asyncio.current_task())
             self._steps = self._awaitable.__await__()
         return next(self._steps) if value is None else self._steps.send(value)
 
@@ -61,6 +66,17 @@ class Running(Coroutine[Any, Any, object]):
         self.close()
 
 
+def is_cancelled(error: BaseException) -> bool:
+    """Whether it ends the task that runs, which was cancelled, rather than something of its own that it waited for.
+
+    Before Python 3.11 nobody can tell the two apart.
+    """
+    if not isinstance(error, asyncio.CancelledError):
+        return False
+    task = asyncio.current_task()
+    return sys.version_info < (3, 11) or task is None or task.cancelling() > 0
+
+
 def tell_decoded(connection: Connection) -> Callable[[object], None]:
     """What calls the connection when its decoder is done, without keeping it alive until then."""
     reference = weakref.ref(connection)
@@ -81,7 +97,9 @@ async def decode_then(
     """Finish the decoding, then call back; a decoder that raises goes to `on_error`."""
     try:
         result = await decoding
-    except Exception as cause:
+    except (Exception, asyncio.CancelledError) as cause:
+        if is_cancelled(cause):
+            raise
         error = DecodeError(f"decode_message failed: {type(cause).__name__}: {cause}")
         error.__cause__ = cause
         if on_error is None:

@@ -54,6 +54,7 @@ class Finish:
         self.timeout = check.timeout(timeout)
         self._connection = connection
         self._before = connection.stats()
+        self._had_given_up = connection._has_untold_end  # noqa: SLF001 - its own base
 
     def __enter__(self) -> Self:
         """Accept no more inputs."""
@@ -82,15 +83,15 @@ class Finish:
         return error
 
     def check_end(self) -> None:
-        """Raise why the connection has given up, if inputs failed or had no answer for that.
+        """Raise why the connection has given up, if inputs failed or had no answer for that, or nobody was told of it.
 
         To be called before `drain`, which would say no more than that inputs were not written.
         """
-        if not self._lost() and not self._failed():
+        if not (self._lost() or self._failed() or self._had_given_up):
             return
         failure = self._connection._failure()  # noqa: SLF001 - its own base
-        # That it was closed is said with what became of the inputs.
-        if failure is not None and not isinstance(failure, ConnectionClosedError):
+        # That it was closed meanwhile is said with what became of the inputs.
+        if failure is not None and (self._had_given_up or not isinstance(failure, ConnectionClosedError)):
             raise failure
 
     def check(self) -> None:
@@ -107,7 +108,8 @@ class Finish:
             # How that session ended says whether trying again can help.
             why = self._connection.last_error
             error = ConnectionLostError(message, code, reason, lost)
-            error.retryable = why.retryable if isinstance(why, MessageTooLargeError) else True
+            # Of several it may have been the answer to another one that was too large.
+            error.retryable = why.retryable or lost > 1 if isinstance(why, MessageTooLargeError) else True
             raise error from why
 
     def _failed(self) -> int:

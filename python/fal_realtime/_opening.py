@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
 
+from ._delivery import is_cancelled
 from ._exceptions import ConnectionClosedError
 from ._threads import tell_nobody
 
@@ -24,7 +25,10 @@ def on_loop(on_open: Callable[[Any], object], opening: object) -> Callable[[Any]
             returned = on_open(connection)
             if inspect.isawaitable(returned):
                 await returned
-        except Exception as error:  # noqa: BLE001 - reported with its traceback, and the opening goes on
+        except (Exception, asyncio.CancelledError) as error:
+            if is_cancelled(error):
+                raise
+            # Reported with its traceback, and the opening goes on.
             if not _is_end_of_own(connection, error):
                 message = f"on_open of the connection to {connection.app} raised"
                 asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})

@@ -62,6 +62,15 @@ def trust_as_native(trust: object) -> dict[str, Any]:
 
 
 def _context_as_native(context: ssl.SSLContext) -> dict[str, Any]:
+    import ssl
+
+    if context.protocol == ssl.PROTOCOL_TLS_SERVER:
+        message = (
+            "ssl is an SSLContext of a server (PROTOCOL_TLS_SERVER, as Purpose.CLIENT_AUTH makes it), which checks no "
+            "server's certificate: give one of ssl.create_default_context() without a purpose, or the file of its "
+            "authorities itself"
+        )
+        raise ValueError(message)
     if not context.verify_mode:  # `ssl.CERT_NONE`
         return {"insecure": True}
     if not (certificates := context.get_ca_certs(binary_form=True)):

@@ -223,8 +223,12 @@ impl Driver {
                 Driving::write_once(&self.connection);
                 Loss::Close { code: 1000, reason: String::new() }
             }
+            // Of a session that is over it says nothing.
+            DriveEvent::Event(Event::Unauthorized) if self.session.is_over() => {
+                Loss::Broken(UNAUTHORIZED.to_owned())
+            }
             DriveEvent::Event(Event::Unauthorized) => {
-                let why = "the server refused the session: Unauthorized";
+                let why = UNAUTHORIZED;
                 let (_, traffic) = self.drop_link(SessionEnd::Refused, Close::abandoned(why));
                 self.ended = Some(Error::closed(1006, why));
                 return Ok(Input::Unauthorized { socket, traffic });
@@ -299,6 +303,9 @@ fn late(what: &str, open_timeout: Duration, last: Option<Error>) -> Error {
         }
     }
 }
+
+/// How a session ended whose token was refused in band.
+const UNAUTHORIZED: &str = "the server refused the session: Unauthorized";
 
 /// The connection, as log records name it.
 impl fmt::Display for Driver {

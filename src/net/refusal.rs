@@ -55,8 +55,10 @@ pub(super) fn refusal<'a>(
 /// The time that a `Retry-After` names (RFC 9110, section 10.2.3): seconds, or a date.
 fn retry_after(value: &str) -> Option<Duration> {
     let value = value.trim();
-    let wait = if let Ok(seconds) = value.parse() {
-        Duration::from_secs(seconds)
+    let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    let wait = if is_number {
+        // More than fits is very long, too.
+        value.parse().map_or(MAX_RETRY_AFTER, Duration::from_secs)
     } else {
         let at = httpdate::parse_http_date(value).ok()?;
         at.duration_since(std::time::SystemTime::now()).unwrap_or_default()
@@ -101,6 +103,8 @@ mod tests {
     fn retry_after_is_seconds_or_a_date_and_bounded() {
         assert_eq!(retry_after(" 7 "), Some(Duration::from_secs(7)));
         assert_eq!(retry_after("999999"), Some(MAX_RETRY_AFTER));
+        assert_eq!(retry_after("99999999999999999999999"), Some(MAX_RETRY_AFTER));
+        assert_eq!((retry_after(""), retry_after("+7"), retry_after("-7")), (None, None, None));
         assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
         assert_eq!(retry_after("soon"), None);
     }

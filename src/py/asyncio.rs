@@ -93,6 +93,12 @@ impl AsyncConnection {
         self.base.net.lost_while_finishing()
     }
 
+    /// The connection has given up, and nobody was told.
+    #[getter]
+    fn _has_untold_end(&self) -> bool {
+        self.base.net.untold_failure().is_some()
+    }
+
     /// Why the connection has given up, for `finish`, which raises it.
     fn _failure(&self, py: Python<'_>) -> Option<PyErr> {
         self.base.failure(py)
@@ -127,6 +133,10 @@ impl AsyncConnection {
             Callbacks::checked(slf.py(), on_result, on_error, on_timings, on_state_change, context)?;
         this.base.set_callbacks(callbacks);
         this.rearm();
+        if this.waiting.lock().receivers.is_waiting() && this.base.has_on_result() {
+            // They are told that results go there now.
+            this.wake_loop();
+        }
         Ok(())
     }
 

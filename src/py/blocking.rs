@@ -111,6 +111,12 @@ impl SyncConnection {
         self.shared.base.net.lost_while_finishing()
     }
 
+    /// The connection has given up, and nobody was told.
+    #[getter]
+    fn _has_untold_end(&self) -> bool {
+        self.shared.base.net.untold_failure().is_some()
+    }
+
     /// Why the connection has given up, for `finish`, which raises it.
     fn _failure(&self, py: Python<'_>) -> Option<PyErr> {
         self.shared.base.failure(py)

@@ -154,6 +154,11 @@ pub(crate) fn py_result<T>(py: Python<'_>, result: crate::error::Result<T>) -> P
     result.map_err(|error| to_py(py, &error))
 }
 
+/// Whether an exception is one of this package that says that trying again can help.
+pub(super) fn is_retryable(py: Python<'_>, error: &PyErr) -> bool {
+    error.value(py).getattr(intern!(py, "retryable")).is_ok_and(|says| says.is_truthy().unwrap_or(false))
+}
+
 /// An exception in words: the name of its type, and what it says.
 pub(super) fn describe(py: Python<'_>, error: &PyErr) -> String {
     let name = error.get_type(py).name().map_or_else(|_| "an exception".to_owned(), |name| name.to_string());

@@ -9,7 +9,7 @@ use super::{
     calling::{self, Call, Function},
     contextvars,
     dispatcher::weak_reference,
-    errors::{describe, error_or_none},
+    errors::{describe, error_or_none, is_retryable},
     facade,
     opening::Opening,
     options::{Options, own_headers},
@@ -202,7 +202,7 @@ impl crate::net::hooks::Hooks for ForNet {
         }
         let hooks = Arc::clone(&self.hooks);
         Some(Box::pin(called("before_attempt", move || {
-            start(&hooks, |hooks, py| hooks.ask_before_attempt(py, &attempt))
+            start("before_attempt", &hooks, |hooks, py| hooks.ask_before_attempt(py, &attempt))
         })))
     }
 
@@ -212,7 +212,9 @@ impl crate::net::hooks::Hooks for ForNet {
         }
         let hooks = Arc::clone(&self.hooks);
         let opening = Opening { net: self.net.clone(), session: socket };
-        Some(Box::pin(called("on_open", move || start(&hooks, |hooks, py| hooks.call_on_open(py, opening)))))
+        Some(Box::pin(called("on_open", move || {
+            start("on_open", &hooks, |hooks, py| hooks.call_on_open(py, opening))
+        })))
     }
 }
 
@@ -232,6 +234,7 @@ async fn called<T: Send + 'static>(
 
 /// Starts a hook, if there still is a connection.
 fn start<T>(
+    name: &str,
     hooks: &Py<PyAny>,
     ask: impl FnOnce(&CallerHooks, Python<'_>) -> PyResult<Option<Call<T>>>,
 ) -> Result<Call<T>> {
@@ -242,9 +245,17 @@ fn start<T>(
     });
     match started {
         Some(Ok(Some(call))) => Ok(call),
-        Some(Err(error)) => Err(failed(&error)),
+        Some(Err(error)) => Err(not_called(name, &error)),
         Some(Ok(None)) | None => Err(abandoned()),
     }
+}
+
+/// The error where a hook could not be called. That there was no thread for it may pass.
+fn not_called(name: &str, error: &PyErr) -> Error {
+    let said = super::attach(|py| (describe(py, error), is_retryable(py, error)));
+    let (why, may_pass) = said.unwrap_or_else(|| ("the interpreter is exiting".to_owned(), false));
+    let error = refused(format!("{name} could not be called: {why}"));
+    if may_pass { error.transient() } else { error }
 }
 
 fn abandoned() -> Error {

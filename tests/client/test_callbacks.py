@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import logging
+import sys
 import threading
 import time
 import weakref
@@ -14,7 +15,7 @@ from functools import partial
 import pytest
 from support import LIMIT, LOOPS, Log, Peer, Session, result_of, run_in
 
-from fal_realtime import ConnectionClosedError, RealtimeError, ReconnectPolicy
+from fal_realtime import ConnectionClosedError, DecodeError, RealtimeError, ReconnectPolicy
 
 APP = "fal-ai/fast-lcm-diffusion"
 AT_ONCE = ReconnectPolicy(initial_delay=0.001, max_delay=0.01)
@@ -497,3 +498,71 @@ async def test_an_error_of_the_end_reaches_on_error_once():
         [error] = await errors.has(1)
         assert isinstance(error, ConnectionClosedError)
         assert (error.code, error.reason) == (1011, "broken")
+
+
+# --- what a callback does to its own connection, and to those who wait ---
+
+
+@pytest.mark.parametrize(
+    "close",
+    [
+        lambda connection, _: connection.aclose(),
+        lambda _, client: client.aclose(),
+        lambda connection, _: asyncio.wait_for(connection.aclose(), LIMIT),
+        lambda connection, _: asyncio.ensure_future(connection.aclose()),
+    ],
+    ids=["itself", "its client", "wait_for", "a task"],
+)
+async def test_a_callback_that_closes_its_connection_by_whatever_way_does_not_wait_for_itself(close):
+    went_on = Log()
+
+    async def leave(result):
+        await close(connection, client)
+        went_on(result)
+
+    with Peer() as peer:
+        client = peer.client()
+        connection = client.connect(APP, on_result=leave, throttle_interval=0, close_timeout=10 * LIMIT)
+        await connection.send({"number": 0})
+        await went_on.has(1)
+        await result_of(connection.aclose())
+    assert went_on == [{"number": 0}]
+
+
+async def test_who_receives_when_an_on_result_is_set_is_told_that_results_go_there():
+    results = Log()
+    with Peer() as peer:
+        client = peer.client()
+        connection = await client.connect(APP, connection_key="one", throttle_interval=0)
+        waiting = [asyncio.ensure_future(each) for each in (connection.recv(), connection.latest(), anext(connection))]
+        await asyncio.sleep(0)
+        client.connect(APP, connection_key="one", throttle_interval=0, on_result=results)
+        for each in await result_of(asyncio.gather(*waiting, return_exceptions=True)):
+            assert isinstance(each, RuntimeError), each
+            assert "results go to on_result" in str(each)
+        await connection.send({"number": 0})
+        await results.has(1)
+        await connection.aclose()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python does not tell whose cancellation it is")
+async def test_a_hook_that_ends_by_the_cancellation_of_something_of_its_own_is_told():
+    contexts, errors, results = Log(), Log(), Log()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: contexts(context))
+
+    async def cancelled(_):
+        waiting = asyncio.ensure_future(asyncio.Event().wait())
+        waiting.cancel()
+        await waiting
+
+    with Peer() as peer:
+        options = {"decode_message": cancelled, "on_result": results, "on_error": errors, "on_open": cancelled}
+        async with peer.client().connect(APP, throttle_interval=0, **options) as connection:
+            await connection.send({"number": 0})
+            [error] = await errors.has(1)
+            assert isinstance(error, DecodeError)
+            assert "CancelledError" in str(error)
+            [context] = await contexts.has(1)
+            assert "on_open" in context["message"]
+            assert isinstance(context["exception"], asyncio.CancelledError)
+        assert results == []

@@ -10,7 +10,13 @@ import msgpack
 import pytest
 from support import LIMIT, Log, Peer, Session, gather, result_of, until
 
-from fal_realtime import ConnectionClosedError, DecodeError, EncodeError, MessageTooLargeError
+from fal_realtime import (
+    ConnectionClosedError,
+    DecodeError,
+    EncodeError,
+    MessageTooLargeError,
+    RequestTimeoutError,
+)
 
 APP = "fal-ai/fast-lcm-diffusion"
 
@@ -385,6 +391,63 @@ async def test_a_coroutine_that_awaits_a_decoder_can_close_the_connection_meanwh
         assert await result_of(connection.recv()) == {"number": 1}
         with pytest.raises(ConnectionClosedError):
             await result_of(connection.recv())
+
+
+async def never(message):
+    if "hang" in message:
+        await asyncio.Event().wait()
+    return msgpack.packb(message)
+
+
+async def test_an_encoding_that_hangs_holds_nobody_longer_than_he_says_nor_beyond_the_end():
+    errors = Log()
+    with Peer() as peer:
+        options = {"encode_message": never, "throttle_interval": 0, "on_error": errors}
+        connection = await peer.client().connect(APP, **options)
+        connection.send_nowait({"hang": 1})
+        with pytest.raises(RequestTimeoutError, match=r"not encoded within 0.05 s") as raised:
+            await result_of(connection.request({"number": 0}, timeout=0.05))
+        assert (raised.value.retryable, raised.value.unprocessed) == (True, True)
+        waiting = [asyncio.ensure_future(connection.send({"number": 1})), asyncio.ensure_future(connection.drain())]
+        await asyncio.sleep(0)
+        await result_of(connection.aclose())
+        assert [type(error) for error in errors] == [ConnectionClosedError]
+        sent, drained = await result_of(asyncio.gather(*waiting, return_exceptions=True))
+        assert isinstance(sent, ConnectionClosedError)
+        assert drained is None
+        for call in (connection.send({}), connection.request({}, timeout=LIMIT)):
+            with pytest.raises(ConnectionClosedError):
+                await result_of(call)
+        await result_of(connection.drain())
+    assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+
+
+async def test_finish_waits_for_an_encoding_as_long_as_it_says():
+    with Peer() as peer:
+        connection = await peer.client().connect(APP, encode_message=never, on_error=Log(), throttle_interval=0)
+        connection.send_nowait({"hang": 1})
+        with pytest.raises(RequestTimeoutError, match="1 input was not encoded yet"):
+            await result_of(connection.finish(0.05))
+        assert connection.state == "closed"
+
+
+async def test_an_encoder_that_was_cancelled_by_something_of_its_own_is_told():
+    async def cancelled(message):
+        await gone()
+
+    async def gone():
+        waiting = asyncio.ensure_future(asyncio.Event().wait())
+        waiting.cancel()
+        await waiting
+
+    errors = Log()
+    with Peer() as peer:
+        async with peer.client().connect(APP, encode_message=cancelled, on_error=errors) as connection:
+            with pytest.raises(EncodeError, match="was cancelled"):
+                await connection.send({})
+            connection.send_nowait({})
+            [error] = await errors.has(1)
+            assert isinstance(error, EncodeError)
 
 
 async def test_close_fails_what_an_async_encoder_has_not_finished():

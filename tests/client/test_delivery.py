@@ -127,6 +127,41 @@ async def test_after_a_word_of_the_server_nothing_is_sent_again():
             assert [message["number"] for message in peer.inputs] == [0, 1, 2]
 
 
+def timings(session: Session) -> None:
+    session.send_json(type="x-fal-message", action="timings", timing=0.5)
+
+
+def unauthorized(session: Session) -> None:
+    session.send_json(status="error", error="Unauthorized")
+    session.wait_closed()
+
+
+@pytest.mark.parametrize("options", [{}, {"on_timings": lambda _: None}, {"streaming": True}], ids=str)
+@pytest.mark.parametrize("refuse", [lambda session: session.close(1008), unauthorized], ids=["1008", "in band"])
+@pytest.mark.parametrize("word", [timings, Session.send_timeout])
+async def test_nor_is_it_after_any_other_word(word, refuse, options):
+    def speak_and_refuse(session: Session) -> None:
+        session.recv()
+        session.recv()
+        word(session)
+        session.fence()
+        refuse(session)
+
+    errors = Log()
+    with Peer(speak_and_refuse, Session.echo) as peer:
+        async with peer.client().connect(APP, on_error=errors, **ALL, **options) as connection:
+            connection.send_nowait({"number": 0})
+            connection.send_nowait({"number": 1})
+            [error] = await errors.has(1)
+            assert isinstance(error, ConnectionLostError)
+            assert error.unanswered == 2
+            if word is Session.send_timeout and options.get("streaming"):
+                assert [result async for result in connection] == [], "the end of the stream"
+            await connection.request({"number": 2}, timeout=LIMIT)
+            assert [message["number"] for message in peer.inputs] == [0, 1, 2]
+        assert balanced(connection.stats())["unanswered"] == 2
+
+
 # --- what is told ---
 
 
@@ -401,6 +436,23 @@ async def test_an_error_that_ends_no_session_fails_the_only_request():
         assert len(peer.sessions) == 1
 
 
+async def test_an_error_that_may_be_about_another_input_says_so_and_is_worth_another_try():
+    def refuse_one(session: Session) -> None:
+        session.recv()
+        session.recv()
+        session.send_json(type="x-fal-error", error="INVALID_INPUT", reason="no prompt")
+        session.echo()
+
+    errors = Log()
+    with Peer(refuse_one) as peer:
+        async with peer.client().connect(APP, on_error=errors, **ALL) as connection:
+            connection.send_nowait({"number": 0})
+            with pytest.raises(RealtimeError, match=r"no prompt \(2 inputs, or less, were under way") as raised:
+                await connection.request({"number": 1}, timeout=LIMIT)
+            assert raised.value.retryable
+        assert errors == []
+
+
 async def test_an_error_that_may_be_about_several_requests_is_told_and_fails_none():
     def refuse_one(session: Session) -> None:
         first, second = session.recv(), session.recv()
@@ -442,10 +494,12 @@ async def test_an_error_that_names_its_request_fails_that_one_alone():
         assert balanced(connection.stats())["unanswered"] == 0
 
 
+@pytest.mark.parametrize("before", [0, 1])
 @pytest.mark.parametrize("request_id", ["somebody else's", 7])
-async def test_an_error_that_names_another_input_fails_no_request(request_id):
+async def test_an_error_that_names_another_input_fails_no_request(request_id, before):
     def refuse_another(session: Session) -> None:
-        session.recv()
+        for _ in range(before):
+            session.recv()
         asked = session.recv()
         session.send_json(type="x-fal-error", error="INVALID_INPUT", reason="no prompt", request_id=request_id)
         session.send(asked)
@@ -454,7 +508,8 @@ async def test_an_error_that_names_another_input_fails_no_request(request_id):
     errors = Log()
     with Peer(refuse_another) as peer:
         async with peer.client().connect(APP, on_error=errors, **ALL) as connection:
-            connection.send_nowait({"request_id": request_id})
+            for _ in range(before):
+                connection.send_nowait({"request_id": request_id})
             assert (await connection.request({"number": 1}, timeout=LIMIT))["number"] == 1
             [error] = await errors.has(1)
             assert error.payload["request_id"] == request_id

@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 from support import OPTIONS, AppServer, Log, Peer, Session, result_of
 
-from fal_realtime import AuthenticationError, ConnectionClosedError, ConnectionLostError, FalRealtimeError
+from fal_realtime import (
+    AuthenticationError,
+    ConnectionClosedError,
+    ConnectionLostError,
+    FalRealtimeError,
+    HandshakeError,
+    ReconnectPolicy,
+)
 
 APP = "fal-ai/fast-lcm-diffusion"
 
@@ -173,3 +180,30 @@ async def test_who_finishes_and_who_drains_are_both_told_of_what_was_not_written
         for task in tasks.values():
             with pytest.raises(ConnectionClosedError, match="5 inputs were not written"):
                 await result_of(task)
+
+
+async def test_a_connection_that_had_given_up_before_says_why_unless_that_was_told() -> None:
+    with Peer(lambda session: session.refuse(404, "no such app")) as peer:
+        connection = peer.client().connect(APP, **OPTIONS)
+        connection.send_nowait({"number": 0})
+        await result_of(connection.wait_closed())
+        with pytest.raises(HandshakeError, match="404"):
+            await result_of(connection.finish(60))
+        told = peer.client().connect(APP, **OPTIONS)
+        with pytest.raises(HandshakeError, match="404"):
+            await told.open()
+        await result_of(told.finish(60))
+
+
+async def test_so_does_one_whose_sessions_brought_nothing() -> None:
+    def take_and_leave(session: Session) -> None:
+        session.recv()
+        session.close(1011, "no GPU")
+
+    policy = ReconnectPolicy(initial_delay=0.001, max_delay=0.002, max_fruitless=1)
+    with Peer(take_and_leave) as peer:
+        connection = peer.client().connect(APP, **{**OPTIONS, "use_jwt": True}, reconnect=policy)
+        connection.send_nowait({"number": 0})
+        await result_of(connection.wait_closed())
+        with pytest.raises(ConnectionClosedError, match="no GPU"):
+            await result_of(connection.finish(60))

@@ -236,3 +236,23 @@ def test_ctrl_c_interrupts_a_request():
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=LIMIT)
         assert "KeyboardInterrupt" in said
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_an_exit_in_a_hook_ends_the_call_that_it_was_for_and_nothing_else(server, kind, monkeypatch):
+    told = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: told.append(args.exc_type))
+    leaves = [True]
+
+    def decode(message):
+        if leaves.pop() if leaves else False:
+            raise kind
+        return message
+
+    with server.sync_client().pool("local/echo", size=1, decode_message=decode) as pool:
+        with pytest.raises(kind):
+            pool.request({"n": 0}, timeout=LIMIT)
+        assert isinstance(pool.request({"n": 1}, timeout=LIMIT), bytes)
+        assert pool.stats()["succeeded"] == 1
+    assert told == [kind]
+    assert gone()

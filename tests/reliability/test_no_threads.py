@@ -52,6 +52,28 @@ with LocalServer() as server:
 """
 
 
+HOOKS = """
+with LocalServer() as server:
+    client = server.sync_client()
+    client.connect("local/echo").request({"n": 0}, timeout=60)  # the I/O thread runs now
+    # Threads that start calls are Rust's; those that make them are Python's, and their stacks are large here.
+    limit, hard = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    for name in ("on_open", "before_attempt"):
+        connection = client.connect("local/echo", open_timeout=20, **{name: lambda _: None})
+        threading.stack_size(512 << 20)
+        resource.setrlimit(resource.RLIMIT_AS, (used + (256 << 20), hard))
+        try:
+            connection.open()
+        except FalRealtimeError as error:
+            print(error.retryable, error)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+            threading.stack_size(0)
+    with client.connect("local/echo", on_open=lambda _: print("opened")) as connection:
+        print(connection.request({"n": 1}, timeout=60)["n"])
+"""
+
 CALLBACKS = """
 server = LocalServer().start()
 give_no_threads()
@@ -132,6 +154,13 @@ def output_of(program: str) -> list[str]:
     ran = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
     return ran.stdout.splitlines()
+
+
+def test_a_hook_for_which_there_is_no_thread_is_named_and_may_have_one_later():
+    on_open, before_attempt, opened, again = output_of(HOOKS)
+    assert on_open.startswith("True on_open could not be called: FalRealtimeError: the thread")
+    assert before_attempt.startswith("True before_attempt could not be called: FalRealtimeError: the thread")
+    assert (opened, again) == ("opened", "1")
 
 
 def test_an_opening_for_which_there_is_no_thread_fails_with_the_reason_and_later_ones_work():

@@ -142,6 +142,19 @@ async def test_a_directory_and_several_files_are_taken(tmp_path, serve, self_sig
     await works(url, ssl=other.certificate, extra_ca=[Path(self_signed.certificate)])
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
+        lambda: ssl.create_default_context(ssl.Purpose.CLIENT_AUTH),
+    ],
+    ids=["bare", "by its purpose"],
+)
+def test_a_context_of_a_server_which_checks_nobody_is_refused(make):
+    with pytest.raises(ValueError, match=r"SSLContext of a server \(PROTOCOL_TLS_SERVER"):
+        RealtimeClient(KEY, ssl=make())
+
+
 async def test_of_an_ssl_context_the_authorities_and_the_checks_are_taken(tmp_path, serve):
     authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("elsewhere.example").configure_cert(context)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from fal_realtime._exceptions import ForkedProcessError
-from fal_realtime._threads import require_system_threads, start_thread
+from fal_realtime._threads import require_system_threads, start_thread, tell_nobody
 
 T = TypeVar("T")
 
@@ -101,12 +101,21 @@ class LoopThread:
         loop = self._loop
         asyncio.set_event_loop(loop)
         try:
-            loop.run_forever()
+            while not self._ended.is_set():
+                self._go_on(loop.run_forever)
             tasks = asyncio.all_tasks(loop)
             for task in tasks:
                 task.cancel()
-            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            while not all(task.done() for task in tasks):
+                self._go_on(lambda: loop.run_until_complete(asyncio.wait(tasks)))
             loop.run_until_complete(loop.shutdown_asyncgens())
         finally:
             asyncio.set_event_loop(None)
             loop.close()
+
+    def _go_on(self, run: Callable[[], object]) -> None:
+        """Run the loop; an exit in one of its callbacks, which leaves it, is not to end what others wait for."""
+        try:
+            run()
+        except (SystemExit, KeyboardInterrupt) as error:
+            tell_nobody(error)

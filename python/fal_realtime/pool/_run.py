@@ -178,10 +178,13 @@ class Run:
         except Exception as raised:  # noqa: BLE001 - it is this input's outcome
             error = raised
             self._failed += 1
-        except BaseException:
+        except BaseException as raised:
             self._failed += 1
-            self._in_flight -= 1
-            raise
+            if not isinstance(self.error, Exception) or not isinstance(raised, asyncio.CancelledError):
+                self._in_flight -= 1
+                raise
+            # The pool was closed, perhaps between the failure of the request and this: somebody takes the outcomes.
+            error = self.error
         else:
             self._ok += 1
         self._in_flight -= 1

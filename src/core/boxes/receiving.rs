@@ -79,12 +79,18 @@ impl Boxes {
                     self.outbox.server_spoke();
                     self.push_error(error)
                 }
-                Arrival::Timings(seconds) if self.routes.timings => {
-                    self.inbox.push_notice(Notice::Timings(seconds));
-                    Interest::NOTICES
+                Arrival::Timings(seconds) => {
+                    // The app has worked.
+                    self.outbox.server_spoke();
+                    if self.routes.timings {
+                        self.inbox.push_notice(Notice::Timings(seconds));
+                        Interest::NOTICES
+                    } else {
+                        Interest::NONE
+                    }
                 }
-                Arrival::Timings(_) => Interest::NONE,
                 Arrival::EndOfSession => {
+                    self.outbox.server_spoke();
                     self.session_ends();
                     Interest::NONE
                 }

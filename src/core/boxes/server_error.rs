@@ -10,19 +10,17 @@ impl Boxes {
         // As it was when the error came.
         let under_way = self.outbox.under_way(self.inbox.requests.open_and_sent());
         let named = about.is_some_and(|id| self.fail_named(id, error));
-        let is_about_another = about.is_some();
         if fatal {
-            return self.fail_sent(error, under_way, is_about_another) | named;
+            return self.fail_sent(error, under_way, about.is_some()) | named;
         }
-        if is_of_gateway(error) {
-            return self.fail_only_request(error);
+        if about.is_some() {
+            return named;
         }
-        if !is_about_another && self.fail_only_request(error) {
+        if self.fail_only_request(error, under_way) || is_of_gateway(error) {
             return true;
         }
         // With this error, each message has had an answer: there will be none for these requests.
-        let rest = self.outbox.session_awaits() == 0 && self.fail_sent(error, under_way, is_about_another);
-        named | rest
+        self.outbox.session_awaits() == 0 && self.fail_sent(error, under_way, false)
     }
 
     /// Fails the request with this id, if it waits and the server has it.
@@ -36,30 +34,33 @@ impl Boxes {
     }
 
     /// Fails every request that the server has.
-    ///
-    /// Where the error can have been about another input, trying again can help.
     fn fail_sent(&mut self, error: &Error, under_way: u64, is_about_another: bool) -> bool {
-        let hint = if is_about_another {
-            "it is about another input".to_owned()
+        let error = if is_about_another {
+            error.clone().with_message(format!("{error} (it is about another input)")).transient()
         } else {
-            format!(
-                "{under_way} inputs, or less, were under way, and the server does not say which of them failed"
-            )
-        };
-        let error = if is_about_another || under_way > 1 {
-            error.clone().with_message(format!("{error} ({hint})")).transient()
-        } else {
-            error.clone()
+            of_one_of(error, under_way)
         };
         self.inbox.requests.fail_waiting(|sent| sent, &error) > 0
     }
 
     /// Fails the only request that an error can be about which does not end the session, if there is only one.
-    fn fail_only_request(&mut self, error: &Error) -> bool {
+    fn fail_only_request(&mut self, error: &Error, under_way: u64) -> bool {
         let Some(key) = self.inbox.requests.only_sent() else { return false };
-        self.inbox.requests.fail(key, error.clone());
+        self.inbox.requests.fail(key, of_one_of(error, under_way));
         true
     }
+}
+
+/// The error of one of so many inputs that were under way, of which the server does not say which. Where it can have
+/// been another one, trying again can help.
+fn of_one_of(error: &Error, under_way: u64) -> Error {
+    if under_way <= 1 {
+        return error.clone();
+    }
+    let hint = format!(
+        "{under_way} inputs, or less, were under way, and the server does not say which of them failed"
+    );
+    error.clone().with_message(format!("{error} ({hint})")).transient()
 }
 
 /// Whether fal's gateway reports that the app refused the handshake which the gateway had accepted.

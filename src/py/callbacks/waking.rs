@@ -36,7 +36,8 @@ pub(super) fn wake_waiters(connection: &Bound<'_, AsyncConnection>) -> PyResult<
             woken.extend(std::mem::take(requests).into_values());
         }
         // What is in the decoder comes first.
-        if decoding.as_ref().map_or(ready.has_items || over, |decoding| decoding.is_done) {
+        let are_refused = receivers.is_waiting() && this.base.has_on_result();
+        if are_refused || decoding.as_ref().map_or(ready.has_items || over, |decoding| decoding.is_done) {
             woken.extend(receivers.call());
         }
         if ready.has_room || over {

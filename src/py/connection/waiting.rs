@@ -96,7 +96,7 @@ impl AsyncConnection {
         let somebody_waits = waiters.is_waiting();
         drop(waiting);
         // At the end nothing more will come that would wake the next one.
-        if somebody_waits && (self.arm() || self.base.state() == State::Closed) {
+        if somebody_waits && (self.arm() || self.base.state() == State::Closed || self.base.has_on_result()) {
             self.wake_loop();
         }
     }

@@ -47,7 +47,10 @@ impl Operation {
         called: bool,
     ) -> PyResult<Polled> {
         let native = connection.get();
-        if !called && !native.waiting.lock().receivers.is_free() {
+        if called {
+            // There may be an `on_result` since it began to wait.
+            native.base.check_receivable()?;
+        } else if !native.waiting.lock().receivers.is_free() {
             return Ok(Polled::Pending(Place::Receivers));
         }
         let polled = Self::take_result(connection, what, called)?;

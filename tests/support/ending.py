@@ -26,8 +26,20 @@ def recording(transports: set[asyncio.Transport]) -> type[ServerConnection]:
     return Recorded
 
 
+async def stop_accepting(server: asyncio.Server | Server) -> None:
+    """Accept no more connections, and let what has been accepted have its transport, before the server is closed.
+
+    asyncio gives it one in the next round. Where the server is closed by then it refuses that by an assertion, of which
+    nobody hears, and leaves the half of a transport with its socket to the garbage collector.
+    """
+    for listener in server.sockets:
+        asyncio.get_running_loop().remove_reader(listener.fileno())
+    await asyncio.sleep(0)
+
+
 async def end_server(server: Server, transports: Collection[asyncio.Transport]) -> None:
     """Stop a server of `websockets`, whatever its connections are at, and leave nothing on the loop."""
+    await stop_accepting(server)
     server.close()
     closed = asyncio.ensure_future(server.wait_closed())
     # What asyncio had accepted may come to the server after it was closed.

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from .ending import end_all_tasks
+from .ending import end_all_tasks, stop_accepting
 from .ports import HeldPort
 
 if TYPE_CHECKING:
@@ -156,8 +156,9 @@ class FaultProxy:
 
     async def _refuse(self) -> None:
         if self._server is not None:
-            self._server.close()
-            self._server = None
+            server, self._server = self._server, None
+            await stop_accepting(server)
+            server.close()
 
     async def _end(self) -> None:
         for writer in list(self._writers):

@@ -71,6 +71,12 @@ class DelayedPort:
             self.port = server.sockets[0].getsockname()[1]
             self._listening.set()
             await self._end.wait()
+            for listener in server.sockets:
+                self._loop.remove_reader(listener.fileno())
+            # What asyncio has accepted gets its transport in the next round, unless the server is closed by then: an
+            # assertion would leave it half made, with its socket. Then the relaying of it begins.
+            for _ in range(3):
+                await asyncio.sleep(0)
             server.close()
             for task in relaying:
                 task.cancel()

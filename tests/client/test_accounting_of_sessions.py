@@ -17,16 +17,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from support import AppServer, Watcher, check
 
 from fal_realtime import (
-    ConnectionLostError,
     FalRealtimeError,
     RealtimeConnection,
-    RealtimeError,
     ReconnectPolicy,
     SyncRealtimeConnection,
 )
 
 LARGEST = 200_000
 """Bytes that the server takes; it closes with 1009 above that."""
+MOST_STREAMS = 100
+"""More than can have ended one after the other."""
 SOON = ReconnectPolicy(initial_delay=0.005, max_delay=0.02)
 TIMEOUT = json.dumps({"type": "x-fal-error", "error": "TIMEOUT", "reason": "no inputs, reconnect when needed!"})
 UNAUTHORIZED = json.dumps({"status": "error", "error": "Unauthorized"})
@@ -178,12 +178,16 @@ class Session(RuleBasedStateMachine):
         assert self.sent <= stats["accepted"] <= self.attempts
 
     def hear_how_it_ended(self) -> None:
-        """What was lost is raised once each, the end again and again. What nobody hears of is reported later."""
-        is_over = False
-        while not is_over:
+        """What was lost, and the end of each stream, is raised once, the end again and again.
+
+        What nobody hears of is reported later.
+        """
+        last, times = "", 0
+        while times < MOST_STREAMS:
             with pytest.raises(FalRealtimeError) as raised:
                 self.connection.recv(timeout=60)
-            is_over = not isinstance(raised.value, (ConnectionLostError, RealtimeError))
+            said = f"{type(raised.value)}: {raised.value}"
+            last, times = said, times + 1 if said == last else 0
 
     def teardown(self) -> None:
         self.settle()

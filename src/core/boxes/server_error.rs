@@ -16,11 +16,12 @@ impl Boxes {
         if about.is_some() {
             return named;
         }
-        if self.fail_only_request(error, under_way) || is_of_gateway(error) {
+        if self.fail_only_request(error, under_way) {
             return true;
         }
         // With this error, each message has had an answer: there will be none for these requests.
-        self.outbox.session_awaits() == 0 && self.fail_sent(error, under_way, false)
+        let is_answer = !is_of_gateway(error);
+        is_answer && self.outbox.session_awaits() == 0 && self.fail_sent(error, under_way, false)
     }
 
     /// Fails the request with this id, if it waits and the server has it.

@@ -124,8 +124,8 @@ class AsyncEncodedConnection(RealtimeConnection):
         try:
             await asyncio.wait((encoding, end), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             if encoding.cancelled():
-                message = "encode_message was cancelled"
-                raise EncodeError(message)
+                why = "encode_message was cancelled"
+                raise EncodeError(why)
             if encoding.done():
                 return encoding.result()
             if end.done():

@@ -119,3 +119,7 @@ class LoopThread:
             run()
         except (SystemExit, KeyboardInterrupt) as error:
             tell_nobody(error)
+        except RuntimeError:
+            # An exit came first, and the loop is stopped only now, before what ends it is done: it goes on.
+            if not self._ended.is_set():
+                raise

@@ -14,7 +14,8 @@ pub(crate) fn explain(host: &str, error: io::Error) -> Error {
     let message = match tls {
         Some(tls) => format!("TLS with {host} failed: {}", reason(tls)),
         None if error.kind() == io::ErrorKind::UnexpectedEof => format!(
-            "TLS with {host} was broken off: the server closed the connection (it may not speak TLS 1.2 or 1.3)"
+            "TLS with {host} was broken off: the server closed the connection (it may not speak TLS 1.2 or 1.3, or have \
+             a key of a kind that is not known here)"
         ),
         None => format!("TLS with {host} was broken off: {error}"),
     };

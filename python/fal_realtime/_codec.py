@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
@@ -168,13 +169,13 @@ class _Left:
 
     def __init__(self, timeout: float | None) -> None:
         self._timeout = check.timeout(timeout)
-        self._began = asyncio.get_running_loop().time()
+        self._began = time.monotonic()
 
     def seconds(self) -> float | None:
         """Give the seconds, as they are to be said where it takes longer."""
         if self._timeout is None:
             return None
-        return max(0.0, round(self._timeout - (asyncio.get_running_loop().time() - self._began), 3))
+        return max(0.0, round(self._timeout - (time.monotonic() - self._began), 3))
 
 
 class _Turns:

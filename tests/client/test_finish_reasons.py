@@ -16,6 +16,7 @@ from fal_realtime import (
     ConnectionLostError,
     FalRealtimeError,
     HandshakeError,
+    MessageTooLargeError,
     ReconnectPolicy,
 )
 
@@ -207,3 +208,28 @@ async def test_so_does_one_whose_sessions_brought_nothing() -> None:
         await result_of(connection.wait_closed())
         with pytest.raises(ConnectionClosedError, match="no GPU"):
             await result_of(connection.finish(60))
+
+
+@pytest.mark.parametrize("inputs", [1, 2])
+async def test_of_several_inputs_a_result_too_large_may_have_been_anothers(inputs: int) -> None:
+    go_on = threading.Event()
+
+    def answer_too_large(session: Session) -> None:
+        for _ in range(inputs):
+            session.recv()
+        assert go_on.wait(60)
+        session.send({"data": bytes(200_000)})
+        session.wait_closed()
+
+    with Peer(answer_too_large) as peer:
+        options = {**OPTIONS, "use_jwt": True, "max_message_size": 100_000, "on_error": Log()}
+        connection = peer.client().connect(APP, **options)
+        for number in range(inputs):
+            await connection.send({"number": number})
+        finishing = asyncio.ensure_future(connection.finish(60))
+        await asyncio.sleep(0)
+        go_on.set()
+        with pytest.raises(ConnectionLostError) as raised:
+            await result_of(finishing)
+        assert (raised.value.unanswered, raised.value.retryable) == (inputs, inputs > 1)
+        assert isinstance(raised.value.__cause__, MessageTooLargeError)

@@ -52,13 +52,17 @@ impl Events {
 impl Events {
     fn poll_event<'py>(&self, py: Python<'py>, has_on_result: bool) -> PyResult<Option<Bound<'py, PyTuple>>> {
         let base = &self.shared.base;
+        let mut was_closed = false;
         loop {
-            // Asked first: what the end comes with is there then.
-            let is_closed = base.state() == State::Closed;
             let next =
                 if has_on_result { base.net.pop_any() } else { base.net.pop_notice().map(Next::Notice) };
             let event = match next {
-                None if is_closed => ("end", py.None()),
+                None if was_closed => ("end", py.None()),
+                // What the end came with is there by now, and may not have been a moment ago.
+                None if base.state() == State::Closed => {
+                    was_closed = true;
+                    continue;
+                }
                 None => return Ok(None),
                 Some(Next::Notice(Notice::Error(error))) => {
                     ("error", to_py(py, &error).into_value(py).into_any())

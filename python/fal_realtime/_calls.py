@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import Any, Protocol
 
+from ._exceptions import FalRealtimeError
 from ._threads import start_thread
 
 
@@ -41,6 +42,16 @@ def call_in_thread(
             completer.set_error(error)
 
     start_thread(run, "fal-realtime-callable")
+
+
+def calls_hang(count: int) -> FalRealtimeError:
+    """Give the error of a plain function that is not called again. It may pass: they may return."""
+    failure = FalRealtimeError(
+        f"{count} earlier calls of it have not returned, and a plain function cannot be cancelled: give what it waits "
+        "for a timeout, or declare it with `async def`"
+    )
+    failure.retryable = True
+    return failure
 
 
 class CallOnLoop:

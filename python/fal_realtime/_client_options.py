@@ -8,6 +8,7 @@ from typing import Any
 
 from . import _checks as check
 from ._credentials import Credentials, found, from_key
+from ._functions import is_async
 from ._secrets import Hidden
 from ._tls import ClientCert, PathOrPaths, Trust, client_cert_as_native, hidden_password, paths, trust_as_native
 from ._types import CredentialsSource, Side, TokenApi
@@ -51,6 +52,11 @@ class ClientOptions:
     allow_cleartext: bool = False
 
     def __post_init__(self) -> None:
+        if is_async(self.credentials):
+            message = (
+                "credentials must be a plain function, not a coroutine function: connect, which calls it, cannot await"
+            )
+            raise TypeError(message)
         if self.credentials is not None and not callable(self.credentials) and not isinstance(self.credentials, Hidden):
             object.__setattr__(self, "credentials", Hidden(check.key("credentials", self.credentials)))
         check.boolean("allow_cleartext", self.allow_cleartext)

@@ -752,6 +752,14 @@ class LocalServer:
     def ca_file(self) -> str | None:
         """The file, in PEM, with the authority to trust; None without TLS. Removed at the stop."""
 
+    @staticmethod
+    def check_name(name: str) -> None:
+        """Refuse the name of an app that no client could ask for.
+
+        Raises:
+            ValueError: It is no app id.
+        """
+
     def add_builtin(
         self,
         name: str,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 NAMES = {
     "_attempt": ("Attempt", "Hook"),
-    "_calls": ("CallOnLoop", "call_in_thread"),
+    "_calls": ("CallOnLoop", "call_in_thread", "calls_hang"),
     "_checks": ("callable_or_none", "timeout"),
     "_delivery": ("Running", "decode_then", "tell_decoded"),
     "_exceptions": (

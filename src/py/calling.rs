@@ -4,7 +4,13 @@
 //! The I/O thread itself never takes the GIL: starting and cancelling, which need it for a moment, are done by threads
 //! that live no longer than that: whoever has the outcome completes the call.
 
-use std::io;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use pyo3::{intern, prelude::*};
 use tokio::sync::{Semaphore, oneshot};
@@ -21,6 +27,30 @@ const STARTER: &str = "fal-realtime-call";
 /// Calls that are being started at a time, which takes each as long as it waits for the GIL.
 static STARTS: PerProcess<Semaphore> = PerProcess::new(|| Semaphore::new(16));
 
+/// The calls of one plain function that have not returned yet. Nobody can cancel one: where it hangs it keeps its
+/// thread, and there would be one more for each attempt.
+#[derive(Clone, Default)]
+pub(super) struct Unreturned(Arc<AtomicUsize>);
+
+impl Unreturned {
+    const MOST: usize = 4;
+
+    /// Counts one more, until what is given is dropped. `None`: there are too many.
+    fn one_more(&self) -> Option<UntilItReturns> {
+        let more = |count| (count < Self::MOST).then_some(count + 1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(UntilItReturns(self.0.clone()))
+    }
+}
+
+struct UntilItReturns(Arc<AtomicUsize>);
+
+impl Drop for UntilItReturns {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The function that is called, and its argument.
 pub(super) struct Function<'a, 'py> {
     pub(super) callable: &'a Bound<'py, PyAny>,
@@ -30,6 +60,7 @@ pub(super) struct Function<'a, 'py> {
     pub(super) context: &'a Bound<'py, PyAny>,
     /// The loop that it runs on; `None`: in a thread of its own.
     pub(super) event_loop: Option<&'a Bound<'py, PyAny>>,
+    pub(super) unreturned: &'a Unreturned,
 }
 
 /// A call under way. Dropped before it has an outcome, it is cancelled, if it runs on a loop.
@@ -53,13 +84,18 @@ impl<T: Send + 'static> Call<T> {
         called: &Function<'_, '_>,
         take: impl FnOnce(PyResult<Bound<'_, PyAny>>) -> Result<T> + Send + 'static,
     ) -> PyResult<Self> {
+        let Function { callable, argument, check, context, event_loop, unreturned } = called;
+        let returns = match event_loop {
+            Some(_) => None,
+            None => Some(unreturned.one_more().ok_or_else(|| hang(py))?),
+        };
         let (tell, told) = oneshot::channel();
         let complete: Complete = Box::new(move |outcome| {
+            drop(returns);
             let _ = tell.send(take(outcome));
         });
         let completer = Completer(Mutex::new(Some(complete)));
         let module = facade::module(py)?;
-        let Function { callable, argument, check, context, event_loop } = called;
         let Some(event_loop) = event_loop else {
             module.getattr("call_in_thread")?.call1((callable, argument, context, completer, check))?;
             return Ok(Self { told, on_loop: None });
@@ -89,6 +125,11 @@ impl<T> Drop for Call<T> {
             });
         });
     }
+}
+
+fn hang(py: Python<'_>) -> PyErr {
+    let made = facade::get(py, "calls_hang").and_then(|calls_hang| calls_hang.call1((Unreturned::MOST,)));
+    made.map_or_else(|failure| failure, PyErr::from_value)
 }
 
 type Complete = Box<dyn FnOnce(PyResult<Bound<'_, PyAny>>) + Send>;

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue};
 use pyo3::{prelude::*, types::PyDict};
 
 use super::{
-    calling::{self, Call, Function},
+    calling::{self, Call, Function, Unreturned},
     contextvars,
     dispatcher::weak_reference,
     errors::{describe, error_or_none, is_retryable},
@@ -40,6 +40,7 @@ pub(super) struct CallerHooks {
     connection: OnceLock<Py<PyAny>>,
     /// The event loop of the connection, held weakly.
     event_loop: OnceLock<Py<PyAny>>,
+    unreturned: Unreturned,
 }
 
 /// One of them.
@@ -84,6 +85,7 @@ impl CallerHooks {
             is_raw: options.url.is_some(),
             connection: OnceLock::new(),
             event_loop: OnceLock::new(),
+            unreturned: Unreturned::default(),
         };
         Py::new(py, hooks).map(Some)
     }
@@ -136,6 +138,7 @@ impl CallerHooks {
             check: &check,
             context: self.context.bind(py),
             event_loop: event_loop.as_ref(),
+            unreturned: &self.unreturned,
         };
         Call::new(py, &called, |outcome| outcome.and_then(changes).map_err(|error| failed(&error))).map(Some)
     }
@@ -161,6 +164,7 @@ impl CallerHooks {
             check: &module.getattr("done")?,
             context: self.context.bind(py),
             event_loop: event_loop.as_ref(),
+            unreturned: &self.unreturned,
         };
         // One that was cancelled, or ends the process, has sent what it has sent.
         Call::new(py, &called, |_| Ok(())).map(Some)
@@ -227,7 +231,7 @@ async fn called<T: Send + 'static>(
         Ok(Ok(call)) => call.outcome().await.unwrap_or_else(|| Err(abandoned())),
         Ok(Err(error)) => Err(error),
         Err(error) => {
-            Err(refused(format!("{name} could not be started: {error}")).transient().with_source(error))
+            Err(refused(format!("{name} could not be called: {error}")).transient().with_source(error))
         }
     }
 }

@@ -7,7 +7,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pyo3::prelude::*;
 
-use crate::server::{Builtin, ColdStart, MintRecord, Response, Server, ServerConfig};
+use super::errors::py_result;
+use crate::{
+    core::endpoint::Endpoint,
+    server::{Builtin, ColdStart, MintRecord, Response, Server, ServerConfig},
+};
 
 mod arguments;
 mod job;
@@ -80,6 +84,12 @@ impl LocalServer {
     #[getter]
     fn ca_file(&self) -> Option<String> {
         self.0.ca_file().map(|path| path.to_string_lossy().into_owned())
+    }
+
+    /// Refuses the name of an app that no client could ask for.
+    #[staticmethod]
+    fn check_name(py: Python<'_>, name: &str) -> PyResult<()> {
+        py_result(py, Endpoint::parse_raw(name, None)).map(drop)
     }
 
     #[pyo3(signature = (name, builtin, *, session_timeout, buffering, emit_timings))]

@@ -13,7 +13,7 @@ use std::{
 use pyo3::{exceptions::PyTypeError, intern, prelude::*, types::PyString};
 
 use super::{
-    calling::{self, Call, Function},
+    calling::{self, Call, Function, Unreturned},
     contextvars,
     dispatcher::weak_reference,
     errors::{describe, no_running_loop},
@@ -54,6 +54,7 @@ pub(super) struct PythonSource {
     provider: Arc<Py<PyAny>>,
     argument: String,
     expiration: Option<Duration>,
+    unreturned: Unreturned,
 }
 
 impl PythonSource {
@@ -63,7 +64,7 @@ impl PythonSource {
         expiration: Option<Duration>,
     ) -> PyResult<Self> {
         let provider = weak_reference(provider.py())?.call1((provider,))?.unbind();
-        Ok(Self { provider: Arc::new(provider), argument, expiration })
+        Ok(Self { provider: Arc::new(provider), argument, expiration, unreturned: Unreturned::default() })
     }
 }
 
@@ -72,8 +73,9 @@ impl TokenSource for PythonSource {
         let argument = self.argument.clone();
         // The source may be gone before the blocking thread runs, and cloning the reference here needs the GIL.
         let provider = Arc::clone(&self.provider);
+        let unreturned = self.unreturned.clone();
         Box::pin(async move {
-            match calling::start(move || start(&provider, &argument)).await {
+            match calling::start(move || start(&provider, &argument, &unreturned)).await {
                 Ok(Ok(call)) => call.outcome().await.unwrap_or_else(|| Err(abandoned())),
                 Ok(Err(error)) => Err(error),
                 Err(error) => Err(no_thread(error)),
@@ -87,15 +89,15 @@ impl TokenSource for PythonSource {
 }
 
 /// Starts the provider, if it still has a connection.
-fn start(provider: &Py<PyAny>, argument: &str) -> Result<Call<String>> {
+fn start(provider: &Py<PyAny>, argument: &str, unreturned: &Unreturned) -> Result<Call<String>> {
     let started = super::attach(|py| -> PyResult<Option<Call<String>>> {
         let provider = provider.bind(py).call0()?;
         let Ok(provider) = provider.cast::<Provider>() else { return Ok(None) };
-        provider.get().start(py, argument).map(Some)
+        provider.get().start(py, argument, unreturned).map(Some)
     });
     match started {
         Some(Ok(Some(call))) => Ok(call),
-        Some(Err(error)) => Err(failed(&error)),
+        Some(Err(error)) => Err(not_called(&error)),
         Some(Ok(None)) | None => Err(abandoned()),
     }
 }
@@ -173,7 +175,7 @@ impl Provider {
     }
 
     /// Starts a plain function in a thread of its own, a coroutine function on an event loop.
-    fn start(&self, py: Python<'_>, argument: &str) -> PyResult<Call<String>> {
+    fn start(&self, py: Python<'_>, argument: &str, unreturned: &Unreturned) -> PyResult<Call<String>> {
         let event_loop = if self.is_async { Some(self.event_loop(py)?) } else { None };
         let argument = PyString::new(py, argument);
         let called = Function {
@@ -182,6 +184,7 @@ impl Provider {
             check: &facade::get(py, "checked")?,
             context: self.context.bind(py),
             event_loop: event_loop.as_ref(),
+            unreturned,
         };
         Call::new(py, &called, |outcome| {
             outcome.and_then(|token| token.extract::<String>()).map_err(|error| failed(&error))
@@ -191,13 +194,22 @@ impl Provider {
 
 /// The provider's exception. It may pass: once a session has been open, it is asked again.
 fn failed(error: &PyErr) -> Error {
-    let message = super::attach(|py| format!("the token provider raised {}", describe(py, error)));
-    let message = message.unwrap_or_else(|| "the token provider failed".to_owned());
-    Error::new(ErrorKind::Authentication, message).transient()
+    transient("the token provider raised", error)
+}
+
+/// The error where the provider could not be called.
+fn not_called(error: &PyErr) -> Error {
+    transient("the token provider could not be called:", error)
+}
+
+fn transient(what: &str, error: &PyErr) -> Error {
+    let described = super::attach(|py| describe(py, error));
+    let described = described.unwrap_or_else(|| "the interpreter is exiting".to_owned());
+    Error::new(ErrorKind::Authentication, format!("{what} {described}")).transient()
 }
 
 fn no_thread(error: std::io::Error) -> Error {
-    let message = format!("the token provider could not be started: {error}");
+    let message = format!("the token provider could not be called: {error}");
     Error::new(ErrorKind::Authentication, message).transient().with_source(error)
 }
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 import weakref
 from typing import Any
 
 import pytest
-from support import LIMIT, Log, Peer, Session, result_of
+from support import LIMIT, Log, Peer, Session, result_of, until
 
 from fal_realtime import (
     AuthenticationError,
@@ -192,6 +193,24 @@ async def test_a_hook_that_does_not_end_ends_with_open_timeout_and_is_cancelled(
             await peer.client().connect(APP, before_attempt=hang, open_timeout=0.2)
         await result_of(cancelled.wait())
         assert peer.accepted == 0
+
+
+async def test_a_plain_hook_that_hangs_is_not_called_in_ever_more_threads():
+    calls, answer = [], threading.Event()
+
+    def hang(attempt):
+        calls.append(attempt.number)
+        if attempt.error is not None:
+            answer.wait(LIMIT)
+
+    with Peer(answer_and_break) as peer:
+        connection = peer.client().connect(APP, before_attempt=hang, open_timeout=0.2, reconnect=AT_ONCE)
+        async with connection:
+            await connection.request({"n": 1}, timeout=LIMIT)
+            await until(lambda: "4 earlier calls of it have not returned" in str(connection.last_error), "given up")
+            assert len(calls) == 5
+            answer.set()
+            assert (await connection.request({"n": 2}, timeout=LIMIT))["n"] == 2
 
 
 def test_a_blocking_connection_asks_too_and_refuses_a_coroutine_function():

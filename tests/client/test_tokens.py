@@ -327,6 +327,27 @@ async def test_a_provider_that_never_answers_is_given_up_after_open_timeout():
         await cancelled.has(1)
 
 
+async def test_a_plain_provider_that_hangs_is_not_called_in_ever_more_threads():
+    calls, answer = [], threading.Event()
+
+    def hang(app_path):
+        calls.append(app_path)
+        answer.wait(LIMIT)
+        return "late"
+
+    with Peer() as peer:
+        client = peer.client()
+        failures = []
+        for _ in range(6):
+            with pytest.raises(FalRealtimeError) as failure:
+                await opened(client.connect(APP, token_provider=hang, open_timeout=0.2))
+            failures.append(str(failure.value))
+        assert [text for text in failures if "4 earlier calls of it have not returned" in text] == failures[4:]
+        assert len(calls) == 4
+        answer.set()
+        assert await tokens_of(peer, client.connect(APP, token_provider=hang)) == ["late"]
+
+
 async def test_close_cancels_an_async_provider_under_way():
     began, cancelled = Log(), Log()
 

@@ -7,6 +7,7 @@ import gc
 import json
 import logging
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -566,6 +567,12 @@ class TestFaults:
     def test_a_wrong_argument_is_a_value_error(self, server: LocalServer, misuse: Any) -> None:
         with pytest.raises(ValueError, match="must be"):
             misuse(server)
+
+    @pytest.mark.parametrize("name", ["/own/alias", "own/alias/", "own/../alias", "own/alias?x=1", "own/älias"])
+    def test_a_name_that_no_client_can_ask_for_is_refused(self, server: LocalServer, name: str) -> None:
+        for serve in (lambda: server.app(name), lambda: server.serve_builtin(name, "echo")):
+            with pytest.raises(ValueError, match=f"invalid app id .{re.escape(name[:9])}"):
+                serve()
 
 
 async def handle(item: dict[str, Any]) -> dict[str, Any]:

@@ -522,6 +522,7 @@ CLIENT_REFUSED = {
         ("", ValueError, "must be a key such as .*: it is empty"),
         (" \n", ValueError, "it is empty"),
         (b"key", TypeError, "must be a str"),
+        (coroutine_function, TypeError, "must be a plain function, not a coroutine function"),
         ('"hidden:hidden"', ValueError, "it stands in quotation marks"),
         ("'hidden:hidden'", ValueError, "it stands in quotation marks"),
         ("Key hidden:hidden", ValueError, "it begins with 'Key'"),

@@ -211,10 +211,12 @@ def _factor(timing: object) -> float:
     return check.not_negative("timing", timing, "'recorded', 'immediate' or a factor")
 
 
-def _check_name(name: object) -> None:
-    if "/" not in check.text("name", name, "an app id such as 'owner/alias'"):
+def _check_name(given: object) -> None:
+    name = check.text("name", given, "an app id such as 'owner/alias'")
+    if "/" not in name:
         message = f"name must be an app id such as 'owner/alias', not {name!r}"
         raise ValueError(message)
+    _core.LocalServer.check_name(name)
 
 
 def check_app_options(session_timeout: float | None, buffering: int | None, emit_timings: bool) -> None:

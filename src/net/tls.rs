@@ -25,6 +25,7 @@ pub use self::identity::ClientCertificate;
 
 mod explain;
 mod identity;
+mod malformed;
 mod roots;
 mod verify;
 

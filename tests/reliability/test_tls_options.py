@@ -6,6 +6,7 @@ import datetime as dt
 import shutil
 import ssl
 import subprocess
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="there i
 
 LOOPBACK = ("-subj", "/CN=a test of fal-realtime", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
 PASSWORD = "hidden-password"
+BEGIN, END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 
 def openssl(*arguments: str) -> None:
@@ -224,8 +226,11 @@ def test_the_password_of_a_key_is_in_no_repr(self_signed):
     [
         ("ssl", "nothing", "holds no certificate in PEM form"),
         ("extra_ca", "nothing", "holds no certificate in PEM form"),
-        ("ssl", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "holds a bad certificate"),
+        ("ssl", f"{BEGIN}\nAAAA\n{END}\n", "holds a bad certificate: what the PEM form holds is no X.509 certificate"),
+        ("extra_ca", f"{BEGIN}\nAAAA\n", "is no good PEM file: .* are not both there, each as a line of its own"),
+        ("extra_ca", f"{BEGIN}\n%%%%\n{END}\n", "is no good PEM file: .* is not Base64"),
         ("client_cert", "nothing", "holds no certificate in PEM form"),
+        ("client_cert", f"{BEGIN}\nAAAA\n", "cannot be read: .* are not both there, each as a line of its own"),
     ],
 )
 @pytest.mark.parametrize("client", [RealtimeClient, SyncRealtimeClient])
@@ -236,6 +241,20 @@ def test_a_file_that_is_not_what_it_should_be_is_named(tmp_path, client, option,
         client(KEY, **{option: file}).connect("local/echo")
     assert str(raised.value).startswith(option)
     assert str(file) in str(raised.value)
+
+
+@pytest.mark.parametrize("between", ["", " ", r"\n"])
+def test_a_key_whose_line_breaks_were_lost_is_not_repeated(tmp_path, self_signed, between):
+    lines = Path(self_signed.key).read_text().splitlines()
+    key = tmp_path / "key"
+    for text in (between.join(lines), between.join(lines[:-1]), "\n".join([lines[0] + lines[1], *lines[2:]])):
+        key.write_text(text + "\n")
+        with pytest.raises(ValueError, match="holds no ") as raised:
+            RealtimeClient(KEY, client_cert=(self_signed.certificate, key)).connect("local/echo")
+        shown = "".join(traceback.format_exception(raised.value))
+        for secret in lines[1:-1]:
+            for piece in (secret[:16], ", ".join(str(byte) for byte in secret[:16].encode())):
+                assert piece not in shown
 
 
 def test_a_directory_without_certificates_is_named(tmp_path):

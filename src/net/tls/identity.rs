@@ -11,7 +11,7 @@ use rustls_pki_types::{
     pem::{Error as PemError, PemObject},
 };
 
-use super::invalid;
+use super::{invalid, malformed::pem_reason};
 use crate::{
     core::token::Secret,
     error::{Error, Result},
@@ -42,7 +42,7 @@ pub(super) struct Identity {
 
 impl Identity {
     pub(super) fn read(from: &ClientCertificate) -> Result<Self> {
-        let unreadable = |error: PemError| bad(&from.certificate, "cannot be read", error);
+        let unreadable = |error: PemError| malformed(&from.certificate, "cannot be read", &error);
         let chain = CertificateDer::pem_file_iter(&from.certificate)
             .map_err(unreadable)?
             .collect::<std::result::Result<Vec<_>, _>>()
@@ -72,7 +72,7 @@ fn read_key(path: &Path, password: Option<&Secret>) -> Result<PrivateKeyDer<'sta
         PemError::NoItemsFound => {
             invalid(format!("client_cert: {} holds no private key in PEM form", path.display()))
         }
-        error => bad(path, "holds no good private key", error),
+        error => malformed(path, "holds no good private key", &error),
     })
 }
 
@@ -93,6 +93,10 @@ fn decrypt(path: &Path, pem: &str, password: Option<&Secret>) -> Result<PrivateK
         .decrypt(password.expose())
         .map_err(|error| bad(path, "holds a private key that this password does not decrypt", error))?;
     Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into())
+}
+
+fn malformed(path: &Path, what: &str, error: &PemError) -> Error {
+    invalid(format!("client_cert: {} {what}: {}", path.display(), pem_reason(error)))
 }
 
 fn bad(path: &Path, what: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {

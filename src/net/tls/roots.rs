@@ -8,7 +8,10 @@ use rustls_pki_types::{
     pem::{Error as PemError, PemObject},
 };
 
-use super::{Trust, invalid};
+use super::{
+    Trust, invalid,
+    malformed::{certificate_reason, pem_reason},
+};
 use crate::error::Result;
 
 /// The roots that are trusted.
@@ -31,7 +34,8 @@ impl Roots {
             Trust::Certificates(certificates) => {
                 for certificate in certificates {
                     roots.add(certificate.clone().into()).map_err(|error| {
-                        invalid(format!("ssl: a certificate of the SSLContext cannot be used: {error}"))
+                        let why = certificate_reason(&error);
+                        invalid(format!("ssl: a certificate of the SSLContext cannot be used: {why}"))
                             .with_source(error)
                     })?;
                 }
@@ -80,15 +84,14 @@ impl Roots {
     }
 
     fn add_pem(&mut self, option: &str, path: &Path, pem: &[u8]) -> Result<()> {
-        let bad = |what: &str, error: &dyn std::fmt::Display| {
-            invalid(format!("{option}: {} {what}: {error}", path.display()))
-        };
+        let bad = |what: &str, why: String| invalid(format!("{option}: {} {what}: {why}", path.display()));
         let before = self.named.len();
         for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate = certificate
-                .map_err(|error: PemError| bad("is no good PEM file", &error).with_source(error))?;
-            self.add(certificate)
-                .map_err(|error| bad("holds a bad certificate", &error).with_source(error))?;
+            let certificate =
+                certificate.map_err(|error: PemError| bad("is no good PEM file", pem_reason(&error)))?;
+            self.add(certificate).map_err(|error| {
+                bad("holds a bad certificate", certificate_reason(&error)).with_source(error)
+            })?;
         }
         if self.named.len() == before {
             let message = format!("{option}: {} holds no certificate in PEM form", path.display());

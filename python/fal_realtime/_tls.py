@@ -93,14 +93,21 @@ def paths(name: str, value: object, expected: str) -> list[str]:
     return [_path(name, each, expected) for each in several]
 
 
-def _path(name: str, value: object, expected: str) -> str:
+def _path(name: str, value: object, expected: str, *, may_be_shown: bool = True) -> str:
     check.instance(name, value, (str, os.PathLike), expected)
     path = os.fspath(cast("str | PathLike[str]", value))
     check.instance(name, path, str, expected)
-    if not os.path.exists(path):  # noqa: PTH110 - `pathlib` would be imported for this alone
+    if os.path.exists(path):  # noqa: PTH110 - `pathlib` would be imported for this alone
+        return path
+    if "-----BEGIN" in path or "\n" in path:
+        message = f"{name} takes the path of a PEM file, not what is in it"
+    elif may_be_shown:
         message = f"{name} names a file that does not exist: {path!r}"
-        raise ValueError(message)
-    return path
+    else:  # a password may have been given in its place
+        message = (
+            f"{name} names a key file that does not exist: the second of the tuple is its path, the third the password"
+        )
+    raise ValueError(message)
 
 
 def hidden_password(client_cert: object) -> object:
@@ -125,7 +132,8 @@ def client_cert_as_native(client_cert: object) -> tuple[str, str, str | None] | 
     if len(parts) not in (2, 3):
         message = f"client_cert must be {expected}"
         raise ValueError(message)
-    certificate, key = (_path("client_cert", each, expected) for each in parts[:2])
+    certificate = _path("client_cert", parts[0], expected)
+    key = _path("client_cert", parts[1], expected, may_be_shown=False)
     password = parts[2] if len(parts) > 2 else None  # noqa: PLR2004 - the third
     if isinstance(password, Hidden):
         password = password.reveal()

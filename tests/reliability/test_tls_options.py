@@ -257,6 +257,25 @@ def test_a_key_whose_line_breaks_were_lost_is_not_repeated(tmp_path, self_signed
                 assert piece not in shown
 
 
+@pytest.mark.parametrize("client", [RealtimeClient, SyncRealtimeClient])
+def test_a_key_or_password_that_is_given_as_a_path_is_not_repeated(self_signed, client):
+    certificate, key = self_signed.certificate, Path(self_signed.key).read_text()
+    for options in (
+        {"ssl": key},
+        {"extra_ca": [certificate, key]},
+        {"client_cert": key},
+        {"client_cert": (certificate, key)},
+        {"client_cert": (certificate, key.replace("\n", " "))},
+        {"client_cert": (certificate, PASSWORD)},
+        {"client_cert": (certificate, PASSWORD, self_signed.key)},
+    ):
+        with pytest.raises(ValueError, match=r"takes the path of a PEM file|names a key file") as raised:
+            client(KEY, **options)
+        shown = "".join(traceback.format_exception(raised.value, chain=True))
+        assert PASSWORD not in shown
+        assert key.splitlines()[1][:16] not in shown
+
+
 def test_a_directory_without_certificates_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"no file in .* holds a certificate"):
         RealtimeClient(KEY, ssl=tmp_path).connect("local/echo")

@@ -204,7 +204,7 @@ async def test_a_plain_hook_that_hangs_is_not_called_in_ever_more_threads():
             answer.wait(LIMIT)
 
     with Peer(answer_and_break) as peer:
-        connection = peer.client().connect(APP, before_attempt=hang, open_timeout=0.2, reconnect=AT_ONCE)
+        connection = peer.client().connect(APP, before_attempt=hang, open_timeout=1, reconnect=AT_ONCE)
         async with connection:
             await connection.request({"n": 1}, timeout=LIMIT)
             await until(lambda: "4 earlier calls of it have not returned" in str(connection.last_error), "given up")

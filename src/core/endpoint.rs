@@ -225,10 +225,14 @@ fn invalid(message: String) -> Error {
     Error::new(ErrorKind::InvalidOption, message)
 }
 
-/// Quotes the id up to anything that may begin a query, where a pasted address has its token.
+/// Quotes the id up to anything that no id has, behind which a key or a pasted address has its secret.
 fn bad_app(app: &str, why: &str) -> Error {
     const MAX_SHOWN_CHARACTERS: usize = 80;
-    let shown: String = app.chars().take_while(|c| !"?#@".contains(*c)).take(MAX_SHOWN_CHARACTERS).collect();
+    let shown: String = app
+        .chars()
+        .take_while(|c| c.is_alphanumeric() || "._-/".contains(*c))
+        .take(MAX_SHOWN_CHARACTERS)
+        .collect();
     let more = if shown.len() < app.len() { "…" } else { "" };
     invalid(format!(
         "invalid app id \"{}{more}\": {why}; accepted are owner/alias, owner/alias/path, \

@@ -1,6 +1,10 @@
 //! The proxy on the way to a host, if any: explicit, or from the environment as other tools read it.
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
 
 use crate::{
     core::token::Secret,
@@ -163,6 +167,12 @@ impl Proxy {
             _ => return Err(invalid("must start with http://, socks5:// or socks5h://")),
         };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        // A login ends at the last `@`, but an authority before the first of these: what is cut off may be most of it.
+        if rest.get(authority.len()..).is_some_and(|rest| rest.contains('@')) {
+            return Err(invalid(
+                "has a login with / ? or # in it, which must be percent-encoded there (%2F %3F %23)",
+            ));
+        }
         let (login, address) = match authority.rsplit_once('@') {
             Some((login, address)) => (Some(login), address),
             None => (None, authority),
@@ -185,17 +195,20 @@ impl Proxy {
     }
 }
 
-/// Splits `host`, `host:port`, `[v6]`, `[v6]:port` or a bare IPv6 address. `None` if the port is no port.
+/// Splits `host`, `host:port`, `[v6]`, `[v6]:port` or a bare IPv6 address. `None` if it is none of these.
 fn split_port(address: &str) -> Option<(&str, Option<u16>)> {
+    // A zone may be behind it.
+    let is_v6 = |host: &str| host.split('%').next().is_some_and(|host| host.parse::<Ipv6Addr>().is_ok());
     if let Some(rest) = address.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']')?;
+        let (host, rest) = rest.split_once(']').filter(|(host, _)| is_v6(host))?;
         return match rest.strip_prefix(':') {
             Some(port) => Some((host, Some(port.parse().ok()?))),
             None => rest.is_empty().then_some((host, None)),
         };
     }
     match address.split_once(':') {
-        Some((_, rest)) if rest.contains(':') => Some((address, None)),
+        // Else it may be `host:port:user:password`, as some sellers of proxies write it.
+        Some((_, rest)) if rest.contains(':') => is_v6(address).then_some((address, None)),
         Some((host, port)) => Some((host, Some(port.parse().ok()?))),
         None => Some((address, None)),
     }

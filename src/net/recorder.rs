@@ -18,7 +18,7 @@ use bytes::Bytes;
 
 pub(super) use self::events::{Close, Event};
 use self::writing::FileWriter;
-use super::{process, report};
+use super::{process, redact::Finders, report};
 use crate::{
     core::{
         frame::MessageKind,
@@ -48,8 +48,8 @@ enum What {
     Sent(Outgoing),
     Received(Received),
     Event(Event),
-    /// The secrets that must not be in the file from here on, in every spelling.
-    Secrets(Vec<String>),
+    /// The secrets that must not be in the file from here on.
+    Secrets(Finders),
 }
 
 /// Something with its time, in nanoseconds since the recording began.
@@ -171,7 +171,7 @@ impl Recorder {
     }
 
     /// Hides these secrets from here on.
-    pub(super) fn hide(&self, secrets: Vec<String>) {
+    pub(super) fn hide(&self, secrets: Finders) {
         self.take(0, false, || What::Secrets(secrets));
     }
 

@@ -4,19 +4,30 @@ use std::{ops::Range, sync::Arc};
 
 use base64::{
     Engine,
-    engine::general_purpose::{GeneralPurpose, STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+    engine::{
+        DecodePaddingMode,
+        general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+    },
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
+use memchr::memmem::Finder;
 
+use super::proxy::percent_decode;
 use crate::{
-    core::{endpoint::percent_encode, token::Secret},
+    core::token::Secret,
     error::{Error, ErrorKind},
 };
 
 mod matching;
 
 use matching::{cut_off, occurrences};
+
+/// Base64 with or without its padding.
+const STANDARD_PADDED_OR_NOT: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// Shorter parts of a credential are not secrets but words (`Key`), and would only garble the text.
 const SECRET_BYTES: usize = 8;
@@ -27,7 +38,7 @@ pub(crate) fn quote<'a>(text: &str, secrets: impl IntoIterator<Item = &'a str>, 
     let bytes = text.as_bytes();
     let mut places = Vec::new();
     for secret in spellings(secrets) {
-        places.extend(occurrences(bytes, secret.as_bytes()));
+        places.extend(occurrences(bytes, &Finder::new(&secret)));
         places.extend(cut_off(bytes, secret.as_bytes(), SECRET_BYTES));
     }
     let mut quoted = Vec::with_capacity(bytes.len());
@@ -60,11 +71,11 @@ fn merged(mut places: Vec<Range<usize>>) -> Vec<Range<usize>> {
     merged
 }
 
-/// The secrets as they are, as some write them in JSON, and in Base64.
+/// The secrets as they are, and in Base64. Escapes are found wherever they are.
 fn spellings<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let mut spellings = Vec::new();
     for secret in secrets.into_iter().filter(|secret| secret.len() >= SECRET_BYTES) {
-        spellings.extend([secret.to_owned(), secret.replace('/', "\\/")]);
+        spellings.push(secret.to_owned());
         for before in 0..3 {
             spellings
                 .extend([&STANDARD_NO_PAD, &URL_SAFE_NO_PAD].map(|base64| inside(base64, before, secret)));
@@ -72,22 +83,6 @@ fn spellings<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     }
     spellings.dedup();
     spellings
-}
-
-/// The secrets as they are in an address, with the digits of either case.
-fn percent_encoded<'a>(secrets: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = String> {
-    secrets.into_iter().filter(|secret| secret.len() >= SECRET_BYTES).flat_map(|secret| {
-        let mut upper = String::new();
-        percent_encode(secret, &mut upper);
-        let mut digits = 0;
-        let lower = upper.chars().map(|character| {
-            let is_digit = digits > 0;
-            digits = if character == '%' { 2 } else { digits - i32::from(is_digit) };
-            if is_digit { character.to_ascii_lowercase() } else { character }
-        });
-        let lower = lower.collect();
-        [upper, lower]
-    })
 }
 
 /// The part of a secret in Base64 that is always the same, when so many bytes (modulo 3) are before it: not the letters
@@ -98,66 +93,111 @@ fn inside(base64: &GeneralPurpose, before: usize, secret: &str) -> String {
     encoded.get((before * 8).div_ceil(6)..bytes.len() * 8 / 6).unwrap_or_default().to_owned()
 }
 
-/// `bytes` with every secret in it overwritten with asterisks, however it is spelled. All else stays in its place, so
-/// that it can be decoded as before; without a secret in it, it is what it was.
+/// The secrets, to be overwritten in many texts.
+pub(super) struct Finders(Vec<Finder<'static>>);
+
+impl Finders {
+    fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        Self(spellings(secrets).iter().map(|secret| Finder::new(secret).into_owned()).collect())
+    }
+
+    /// None.
+    pub(super) fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    fn places(&self, text: &[u8]) -> Vec<Range<usize>> {
+        self.0.iter().flat_map(|finder| occurrences(text, finder)).collect()
+    }
+
+    /// Overwrites every secret in `text` with asterisks, however it is spelled. All else stays in its place, so that it
+    /// can be decoded as before.
+    pub(super) fn overwrite(&self, text: &mut [u8]) {
+        for place in self.places(text) {
+            if let Some(found) = text.get_mut(place) {
+                found.fill(b'*');
+            }
+        }
+    }
+}
+
+/// `bytes` with every secret in it overwritten; without a secret in it, it is what it was.
 fn overwrite<'a>(bytes: Bytes, secrets: impl IntoIterator<Item = &'a str>) -> Bytes {
-    let places: Vec<_> =
-        spellings(secrets).iter().flat_map(|secret| occurrences(&bytes, secret.as_bytes())).collect();
-    if places.is_empty() {
+    let finders = Finders::new(secrets);
+    if finders.places(&bytes).is_empty() {
         return bytes;
     }
     let mut overwritten = bytes.to_vec();
-    for place in places {
-        if let Some(found) = overwritten.get_mut(place) {
-            found.fill(b'*');
-        }
-    }
+    finders.overwrite(&mut overwritten);
     overwritten.into()
 }
 
-/// The credentials in the headers of a request, and their parts.
-pub(crate) fn credentials(headers: &[(HeaderName, HeaderValue)]) -> impl Iterator<Item = &str> {
-    headers
-        .iter()
-        .filter(|(name, value)| *name == header::AUTHORIZATION || value.is_sensitive())
-        .filter_map(|(_, value)| value.to_str().ok())
-        .flat_map(|value| value.split([' ', ':', ',']))
+/// The secrets of a request: the values of its query, as they are sent and as the server reads them, and those of its
+/// headers.
+pub(crate) fn sent_in(path_and_query: &str, headers: &[(HeaderName, HeaderValue)]) -> Vec<Secret> {
+    let mut secrets = in_query(path_and_query);
+    let is_secret = |name: &HeaderName, value: &HeaderValue| {
+        *name == header::AUTHORIZATION || value.is_sensitive() || *name == header::SEC_WEBSOCKET_PROTOCOL
+    };
+    for (_, value) in headers.iter().filter(|(name, value)| is_secret(name, value)) {
+        let Ok(value) = value.to_str() else { continue };
+        secrets.push(value.into());
+        let parts = value.split([' ', ':', ',', ';', '=', '.', '"']);
+        secrets.extend(parts.map(Secret::from));
+        let login = value.split_once(' ').and_then(|(_, login)| STANDARD_PADDED_OR_NOT.decode(login).ok());
+        let Some(login) = login.and_then(|login| String::from_utf8(login).ok()) else { continue };
+        secrets.extend(login.split_once(':').map(|(_, password)| Secret::from(password)));
+        secrets.push(login.into());
+    }
+    secrets.retain(|secret| secret.expose().len() >= SECRET_BYTES);
+    secrets
+}
+
+/// The values of a query; of what has none, the name.
+pub(crate) fn in_query(path_and_query: &str) -> Vec<Secret> {
+    let query = path_and_query.split_once('?').map_or("", |(_, query)| query);
+    let values = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, "")) => name,
+        Some((_, value)) => value,
+        None => pair,
+    });
+    values
+        .flat_map(|value| [Some(Secret::from(value)), percent_decode(value).map(Secret::from)])
+        .flatten()
+        .collect()
 }
 
 /// The secrets that the server of a connection may know, for what it says: those that were sent to it, and the client's
 /// own credentials, which it has from elsewhere or not at all.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct KnownSecrets {
-    /// The token of the current session.
-    pub(super) token: Option<Secret>,
-    credentials: Vec<Secret>,
-    /// How many of them are sent in every session.
-    own: usize,
     of_client: Arc<[Secret]>,
+    /// The newest last.
+    sent: Vec<Secret>,
 }
 
 impl KnownSecrets {
-    /// The secrets in these headers, and those of the client.
-    pub(super) fn new(headers: &[(HeaderName, HeaderValue)], of_client: Arc<[Secret]>) -> Self {
-        let credentials: Vec<_> = credentials(headers).map(Secret::from).collect();
-        Self { token: None, own: credentials.len(), credentials, of_client }
+    /// The most that were sent: what earlier attempts have sent is forgotten, the oldest first.
+    const MOST_SENT: usize = 64;
+
+    /// The secrets of the client.
+    pub(super) fn new(of_client: Arc<[Secret]>) -> Self {
+        Self { of_client, sent: Vec::new() }
     }
 
-    /// Adds those in other headers, for this session.
-    pub(super) fn add(&mut self, headers: &[(HeaderName, HeaderValue)]) {
-        let known: Vec<_> = self.credentials.iter().map(Secret::expose).collect();
-        let new: Vec<_> =
-            credentials(headers).filter(|each| !known.contains(each)).map(Secret::from).collect();
-        // Those of earlier sessions are forgotten: they may be many.
-        self.credentials.truncate(self.own);
-        self.credentials.extend(new);
+    /// These are sent to the server.
+    pub(super) fn are_sent(&mut self, secrets: Vec<Secret>) {
+        for secret in secrets {
+            self.sent.retain(|known| *known != secret);
+            self.sent.push(secret);
+        }
+        let excess = self.sent.len().saturating_sub(Self::MOST_SENT);
+        self.sent.drain(..excess);
     }
 
-    /// The secrets as they may be spelled, for a text of which no place is looked at twice.
-    pub(super) fn spellings(&self) -> Vec<String> {
-        let mut all = spellings(self.secrets());
-        all.extend(percent_encoded(self.secrets()));
-        all
+    /// The secrets as they may be spelled, to be looked for in many texts.
+    pub(super) fn finders(&self) -> Finders {
+        Finders::new(self.secrets())
     }
 
     /// `text` without the secrets.
@@ -183,14 +223,14 @@ impl KnownSecrets {
 
     /// Those of the client first: their parts may be among the others, and leave the rest where the whole is.
     fn secrets(&self) -> impl Iterator<Item = &str> {
-        self.of_client.iter().chain(&self.token).chain(&self.credentials).map(Secret::expose)
+        self.of_client.iter().chain(&self.sent).map(Secret::expose)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Refusal;
+    use crate::{core::endpoint::percent_encode, error::Refusal};
 
     #[test]
     fn secrets_are_replaced_wherever_they_are_cut() {
@@ -236,8 +276,6 @@ mod tests {
         }
         assert_eq!(quote("to%2541ken", ["to%41ken"], 999), "***", "of one that looks percent-encoded");
         assert_eq!(quote("to%41ken", ["to%41ken"], 999), "***");
-        let recorded: Vec<_> = percent_encoded(["kid:S3cret/+"]).collect();
-        assert_eq!(recorded, ["kid%3AS3cret%2F%2B", "kid%3aS3cret%2f%2b"]);
     }
 
     #[test]
@@ -260,6 +298,69 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_replaced_whichever_of_its_characters_are_escaped() {
+        let secret = "say \"S\\E/C\" ré😀t";
+        let json = serde_json::to_string(secret).expect("it is text");
+        let json = json.trim_matches('"');
+        let mut units = [0; 2];
+        let every: String = secret
+            .chars()
+            .flat_map(|character| character.encode_utf16(&mut units).to_vec())
+            .map(|unit| format!("\\u{unit:04X}"))
+            .collect();
+        let form = json.replace(' ', "+");
+        for spelled in [secret, json, &every, &every.to_lowercase().replace("\\u0073", "s"), &form] {
+            assert_eq!(quote(&format!("a {spelled} b"), [secret], 999), "a *** b", "{spelled}");
+            let cut = &every[..every.len() - 15];
+            assert_eq!(quote(cut, [secret], 999), "***", "{cut}");
+        }
+        assert_eq!(quote("a+b%2", ["a b is long"], 999), "a+b%2", "too little of it");
+    }
+
+    #[test]
+    fn the_secrets_of_a_request_are_what_its_query_and_headers_hold() {
+        let header = |value| {
+            let mut value = HeaderValue::from_static(value);
+            value.set_sensitive(true);
+            (HeaderName::from_static("x-own"), value)
+        };
+        let basic = HeaderValue::from_static("Basic bWU6c2VjcmV0LXBhc3N3b3Jk");
+        let plain = (header::USER_AGENT, HeaderValue::from_static("not-a-secret/1.0"));
+        let protocol = (header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("bearer.protocol-secret"));
+        let headers = [
+            header("correct horse staple"),
+            header("a=cookie-secret; b=1"),
+            (header::AUTHORIZATION, basic),
+            plain,
+            protocol,
+        ];
+        let sent =
+            sent_in("/a/b?name=value-secret&bare-secret&empty-secret=&e=encoded%2Fsecret&n=1", &headers);
+        let sent: Vec<_> = sent.iter().map(Secret::expose).collect();
+        for secret in [
+            "value-secret",
+            "bare-secret",
+            "empty-secret",
+            "encoded%2Fsecret",
+            "encoded/secret",
+            "correct horse staple",
+            "cookie-secret",
+            "me:secret-password",
+            "secret-password",
+            "protocol-secret",
+        ] {
+            assert!(sent.contains(&secret), "{secret} is not among {sent:?}");
+        }
+        assert!(sent.iter().all(|secret| !secret.contains("not-a-secret")), "{sent:?}");
+        let mut secrets = KnownSecrets::new(Arc::new([]));
+        for number in 0..100 {
+            secrets.are_sent(sent_in(&format!("/?kept=kept-secret&new=secret-{number}"), &[]));
+        }
+        assert_eq!(secrets.sent.len(), KnownSecrets::MOST_SENT);
+        assert_eq!(secrets.quote("kept-secret secret-99 secret-98"), "*** *** ***");
+    }
+
+    #[test]
     fn secrets_are_overwritten_in_their_place() {
         let secrets = ["topsecret", "Key", "othersecret"];
         let bytes = Bytes::from_static(b"\xc1topsecret, topsecre\xff topsecretothersecret");
@@ -272,7 +373,7 @@ mod tests {
     #[test]
     fn a_refusal_is_rid_of_a_key_that_was_not_sent() {
         let of_client = ["id:some-secret".into(), "some-secret".into()];
-        let secrets = KnownSecrets::new(&[], Arc::new(of_client));
+        let secrets = KnownSecrets::new(Arc::new(of_client));
         let said = Refusal {
             request_id: "some-secret".into(),
             headers: vec![("location".into(), "/?key=id%3Asome-secret".into())],
@@ -289,8 +390,8 @@ mod tests {
     #[test]
     fn an_error_is_rid_of_the_token_and_the_key_however_they_are_spelled() {
         let key = HeaderValue::from_static("Key some-key-id:some-secret");
-        let mut secrets = KnownSecrets::new(&[(header::AUTHORIZATION, key)], Arc::new([]));
-        secrets.token = Some("to/ken+1234".into());
+        let mut secrets = KnownSecrets::new(Arc::new([]));
+        secrets.are_sent(sent_in("/?fal_jwt_token=to%2Fken%2B1234", &[(header::AUTHORIZATION, key)]));
         let payload =
             Bytes::from_static(br#"{"reason":"to\/ken+1234","at":"to%2Fken%2B1234","key":"some-key-id"}"#);
         let kind = ErrorKind::Realtime { error: "E".into(), reason: "some-secret: no".into(), payload };

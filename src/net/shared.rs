@@ -114,10 +114,7 @@ impl SharedState {
             parked: None,
             io: None,
             notify: None,
-            secrets: KnownSecrets::new(
-                &[&settings.headers[..], &settings.own_headers].concat(),
-                settings.secrets.clone(),
-            ),
+            secrets: KnownSecrets::new(settings.secrets.clone()),
             last_error: None,
             not_open: None,
             subprotocol: None,

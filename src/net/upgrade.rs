@@ -3,19 +3,21 @@
 //! Written here rather than taken from tungstenite, because that one accepts extensions that were not
 //! offered, refuses `Connection: keep-alive, Upgrade`, and because a refusal should say what the server said.
 
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, header};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    core::token::Secret,
+    error::{Error, ErrorKind, Result},
+};
 
 use super::{
     head::{Head, HeadError, read_head},
-    proxy::percent_decode,
-    redact::{credentials, quote},
+    redact::{quote, sent_in},
     refusal::refusal,
     target::Target,
     tls,
@@ -176,8 +178,8 @@ fn chosen(head: &Head, headers: &[(HeaderName, HeaderValue)]) -> Result<Option<S
 
 /// The error of an answer that is not 101.
 fn refused(target: &Target, headers: &[(HeaderName, HeaderValue)], head: &Head, body: &str) -> Error {
-    let secrets = secrets(target, headers);
-    let quote = |text: &str, limit| quote(text, secrets.iter().map(Cow::as_ref), limit);
+    let secrets = sent_in(&target.path_and_query, headers);
+    let quote = |text: &str, limit| quote(text, secrets.iter().map(Secret::expose), limit);
     let (host, status) = (&target.host, head.status);
     let mut message = format!("{host} refused the WebSocket with status {status}");
     match status {
@@ -225,15 +227,6 @@ fn in_one_line(text: &str) -> String {
         .filter(|word| !word.is_empty())
         .collect::<Vec<_>>()
         .join(" ")
-}
-
-/// The secrets of the request: the values of the query, as they were sent and as the server reads them,
-/// and the parts of the credentials.
-fn secrets<'a>(target: &'a Target, headers: &'a [(HeaderName, HeaderValue)]) -> Vec<Cow<'a, str>> {
-    let query = target.path_and_query.split_once('?').map_or("", |(_, query)| query);
-    let parameters = query.split('&').filter_map(|pair| pair.split_once('=')).map(|(_, value)| value);
-    let decoded = parameters.clone().filter_map(percent_decode).map(Cow::Owned);
-    parameters.chain(credentials(headers)).map(Cow::Borrowed).chain(decoded).collect()
 }
 
 #[cfg(test)]

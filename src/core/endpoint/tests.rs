@@ -49,6 +49,22 @@ fn nothing_is_added_to_the_id_of_a_plain_websocket() {
 }
 
 #[test]
+fn what_follows_a_character_that_no_app_id_has_is_not_repeated() {
+    for app in [
+        "kid:secret",
+        "owner/app?fal_jwt_token=secret",
+        "https://user:secret@fal.run/owner/app",
+        "owner/app&token=secret",
+        "owner/app secret",
+        "owner/app;secret",
+        "owner/app\nsecret",
+    ] {
+        let error = Endpoint::parse(app, None).unwrap_err();
+        assert!(!error.message.contains("secret"), "{error}");
+    }
+}
+
+#[test]
 fn bad_app_ids_and_paths_say_what_is_wrong() {
     let cases = [
         ("", None, "no slash"),

@@ -36,7 +36,7 @@ impl Connection {
             if inner.boxes.state() == State::Closed {
                 return Err(NotRecorded::Closed(inner.boxes.closed_error()));
             }
-            (inner.boxes.state(), inner.secrets.spellings())
+            (inner.boxes.state(), inner.secrets.finders())
         };
         let app = self.settings().address.name();
         let about = About { app, dialect: self.settings().dialect, path };
@@ -80,7 +80,7 @@ impl Connection {
     /// Tells the recording that a session begins, whose secrets it must not show.
     pub(in crate::net) fn record_opening(&self, subprotocol: Option<String>) {
         if let Some(recorder) = self.current_recorder() {
-            recorder.hide(self.shared.lock().secrets.spellings());
+            recorder.hide(self.shared.lock().secrets.finders());
             recorder.event(Event::Open { subprotocol });
         }
     }

@@ -120,10 +120,6 @@ impl Driver {
     fn start_opened(&mut self) {
         let Some(Opened { stream, leftover, subprotocol }) = self.opened.take() else { return };
         let mut inner = self.connection.shared.lock();
-        inner.secrets.token = self.current_token();
-        if let Some(own) = self.changes.as_ref().and_then(|changes| changes.headers.as_ref()) {
-            inner.secrets.add(own);
-        }
         inner.subprotocol.clone_from(&subprotocol);
         inner.boxes.session_began(Instant::now());
         drop(inner);

@@ -42,9 +42,18 @@ fn proxy_addresses_are_parsed() {
         "http://[::1",
         "http://%zz@p",
         "http://a b",
+        "http://host:3128:user:secret",
+        "http://[host:user:secret]",
+        "socks5://user:sec/ret@host",
+        "http://secret#:x@host",
+        "http://sec?ret:x@host:3128",
     ] {
         let error = Proxy::parse(bad).unwrap_err();
         assert_eq!(error.kind, ErrorKind::InvalidOption, "{bad}");
+        assert!(!error.message.contains("secret") && !error.message.contains("user:sec"), "{bad}: {error}");
+    }
+    for (v6, port) in [("::1", 80), ("[::1]:81", 81), ("[fe80::1%eth0]", 80), ("fe80::1%eth0", 80)] {
+        assert_eq!(Proxy::parse(v6).unwrap().port, port, "{v6}");
     }
 }
 

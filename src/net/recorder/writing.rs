@@ -6,14 +6,15 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use memchr::memmem::Finder;
-
 use super::{About, Close, Entry, Event, What};
-use crate::core::{
-    frame::MessageKind,
-    inbound::Dialect,
-    mcap::McapWriter,
-    payload::{Cursor, Payload},
+use crate::{
+    core::{
+        frame::MessageKind,
+        inbound::Dialect,
+        mcap::McapWriter,
+        payload::{Cursor, Payload},
+    },
+    net::redact::Finders,
 };
 
 /// The bytes of a chunk, unless a message is larger.
@@ -36,7 +37,7 @@ pub(super) struct FileWriter {
     /// When the recording began, in nanoseconds since 1970.
     began: u64,
     sessions: u64,
-    secrets: Vec<Finder<'static>>,
+    secrets: Finders,
 }
 
 impl FileWriter {
@@ -47,7 +48,7 @@ impl FileWriter {
             [("version", FORMAT_VERSION), ("app", &about.app), ("started_unix_ns", &began.to_string())];
         mcap.metadata("fal_realtime.recording", &metadata);
         let channels = Channels::of(&mut mcap, about);
-        Self { file, mcap, channels, began, sessions: 0, secrets: Vec::new() }
+        Self { file, mcap, channels, began, sessions: 0, secrets: Finders::none() }
     }
 
     pub(super) fn write(&mut self, entry: Entry) -> io::Result<()> {
@@ -66,8 +67,7 @@ impl FileWriter {
                 self.message(self.channels.control, time, |out| out.extend_from_slice(text.as_bytes()));
             }
             What::Secrets(secrets) => {
-                let finders = secrets.iter().filter(|secret| !secret.is_empty());
-                self.secrets = finders.map(|secret| Finder::new(secret.as_bytes()).into_owned()).collect();
+                self.secrets = secrets;
             }
         }
         if self.mcap.chunk_bytes() >= CHUNK_BYTES { self.flush() } else { Ok(()) }
@@ -97,7 +97,7 @@ impl FileWriter {
             let start = out.len();
             content(out);
             if let Some(content) = out.get_mut(start..) {
-                hide(content, secrets);
+                secrets.overwrite(content);
             }
         });
     }
@@ -153,19 +153,5 @@ fn append(out: &mut Vec<u8>, payload: &Payload) {
     let mut cursor = Cursor::default();
     while let Some(bytes) = cursor.advance(payload, usize::MAX) {
         out.extend_from_slice(bytes);
-    }
-}
-
-/// Overwrites the secrets with asterisks: what else there is can be decoded as before.
-fn hide(content: &mut [u8], secrets: &[Finder<'static>]) {
-    for secret in secrets {
-        let mut from = 0;
-        while let Some(at) = content.get(from..).and_then(|rest| secret.find(rest)) {
-            let end = from + at + secret.needle().len();
-            if let Some(found) = content.get_mut(from + at..end) {
-                found.fill(b'*');
-            }
-            from = end;
-        }
     }
 }

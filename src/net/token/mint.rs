@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 
 use super::source::TokenSource;
 use crate::{
-    core::token::Credentials,
+    core::token::{Credentials, Secret},
     error::{Error, ErrorKind, Result},
     net::{
         awaited::Awaited,
         http::{DEFAULT_TIMEOUT, HttpAnswer, post_json},
-        redact::quote,
+        redact::{in_query, quote},
         refusal::refusal,
         report,
         target::Target,
@@ -162,7 +162,12 @@ impl Prepared {
 
     fn refused(&self, config: &MintConfig, answer: &HttpAnswer) -> Error {
         let (host, status) = (&self.target.host, answer.status);
-        let secrets = || config.credentials.iter().flat_map(Credentials::secrets);
+        let addresses = std::iter::once(&config.url).chain(&config.proxy_url);
+        let in_queries: Vec<_> = addresses.flat_map(|url| in_query(url)).collect();
+        let secrets = || {
+            let credentials = config.credentials.iter().flat_map(Credentials::secrets);
+            credentials.chain(in_queries.iter().map(Secret::expose))
+        };
         let without_key = |text: &str, limit| quote(text, secrets(), limit);
         let body = String::from_utf8_lossy(&answer.body);
         // What may be a token in a form that we do not know is not shown.
@@ -179,6 +184,7 @@ impl Prepared {
             }
             400 if config.proxy_url.is_some() => {
                 let wanted = config.url.split_once("://").map_or(config.url.as_str(), |(_, rest)| rest);
+                let wanted = wanted.split('?').next().unwrap_or_default();
                 format!(
                     "{host} (proxy_url) did not pass the token request on, and answered with status 400: a stock \
                      @fal-ai/server-proxy does so unless {wanted} is in its allowedUrlPatterns"

@@ -302,12 +302,8 @@ mod tests {
         let secret = "say \"S\\E/C\" ré😀t";
         let json = serde_json::to_string(secret).expect("it is text");
         let json = json.trim_matches('"');
-        let mut units = [0; 2];
-        let every: String = secret
-            .chars()
-            .flat_map(|character| character.encode_utf16(&mut units).to_vec())
-            .map(|unit| format!("\\u{unit:04X}"))
-            .collect();
+        let every =
+            secret.encode_utf16().fold(String::new(), |every, unit| every + &format!("\\u{unit:04X}"));
         let form = json.replace(' ', "+");
         for spelled in [secret, json, &every, &every.to_lowercase().replace("\\u0073", "s"), &form] {
             assert_eq!(quote(&format!("a {spelled} b"), [secret], 999), "a *** b", "{spelled}");

@@ -5,6 +5,7 @@ Loaded into every pytest run: the server is imported by those who use it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,13 @@ def fal_local_server(request: pytest.FixtureRequest) -> Iterator[LocalServer]:
 
     with LocalServer() as server:
         for marker in request.node.iter_markers("fal_replay"):
-            path, *rest = marker.args
-            server.replay(request.path.parent / path, *rest, **{"timing": "immediate", **marker.kwargs})
+            options = {"timing": "immediate", **marker.kwargs}
+            path, *rest = marker.args or [options.pop("path", None)]
+            if not isinstance(path, (str, os.PathLike)):
+                message = (
+                    "the marker fal_replay needs the path of a recording, as in fal_replay('session.mcap'), "
+                    f"not {type(path).__name__}"
+                )
+                raise TypeError(message)
+            server.replay(request.path.parent / path, *rest, **options)
         yield server

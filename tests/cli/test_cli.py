@@ -164,19 +164,46 @@ def test_programs_get_what_is_wrong_as_json(command: str, capsys: pytest.Capture
         (["run", "local/echo", "--connections", "0"], "--connections: must be at least 1"),
         (["run", "local/echo", "--input", "[1]"], "--input: must be a JSON object"),
         (["run", "local/echo", "--input", "{"], "--input: is no JSON"),
+        (["run", "local/echo", "--input", "[" * 100_000], "--input: is no JSON: it is nested too deep"),
         (["run"], "the following arguments are required: APP"),
         (["bench", "--seconds", "inf"], "--seconds: must be greater than 0"),
         (["serve", "--port", "70000"], "--port: must be at most 65535"),
         (["serve", "--refuse", "200"], "--refuse: must be at least 300"),
         (["nothing"], "invalid choice: 'nothing'"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
 )
 def test_a_wrong_argument_says_what_is_accepted(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as left:
         cli.main(arguments)
     assert left.value.code == 2
     assert text in without_traceback(capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["run", "a/b", "--key", KEY], "unrecognized arguments: --key (the key is taken from the variable FAL_KEY)\n"),
+        (["bench", f"--api-key={KEY}"], "unrecognized arguments: --api-key (the key is taken from the variable"),
+        (["probe", "a/b", f"-k{KEY}"], "unrecognized arguments: -k\n"),
+        (["serve", f"--fal-key={KEY}"], "unrecognized arguments: --fal-key\n"),
+        (["probe", "a/b", KEY], "unrecognized arguments: 1 more than this command takes\n"),
+        ([KEY], f"invalid choice: a value of {len(KEY)} characters"),
+        (["serve", "--port", KEY], f"--port: invalid integer value: a value of {len(KEY)} characters\n"),
+        (["serve", f"--port={KEY}"], f"--port: invalid integer value: a value of {len(KEY)} characters\n"),
+        (["serve", "--token-form", KEY], f"--token-form: invalid choice: a value of {len(KEY)} characters"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_key_in_the_place_of_an_argument_is_not_shown(
+    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as left:
+        cli.main(arguments)
+    assert left.value.code == 2
+    shown = without_traceback(capsys)
+    assert text in shown
+    assert KEY not in shown
 
 
 @pytest.mark.parametrize(
@@ -191,6 +218,8 @@ def test_a_wrong_argument_says_what_is_accepted(arguments: list[str], text: str,
         (["serve", "--app", "me/app=nothing"], "it must be NAME=WHAT"),
         (["serve", "--app", "me/app=no_module:function"], "No module named 'no_module'"),
         (["serve", "--app", "app=echo"], "name must be an app id"),
+        (["serve", "--app", "me/app=json:__doc__"], "--app me/app=json:__doc__: __doc__ of json is no function, but"),
+        (["run", "local/echo", "--resume", ""], "--resume must name a file"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -201,6 +230,34 @@ def test_arguments_that_do_not_go_together_say_what_to_do(
     shown = without_traceback(capsys)
     assert text in shown
     assert "what to do: " in shown
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell")
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("run local/echo <&-", "standard input, which the inputs are to come from, is closed"),
+        ("run local/echo - <&-", "standard input, which the inputs are to come from, is closed"),
+        ("record local/echo x.mcap <&-", "standard input, which the inputs are to come from, is closed"),
+        ("serve --control --port 0 <&-", "standard input, which --control takes commands from, is closed"),
+        ("run local/echo --input '{}' >&-", "standard output is closed"),
+        ("bench --seconds 0.1 >&-", "standard output is closed"),
+        ("serve --port 0 --json >&-", "standard output is closed"),
+    ],
+)
+def test_a_stream_that_is_closed_is_told_before_anything_is_done(command: str, text: str, tmp_path: Path):
+    shell = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m fal_realtime {command}', sys.executable],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (shell.returncode, shell.stdout) == (2, "")
+    assert text in shell.stderr
+    assert "Traceback" not in shell.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_key_goes_to_another_machine_in_clear_text_only_if_that_is_said(

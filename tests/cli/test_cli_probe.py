@@ -177,6 +177,30 @@ def test_the_proxy_is_that_which_a_connection_takes(variables, url, proxy, monke
     assert proxy_for(parts, parts.port or 443) == proxy
 
 
+@pytest.mark.parametrize("name", ["WS_PROXY", "HTTPS_PROXY"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://user:hidden/pw@127.0.0.1:3128",
+        "http://user:4711/hidden@127.0.0.1:3128",
+        "http://user:hid#den@127.0.0.1:3128",
+        "http://127.0.0.1:3128:user:hidden",
+        "http://user:hidden\u2100@127.0.0.1:3128",
+        "http://user:hidden[@127.0.0.1:3128",
+        "user:hidden",
+        "http://",
+    ],
+)
+def test_what_is_no_address_of_a_proxy_is_named_by_its_variable_and_not_shown(name, address, capsys, monkeypatch):
+    monkeypatch.setenv("FAL_KEY", "some:key")
+    monkeypatch.setenv(name, address)
+    assert cli.main(["probe", "me/app", "--base-url", "ws://app.invalid", "--allow-cleartext"]) == 2
+    shown = "".join(capsys.readouterr())
+    assert f"{name} must be the address of a proxy, scheme://[user:password@]host[:port]" in shown
+    assert f"what to do: correct the variable {name} (or {name.lower()}), or unset it" in shown
+    assert not [part for part in ("hid", "4711", "pw") if part in shown]
+
+
 def test_each_step_that_can_fail_has_its_sentence():
     for name in ("token", "handshake", "first result", "second result", "ping"):
         found = verdict("me/app", [Stage(name, 1.0, "", HandshakeError("no", 403))])

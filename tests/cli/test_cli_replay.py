@@ -184,6 +184,18 @@ def test_an_input_waits_for_as_long_as_recorded(app: App, tmp_path: Path, capsys
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["seconds"] >= 0.5
 
 
+@pytest.mark.parametrize("how", [[], ["--json"]])
+def test_a_recording_that_ends_early_is_replayed_and_that_is_said(app: App, recording: Path, capsys: Any, how: Any):
+    arguments = ["replay", str(recording), "--base-url", app.server.base_url, "--no-timing", *how]
+    for is_cut in (False, True):
+        assert cli.main(arguments) == 0
+        said = f"the recording {recording} ends early: what is there of it is replayed"
+        told = [line for line in capsys.readouterr().err.splitlines() if "ends early" in line]
+        assert told == ([json.dumps({"warning": said}) if how else f"fal-realtime: {said}"] if is_cut else [])
+        content = recording.read_bytes()
+        recording.write_bytes(content[: content.rfind(b"\x0f\x04" + bytes(7))])  # before the record that ends its data
+
+
 @pytest.mark.parametrize(
     ("name", "content", "text"),
     [

@@ -102,7 +102,9 @@ def test_an_input_that_fails_is_a_line_with_the_reason_and_the_others_have_resul
     ("line", "text"),
     [
         ('{"n":', "line 3 of .* is no JSON: .*: '{\"n\":'"),
-        ("[7]", "line 3 of .* is no JSON object: '\\[7\\]'"),
+        ("[7]", "element 1 of line 3 of .* is no JSON object: '7'"),
+        ("[" * 100_000, r"line 3 of .* is no JSON: it is nested too deep: '\[{60}\.\.\.'"),
+        ('{"n": ' * 100_000, r"line 3 of .* is no JSON: it is nested too deep: '{\"n\": "),
         ("7", "no JSON object"),
     ],
 )
@@ -126,6 +128,26 @@ def test_a_json_file_is_one_input_or_a_list_of_them(tmp_path, capsys):
     (tmp_path / "more.json").write_text('[{"n": 2},\n {"n": 3}]', encoding="utf-8")
     assert cli.main(["run", "local/echo", str(tmp_path / "one.json"), str(tmp_path / "more.json")]) == 0
     assert [line["result"]["n"] for line in lines(capsys.readouterr().out)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.json", b'[{"n": 1},\n {"n": 2},\n 7]', ("element 3 of .*a.json is no JSON object: '7'", "as an object")),
+        ("a.json", b'[{"n": 1},\n {"n": 2},\n x]', ("a.json is no JSON: .* line 3 column 2", "or all in a list")),
+        ("a.json", b'\n"\xc3\xa4"', ("[^ ]*a.json is no JSON object: ", "as an object")),
+        ("a.json", b'{"n": "\xff"}', ("[^ ]*a.json is no JSON: 'utf-8' codec", "in UTF-8")),
+        ("a.jsonl", '{"n": 1}\n'.encode("utf-16"), ("line 1 of .* looks like UTF-16", "in UTF-8")),
+        ("a.jsonl", '{"n": 1}\n'.encode("utf-16-le"), ("line 1 of .* looks like UTF-16", "in UTF-8")),
+        ("a.jsonl", '{"n": 1}\n'.encode("utf-16-be"), ("line 1 of .* looks like UTF-16", "in UTF-8")),
+    ],
+)
+def test_a_file_that_holds_no_inputs_is_told_with_the_place(tmp_path, capsys, name, content, told):
+    (tmp_path / name).write_bytes(content)
+    assert cli.main(["run", "local/echo", str(tmp_path / name)]) == 2
+    err = capsys.readouterr().err
+    assert re.search(told[0], err)
+    assert re.search(f"what to do: write .*{told[1]}", err)
 
 
 def test_images_and_audio_go_in_as_data_uris_or_as_bytes(tmp_path, server, capsys):
@@ -179,6 +201,7 @@ def serve_media(server: LocalServer) -> dict:
         "audio": f"data:audio/wav;base64,{base64.b64encode(WAV).decode()}",
         "../../up": b"unknown",
         "text": "data: no media",
+        "broken": "data:audio/wav;base64,QQ==QUJDREVG",
     }
 
     @server.app("me/media")
@@ -201,6 +224,7 @@ def test_media_are_saved_and_results_name_the_files(server, tmp_path, capsys):
     assert names == ["000000-audio.wav", "000000-images-0-content.jpg", "000000-up.bin"]
     assert result["images"][0]["url"] == "https://fal.media/cat.png"
     assert result["text"] == "data: no media"
+    assert result["broken"] == "data:audio/wav;base64,QQ==QUJDREVG"
     # What is there is not mixed with, or replaced by, what another run saves.
     assert cli.main(arguments) == 2
     assert "holds files already" in capsys.readouterr().err

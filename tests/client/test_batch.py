@@ -15,9 +15,12 @@ import sys
 import tempfile
 import threading
 from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from msgpack import Timestamp
 from support import LIMIT, Peer, Session
 
 from fal_realtime import (
@@ -27,6 +30,7 @@ from fal_realtime import (
     HandshakeError,
     ReconnectPolicy,
     SyncRealtimeClient,
+    msgpack,
 )
 from fal_realtime.batch import JournalError, Record, Summary, results, run, run_sync
 from fal_realtime.batch._journal import Journal
@@ -117,6 +121,46 @@ async def test_what_cannot_be_encoded_is_an_outcome_and_is_known_again(app, jour
         summary = await app.run([{"n": 1}, {"n": object()}], journal)
         assert summary.known == known
     assert [record.ok for record in results(journal)] == [True, False]
+
+
+@dataclass
+class Holder:
+    n: int = 1
+
+
+class Unreadable(Holder):
+    def __getattribute__(self, name):
+        if name == "n":
+            raise RuntimeError(name)
+        return super().__getattribute__(name)
+
+
+async def test_what_raises_while_it_is_encoded_is_an_outcome_of_that_input_alone(app, journal):
+    for known in (0, 3):
+        summary = await app.run([{"n": 1}, {"n": Unreadable()}, {"n": 3}], journal)
+        assert (summary.known, summary.left) == (known, 0)
+    assert [record.error for record in results(journal)] == [None, "RuntimeError: n", None]
+
+
+async def test_dates_come_back_as_a_request_gives_them(server, app, journal):
+    @server.app("me/clock")
+    async def clock(message):
+        return {"at": Timestamp(5), "request_id": message["request_id"]}
+
+    async with app.client.connect("me/clock") as connection:
+        result = await connection.request({}, timeout=LIMIT)
+    await run("me/clock", [{}], journal=journal, client=app.client)
+    (record,) = results(journal)
+    assert record.result["at"] == result["at"] == datetime.fromtimestamp(5, timezone.utc)
+
+
+async def test_a_naive_date_is_kept_as_text(app, journal):
+    def decode(message):
+        return {**msgpack.decode(message), "at": datetime(2026, 1, 2)}  # noqa: DTZ001
+
+    await app.run([{"n": 1}], journal, decode_message=decode)
+    (record,) = results(journal)
+    assert record.result["at"] == "2026-01-02T00:00:00"
 
 
 async def test_a_key_is_what_an_input_is_known_by(app, journal):
@@ -299,6 +343,13 @@ async def test_what_is_no_id_is_refused(app, journal, key, error):
         await app.run(numbers(2), journal, key=key)
 
 
+async def test_a_key_that_raises_names_the_input(app, journal):
+    with pytest.raises(ValueError, match="key raised for input 1: KeyError: 'id'") as raised:
+        await app.run([{"n": 0, "id": "a"}, {"n": 1}], journal, key=lambda given: given["id"])
+    assert isinstance(raised.value.__cause__, KeyError)
+    assert [record.id for record in results(journal)] == ["a"]
+
+
 async def test_the_blocking_form_says_where_it_cannot_block(app, journal):
     with pytest.raises(RuntimeError, match=r"an event loop runs in this thread: await batch\.run"):
         run_sync("me/app", numbers(2), journal=journal, client=app.client)
@@ -353,6 +404,44 @@ async def test_a_journal_that_was_damaged_is_told(app, journal):
     journal.write_bytes(content)
     with pytest.raises(JournalError, match="damaged"):
         await app.run(({"n": n, "body": "x" * 3000} for n in range(60)), journal)
+
+
+@pytest.mark.parametrize("result", [b"\x81", b"\xc1", "text"])
+async def test_a_result_that_was_damaged_is_told(app, journal, result):
+    await app.run(numbers(3), journal)
+    with contextlib.closing(sqlite3.connect(journal)) as database, database:
+        database.execute("UPDATE outcomes SET result = ? WHERE id = 1", (result,))
+    records = results(journal)
+    assert next(records).id == 0
+    with pytest.raises(JournalError, match=rf"the journal {journal}: the result of id 1 is damaged"):
+        next(records)
+
+
+@pytest.mark.parametrize("name", [":memory:", "file::memory:?cache=shared"])
+async def test_a_name_that_sqlite_has_for_memory_is_that_of_a_file(app, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    for known in (0, 3):
+        assert (await app.run(numbers(3), name)).known == known
+    assert len(list(results(name))) == 3
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("", ValueError),
+        ("a\0b", ValueError),
+        (None, TypeError),
+        (b"a.journal", TypeError),
+        (7, TypeError),
+    ],
+)
+async def test_what_is_no_path_is_refused_before_anything_is_asked(server, path, error):
+    with pytest.raises(error, match="journal must be the path of a file"):
+        await run("local/echo", numbers(2), journal=path, client=server.client())
+    with pytest.raises(error, match="journal must be the path of a file"):
+        list(results(path))
+    assert server.connections_total == 0
 
 
 async def test_a_folder_that_does_not_exist_is_told(app, tmp_path):

@@ -111,6 +111,39 @@ def test_what_the_inputs_raise_comes_after_the_outcomes(server):
             next(outcomes)
 
 
+def test_a_map_that_two_threads_take_goes_on_in_the_first(server):
+    pulls, goes_on = threading.Event(), threading.Event()
+
+    def given():
+        yield {"n": 0}
+        pulls.set()
+        goes_on.wait(LIMIT)
+        yield from ({"n": n} for n in range(1, 6))
+
+    with server.sync_client().pool("local/echo", size=2) as pool, ThreadPoolExecutor(1) as threads:
+        outcomes = pool.map(given())
+        taken = threads.submit(lambda: [outcome.index for outcome in outcomes])
+        assert pulls.wait(LIMIT)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="waited for already: take them in one thread"):
+                next(outcomes)
+        goes_on.set()
+        assert taken.result(LIMIT) == list(range(6))
+
+
+@pytest.mark.filterwarnings("ignore:the connection to local/echo:ResourceWarning")
+def test_a_pool_that_is_dropped_with_a_map_under_way_leaves_no_task_behind(server, caplog):
+    with server.sync_client() as client:
+        for _ in range(8):
+            for _outcome in client.pool("local/echo", size=4).map({"n": n, "delay": n and 60} for n in range(9)):
+                break
+            del _outcome
+            gc.collect()
+            assert gone()
+        gc.collect()
+    assert not caplog.records
+
+
 def test_leaving_a_map_early_cancels_what_is_under_way(server):
     with server.sync_client().pool("local/echo", size=4, drain_timeout=LIMIT) as pool:
         for outcome in pool.map({"n": n, "delay": 0 if n < 3 else 60} for n in itertools.count()):

@@ -49,10 +49,10 @@ def trust(server: LocalServer) -> ssl.SSLContext | None:
 
 @asynccontextmanager
 async def opened(
-    server: LocalServer, app: str = "local/echo/realtime", *, token: str | None = None, query: str = ""
+    server: LocalServer, app: str = "local/echo/realtime", *, token: str | None = None, query: str = "", **more: str
 ) -> AsyncIterator[ClientConnection]:
     """A connection of `websockets`, with the key unless a token is given."""
-    headers = {} if token is not None else {"Authorization": f"Key {server.key}"}
+    headers = more if token is not None else {"Authorization": f"Key {server.key}", **more}
     query = f"?fal_jwt_token={token}" if token is not None else query
     async with connect(
         f"{server.base_url}/{app}{query}", additional_headers=headers, ssl=trust(server), max_size=None, proxy=None
@@ -180,6 +180,17 @@ class TestTokens:
         ]
         assert server.mints[0].body == body
 
+    @pytest.mark.parametrize(
+        ("target", "told"),
+        [
+            ("https://user:hidden@h.invalid:8443/tokens/?t=hidden#hidden", "https://h.invalid:8443/tokens/"),
+            ("https://[hidden", ""),
+        ],
+    )
+    def test_a_target_is_recorded_without_secrets(self, server: LocalServer, target: str, told: str) -> None:
+        post(server, "/api/fal/proxy", {"allowed_apps": ["echo"], "token_expiration": 120}, x_fal_target_url=target)
+        assert [seen.target_url for seen in server.mints] == [told]
+
     def test_token_requests_fail_as_often_as_told(self, server: LocalServer) -> None:
         server.mint_failures(2, 503)
         for _ in range(2):
@@ -261,7 +272,8 @@ class TestHandshake:
         token = mint(server)
         async with opened(server, token=f"{token}&max_buffering=3&a=b%20c"):
             pass
-        async with opened(server):
+        hidden = dict.fromkeys(("X-Api-Key", "X-Auth-Token", "Proxy-Authorization", "Cookie", "Set-Cookie"), "hidden")
+        async with opened(server, **hidden):
             pass
         with_token, with_key = server.requests
         assert (with_token.path, with_token.status) == ("/local/echo/realtime", 101)
@@ -269,8 +281,7 @@ class TestHandshake:
         assert (with_token.credential, with_key.credential) == ("token", "key")
         assert with_token.headers["user-agent"].startswith("Python")
         shown = repr(server.requests)
-        assert token not in shown
-        assert server.key not in shown
+        assert not [secret for secret in (token, server.key, "hidden") if secret in shown]
 
     def test_what_is_neither_is_not_found(self, server: LocalServer) -> None:
         with pytest.raises(urllib.error.HTTPError) as refused:
@@ -566,6 +577,24 @@ class TestFaults:
     )
     def test_a_wrong_argument_is_a_value_error(self, server: LocalServer, misuse: Any) -> None:
         with pytest.raises(ValueError, match="must be"):
+            misuse(server)
+
+    @pytest.mark.parametrize(
+        ("misuse", "error", "told"),
+        [
+            (lambda server: server.refuse("503"), TypeError, "status must be an HTTP status from 300 to 599, or None"),
+            (lambda server: server.refuse(True), TypeError, "status must be an HTTP status from 300 to 599, or None"),
+            (lambda server: server.refuse(-1), ValueError, "status must be an HTTP status from 300 to 599, not -1"),
+            (lambda server: server.refuse(2**70), ValueError, "status must be an HTTP status from 300 to 599, not"),
+            (lambda server: server.mint_failures(1, "503"), TypeError, "status must be an HTTP status"),
+            (lambda server: server.close_all("1000"), TypeError, "code must be an int, not str"),
+            (lambda server: server.close_all(-1), ValueError, "code must be from 0 to 65535, not -1"),
+            (lambda server: server.wait_for_connections(-1), ValueError, "count must be .*, not -1"),
+            (lambda server: server.wait_for_connections("1"), TypeError, "count must be an int, not str"),
+        ],
+    )
+    def test_a_wrong_argument_is_named(self, server: LocalServer, misuse: Any, error: Any, told: str) -> None:
+        with pytest.raises(error, match=told):
             misuse(server)
 
     @pytest.mark.parametrize("name", ["/own/alias", "own/alias/", "own/../alias", "own/alias?x=1", "own/älias"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import json
 import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -61,6 +63,41 @@ async def test_a_handler_that_exits_ends_its_session_alone(server: LocalServer) 
     assert await answers(server, "me/exit-in-a-stream", {}) == [{"n": 0}, None]
     assert (await answers(server, "me/echo", {"a": 1}))[0] == {"a": 1}
     server.stop()
+
+
+@pytest.mark.parametrize("kind", [GeneratorExit, KeyboardInterrupt, SystemExit, pytest.fail.Exception])
+async def test_no_task_is_left_with_what_a_handler_raised(
+    server: LocalServer, caplog: pytest.LogCaptureFixture, kind: Any
+) -> None:
+    @server.app("me/async")
+    async def on_the_loop(message: Any) -> dict[str, Any]:
+        raise kind
+
+    @server.app("me/sync")
+    def in_a_thread(message: Any) -> dict[str, Any]:
+        raise kind
+
+    @server.app("me/stream")
+    async def in_a_stream(message: Any) -> AsyncIterator[dict[str, Any]]:
+        yield {"n": 0}
+        raise kind
+
+    for app in ("me/async", "me/sync", "me/stream"):
+        assert (await answers(server, app, {}))[-1] is None
+    server.stop()
+    gc.collect()
+    ended = "a session of the local server ended without a close frame"
+    assert [record.getMessage() for record in caplog.records] == [ended] * 3
+
+
+async def test_a_function_that_raises_stop_iteration_is_a_handler_that_failed(server: LocalServer) -> None:
+    @server.app("me/first")
+    def first(message: Any) -> Any:
+        return next(iter(message["items"]))
+
+    error, code = await answers(server, "me/first", {"items": []})
+    assert json.loads(error)["reason"] == "the function raised StopIteration"
+    assert code == 1000
 
 
 async def test_what_the_client_of_the_server_sees_of_such_an_end(server: LocalServer) -> None:

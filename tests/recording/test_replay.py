@@ -160,6 +160,47 @@ def test_a_file_that_is_cut_off_is_served_as_far_as_it_goes_and_others_are_refus
             server.replay(recording, timing="fast")  # type: ignore[arg-type]
 
 
+def ends_of_records(content: bytes) -> list[int]:
+    """Where the records of an MCAP file end."""
+    ends = [8]
+    while ends[-1] + 9 <= len(content):
+        ends.append(ends[-1] + 9 + int.from_bytes(content[ends[-1] + 1 : ends[-1] + 9], "little"))
+    return ends
+
+
+def test_wherever_a_file_is_cut_off_it_is_served_or_that_is_said(recording: Path, tmp_path: Path) -> None:
+    content, cut = recording.read_bytes(), tmp_path / "cut.mcap"
+    outcomes: list[str] = []
+    with LocalServer() as server:
+        for end in sorted({*range(8, len(content), 41), *ends_of_records(content)[:4]}):
+            cut.write_bytes(content[:end])
+            try:
+                outcomes.append(server.replay(cut))
+            except ValueError as error:
+                outcomes.append(str(error))
+    assert sorted(set(outcomes), key=outcomes.index) == [
+        f"{cut} is an MCAP file, but no recording of fal_realtime, or one that is cut off before it says so",
+        f"{cut} has no session: it is cut off before the first one",
+        "me/secret",
+    ]
+
+
+def test_a_file_that_was_damaged_is_served_or_refused_by_its_name(recording: Path, tmp_path: Path) -> None:
+    content, damaged = recording.read_bytes(), tmp_path / "damaged.mcap"
+    errors: list[ValueError] = []
+    with LocalServer() as server:
+        for place in range(len(content)):
+            damaged.write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
+            try:
+                server.replay(damaged, app="me/secret")
+            except ValueError as error:
+                errors.append(error)
+    assert {type(error) for error in errors} == {ValueError}  # no kind of it, such as what a decoder raises
+    assert all(str(error).startswith(f"{damaged} ") for error in errors)
+    for kind in ("KeyError", "UnicodeDecodeError"):
+        assert any(f"is damaged: a record cannot be read ({kind}: " in str(error) for error in errors)
+
+
 def test_a_marker_lets_the_fixture_replay_a_file_beside_the_test(recording: Path, tmp_path: Path) -> None:
     (tmp_path / "test_marked.py").write_text(
         """
@@ -174,3 +215,24 @@ def test_marked(fal_local_server):
     command = [sys.executable, "-m", "pytest", "-q", "--strict-markers", "-p", "no:cacheprovider", "test_marked.py"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=55, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_a_marker_without_a_path_says_what_it_needs(tmp_path: Path) -> None:
+    (tmp_path / "test_marked.py").write_text(
+        """
+import pytest
+
+@pytest.mark.fal_replay
+def test_bare(fal_local_server): pass
+
+@pytest.mark.fal_replay(strict=True)
+def test_options(fal_local_server): pass
+
+@pytest.mark.fal_replay(path=b"session.mcap")
+def test_bytes(fal_local_server): pass
+"""
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_marked.py"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=55, check=False)
+    told = "the marker fal_replay needs the path of a recording, as in fal_replay('session.mcap'), not "
+    assert run.stdout.count(told) >= 3, run.stdout + run.stderr

@@ -144,7 +144,17 @@ def test_a_result_that_is_not_decoded_says_how_to_decode_it(fal_local_server):
     assert image.pil().size == (image.width, image.height) == (16, 8)
 
 
-@pytest.mark.parametrize("uri", ["data:image/png;base64", "data:image/png;base64,!!!!", "data:image/png;base64,a"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "data:image/png;base64",
+        "data:image/png;base64,!!!!",
+        "data:image/png;base64,a",
+        "data:image/png;base64,QQ==QUJDREVG",
+        "data:image/png;base64,QUI=QQ==",
+        "data:image/png;base64,=QUJD",
+    ],
+)
 def test_a_broken_data_uri_is_told_when_it_is_read(uri):
     (image,) = media.images({"image": {"url": uri}})
     assert "cannot be decoded" in repr(image)

@@ -24,6 +24,11 @@ def wav(samples: bytes = SAMPLES, rate: int = 24_000, channels: int = 1, width: 
     return to.getvalue()
 
 
+def of_size(size: int) -> bytes:
+    """A WAV file whose header says another size."""
+    return wav()[:40] + size.to_bytes(4, "little") + wav()[44:]
+
+
 def test_a_wav_file_is_read_as_it_was_written(tmp_path):
     path = tmp_path / "voice.wav"
     path.write_bytes(wav(channels=2))
@@ -51,6 +56,10 @@ def test_a_wav_file_is_written_as_the_standard_library_does(tmp_path):
         (wav(width=1), "samples of 8 bits, not 16"),
         (wav(samples=SAMPLES[:999], width=3), "samples of 24 bits, not 16; as `ffmpeg"),
         (wav()[:20] + b"\3\0" + wav()[22:], "no WAV file of uncompressed samples"),
+        (wav()[:500], f"cut off: its header says {len(SAMPLES)} bytes of samples, and 456 are there"),
+        (wav()[:501], "cut off: "),
+        (of_size(0)[:-1], "the samples end within one"),
+        (wav()[:22] + b"\xff\xff" + wav()[24:40] + b"\0\0\0\0", "channels must be from 1 to 32767, not 65535"),
     ],
 )
 def test_another_file_is_refused(data, why, tmp_path):
@@ -59,6 +68,32 @@ def test_another_file_is_refused(data, why, tmp_path):
     (tmp_path / "voice.wav").write_bytes(data)
     with pytest.raises(ValueError, match=f"voice.wav: .*{why}"):
         read_wav(tmp_path / "voice.wav")
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFF_F000, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFE, 0xFFFF_FFFF])
+def test_a_header_that_does_not_know_the_size_is_of_samples_up_to_the_end(size):
+    assert read_wav(of_size(size)) == Pcm(SAMPLES, 24_000)
+
+
+@pytest.mark.parametrize("more", [b"", b"LIST\4\0\0\0INFO", b"LIST\3\0\0\0abc\0tags\0\0\0\0", b"LIST\3\0\0\0abc"])
+def test_one_without_samples_is_empty_whatever_chunks_follow(more):
+    assert read_wav(wav(b"") + more) == Pcm(b"", 24_000)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"sample_rate": 2**33}, "sample_rate must be from 1 to 2147483647, not 8589934592"),
+        ({"sample_rate": 2**31 - 1, "channels": 2}, "sample_rate must be from 1 to 1073741823"),
+        ({"sample_rate": 8000, "channels": 70_000}, "channels must be from 1 to 32767, not 70000"),
+        ({"sample_rate": 0}, "sample_rate must be from 1"),
+    ],
+)
+def test_what_no_wav_file_can_hold_is_refused(options, why):
+    with pytest.raises(ValueError, match=why):
+        Pcm(b"", **options)
+    assert read_wav(Pcm(b"", 2**31 - 1).wav()).sample_rate == 2**31 - 1
+    assert read_wav(Pcm(b"", 65_537, 32_767).wav()).channels == 32_767
 
 
 def test_what_is_no_source_is_refused(tmp_path):

@@ -74,7 +74,7 @@ class Inputs:
 
         Raises:
             JournalError: An input is not the one that the journal knows by its id.
-            ValueError: Two inputs have the same id.
+            ValueError: Two inputs have the same id, or `key` raised.
             TypeError: What `key` gave is no id.
         """
         passed = 0
@@ -102,7 +102,11 @@ class Inputs:
     def _id(self, given: Any, position: int) -> int | str:
         if self._key is None:
             return position
-        id = self._key(given)
+        try:
+            id = self._key(given)
+        except Exception as error:
+            message = f"key raised for input {position}: {type(error).__name__}: {error}"
+            raise ValueError(message) from error
         if isinstance(id, bool) or not isinstance(id, (int, str)):
             message = f"key must give an int or a str for each input, not {type(id).__name__} (input {position})"
             raise TypeError(message)

@@ -9,9 +9,10 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from fal_realtime import msgpack
+from fal_realtime import _checks as check, msgpack
+from fal_realtime._exceptions import DecodeError
 
 from ._errors import JournalError
 from ._record import Record
@@ -69,8 +70,10 @@ class Journal:
 
         Raises:
             JournalError: It cannot be, or it is that of another app.
+            ValueError: The path is empty, or holds a NUL.
+            TypeError: It is no path.
         """
-        self.path = os.fspath(path)
+        self.path = path_of(path)
         self.run = time.time()
         # The loop looks up, a thread writes.
         self._lock = threading.Lock()
@@ -78,7 +81,9 @@ class Journal:
             message = f"the journal {self.path}: it cannot be written: check the rights of the file and its folder"
             raise JournalError(message)
         with _told(self.path):
-            self._database = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
+            self._database = sqlite3.connect(
+                _absolute(self.path), timeout=0, isolation_level=None, check_same_thread=False
+            )
         try:
             with _told(self.path):
                 self._prepare(app)
@@ -171,6 +176,28 @@ class Journal:
         self.close()
 
 
+def path_of(journal: object) -> str:
+    """The path of a journal as it was given.
+
+    Raises:
+        ValueError: It is empty, or holds a NUL.
+        TypeError: It is no path, or one of bytes.
+    """
+    name, expected = "journal", "the path of a file: a str or an os.PathLike of str"
+    check.instance(name, journal, (str, os.PathLike), expected)
+    path = os.fspath(cast("str | os.PathLike[str]", journal))
+    check.instance(name, path, str, expected)
+    if not path or "\0" in path:
+        message = f"{name} must be {expected}, {'not empty' if not path else f'without a NUL, not {path!r}'}"
+        raise ValueError(message)
+    return path
+
+
+def _absolute(path: str) -> str:
+    """What SQLite is given: some relative names, such as `:memory:`, are no files there."""
+    return str(Path(path).absolute())
+
+
 def _may_be_written(path: str) -> bool:
     """Whether the rights allow it. SQLite says of a file that may only be read that the disk fails, or nothing."""
     return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
@@ -183,20 +210,33 @@ def results(journal: str | os.PathLike[str]) -> Iterator[Record]:
             save(record.id, record.unwrap())
 
     Raises:
-        JournalError: It cannot be read; in the first step.
+        JournalError: It cannot be read, in the first step; or one of its results cannot.
+        ValueError: The path is empty, or holds a NUL; in the first step, as what follows.
+        TypeError: It is no path.
     """
-    path = os.fspath(journal)
+    path = path_of(journal)
     if not Path(path).is_file():
         message = f"there is no journal {path}: the path is that which `run` was given"
         raise JournalError(message)
-    with _told(path), contextlib.closing(sqlite3.connect(path, timeout=0)) as database:
+    with _told(path), contextlib.closing(sqlite3.connect(_absolute(path), timeout=0)) as database:
         (application,) = database.execute("PRAGMA application_id").fetchone()
         if application != _APPLICATION:
             message = f"{path} is a database, but no journal of a batch"
             raise JournalError(message)
         query = "SELECT id, result, error, attempts, latency FROM outcomes ORDER BY position"
         for id, result, error, attempts, latency in database.execute(query):
-            yield Record(id, None if result is None else msgpack.decode(result), error, attempts, latency)
+            yield Record(id, None if result is None else _decoded(result, path, id), error, attempts, latency)
+
+
+def _decoded(result: object, path: str, id: int | str) -> Any:
+    try:
+        return msgpack.decode(cast("bytes", result))
+    except (DecodeError, TypeError) as error:
+        message = (
+            f"the journal {path}: the result of id {id!r} is damaged ({error}): remove its row of the table outcomes, "
+            "and the next run asks for it anew"
+        )
+        raise JournalError(message) from error
 
 
 _ADVICE = (

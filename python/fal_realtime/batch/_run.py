@@ -26,7 +26,7 @@ from fal_realtime.pool._map import iterator_of
 
 from ._bar import Bar, bar_for
 from ._inputs import Inputs
-from ._journal import Entry, Journal
+from ._journal import Entry, Journal, path_of
 from ._summary import Summary
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ async def run(
         HandshakeError: No connection could be opened, such as to an app that does not exist.
         ApiError: There was no token.
         ConnectionClosedError: The pool gave up: too many connections in a row brought no result.
-        ValueError: An argument has a value that is not accepted, or `key` gives the same id twice.
+        ValueError: An argument has a value that is not accepted, or `key` raises or gives the same id twice.
         TypeError: An argument is of the wrong type.
         Exception: What the inputs raised, after what was read before is done.
     """
@@ -97,6 +97,7 @@ async def run(
     if progress is not None:
         check.boolean("progress", progress)
     check.boolean("retry_failed", retry_failed)
+    path_of(journal)  # which checks it
     async with contextlib.AsyncExitStack() as stack:
         if client is None:
             client = await stack.enter_async_context(RealtimeClient())
@@ -183,8 +184,8 @@ class _Batch:
         result, error = None, outcome.error
         if error is None:
             try:
-                result = msgpack.encode(outcome.result)
-            except EncodeError as raised:
+                result = _encoded(outcome.result)
+            except Exception as raised:  # noqa: BLE001 - what a result of a type of one's own raises is its outcome
                 error = raised
         elif _is_left(outcome):
             return None
@@ -215,6 +216,14 @@ class _Batch:
         except Exception as error:  # noqa: BLE001 - as for all callbacks: it is reported, and the work goes on
             context = {"message": "on_progress raised", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)
+
+
+def _encoded(result: Any) -> bytes:
+    """A result as it is kept; its datetimes are to come back as such, but for naive ones, of which msgpack has none."""
+    try:
+        return msgpack.encode(result, timestamps=True)
+    except EncodeError:
+        return msgpack.encode(result)
 
 
 def _advice(error: FalRealtimeError) -> str:

@@ -5,12 +5,66 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
+import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 if TYPE_CHECKING:
     # Not generic before Python 3.14 at run time.
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
+
+
+_LONGEST_SHOWN = 19
+"""Characters; a longer value that is not accepted may be a key, and is not shown."""
+
+_OPTION = re.compile(r"--[A-Za-z-]+|-[A-Za-z]")
+"""The name of an option, without what may follow it."""
+
+_KEY_OPTIONS = {"--key", "--api-key", "--fal-key"}
+"""Options that other programs have for a key."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors show no key that was given by mistake."""
+
+    _given: list[str]
+
+    def parse_args(  # pyright: ignore[reportIncompatibleMethodOverride] # it has overloads
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:
+        """The options; what is not known is named by the option alone, since its value may be a key."""
+        options, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.error(_unrecognized(unknown, options.command))
+        return options
+
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride] # likewise
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:
+        """The options, and what is not known."""
+        self._given = list(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, without a value that may be a key, and leave."""
+        for argument in self._given:
+            for value in (argument, argument.partition("=")[2]):
+                if len(value) > _LONGEST_SHOWN:
+                    hidden = f"a value of {len(value)} characters"
+                    message = message.replace(repr(value), hidden).replace(value, hidden)
+        super().error(message)
+
+
+def _unrecognized(arguments: list[str], command: str | None) -> str:
+    names = [found.group() for argument in arguments if (found := _OPTION.match(argument)) is not None]
+    if not names:
+        return f"unrecognized arguments: {len(arguments)} more than this command takes"
+    message = f"unrecognized arguments: {', '.join(names)}"
+    # `serve` has a key of its own.
+    if _KEY_OPTIONS.intersection(names) and command != "serve":
+        message += " (the key is taken from the variable FAL_KEY)"
+    return message
 
 
 def command(commands: Commands, name: str, purpose: str, description: str, examples: str) -> argparse.ArgumentParser:
@@ -82,12 +136,17 @@ def _within(value: float, least: float, most: float | None, *, or_equal: bool) -
     return value
 
 
+def why_no_json(error: RecursionError | ValueError) -> str:
+    """What the decoder says, in words."""
+    return "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+
+
 def json_object(text: str) -> dict[str, Any]:
     """The type of an argument: a JSON object."""
     try:
         value: object = json.loads(text)
-    except ValueError as error:
-        message = f"is no JSON: {error}"
+    except (RecursionError, ValueError) as error:
+        message = f"is no JSON: {why_no_json(error)}"
         raise argparse.ArgumentTypeError(message) from None
     if not isinstance(value, dict):
         message = """must be a JSON object, such as '{"prompt": "a cat"}'"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import codecs
 import json
 import mimetypes
 import sys
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from ._arguments import why_no_json
 from ._progress import is_terminal, note
 from ._reading import STDIN, chunks, lines as split_lines, name_of
 from ._status import UsageError
@@ -51,6 +53,9 @@ class Inputs:
         Raises:
             UsageError: One is not, or nobody knows what it is.
         """
+        if self.reads_stdin and sys.stdin is None:  # by `<&-` in a shell
+            message = "standard input, which the inputs are to come from, is closed"
+            raise UsageError(message, "give files, --input, or something to read there")
         if self.files.count(STDIN) > 1:
             message = "- (standard input) is given twice"
             raise UsageError(message, "give it once")
@@ -119,20 +124,32 @@ def _is_of_lines(file: str) -> bool:
 def _objects(file: str) -> Iterator[dict[str, Any]]:
     where = name_of(file)
     # A file of that name is one text, over as many lines as it likes.
-    lines = [b"".join(chunks(file))] if file.endswith(".json") else split_lines(chunks(file))
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            value: object = json.loads(line)
-        except ValueError as error:
-            message = f"line {number} of {where} is no JSON: {error}: {_shown(line)}"
-            raise UsageError(message, "write each input as a JSON object in one line") from error
-        for given in cast("list[object]", value) if isinstance(value, list) else [value]:
-            if not isinstance(given, dict):
-                message = f"line {number} of {where} is no JSON object: {_shown(line)}"
-                raise UsageError(message, """write each input as an object, such as {"prompt": "a cat"}""")
-            yield cast("dict[str, Any]", given)
+    if file.endswith(".json"):
+        yield from _objects_in(b"".join(chunks(file)), where, "as a JSON object, or all in a list of them")
+        return
+    for number, line in enumerate(split_lines(chunks(file)), 1):
+        place = f"line {number} of {where}"
+        if b"\0" in line or line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            message = f"{place} is no UTF-8, but looks like UTF-16: {_shown(line)}"
+            raise UsageError(message, "write it in UTF-8")
+        yield from _objects_in(line, place, "as a JSON object in one line")
+
+
+def _objects_in(text: bytes, place: str, form: str) -> Iterator[dict[str, Any]]:
+    if not text.strip():
+        return
+    try:
+        value: object = json.loads(text)
+    except (RecursionError, ValueError) as error:
+        message = f"{place} is no JSON: {why_no_json(error)}: {_shown(text)}"
+        advice = "write it in UTF-8" if isinstance(error, UnicodeDecodeError) else f"write each input {form}"
+        raise UsageError(message, advice) from error
+    for number, given in enumerate(cast("list[object]", value) if isinstance(value, list) else [value], 1):
+        if not isinstance(given, dict):
+            which = f"element {number} of {place}" if isinstance(value, list) else place
+            message = f"{which} is no JSON object: {_shown(json.dumps(given).encode())}"
+            raise UsageError(message, """write each input as an object, such as {"prompt": "a cat"}""")
+        yield cast("dict[str, Any]", given)
 
 
 def _shown(line: bytes) -> str:

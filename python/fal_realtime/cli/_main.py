@@ -12,7 +12,8 @@ from fal_realtime._exceptions import FalRealtimeError
 from fal_realtime._version import version
 
 from . import bench, demo, probe, record, replay, run, serve
-from ._status import BROKEN_PIPE, FAILED, INTERRUPTED, USAGE, CommandError
+from ._arguments import Parser
+from ._status import BROKEN_PIPE, FAILED, INTERRUPTED, USAGE, CommandError, UsageError
 
 _COMMANDS = {
     "demo": demo,
@@ -43,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return USAGE
+    if sys.stdout is None:  # by `>&-` in a shell
+        return _report(UsageError("standard output is closed", "let it go to a terminal, a pipe or a file"), options)
     try:
         status: int = _COMMANDS[options.command].run(options)
         sys.stdout.flush()
@@ -58,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="fal-realtime",
         description="Realtime client for fal.",
         epilog=_EPILOG,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import binascii
 import re
 from pathlib import Path
 
@@ -81,11 +80,13 @@ class Folder:
             CommandError: It cannot be written.
         """
         if isinstance(data, str):
+            from fal_realtime.media._base64 import from_data_uri
+
             if (found := _DATA_URI.match(data)) is None:
                 return None
             try:
-                data = binascii.a2b_base64(data[found.end() :])
-            except binascii.Error:
+                data = from_data_uri(data)[1]
+            except ValueError:
                 return None
             extension = _EXTENSIONS.get(found["kind"] or "") or kind_of(data)[1]
         else:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 from ipaddress import ip_address, ip_network
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
+
+from fal_realtime import _checks as check
+
+from ._status import UsageError
 
 _VARIABLES = {
     "wss": ("WSS_PROXY", "SOCKS_PROXY", "HTTPS_PROXY", "ALL_PROXY"),
@@ -17,12 +21,19 @@ _HTTP_PORT = 80
 
 
 def proxy_for(url: SplitResult, port: int) -> tuple[str, int] | None:
-    """The host and the port of the proxy before an address; None: there is none."""
+    """The host and the port of the proxy before an address; None: there is none.
+
+    Raises:
+        UsageError: A variable holds no address of a proxy.
+    """
     if _is_excepted(url.hostname or "", port):
         return None
     for name in _VARIABLES.get(url.scheme, ()):
         if given := _variable(name):
-            proxy = urlsplit(given if "://" in given else f"http://{given}")
+            try:
+                proxy = check.proxy(name, given)
+            except ValueError as error:
+                raise UsageError(str(error), f"correct the variable {name} (or {name.lower()}), or unset it") from None
             is_socks = name == "SOCKS_PROXY" or proxy.scheme.startswith("socks")
             return proxy.hostname or "", proxy.port or (_SOCKS_PORT if is_socks else _HTTP_PORT)
     return None

@@ -19,7 +19,7 @@ from fal_realtime.testing._recording import NO_CLOSE_FRAME, RecordedSession, Ste
 from ._comparing import Compared, closed_by_server, compare, is_result
 from ._figures import milliseconds
 from ._interruptible import run_until_interrupted
-from ._output import Lines, rows
+from ._output import Lines, json_text, rows
 from ._progress import Progress, progress_for
 from ._status import FAILED, OK, UsageError
 from ._target import place
@@ -51,10 +51,16 @@ def read(options: argparse.Namespace) -> RecordedConnection:
     if "://" in app:
         message = f"{options.recording} is of a connection to {app}, which is no app of fal's"
         raise UsageError(message, "say with --app which app is to get the inputs")
+    if not recording.is_whole:
+        _warn(f"the recording {options.recording} ends early: what is there of it is replayed", options)
     options.app = app.removesuffix(_DEFAULT_PATH)
     if options.path is None and (app.endswith(_DEFAULT_PATH) or recording.app != app):
         options.path = _DEFAULT_PATH
     return recording
+
+
+def _warn(text: str, options: argparse.Namespace) -> None:
+    print(json_text({"warning": text}) if options.json else f"fal-realtime: {text}", file=sys.stderr)
 
 
 class Replay:

@@ -31,6 +31,9 @@ def serve(options: argparse.Namespace) -> None:
         UsageError: An option has a value that is not accepted.
         CommandError: The address cannot be bound.
     """
+    if options.control and sys.stdin is None:  # by `<&-` in a shell
+        message = "standard input, which --control takes commands from, is closed"
+        raise UsageError(message, "give it something to read there, or leave --control out")
     server, replayed = _made(options)
     with contextlib.ExitStack() as stack:
         # From here on a signal ends it in good order.
@@ -104,6 +107,9 @@ def _add(server: LocalServer, given: str) -> None:
     except (ImportError, AttributeError) as error:
         message = f"--app {given}: {error}"
         raise UsageError(message, "give a module that can be imported from here, and a function of it") from error
+    if not callable(handler):
+        message = f"--app {given}: {function} of {module} is no function, but {type(handler).__name__}"
+        raise UsageError(message, "give a module that can be imported from here, and a function of it")
     server.app(name)(handler)
 
 

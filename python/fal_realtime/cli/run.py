@@ -83,6 +83,9 @@ def _check(options: argparse.Namespace) -> None:
     if options.stream and options.connections > 1:
         message = "--stream goes with one connection: a stream is written as it comes, input by input"
         raise UsageError(message, "leave --connections out")
+    if options.resume == "":
+        message = "--resume must name a file, and is empty"
+        raise UsageError(message, "give the path of a journal, such as cats.journal")
     if options.retry_failed and not options.resume:
         message = "--retry-failed asks again what failed in a journal, and there is none"
         raise UsageError(message, "give one with --resume")

@@ -39,12 +39,13 @@ def from_base64(text: str) -> bytes:
     """
     compact = "".join(text.split())
     encoded = compact.encode("utf-8", "surrogatepass")
-    # What is no base64 is skipped by `a2b_base64`, which has `strict_mode` from Python 3.11 on.
-    if not encoded.translate(None, _ALPHABET):
+    digits = encoded.rstrip(b"=")
+    # What is no base64 is skipped by `a2b_base64`, as is what follows padding; `strict_mode` is there from Python 3.11.
+    if not digits.translate(None, _ALPHABET):
         with contextlib.suppress(binascii.Error):
-            return binascii.a2b_base64(encoded + b"=" * (-len(encoded) % 4))
+            return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))
     message = f"it is no base64 ({len(text)} characters)"
     raise ValueError(message)
 
 
-_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"

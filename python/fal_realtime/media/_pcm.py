@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import wave
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
 _SAMPLE_BYTES = 2
 """Of a sample."""
 
+_MOST_CHANNELS = 0xFFFF // _SAMPLE_BYTES
+"""That the header of a WAV file can hold, as what follows."""
+
+_MOST_BYTES_A_SECOND = 0xFFFF_FFFF
+
+_UNKNOWN_SIZE = 0x7FFF_F000
+"""From so many bytes on, the header of a WAV file gives the size that writers have who do not know it yet."""
+
+_CHUNK_HEADER = struct.Struct("<4sI")
+"""Of a WAV file: what is in the chunk, and its bytes."""
+
 Samples: TypeAlias = "BytesLike | np.ndarray[Any, Any]"
 """Samples of 16 bits, signed, little-endian, those of the channels in turn."""
 
@@ -36,8 +48,9 @@ class Pcm:
     channels: int = 1
 
     def __post_init__(self) -> None:
-        check.integer("sample_rate", self.sample_rate, at_least=1)
-        check.integer("channels", self.channels, at_least=1)
+        check.integer("channels", self.channels, at_least=1, at_most=_MOST_CHANNELS)
+        most = _MOST_BYTES_A_SECOND // (_SAMPLE_BYTES * self.channels)
+        check.integer("sample_rate", self.sample_rate, at_least=1, at_most=most)
         object.__setattr__(self, "data", _bytes_of("data", self.data))
         _check_whole(len(self.data), self.channels)
 
@@ -94,8 +107,10 @@ class Pcm:
 def read_wav(source: str | os.PathLike[str] | BytesLike) -> Pcm:
     """Read a WAV file of 16-bit samples: a path, or the bytes of one.
 
+    Where its header does not know how many samples there are, as that of a stream, they are those up to the end.
+
     Raises:
-        ValueError: It is no WAV file, or one of another kind.
+        ValueError: It is no WAV file, or one of another kind, or it is cut off.
         OSError: It cannot be read.
     """
     if is_bytes(source):
@@ -108,14 +123,47 @@ def read_wav(source: str | os.PathLike[str] | BytesLike) -> Pcm:
     try:
         with wave.open(io.BytesIO(data)) as file:
             width, rate, channels = file.getsampwidth(), file.getframerate(), file.getnchannels()
-            samples = file.readframes(file.getnframes())
+            frames = file.getnframes()
+            samples = file.readframes(frames)
     except (wave.Error, EOFError) as error:
         message = f"{name}: no WAV file of uncompressed samples ({error or 'it ends too early'})"
         raise ValueError(message) from error
     if width != _SAMPLE_BYTES:
         message = f"{name}: samples of {8 * width} bits, not 16; as `ffmpeg -i … -c:a pcm_s16le out.wav` writes them"
         raise ValueError(message)
-    return Pcm(samples, rate, channels)
+    declared = frames * channels * width
+    if not declared:
+        samples = _behind_empty(data)
+    elif len(samples) < declared < _UNKNOWN_SIZE:
+        message = f"{name}: cut off: its header says {declared} bytes of samples, and {len(samples)} are there"
+        raise ValueError(message)
+    try:
+        return Pcm(samples, rate, channels)
+    except ValueError as error:
+        message = f"{name}: {error}"
+        raise ValueError(message) from error
+
+
+def _behind_empty(data: bytes) -> bytes:
+    """The samples of a WAV file whose header says that it has none, as writers leave it that cannot seek back."""
+    at = 12
+    while at + _CHUNK_HEADER.size <= len(data):
+        kind, size = _CHUNK_HEADER.unpack_from(data, at)
+        at += _CHUNK_HEADER.size
+        if kind == b"data":
+            break
+        at += size + size % 2
+    return b"" if _are_chunks(data, at) else data[at:]
+
+
+def _are_chunks(data: bytes, at: int) -> bool:
+    """Whether what stands there are further chunks up to the end, such as tags, or nothing."""
+    while at + _CHUNK_HEADER.size <= len(data):
+        kind, size = _CHUNK_HEADER.unpack_from(data, at)
+        if not kind.decode("latin-1").isprintable():
+            return False
+        at += _CHUNK_HEADER.size + size + size % 2
+    return at in (len(data), len(data) + 1)
 
 
 def pcm_chunks(

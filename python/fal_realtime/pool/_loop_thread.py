@@ -7,6 +7,7 @@ import concurrent.futures
 import os
 import threading
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 from fal_realtime._exceptions import ForkedProcessError
@@ -103,11 +104,11 @@ class LoopThread:
         try:
             while not self._ended.is_set():
                 self._go_on(loop.run_forever)
-            tasks = asyncio.all_tasks(loop)
-            for task in tasks:
-                task.cancel()
-            while not all(task.done() for task in tasks):
-                self._go_on(lambda: loop.run_until_complete(asyncio.wait(tasks)))
+            # What is cancelled may begin others, such as one that waits for a late answer.
+            while tasks := asyncio.all_tasks(loop):
+                for task in tasks:
+                    task.cancel()
+                self._go_on(partial(loop.run_until_complete, asyncio.wait(tasks)))
             loop.run_until_complete(loop.shutdown_asyncgens())
         finally:
             asyncio.set_event_loop(None)

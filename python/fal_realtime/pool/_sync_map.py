@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from queue import SimpleQueue
 from types import TracebackType
@@ -70,6 +71,7 @@ class SyncMap(Iterator[Outcome]):
         self._outcomes = begin(self._bridge)
         self._task: asyncio.Task[None] | None = None
         self._is_closed = False
+        self._is_awaited = threading.Lock()
 
     @property
     def progress(self) -> Progress:
@@ -85,8 +87,18 @@ class SyncMap(Iterator[Outcome]):
         Raises:
             Exception: What the iterable of the inputs raised, after all outcomes; or why the pool cannot go on.
             ForkedProcessError: The pool belongs to the parent process.
+            RuntimeError: Another thread waits for the next outcome already.
         """
         self._thread.check_process()
+        if not self._is_awaited.acquire(blocking=False):
+            message = "the next outcome of this map is waited for already: take them in one thread"
+            raise RuntimeError(message)
+        try:
+            return self._next()
+        finally:
+            self._is_awaited.release()
+
+    def _next(self) -> Outcome:
         if self._is_closed:
             raise StopIteration
         if self._task is None:

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 
 from fal_realtime import _checks as check
 
+_STATUS_BITS = 16
+"""Of an HTTP status, in the native server."""
+
 
 def message(name: str, value: bytes | bytearray | memoryview | str) -> bytes | str:
     """A message as it is: bytes for a binary one, a str for a text one."""
@@ -31,6 +34,18 @@ def answer(
         return lines, None
     content = message("body", body)
     return lines, content.encode() if isinstance(content, str) else content
+
+
+def status(value: object) -> None:
+    """An int of a size that the native server can look at, which knows the statuses; or None."""
+    if value is None:
+        return
+    name, expected = "status", "an HTTP status from 300 to 599"
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise check.wrong_type(name, f"{expected}, or None", value)
+    if value < 0 or value.bit_length() > _STATUS_BITS:
+        explanation = f"{name} must be {expected}, not {check.shown(value)}"
+        raise ValueError(explanation)
 
 
 def close_after(messages: int | None, code: int | None, reason: str, counted: str) -> None:

@@ -21,6 +21,7 @@ class Faults(ServerBase):
 
     def close_all(self, code: int = 1000, reason: str = "") -> None:
         """Send every connection a close frame."""
+        arguments.close_code(code)
         self._server.close_all(code, reason)
 
     def send(self, data: bytes | bytearray | memoryview | str) -> None:
@@ -61,6 +62,7 @@ class Faults(ServerBase):
             ValueError: An argument has a value that is not accepted, or no such app is served.
             TypeError: An argument is of the wrong type.
         """
+        arguments.status(status)
         if count is not None:
             check.integer("count", count, at_least=0, at_most=sys.maxsize)
         self._server.refuse(status, *arguments.answer(headers, body, retry_after), count, app)
@@ -158,6 +160,7 @@ class Faults(ServerBase):
         `headers`, `body` and `retry_after` are those of `refuse`.
         """
         check.integer("count", count, at_least=0, at_most=sys.maxsize)
+        arguments.status(status)
         self._server.mint_failures(count, status, *arguments.answer(headers, body, retry_after))
 
     def mint_delay(self, seconds: float) -> None:

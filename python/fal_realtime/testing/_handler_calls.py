@@ -15,7 +15,7 @@ END = object()
 
 
 class HandlerExit(BaseException):
-    """A handler wanted to end the process, or cancelled itself: its session ends without a word."""
+    """A handler wanted to end the process, or cancelled itself, or the like: its session ends without a word."""
 
 
 async def next_or_end(iterator: AsyncIterator[Any]) -> Any:
@@ -48,15 +48,27 @@ async def call(handler: Callable[..., Any], *arguments: Any) -> Any:
 
 async def guarded(awaitable: Awaitable[Any]) -> Any:
     """The outcome of a handler's awaitable, which must not end this thread."""
+    task = asyncio.current_task()
     try:
         return await awaitable
-    except (KeyboardInterrupt, SystemExit) as error:
-        raise HandlerExit from error
+    except Exception:
+        raise
     except asyncio.CancelledError:
-        task = asyncio.current_task()
         if task is not None and _cancelling(task):
             raise
         raise HandlerExit from None
+    except BaseException as error:
+        # Thrown in from outside: its coroutine is closed, and so is the handler's.
+        if isinstance(error, GeneratorExit) and not _is_current(task):
+            raise
+        raise HandlerExit from error
+
+
+def _is_current(task: asyncio.Task[Any] | None) -> bool:
+    try:
+        return asyncio.current_task() is task
+    except RuntimeError:  # no loop runs in this thread
+        return False
 
 
 def _cancelling(task: asyncio.Task[Any]) -> bool:

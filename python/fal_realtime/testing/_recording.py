@@ -52,6 +52,8 @@ class RecordedConnection:
     app: str
     """The app id with its path; of a raw connection its URL."""
     sessions: list[RecordedSession]
+    is_whole: bool
+    """Whether it has its end; else it was cut off, or its writing ended early."""
 
 
 def read_recording(path: str | os.PathLike[str]) -> RecordedConnection:
@@ -59,7 +61,7 @@ def read_recording(path: str | os.PathLike[str]) -> RecordedConnection:
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is no recording of this package, or is compressed, or has no session.
+        ValueError: It is no recording of this package, or is damaged or compressed, or has no session.
     """
     content = Path(path).read_bytes()
     name = os.fspath(path)
@@ -67,11 +69,13 @@ def read_recording(path: str | os.PathLike[str]) -> RecordedConnection:
         message = f"{name} is no recording: it does not begin as an MCAP file does"
         raise ValueError(message)
     reading = _Reading(name)
+    is_whole = False
     for opcode, record in _records(memoryview(content)[len(_MAGIC) :]):
         if opcode == _DATA_END:
+            is_whole = True
             break
         reading.take(opcode, record)
-    return reading.result()
+    return reading.result(is_whole)
 
 
 def decoded(message: bytes | str) -> Any:
@@ -92,13 +96,22 @@ class _Reading:
         self._sessions: list[RecordedSession] = []
 
     def take(self, opcode: int, record: memoryview) -> None:
+        try:
+            why_not = self._take(opcode, record)
+        except (LookupError, RecursionError, TypeError, ValueError, struct.error) as error:
+            message = f"{self._name} is damaged: a record cannot be read ({type(error).__name__}: {error})"
+            raise ValueError(message) from error
+        if why_not is not None:
+            raise ValueError(why_not)
+
+    def _take(self, opcode: int, record: memoryview) -> str | None:
+        """Read a record; why this cannot be, or None."""
         if opcode == _METADATA:
             about, rest = _text(record)
             if about == "fal_realtime.recording":
                 metadata = _map(rest)
                 if (version := metadata.get("version")) != _VERSION:
-                    message = f"{self._name} is a recording of version {version}; version {_VERSION} is read here"
-                    raise ValueError(message)
+                    return f"{self._name} is a recording of version {version}; version {_VERSION} is read here"
                 self._app = metadata["app"]
         elif opcode == _CHANNEL:
             rest = _text(_text(record[4:])[1])[1]
@@ -108,16 +121,17 @@ class _Reading:
         elif opcode == _CHUNK:
             compression, rest = _text(record[_CHUNK_HEADER.size :])
             if compression:
-                message = (
+                return (
                     f"{self._name} is compressed ({compression}), which is not read: `mcap decompress` makes a file "
                     "that is"
                 )
-                raise ValueError(message)
             for inner, inner_record in _records(rest[8:]):
-                self.take(inner, inner_record)
+                if (why_not := self._take(inner, inner_record)) is not None:
+                    return why_not
         elif opcode == _MESSAGE:
             channel, _, time, _ = _MESSAGE_HEADER.unpack_from(record)
             self._message(*self._channels[channel], time, bytes(record[_MESSAGE_HEADER.size :]))
+        return None
 
     def _message(self, direction: str, kind: str, time: int, content: bytes) -> None:
         if direction == "control":
@@ -137,14 +151,15 @@ class _Reading:
             by, code, reason = (str(event.get(name, "")) for name in ("by", "code", "reason"))
             self._sessions[-1].steps.append(Step("close", time, by=by, code=int(code), reason=reason))
 
-    def result(self) -> RecordedConnection:
+    def result(self, is_whole: bool) -> RecordedConnection:
         if self._app is None:
             message = f"{self._name} is an MCAP file, but no recording of fal_realtime"
-            raise ValueError(message)
+            raise ValueError(message if is_whole else f"{message}, or one that is cut off before it says so")
         if not self._sessions:
-            message = f"{self._name} has no session: nothing was open while it was recorded"
+            why = "nothing was open while it was recorded" if is_whole else "it is cut off before the first one"
+            message = f"{self._name} has no session: {why}"
             raise ValueError(message)
-        return RecordedConnection(self._app, self._sessions)
+        return RecordedConnection(self._app, self._sessions, is_whole)
 
 
 def _records(content: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from fal_realtime import _checks as check
 
 from ._base import ServerBase
+
+_SECRET_HEADERS = {"cookie", "set-cookie", "authorization", "proxy-authorization", "x-api-key", "x-auth-token"}
+"""Headers of handshakes that are not told."""
 
 Credential = Literal["token", "key", "none"]
 
@@ -39,7 +46,7 @@ class MintRequest:
     body: Any
     """The body: decoded, or as text if it is not JSON."""
     target_url: str | None
-    """The header `x-fal-target-url`, which a client sends that uses the server as its proxy."""
+    """The header `x-fal-target-url` of a client that uses the server as its proxy, without a login and a query."""
     status: int
     """The status that was answered; 0 when the connection was closed unanswered."""
 
@@ -47,7 +54,19 @@ class MintRequest:
 def handshake(record: HandshakeRecord) -> Handshake:
     """A handshake as the native server recorded it."""
     path, query, headers, credential, status = record
-    return Handshake(path, dict(query), dict(headers), credential, status)
+    told = {name: value for name, value in headers if name.lower() not in _SECRET_HEADERS}
+    return Handshake(path, dict(query), told, credential, status)
+
+
+def _without_secrets(url: str | None) -> str | None:
+    """An address without its login and its query; empty if it is none."""
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 class Records(ServerBase):
@@ -97,7 +116,7 @@ class Records(ServerBase):
     def mints(self) -> list[MintRequest]:
         """The token requests in the order in which they were answered; the newest 10,000."""
         return [
-            MintRequest(path, _json_or_text(body), target_url, status)
+            MintRequest(path, _json_or_text(body), _without_secrets(target_url), status)
             for path, body, target_url, status in self._server.mints()
         ]
 
@@ -106,7 +125,10 @@ class Records(ServerBase):
 
         Raises:
             TimeoutError: That was not so within `timeout` seconds.
+            ValueError: `count` is negative.
+            TypeError: It is no int.
         """
+        check.integer("count", count, at_least=0, at_most=sys.maxsize)
         if not self._server.wait_for_connections(count, timeout):
             message = f"{self.connections} connections are open after {timeout} s, not {count}"
             raise TimeoutError(message)

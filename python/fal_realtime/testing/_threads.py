@@ -24,9 +24,13 @@ async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
             future.set_exception(error)
 
     def run() -> None:
-        result, error = None, None
+        result: Any = None
+        error: BaseException | None = None
         try:
             result = function(*arguments)
+        except StopIteration as raised:  # which no future takes
+            error = RuntimeError("the function raised StopIteration")
+            error.__cause__ = raised
         except BaseException as raised:  # noqa: BLE001 - belongs to whoever awaits it
             error = raised
         try:

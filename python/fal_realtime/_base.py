@@ -156,6 +156,7 @@ class BaseClient(ClientBase[ConnectionT], ABC, Generic[ConnectionT, RawT]):
         """
         from ._options import ConnectOptions
 
+        __tracebackhide__ = True  # as in `_checks`
         options = ConnectOptions(
             on_result=on_result,
             on_error=on_error,
@@ -263,6 +264,7 @@ class BaseClient(ClientBase[ConnectionT], ABC, Generic[ConnectionT, RawT]):
             TypeError: An option is of the wrong type.
             RuntimeError: The client is closed.
         """
+        __tracebackhide__ = True  # as in `_checks`
         check.url("url", url, "ws", "wss", query=True)
         from ._options import RawOptions
 

@@ -6,11 +6,20 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from ._functions import is_generator
 
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
+
+__tracebackhide__ = True
+"""Has pytest leave these functions out of its tracebacks, where it shows arguments: some of them are secret."""
+
 _LARGEST_SHOWN = 10**30
+
+_SHOWN_SCHEMES = ("http", "https", "ws", "wss")
+"""Schemes that an error may repeat; what stands in the place of another one may be part of a key."""
 
 
 def wrong_type(name: str, expected: str, value: object) -> TypeError:
@@ -189,11 +198,11 @@ def pairs(name: str, value: object, reserved: Callable[[str], str | None]) -> No
             message = f"{name} must be a mapping of str to str, not of {given}"
             raise TypeError(message)
         text(f"{name}: a name", key)
-        if not (each.isascii() and each.isprintable()):
-            message = f"{name}[{key!r}] must consist of printable ASCII characters"
-            raise ValueError(message)
         if (why := reserved(key)) is not None:
             message = f"{name} must not hold {key!r}: {why}"
+            raise ValueError(message)
+        if not (each.isascii() and each.isprintable()):
+            message = f"{name}[{key!r}] must consist of printable ASCII characters"
             raise ValueError(message)
 
 
@@ -216,6 +225,24 @@ def secret_url(name: str, value: object, *schemes: str) -> None:
         raise ValueError(message)
 
 
+def proxy(name: str, value: str) -> SplitResult:
+    """The address of a proxy, `http://` where it has no scheme; no error message may repeat it."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(value if "://" in value else f"http://{value}")
+        # Reading the port checks it. A login with a "/" in it is cut there: the rest is in the path.
+        if parts.hostname and parts.port != 0 and "@" not in parts.path + parts.query + parts.fragment:
+            return parts
+    except ValueError:  # its message would repeat the address
+        pass
+    message = (
+        f"{name} must be the address of a proxy, scheme://[user:password@]host[:port], with / ? and # in the login "
+        "percent-encoded (%2F %3F %23)"
+    )
+    raise ValueError(message)
+
+
 def callable_or_none(name: str, value: object) -> None:
     """A callable or None. What has a `yield` is none: to call it runs nothing of it."""
     if value is None:
@@ -233,7 +260,8 @@ def url(name: str, value: object, *schemes: str, query: bool = False) -> None:
     accepted = " or ".join(f"{scheme}://" for scheme in schemes)
     scheme, host = _scheme_and_host(address)
     if scheme not in schemes or not host:
-        message = f"{name} must be an address that starts with {accepted}, not {scheme}://{host}"
+        given = f", not {scheme}://" if scheme in _SHOWN_SCHEMES and scheme not in schemes else ""
+        message = f"{name} must be an address that starts with {accepted} and names a host{given}"
         raise ValueError(message)
     from urllib.parse import urlsplit
 

@@ -109,6 +109,7 @@ class ClientBase(Generic[ConnectionT]):
         """
         from ._client_options import ClientOptions
 
+        __tracebackhide__ = True  # as in `_checks`
         self._options = ClientOptions(
             credentials,
             base_url,
@@ -150,6 +151,7 @@ class ClientBase(Generic[ConnectionT]):
         """
         from ._handler import options_from
 
+        __tracebackhide__ = True  # as in `_checks`
         keywords = self._options.keywords()
         client = type(self)(**{**keywords, **options_from(options, keywords, "with_options")})
         client._observers = self._observers  # noqa: SLF001 - its own class
@@ -219,7 +221,9 @@ class ClientBase(Generic[ConnectionT]):
         raise TypeError(message)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._base_url}>"
+        if (base_url := getattr(self, "_base_url", None)) is None:  # the constructor has failed
+            return f"<{type(self).__name__}>"
+        return f"<{type(self).__name__} {base_url}>"
 
 
 def _at_exit() -> None:

@@ -13,6 +13,9 @@ from ._secrets import Hidden
 from ._tls import ClientCert, PathOrPaths, Trust, client_cert_as_native, hidden_password, paths, trust_as_native
 from ._types import CredentialsSource, Side, TokenApi
 
+__tracebackhide__ = True
+"""As in `_checks`."""
+
 PROCESS_SETTINGS = (("FAL_REALTIME_IO_THREADS", 1, 64), ("FAL_REALTIME_SPIN_US", 0, 10_000))
 """The variables that the native core reads, with their bounds."""
 
@@ -39,7 +42,7 @@ class ClientOptions:
     credentials: str | Hidden | CredentialsSource | None = field(default=None, repr=False)
     base_url: str | None = None
     rest_url: str = "https://rest.fal.ai"
-    token_path: str | None = None
+    token_path: str | None = field(default=None, repr=False)  # it may hold a query
     token_api: TokenApi = "tokens"  # noqa: S105 - a name, not a secret
     proxy: str | Hidden | None = field(default=None, repr=False)  # it may hold a password
     trust_env: bool = True
@@ -79,7 +82,7 @@ class ClientOptions:
 
     def _check_tokens(self) -> None:
         if self.token_path is not None and not check.text("token_path", self.token_path).startswith("/"):
-            message = f"token_path must start with '/', as in '/tokens/', not {self.token_path!r}"
+            message = "token_path must start with '/', as in '/tokens/'"
             raise ValueError(message)
         if self.token_api not in _TOKEN_APIS:
             message = f"token_api must be one of {', '.join(map(repr, _TOKEN_APIS))}, not {self.token_api!r}"

@@ -376,6 +376,9 @@ class Connection:
     def _is_closed_by_caller(self) -> bool:
         """Whether `close` was called."""
 
+    def _without_secrets(self, text: str) -> str:
+        """Give `text`, which the server said, without the secrets that it was told."""
+
     def _finished(self) -> Coroutine[Any, Any, None]:
         """Wait until everything accepted is written, and answered or given up."""
 
@@ -606,6 +609,9 @@ class SyncConnection:
     @property
     def _is_closed_by_caller(self) -> bool:
         """Whether `close` was called."""
+
+    def _without_secrets(self, text: str) -> str:
+        """Give `text`, which the server said, without the secrets that it was told."""
 
     def _finished(self, timeout: float | None) -> bool:
         """Wait until everything accepted is written, and answered or given up; False when the time is over."""

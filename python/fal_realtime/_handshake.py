@@ -8,6 +8,9 @@ from typing import cast
 
 from . import _checks as check
 
+__tracebackhide__ = True
+"""As in `_checks`."""
+
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """The characters of a header's name (RFC 9110, section 5.6.2)."""
 
@@ -29,9 +32,8 @@ def check_headers(headers: Mapping[str, str] | None, *, raw: bool) -> None:
     """Refuse names that belong to the handshake or to another option; in the raw mode no key goes out, so one may."""
 
     def reserved(name: str) -> str | None:
+        _check_name(name)
         lower = name.lower()
-        if not _TOKEN.fullmatch(name):
-            return "it is no name of a header"
         if lower == "sec-websocket-protocol":
             return "see subprotocols"
         if lower in _OF_THE_HANDSHAKE or lower.startswith("sec-websocket-"):
@@ -41,6 +43,17 @@ def check_headers(headers: Mapping[str, str] | None, *, raw: bool) -> None:
         return _OF_AN_OPTION.get(lower)
 
     check.pairs("headers", headers, reserved)
+
+
+def _check_name(name: str) -> None:
+    """The name of a header; if it is none, no error message may repeat it: the header's value may be in it."""
+    for character in name:
+        if not _TOKEN.fullmatch(character):
+            message = (
+                f"headers must not hold a name with the character {character!r}: a name consists of letters, digits "
+                "and !#$%&'*+-.^_`|~"
+            )
+            raise ValueError(message)
 
 
 def check_query(query: Mapping[str, str] | None, *, raw: bool) -> None:

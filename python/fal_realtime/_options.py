@@ -30,6 +30,9 @@ from ._types import (
     Validator,
 )
 
+__tracebackhide__ = True
+"""As in `_checks`."""
+
 DEFAULT_THROTTLE_INTERVAL = 128
 """Milliseconds, as in the TypeScript client; for `send_nowait`, which is its `send`."""
 
@@ -72,7 +75,7 @@ class _Milliseconds(float):
 class ConnectOptions(Callbacks):
     """The options of `connect`; they are described there."""
 
-    connection_key: str | None = None
+    connection_key: str | None = field(default=None, repr=False)  # it may be made of a secret
     client_only: bool = False
     throttle_interval: float | timedelta | None = None
     max_buffering: int | None = None

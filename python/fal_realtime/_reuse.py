@@ -72,7 +72,7 @@ class ConnectionCache(Generic[ConnectionT]):
                 self._entries[app, key] = connection, options
                 return connection
             connection, first_options = entry
-            _check_compatible(app, key, first_options, options)
+            _check_compatible(app, first_options, options)
         connection.set_callbacks(**options.callbacks())
         return connection
 
@@ -101,7 +101,7 @@ def _is_usable(connection: Reusable) -> bool:
     return state not in ("closing", "closed") and not connection._is_stranded()  # noqa: SLF001 - the protocol's
 
 
-def _check_compatible(app: str, key: str, old: ConnectOptions, new: ConnectOptions) -> None:
+def _check_compatible(app: str, old: ConnectOptions, new: ConnectOptions) -> None:
     """Refuse options that an existing connection would silently not have.
 
     An option at its default counts as not given. Functions are not compared: in code that runs again and again they
@@ -121,7 +121,7 @@ def _check_compatible(app: str, key: str, old: ConnectOptions, new: ConnectOptio
         if not entry.repr:  # it may hold a secret
             values = f"another {entry.name}, which cannot change"
         message = (
-            f"connection_key {key!r} is in use for {app!r} with {values} while it is open: close that connection, or "
-            "use another key"
+            f"this connection_key is in use for {app!r} with {values} while it is open: close that connection, or use "
+            "another key"
         )
         raise ValueError(message)

@@ -13,6 +13,9 @@ from ._secrets import Hidden
 if TYPE_CHECKING:
     import ssl
 
+__tracebackhide__ = True
+"""As in `_checks`."""
+
 PathOrPaths: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]]
 """A PEM file, a directory of PEM files, or several of both."""
 
@@ -23,6 +26,13 @@ ClientCert: TypeAlias = (
     | tuple[str | PathLike[str], str | PathLike[str], str | None]
 )
 """A PEM file with a certificate and its key, or the two files, or these and the password of the key."""
+
+
+_BASE64_BEGINNINGS = ("MII", "MIG", "MHc", "LS0t")
+"""What certificates and keys begin with in Base64: as DER, long and short ones, and as PEM."""
+
+_LONGEST_FILE_NAME = 255
+"""Characters; no file system takes more."""
 
 
 class InsecureForLocalTests:
@@ -99,7 +109,7 @@ def _path(name: str, value: object, expected: str, *, may_be_shown: bool = True)
     check.instance(name, path, str, expected)
     if os.path.exists(path):  # noqa: PTH110 - `pathlib` would be imported for this alone
         return path
-    if "-----BEGIN" in path or "\n" in path:
+    if _is_content(path):
         message = f"{name} takes the path of a PEM file, not what is in it"
     elif may_be_shown:
         message = f"{name} names a file that does not exist: {path!r}"
@@ -108,6 +118,13 @@ def _path(name: str, value: object, expected: str, *, may_be_shown: bool = True)
             f"{name} names a key file that does not exist: the second of the tuple is its path, the third the password"
         )
     raise ValueError(message)
+
+
+def _is_content(path: str) -> bool:
+    """Whether a path that does not exist looks like a certificate or a key itself."""
+    if "-----BEGIN" in path or "\n" in path or path.startswith(_BASE64_BEGINNINGS):
+        return True
+    return any(len(part) > _LONGEST_FILE_NAME for part in path.replace("\\", "/").split("/"))
 
 
 def hidden_password(client_cert: object) -> object:

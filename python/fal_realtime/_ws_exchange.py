@@ -18,6 +18,7 @@ from ._exceptions import (
     RequestTimeoutError,
     ValidationError,
 )
+from ._secrets import Redaction
 
 _FIRST_ERROR = 400
 _UNPROCESSABLE = 422
@@ -68,8 +69,9 @@ class IncompleteResponseError(ConnectionClosedError):
 class Exchange:
     """Takes the messages of a response, and says what they are. `keeps`: the body is kept, not given."""
 
-    def __init__(self, *, keeps: bool) -> None:
+    def __init__(self, redaction: Redaction, *, keeps: bool) -> None:
         self.is_over = False
+        self._redaction = redaction
         self._keeps = keeps
         self._has_started = False
         self._response = Response("", 0, {}, [])
@@ -120,24 +122,33 @@ class Exchange:
         try:
             body = response.json()
         except DecodeError:
-            body = response.body.decode(errors="replace")[:2048]
+            body = self._redaction.text(response.body.decode(errors="replace"))[:2048]
         kind = ValidationError if response.status == _UNPROCESSABLE else ApiError
         message = f"the endpoint answered with status {response.status}"
-        error = kind(message, response.status, body, response.request_id)
-        error.headers = {name.lower(): value for name, value in response.headers.items()}
+        told = self._told()
+        error = kind(message, response.status, self._redaction(body), told.request_id)
+        error.headers = {name.lower(): value for name, value in told.headers.items()}
         raise error
 
     def incomplete(self, error: ConnectionClosedError) -> IncompleteResponseError:
         """The error for a connection that was closed before the end."""
         message = f"the response was incomplete: {self.arrived()} when it ended: {error}"
-        return IncompleteResponseError(message, error.code, error.reason, self._response)
+        return IncompleteResponseError(message, error.code, error.reason, self._told())
+
+    def _told(self) -> Response:
+        """The response without the secrets that its id and headers repeat, for an error; the body is as it came."""
+        response, redaction = self._response, self._redaction
+        return Response(
+            redaction.text(response.request_id), response.status, redaction(response.headers), response.chunks
+        )
 
     def arrived(self) -> str:
         """What has come so far, in words."""
         if not self._has_started:
             return "nothing of it had come"
         body = f"{self._messages} messages with {self._bytes} bytes of its body" if self._messages else "no body"
-        return f"its start (status {self._response.status}, request {self._response.request_id}) and {body} had come"
+        request_id = self._redaction.text(self._response.request_id)
+        return f"its start (status {self._response.status}, request {request_id}) and {body} had come"
 
 
 def _frame(message: bytes | str) -> dict[str, Any] | None:

@@ -17,16 +17,19 @@ does; it was tried against a double of the server, not against fal itself.
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from ._client import RealtimeClient
 from ._exceptions import ConnectionClosedError, DecodeError, RequestTimeoutError
+from ._secrets import Redaction
 from ._sync_client import SyncRealtimeClient
 from ._ws_exchange import Clock, Exchange, IncompleteResponseError, Response, address, encoded
 
 if TYPE_CHECKING:
+    import asyncio
+
     from typing_extensions import Self
 
     from ._keywords import SyncRawKeywords
@@ -37,6 +40,10 @@ __all__ = ["Endpoint", "IncompleteResponseError", "Response", "SyncEndpoint", "c
 
 
 _NOT_ITS_TURN = "the response before it had not come to its end"
+_BEHIND_A_STREAM = "the stream before it was still open: read it to its end, or close it"
+_OWN_STREAM = "a stream of this endpoint is still open: read it to its end, or close it with "
+_LOOP_TURNS = 20
+"""So many times the loop is let run until it has closed a stream that nobody holds any more, and what held it."""
 
 
 @overload
@@ -91,7 +98,10 @@ class Endpoint:
 
         self.connection = connection
         """The connection underneath."""
+        self._redaction = Redaction(connection._without_secrets)  # noqa: SLF001 - of this package
         self._turn = asyncio.Lock()
+        self._holder: asyncio.Task[Any] | None = None
+        self._is_streaming = False
         self._open: Exchange | None = None
 
     async def __aenter__(self) -> Self:
@@ -113,6 +123,7 @@ class Endpoint:
             DecodeError: What came is no response of this kind; the connection is closed then.
             IncompleteResponseError: The connection was closed before all of it had come; `response` is what had.
             ConnectionClosedError: It was closed before the payload was sent.
+            RuntimeError: The same task has a stream of this endpoint open.
         """
         clock = Clock(timeout)
         async with self._exchange(payload, clock, keeps=True) as exchange:
@@ -120,10 +131,11 @@ class Endpoint:
                 pass
         return exchange.response()
 
-    async def stream(self, payload: object, *, timeout: float | None = None) -> AsyncIterator[bytes | str]:
+    async def stream(self, payload: object, *, timeout: float | None = None) -> AsyncGenerator[bytes | str, None]:
         """Send a payload and give its response as it comes; raises like `run`.
 
-        Whoever leaves early lets the next payload wait until the rest has come, which is skipped.
+        Whoever leaves early lets the next payload wait until the rest has come, which is skipped. A stream that is kept
+        in a variable is open until `aclose` is called: others wait, and the same task cannot send the next payload.
         """
         clock = Clock(timeout)
         async with self._exchange(payload, clock, keeps=False) as exchange:
@@ -136,17 +148,25 @@ class Endpoint:
         import asyncio
 
         message = encoded(payload)
+        for _ in range(_LOOP_TURNS):
+            if self._holder is not asyncio.current_task():
+                break
+            await asyncio.sleep(0)
+        else:
+            raise RuntimeError(_OWN_STREAM + "aclose()")
         try:
             await asyncio.wait_for(self._turn.acquire(), clock.left())
         except asyncio.TimeoutError:
-            raise clock.error(_NOT_ITS_TURN) from None
+            raise clock.error(_BEHIND_A_STREAM if self._is_streaming else _NOT_ITS_TURN) from None
+        self._holder, self._is_streaming = asyncio.current_task(), not keeps
         try:
             while self._open is not None:
                 await self._take(self._open, clock)
             await self.connection.send(message)
-            self._open = Exchange(keeps=keeps)
+            self._open = Exchange(self._redaction, keeps=keeps)
             yield self._open
         finally:
+            self._holder = None
             self._turn.release()
 
     async def _body(self, exchange: Exchange, clock: Clock) -> AsyncIterator[bytes | str]:
@@ -158,6 +178,10 @@ class Endpoint:
             raise exchange.incomplete(error) from error
 
     async def _take(self, exchange: Exchange, clock: Clock) -> bytes | str | None:
+        import asyncio
+
+        # A stream may be read in another task than the one that began it.
+        self._holder = asyncio.current_task()
         try:
             message = await self.connection.recv(timeout=clock.left())
         except RequestTimeoutError:
@@ -179,7 +203,10 @@ class SyncEndpoint:
     def __init__(self, connection: SyncRawConnection) -> None:
         self.connection = connection
         """The connection underneath."""
+        self._redaction = Redaction(connection._without_secrets)  # noqa: SLF001 - of this package
         self._turn = threading.Lock()
+        self._holder: int | None = None
+        self._is_streaming = False
         self._open: Exchange | None = None
 
     def __enter__(self) -> Self:
@@ -199,8 +226,8 @@ class SyncEndpoint:
                 pass
         return exchange.response()
 
-    def stream(self, payload: object, timeout: float | None = None) -> Iterator[bytes | str]:
-        """Send a payload and give its response as it comes, as `Endpoint.stream` does."""
+    def stream(self, payload: object, timeout: float | None = None) -> Generator[bytes | str, None, None]:
+        """Send a payload and give its response as it comes, as `Endpoint.stream` does; `close` closes it."""
         clock = Clock(timeout)
         with self._exchange(payload, clock, keeps=False) as exchange:
             yield from self._body(exchange, clock)
@@ -209,16 +236,20 @@ class SyncEndpoint:
     @contextmanager
     def _exchange(self, payload: object, clock: Clock, *, keeps: bool) -> Iterator[Exchange]:
         message = encoded(payload)
+        if self._holder == threading.get_ident():
+            raise RuntimeError(_OWN_STREAM + "close()")
         left = clock.left()
         if not self._turn.acquire(timeout=-1 if left is None else min(left, threading.TIMEOUT_MAX)):
-            raise clock.error(_NOT_ITS_TURN)
+            raise clock.error(_BEHIND_A_STREAM if self._is_streaming else _NOT_ITS_TURN)
+        self._holder, self._is_streaming = threading.get_ident(), not keeps
         try:
             while self._open is not None:
                 self._take(self._open, clock)
             self.connection.send(message)
-            self._open = Exchange(keeps=keeps)
+            self._open = Exchange(self._redaction, keeps=keeps)
             yield self._open
         finally:
+            self._holder = None
             self._turn.release()
 
     def _body(self, exchange: Exchange, clock: Clock) -> Iterator[bytes | str]:
@@ -230,6 +261,7 @@ class SyncEndpoint:
             raise exchange.incomplete(error) from error
 
     def _take(self, exchange: Exchange, clock: Clock) -> bytes | str | None:
+        self._holder = threading.get_ident()
         try:
             message = self.connection.recv(timeout=clock.left())
         except RequestTimeoutError:

@@ -223,6 +223,12 @@ impl AsyncConnection {
         self.base.net.check_process().is_ok() && self.base.net.is_closed_by_caller()
     }
 
+    /// `text`, which the server said, without the secrets that it was told.
+    fn _without_secrets(&self, py: Python<'_>, text: &str) -> PyResult<String> {
+        py_result(py, self.base.net.check_process())?;
+        Ok(self.base.net.without_secrets(text))
+    }
+
     /// Reports the errors that nobody took: the process leaves. What has ended the connection may have been the end of
     /// its loop.
     fn _report_untold(&self, py: Python<'_>) {

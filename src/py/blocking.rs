@@ -250,6 +250,12 @@ impl SyncConnection {
         net.check_process().is_ok() && net.is_closed_by_caller()
     }
 
+    /// `text`, which the server said, without the secrets that it was told.
+    fn _without_secrets(&self, py: Python<'_>, text: &str) -> PyResult<String> {
+        py_result(py, self.shared.base.net.check_process())?;
+        Ok(self.shared.base.net.without_secrets(text))
+    }
+
     /// Reports the errors that nobody was told of: the process leaves.
     fn _report_untold(&self, py: Python<'_>) {
         if self.shared.base.net.check_process().is_ok() {

@@ -1,6 +1,7 @@
 //! A Python callable as a source of tokens.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     pin::Pin,
     sync::{
@@ -38,6 +39,8 @@ pub(super) struct Provider {
     /// The event loops of its connections, held weakly, the latest last.
     loops: Mutex<Vec<Py<PyAny>>>,
     number: usize,
+    /// By argument.
+    unreturned: Mutex<BTreeMap<String, Unreturned>>,
 }
 
 #[pymethods]
@@ -54,7 +57,6 @@ pub(super) struct PythonSource {
     provider: Arc<Py<PyAny>>,
     argument: String,
     expiration: Option<Duration>,
-    unreturned: Unreturned,
 }
 
 impl PythonSource {
@@ -64,7 +66,7 @@ impl PythonSource {
         expiration: Option<Duration>,
     ) -> PyResult<Self> {
         let provider = weak_reference(provider.py())?.call1((provider,))?.unbind();
-        Ok(Self { provider: Arc::new(provider), argument, expiration, unreturned: Unreturned::default() })
+        Ok(Self { provider: Arc::new(provider), argument, expiration })
     }
 }
 
@@ -73,9 +75,8 @@ impl TokenSource for PythonSource {
         let argument = self.argument.clone();
         // The source may be gone before the blocking thread runs, and cloning the reference here needs the GIL.
         let provider = Arc::clone(&self.provider);
-        let unreturned = self.unreturned.clone();
         Box::pin(async move {
-            match calling::start(move || start(&provider, &argument, &unreturned)).await {
+            match calling::start(move || start(&provider, &argument)).await {
                 Ok(Ok(call)) => call.outcome().await.unwrap_or_else(|| Err(abandoned())),
                 Ok(Err(error)) => Err(error),
                 Err(error) => Err(no_thread(error)),
@@ -89,11 +90,11 @@ impl TokenSource for PythonSource {
 }
 
 /// Starts the provider, if it still has a connection.
-fn start(provider: &Py<PyAny>, argument: &str, unreturned: &Unreturned) -> Result<Call<String>> {
+fn start(provider: &Py<PyAny>, argument: &str) -> Result<Call<String>> {
     let started = super::attach(|py| -> PyResult<Option<Call<String>>> {
         let provider = provider.bind(py).call0()?;
         let Ok(provider) = provider.cast::<Provider>() else { return Ok(None) };
-        provider.get().start(py, argument, unreturned).map(Some)
+        Provider::start(provider, argument).map(Some)
     });
     match started {
         Some(Ok(Some(call))) => Ok(call),
@@ -131,8 +132,11 @@ impl Provider {
         let is_async = facade::get(py, "is_async")?.call1((function,))?.extract::<bool>()?;
         let context = contextvars::current(py)?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let loops = Mutex::default();
-        Bound::new(py, Self { function: function.clone_ref(py), is_async, context, loops, number })
+        let (loops, unreturned) = (Mutex::default(), Mutex::default());
+        Bound::new(
+            py,
+            Self { function: function.clone_ref(py), is_async, context, loops, number, unreturned },
+        )
     }
 
     /// Tells it from all others that there are and were.
@@ -175,18 +179,23 @@ impl Provider {
     }
 
     /// Starts a plain function in a thread of its own, a coroutine function on an event loop.
-    fn start(&self, py: Python<'_>, argument: &str, unreturned: &Unreturned) -> PyResult<Call<String>> {
-        let event_loop = if self.is_async { Some(self.event_loop(py)?) } else { None };
+    fn start(slf: &Bound<'_, Self>, argument: &str) -> PyResult<Call<String>> {
+        let (py, this) = (slf.py(), slf.get());
+        let event_loop = if this.is_async { Some(this.event_loop(py)?) } else { None };
+        let unreturned = this.unreturned.lock().entry(argument.to_owned()).or_default().clone();
         let argument = PyString::new(py, argument);
         let called = Function {
-            callable: self.function.bind(py),
+            callable: this.function.bind(py),
             argument: argument.as_any(),
             check: &facade::get(py, "checked")?,
-            context: self.context.bind(py),
+            context: this.context.bind(py),
             event_loop: event_loop.as_ref(),
-            unreturned,
+            unreturned: &unreturned,
         };
-        Call::new(py, &called, |outcome| {
+        // What counts calls is there until they have returned, whether or not a connection is.
+        let kept = event_loop.is_none().then(|| slf.clone().unbind());
+        Call::new(py, &called, move |outcome| {
+            let _kept = kept;
             outcome.and_then(|token| token.extract::<String>()).map_err(|error| failed(&error))
         })
     }

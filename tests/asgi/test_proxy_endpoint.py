@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import errno
 import http.client
 import json
+import os
 import shutil
+import socket
 import subprocess
+import threading
+import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +21,8 @@ from typing import Any
 import pytest
 from fal_http import PNG, FalHttp
 from running_gateway import APPS, PATIENCE, Gateway, gateway
-from support import until_sync
+from support import until, until_sync
+from support.raw_server import ScriptedServer
 
 from fal_realtime import RealtimeClient
 from fal_realtime.asgi import ProxyEndpoint
@@ -261,6 +269,105 @@ class TestLimits:
         await writer.wait_closed()
 
 
+class Page:
+    """A request that a page makes of the application itself, without a server."""
+
+    def __init__(self, app: ProxyEndpoint) -> None:
+        self.events: list[Any] = []
+        self._said: asyncio.Queue[Any] = asyncio.Queue()
+        self._said.put_nowait({"type": "http.request", "body": b"{}", "more_body": False})
+        headers = [(b"host", b"me"), (b"x-fal-target-url", b"https://fal.run/a/b")]
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": headers, "query_string": b""}
+        self.served = asyncio.ensure_future(app(scope, self._said.get, self._send))
+
+    async def _send(self, event: Any) -> None:
+        self.events.append(event)
+
+    async def leave(self) -> None:
+        self._said.put_nowait({"type": "http.disconnect"})
+        await asyncio.wait_for(self.served, PATIENCE)
+
+    async def answer(self) -> tuple[int, dict[bytes, bytes], bytes]:
+        await asyncio.wait_for(self.served, PATIENCE)
+        head, *body = self.events
+        return head["status"], dict(head["headers"]), b"".join(event["body"] for event in body)
+
+
+def proxy_before(address: str, scheme: str, timeout: float) -> ProxyEndpoint:
+    ws = scheme.replace("http", "ws")
+    client = RealtimeClient("key", base_url=f"{ws}://{address}", rest_url=f"{scheme}://{address}", trust_env=False)
+    return ProxyEndpoint(client, apps=["a/b"], authorize=lambda _: True, max_requests=1, timeout=timeout)
+
+
+async def admitted(proxy: ProxyEndpoint) -> Page:
+    """The first request that finds a place."""
+    page = Page(proxy)
+
+    def is_admitted() -> bool:
+        nonlocal page
+        if page.events and page.events[0]["status"] == 503:
+            page = Page(proxy)
+        return bool(page.events)
+
+    await until(is_admitted, "there is a place")
+    return page
+
+
+class TestThreads:
+    """Of requests whose page has left, with a place for one."""
+
+    async def test_one_that_still_connects_keeps_its_place_and_then_sends_nothing(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asks, knows = threading.Event(), threading.Event()
+        look_up, said = socket.getaddrinfo, []
+
+        def slow(*arguments: Any, **options: Any) -> Any:
+            asks.set()
+            knows.wait(PATIENCE)
+            return look_up(*arguments, **options)
+
+        def script(raw: Any) -> None:
+            said.append(raw.sock.recv(1))
+            raw.read_request()
+            raw.say(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+        with ScriptedServer(script) as fal:
+            monkeypatch.setattr(socket, "getaddrinfo", slow)
+            proxy = proxy_before(f"127.0.0.1:{fal.port}", "http", timeout=60)
+            page = Page(proxy)
+            await until(asks.is_set, "it connects")
+            await page.leave()
+            status, headers, _ = await Page(proxy).answer()
+            assert (status, headers[b"retry-after"]) == (503, b"1")
+            knows.set()
+            await until(lambda: said == [b""], "it has left without a request")
+            page = await admitted(proxy)
+            assert (await page.answer())[2] == b"{}"
+
+    async def test_one_that_reads_the_last_answer_of_its_connection_gives_it_back(self) -> None:
+        def script(raw: Any) -> None:
+            raw.read_request()
+            raw.say(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nfirst")
+            raw.linger()
+
+        with ScriptedServer(script, timeout=3 * PATIENCE) as fal:
+            proxy = proxy_before(f"127.0.0.1:{fal.port}", "http", timeout=3 * PATIENCE)
+            start = time.monotonic()
+            for _ in range(2):
+                page = await admitted(proxy)
+                await until(lambda page=page: page.events[-1].get("body") == b"first", "the answer has begun")
+                await page.leave()
+            assert time.monotonic() - start < 2 * PATIENCE
+
+    async def test_opening_has_a_time_of_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("fal_realtime.asgi._upstream._CONNECT_SECONDS", 0.2)
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            proxy = proxy_before(f"127.0.0.1:{silent.getsockname()[1]}", "https", timeout=3 * PATIENCE)
+            status, _, body = await Page(proxy).answer()
+        assert (status, json.loads(body)["message"]) == (504, "fal did not answer within 0.2 s")
+
+
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
@@ -282,3 +389,90 @@ def test_the_key_goes_to_no_other_machine_in_clear_text() -> None:
         ProxyEndpoint(client, apps=["a/b"], authorize=lambda _: True)
     with pytest.raises(ValueError, match="proxy must be one of http://"):
         ProxyEndpoint(RealtimeClient("key", proxy="socks5://x:1"), apps=["a/b"], authorize=lambda _: True)
+
+
+HIDDEN = "hidden-password"
+KEY = f"some-id:{HIDDEN}"
+TLS = {"base_url": "wss://fal.invalid", "rest_url": "https://fal.invalid"}
+NO_PROXIES = [
+    f"http://127.0.0.1:3128:user:{HIDDEN}",
+    f"http://user:{HIDDEN}",
+    f"http://user:{HIDDEN}/x@127.0.0.1:3128",
+    f"http://user:4711/{HIDDEN}@127.0.0.1:3128",
+    f"http://user:{HIDDEN}[@127.0.0.1:3128",
+]
+
+
+async def logged(client: RealtimeClient, caplog: pytest.LogCaptureFixture) -> str:
+    """All that is shown of a request that fails: the answer, what is raised, and the log with its tracebacks."""
+    events: list[Any] = []
+    requests: asyncio.Queue[Any] = asyncio.Queue()
+    requests.put_nowait({"type": "http.request", "body": b"{}", "more_body": False})
+
+    async def send(event: Any) -> None:
+        events.append(event)
+
+    headers = [(b"host", b"me"), (b"x-fal-target-url", b"https://fal.run/a/b")]
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": headers, "query_string": b""}
+    shown = ""
+    try:
+        await ProxyEndpoint(client, apps=["a/b"], authorize=lambda _: True)(scope, requests.get, send)
+    except RuntimeError as error:
+        shown = "".join(traceback.format_exception(error))
+    return f"{events}\n{shown}\n{caplog.text}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (f"Key {KEY}\r\n\r\n", "fal could not be asked: BadStatusLine\n"),
+        (f"HTTP/1.1 abc {KEY}\r\n\r\n", "fal could not be asked: BadStatusLine\n"),
+        (f"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n{KEY}\r\n", "to its end: IncompleteRead\n"),
+    ],
+)
+async def test_what_fal_answers_in_place_of_http_is_not_logged(
+    answer: str, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def script(raw: Any) -> None:
+        raw.read_request()
+        raw.say(answer.encode())
+
+    with ScriptedServer(script) as fal:
+        url = fal.url.replace("ws", "http", 1)
+        shown = await logged(RealtimeClient(KEY, base_url=fal.url, rest_url=url, trust_env=False), caplog)
+    assert words in shown
+    assert HIDDEN not in shown
+
+
+async def test_what_a_proxy_answers_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    login = base64.b64encode(f"user:{HIDDEN}".encode()).decode()
+
+    def script(raw: Any) -> None:
+        assert login in raw.read_request().decode()
+        raw.say(f"HTTP/1.1 407 bad login {login} user:{HIDDEN}\r\n\r\n".encode())
+
+    with ScriptedServer(script) as proxy:
+        client = RealtimeClient("key", proxy=f"http://user:{HIDDEN}@127.0.0.1:{proxy.port}", **TLS)
+        shown = await logged(client, caplog)
+    assert "fal could not be asked: OSError\n" in shown
+    assert not [secret for secret in (HIDDEN, login) if secret in shown]
+
+
+async def test_why_a_proxy_is_not_reached_is_logged(
+    nobody: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", f"user:{HIDDEN}@127.0.0.1:{nobody}")
+    shown = await logged(RealtimeClient("key", **TLS), caplog)
+    assert f"fal could not be asked: ConnectionRefusedError: {os.strerror(errno.ECONNREFUSED)}\n" in shown
+
+
+@pytest.mark.parametrize("address", NO_PROXIES)
+async def test_what_is_no_address_of_a_proxy_is_not_logged(
+    address: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match="proxy") as raised:
+        ProxyEndpoint(RealtimeClient("key", proxy=address, **TLS), apps=["a/b"], authorize=lambda _: True)
+    monkeypatch.setenv("https_proxy", address)
+    shown = await logged(RealtimeClient("key", **TLS), caplog)
+    assert "ValueError: https_proxy must be the address of a proxy, scheme://" in shown
+    assert HIDDEN not in shown + "".join(traceback.format_exception(raised.value))

@@ -190,6 +190,69 @@ class TestEnds:
                 assert await closed(socket) == (1000, "idle")
             assert (await asyncio.to_thread(app.ended.get, timeout=PATIENCE))[0] in (1000, 1001)
 
+    async def test_a_browser_that_reads_nothing_keeps_no_session_open(self, start: Any, app: FalSocket) -> None:
+        with start(base_url=app.base_url, relay={"idle_timeout": 0.4}) as relay:
+            async with browser(relay, "/local/echo/flood-64", max_queue=1, max_size=None) as socket:
+                await asyncio.to_thread(app.ended.get, timeout=PATIENCE)
+                await stats_reach(relay, sessions=0)
+                socket.transport.abort()
+
+
+class Page:
+    """A WebSocket that a page opens at the application itself, without a server: it reads nothing."""
+
+    def __init__(self, relay: Relay) -> None:
+        self.events: list[Any] = []
+        self._said: asyncio.Queue[Any] = asyncio.Queue()
+        self._said.put_nowait({"type": "websocket.connect"})
+        scope = {"type": "websocket", "path": "/", "headers": [], "extensions": {"websocket.http.response": {}}}
+        self.served = asyncio.ensure_future(relay(scope, self._said.get, self._send))
+
+    def say(self, message: str) -> None:
+        self._said.put_nowait({"type": "websocket.receive", "text": message})
+
+    async def _send(self, event: Any) -> None:
+        self.events.append(event)
+        if event["type"] in ("websocket.send", "websocket.close"):
+            await asyncio.Event().wait()
+
+
+async def test_draining_ends_when_a_browser_reads_nothing(app: FalSocket, fal: LocalServer) -> None:
+    async with RealtimeClient(fal.key, base_url=app.base_url, rest_url=fal.rest_url) as client:
+        relay = Relay(client, lambda _: RelaySession("local/echo", "/echo"), drain_on_sigterm=False)
+        page = Page(relay)
+        await until(lambda: page.events, "it is accepted")
+        page.say("x")
+        await until(lambda: page.events[-1]["type"] == "websocket.send", "it has an answer")
+        await asyncio.wait_for(relay.drain(0), PATIENCE)
+        assert relay.stats()["sessions"] == 0
+        assert page.events[-1]["code"] == 1012
+        assert (await asyncio.to_thread(app.ended.get, timeout=PATIENCE))[0] == 1001
+        await asyncio.wait_for(page.served, PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"app": "no slash"}, "app"),
+        ({"app": "a/b", "query": {"x": 1}}, "query must be a mapping of str to str"),
+        ({"app": "a/b", "headers": {"host": "x"}}, "headers must not hold 'host'"),
+        (None, "what the session hook gives must be a RelaySession or None, not str"),
+    ],
+    ids=repr,
+)
+async def test_what_the_hook_gives_wrongly_is_refused_logged_and_counted(
+    given: Any, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with RealtimeClient("key") as client:
+        relay = Relay(client, lambda _: RelaySession(**given) if given else "a/b", drain_on_sigterm=False)  # type: ignore[arg-type, return-value]
+        page = Page(relay)
+        await asyncio.wait_for(page.served, PATIENCE)
+    head, body = page.events
+    assert (head["status"], relay.stats()["refused"], relay.stats()["sessions"]) == (500, 1, 0)
+    assert json.loads(body["body"])["message"] == "the server could not decide about this session"
+    assert words in caplog.text
+
 
 class TestRefusals:
     @pytest.mark.parametrize(

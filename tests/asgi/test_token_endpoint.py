@@ -140,6 +140,11 @@ class TestOptions:
     def test_a_refusal_is_an_error(self) -> None:
         with pytest.raises(ValueError, match="status must be one of an error"):
             Refusal(200, "fine")
+        for seconds in (float("inf"), float("nan")):
+            with pytest.raises(ValueError, match=f"retry_after must be finite, not {seconds}"):
+                Refusal(503, "later", retry_after=seconds)
+        with pytest.raises(TypeError, match="retry_after must be a number of seconds, or None, not str"):
+            Refusal(503, "later", retry_after="5")  # type: ignore[arg-type]
 
 
 async def test_without_the_key_a_token_cannot_be_made_up(fal: LocalServer) -> None:

@@ -230,8 +230,8 @@ def test_a_blocking_connection_that_was_closed_keeps_no_callback(peer, close):
     until_sync(lambda: gc.collect() is not None and not any(callback() for callback in callbacks), "all are collected")
 
 
-async def test_drain_tells_once_how_many_inputs_were_not_written_and_why():
-    connection = RealtimeClient("id:secret", base_url="ws://127.0.0.1:1", trust_env=False).connect(
+async def test_drain_tells_once_how_many_inputs_were_not_written_and_why(nobody):
+    connection = RealtimeClient("id:secret", base_url=f"ws://127.0.0.1:{nobody}", trust_env=False).connect(
         "local/echo", use_jwt=False, open_timeout=0.2
     )
     for n in range(3):
@@ -242,8 +242,8 @@ async def test_drain_tells_once_how_many_inputs_were_not_written_and_why():
     await connection.drain()
 
 
-def test_drain_of_a_blocking_connection_tells_it_too():
-    client = SyncRealtimeClient("id:secret", base_url="ws://127.0.0.1:1", trust_env=False)
+def test_drain_of_a_blocking_connection_tells_it_too(nobody):
+    client = SyncRealtimeClient("id:secret", base_url=f"ws://127.0.0.1:{nobody}", trust_env=False)
     connection = client.connect("local/echo", use_jwt=False, open_timeout=0.2)
     connection.send({"n": 0})
     until_sync(lambda: connection.state == "closed", "the connection is over")

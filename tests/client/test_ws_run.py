@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import pickle
+import re
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from websockets.sync.server import serve
@@ -26,7 +29,8 @@ from fal_realtime import (
     ws_run,
 )
 
-KEY = "key-id:key-secret"
+SECRET = "key-secret"
+KEY = f"key-id:{SECRET}"
 
 
 class Double:
@@ -45,13 +49,13 @@ class Double:
             assert isinstance(message, str)
             payload = json.loads(message)
             self.payloads.append(payload)
-            request_id, status = f"request-{number}", payload.get("status", 200)
+            request_id, status = payload.get("id", f"request-{number}"), payload.get("status", 200)
             if payload.get("is") == "no start":
                 websocket.send('{"detail": "no such app"}')
                 continue
             if payload.get("is") == "closed at once":
                 return
-            headers = {"Content-Type": payload.get("type", "application/json")}
+            headers = {"Content-Type": payload.get("type", "application/json"), **payload.get("headers", {})}
             start = {"type": "start", "request_id": request_id, "status": status, "headers": headers}
             websocket.send(json.dumps(start))
             for index, chunk in enumerate(payload.get("chunks", [])):
@@ -228,6 +232,45 @@ async def test_what_does_not_begin_with_a_start_is_an_error():
                 blocking.run({"chunks": ["1"]}, timeout=60)
 
 
+TOLD = {"id": f"for {SECRET}", "headers": {"X-You": f"Key {KEY}"}}
+
+
+@pytest.mark.parametrize(
+    ("payload", "error", "body"),
+    [
+        (
+            {"status": 401, "chunks": [json.dumps({"detail": [f"bad {KEY}"], SECRET: 1})]},
+            ApiError,
+            {"detail": ["bad ***"], "***": 1},
+        ),
+        ({"status": 422, "chunks": [f"bad {quote(KEY, safe='')}"]}, ValidationError, "bad ***"),
+        ({"status": 500, "chunks": ["x" * 2040 + KEY]}, ApiError, "x" * 2040 + "***"),
+    ],
+)
+async def test_no_error_repeats_the_key_that_the_endpoint_says_again(payload, error, body):
+    with double() as answers:
+        async with endpoint(answers) as app:
+            with pytest.raises(error) as raised:
+                await app.run({**TOLD, **payload}, timeout=60)
+            assert (raised.value.body, raised.value.request_id) == (body, "for ***")
+            assert raised.value.headers["x-you"] == "***"
+            assert SECRET not in f"{raised.value} {raised.value.args} {vars(raised.value)} {vars(app)}"
+
+
+async def test_no_error_of_a_response_that_is_incomplete_repeats_the_key():
+    with double() as answers:
+        async with endpoint(answers) as app:
+            with pytest.raises(ws_run.IncompleteResponseError, match=r"request for \*\*\*") as raised:
+                await app.run({**TOLD, "is": "closed"}, timeout=60)
+            assert SECRET not in f"{raised.value.args} {vars(raised.value)}"
+        with ws_run.connect(SyncRealtimeClient(KEY), "fal-ai/any-llm", base_url=answers.url) as blocking:
+            with pytest.raises(RequestTimeoutError, match=r"request for \*\*\*"):
+                blocking.run({**TOLD, "chunks": ["late"], "waits_at": 0}, timeout=0.5)
+            answers.go.set()
+            response = blocking.run({**TOLD, "chunks": [json.dumps(KEY)]}, timeout=60)
+            assert (response.request_id, response.headers["X-You"], response.json()) == (TOLD["id"], f"Key {KEY}", KEY)
+
+
 async def test_a_payload_that_is_no_json_is_refused_and_nothing_is_sent():
     with double() as answers:
         async with endpoint(answers) as app:
@@ -250,6 +293,66 @@ def test_the_blocking_client_speaks_it_too():
         with pytest.raises(RequestTimeoutError):
             app.run({"chunks": ["late"], "waits_at": 0}, timeout=0.05)
         answers.go.set()
+        assert app.run({"chunks": ["2"]}, timeout=60).json() == 2
+
+
+OPEN = "a stream of this endpoint is still open: read it to its end, or close it with "
+BEHIND = "not complete within 0.05 s: the stream before it was still open: read it to its end, or close it"
+
+
+async def test_a_stream_that_is_left_open_is_told_to_its_own_task_and_awaited_by_others():
+    with double() as answers:
+        async with endpoint(answers) as app:
+            stream = app.stream({"chunks": EVENTS})
+            assert await anext(stream) == EVENTS[0]
+            for again in (app.run({}), anext(app.stream({}))):
+                with pytest.raises(RuntimeError, match=re.escape(f"{OPEN}aclose()")):
+                    await again
+            with pytest.raises(RequestTimeoutError, match=re.escape(BEHIND)):
+                await asyncio.create_task(app.run({}, timeout=0.05))
+            waiting = asyncio.create_task(app.run({"chunks": ["1"]}, timeout=60))
+            assert [chunk async for chunk in stream] == EVENTS[1:]
+            assert (await waiting).json() == 1
+            # Whoever reads it has it, not whoever began it.
+            stream = app.stream({"chunks": EVENTS})
+            await anext(stream)
+            await asyncio.create_task(anext(stream))
+            waiting = asyncio.create_task(app.run({"chunks": ["2"]}, timeout=60))
+            await asyncio.create_task(stream.aclose())
+            assert (await waiting).json() == 2
+        assert [payload["chunks"] for payload in answers.payloads] == [EVENTS, ["1"], EVENTS, ["2"]]
+
+
+async def test_a_stream_that_nobody_holds_any_more_is_not_open():
+    async def first_of_each(app):
+        async for chunk in app.stream({"chunks": EVENTS}):
+            yield chunk
+
+    with double() as answers:
+        async with endpoint(answers) as app:
+            async for chunk in app.stream({"chunks": EVENTS}):
+                assert chunk == EVENTS[0]
+                break
+            assert (await app.run({"chunks": ["1"]}, timeout=60)).json() == 1
+            async for chunk in first_of_each(app):
+                assert chunk == EVENTS[0]
+                break
+            assert (await app.run({"chunks": ["2"]}, timeout=60)).json() == 2
+
+
+def test_a_blocking_stream_that_is_left_open_is_told_to_its_own_thread_and_awaited_by_others():
+    with double() as answers, ws_run.connect(SyncRealtimeClient(KEY), "a/b", base_url=answers.url) as app:
+        stream = app.stream({"chunks": EVENTS})
+        assert next(stream) == EVENTS[0]
+        for again in (lambda: app.run({}), lambda: next(app.stream({}))):
+            with pytest.raises(RuntimeError, match=re.escape(f"{OPEN}close()")):
+                again()
+        with ThreadPoolExecutor(1) as other:
+            with pytest.raises(RequestTimeoutError, match=re.escape(BEHIND)):
+                other.submit(app.run, {}, timeout=0.05).result()
+            waiting = other.submit(app.run, {"chunks": ["1"]}, timeout=60)
+            stream.close()
+            assert waiting.result().json() == 1
         assert app.run({"chunks": ["2"]}, timeout=60).json() == 2
 
 

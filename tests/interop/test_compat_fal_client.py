@@ -13,8 +13,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+from support import Answer, Peer, Session
 from websockets.sync.server import serve
 
+from fal_realtime import HandshakeError, msgpack
 from fal_realtime.compat import fal_client as stand_in
 from fal_realtime.testing import LocalServer
 
@@ -399,10 +401,44 @@ def test_its_error_can_be_pickled() -> None:
 
 @pytest.mark.parametrize("kind", [stand_in.SyncClient, stand_in.AsyncClient])
 def test_a_client_shows_its_key_nowhere(kind: Any) -> None:
-    client = kind(key="id:hidden")
+    options = {"proxy": "http://user:hidden@proxy.invalid", "proxy_url": "https://gateway.invalid/?key=hidden"}
+    client = kind(key="id:hidden", client_cert=(__file__, __file__, "hidden"), **options)
     assert "hidden" not in f"{client!r} {vars(client)}"
     with pytest.raises(TypeError, match="cannot be pickled, since it holds a key"):
         pickle.dumps(client)
+
+
+NESTED: Any = f"Key {KEY}"
+for _ in range(200):
+    NESTED = [NESTED]
+
+
+@pytest.mark.parametrize("encode", [json.dumps, msgpack.encode])
+def test_its_error_does_not_repeat_the_key_or_the_token_that_the_app_says_again(encode: Any) -> None:
+    token = "canary-token-0123"
+    told = {"reason": f"bad {KEY}", "token": [token], "key-secret": {"n": 1}, "nested": NESTED}
+
+    def answer(session: Session) -> None:
+        session.recv()
+        session.send_raw(encode({"type": "x-fal-error", "error": f"NO {token}", **told}))
+        session.wait_closed()
+
+    with Peer(answer, tokens=(Answer(body=token),)) as peer:
+        client = stand_in.SyncClient(KEY, base_url=peer.base_url, rest_url=peer.rest_url, trust_env=False)
+        with client.realtime(APP) as connection:
+            connection.send({})
+            with pytest.raises(stand_in.RealtimeError) as raised:
+                connection.recv()
+    error = raised.value
+    assert (error.error, error.reason, str(error)) == ("NO ***", "bad ***", "NO ***: bad ***")
+    assert (error.payload["token"], error.payload["***"]) == (["***"], {"n": 1})
+    assert not [secret for secret in ("key-secret", token) if secret in f"{error.args} {error.payload}"]
+
+
+def test_hidden_options_of_a_client_are_used(nobody: int) -> None:
+    client = stand_in.SyncClient(KEY, base_url="ws://127.0.0.1:1", proxy=f"http://user:hidden@127.0.0.1:{nobody}")
+    with pytest.raises(HandshakeError, match=f"proxy 127.0.0.1:{nobody}"), client.realtime(APP, use_jwt=False):
+        pass
 
 
 def test_a_result_that_is_none_is_passed_over(at: Any) -> None:

@@ -209,7 +209,9 @@ REFUSED = {
         ([("a", "b")], TypeError, "must be a mapping of str to str, or None, not list"),
         ({"a": 1}, TypeError, "must be a mapping of str to str, not of str to int"),
         ({"a": "hidden\r\nb: c"}, ValueError, "must consist of printable ASCII"),
-        ({"a b": "c"}, ValueError, "it is no name of a header"),
+        ({"a b": "c"}, ValueError, "must not hold a name with the character ' ': a name consists of letters"),
+        ({"Authorization: Bearer hidden": ""}, ValueError, "must not hold a name with the character ':'"),
+        ({"Bearer hidden": "Authorizatio\u00f1"}, ValueError, "must not hold a name with the character ' '"),
         *(({name: "x"}, ValueError, "belongs to the handshake") for name in ("Host", "upgrade", "Sec-WebSocket-Key")),
         ({"Authorization": "hidden"}, ValueError, "the key goes there"),
         ({"User-Agent": "x"}, ValueError, "see user_agent"),
@@ -294,6 +296,7 @@ def test_a_refused_option_raises_in_connect_and_names_itself(name, value, error,
         with pytest.raises(error, match=text) as raised:
             client.connect(APP, **{name: value})
         assert str(raised.value).startswith(name)
+        assert "hidden" not in str(raised.value)
 
 
 @pytest.mark.parametrize("app", [None, 1, b"a/b", "", "no-owner/", "a/../b", "a b/c", "a/\ud800"])
@@ -457,9 +460,10 @@ class TestConnectionKey:
 
     def test_what_may_hold_a_secret_is_not_shown_when_it_cannot_change(self):
         client = RealtimeClient("key")
-        first = client.connect(APP, connection_key="a", token_body={"password": "hidden"})
-        with pytest.raises(ValueError, match="with another token_body, which cannot change") as raised:
-            client.connect(APP, connection_key="a", token_body={"password": "hidden too"})
+        first = client.connect(APP, connection_key="hidden", token_body={"password": "hidden"})
+        expected = f"^this connection_key is in use for '{APP}' with another token_body, which cannot change"
+        with pytest.raises(ValueError, match=expected) as raised:
+            client.connect(APP, connection_key="hidden", token_body={"password": "hidden too"})
         assert "hidden" not in str(raised.value)
         first.close()
 
@@ -535,8 +539,11 @@ CLIENT_REFUSED = {
     "allow_cleartext": NOT_BOOL,
     "base_url": [
         ("fal.run", ValueError, "starts with ws:// or wss://"),
-        ("https://fal.run", ValueError, "starts with ws:// or wss://"),
-        ("wss://", ValueError, "starts with ws:// or wss://"),
+        ("https://fal.run", ValueError, "starts with ws:// or wss:// and names a host, not https://$"),
+        ("https://hidden#hidden@fal.run", ValueError, "names a host, not https://$"),
+        ("hidden:hidden", ValueError, "names a host$"),
+        ("hidden://fal.run", ValueError, "names a host$"),
+        ("wss://", ValueError, "starts with ws:// or wss:// and names a host$"),
         ("wss://user:hidden@fal.run", ValueError, "neither credentials nor a query"),
         ("wss://[hidden", ValueError, "starts with ws:// or wss://"),
         (1, TypeError, "must be a str"),
@@ -548,7 +555,7 @@ CLIENT_REFUSED = {
         ("http://10.0.0.1:8000/x", ValueError, "would send the key in clear text"),
         ("http://localhost.example", ValueError, "would send the key in clear text"),
     ],
-    "token_path": [("tokens", ValueError, "must start with '/'"), (1, TypeError, "must be a str")],
+    "token_path": [("hidden?key=hidden", ValueError, "must start with '/'"), (1, TypeError, "must be a str")],
     "token_api": [("tokens/realtime", ValueError, "must be one of 'tokens', 'realtime', not 'tokens/realtime'")],
     "proxy": [("localhost", ValueError, "must be an absolute URL"), (3128, TypeError, "must be an absolute URL")],
     "trust_env": NOT_BOOL,
@@ -568,7 +575,14 @@ CLIENT_REFUSED = {
         (["/no/such/file.pem"], ValueError, "does not exist"),
         ([1], TypeError, "must be None, a PEM file"),
     ],
-    "extra_ca": [("/no/such/file.pem", ValueError, "does not exist"), (1, TypeError, "must be None, a PEM file")],
+    "extra_ca": [
+        ("/no/such/file.pem", ValueError, "does not exist"),
+        (1, TypeError, "must be None, a PEM file"),
+        *(
+            (content, ValueError, "takes the path of a PEM file, not what is in it")
+            for content in ("MIIEvhidden/hidden", "MIGHhidden", "MHcChidden", "LS0tLS1hidden", "hidden" * 50)
+        ),
+    ],
     "client_cert": [
         ("/no/such/file.pem", ValueError, "does not exist"),
         (1, TypeError, "must be None, a PEM file"),
@@ -591,6 +605,7 @@ def test_a_refused_option_of_a_client_names_itself(name, value, error, text):
         with pytest.raises(error, match=text) as raised:
             client(**{name: value})
         assert str(raised.value).startswith(name)
+        assert "hidden" not in str(raised.value)
 
 
 def test_a_client_takes_every_option(tmp_path):

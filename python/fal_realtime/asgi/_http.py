@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
+from fal_realtime import _checks as check
+
 from ._types import Receive, Scope, Send
 
 Headers = list[tuple[bytes, bytes]]
@@ -28,11 +30,14 @@ class Refusal(Exception):  # noqa: N818 - the outcome of a hook, not a fault
             retry_after: Seconds after which the client may ask again.
 
         Raises:
-            ValueError: The status is none of an error.
+            ValueError: The status is none of an error, or `retry_after` is not finite.
+            TypeError: `retry_after` is no number.
         """
         if not 400 <= status <= 599:  # noqa: PLR2004 - RFC 9110, sections 15.5 and 15.6
             text = f"status must be one of an error, 400 to 599, not {status!r}"
             raise ValueError(text)
+        if retry_after is not None:
+            check.number("retry_after", retry_after, "a number of seconds, or None")
         super().__init__(status, message)
         self.status = status
         self.message = message

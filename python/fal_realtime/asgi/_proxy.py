@@ -74,8 +74,9 @@ class ProxyEndpoint(Endpoint):
             max_request_bytes: Of a request's body; a larger one is answered with 413.
             max_response_bytes: Of an answer's body; a larger one is cut off.
             max_requests: So many requests at a time, a thread each (token requests need none); more are answered with
-                503.
-            timeout: Seconds without a byte from fal after which a request ends with 504.
+                503. One whose browser left counts until its thread is back.
+            timeout: Seconds without a byte from fal after which a request ends with 504; at most 20 for each step in
+                which its connection opens.
             allow_origins: Exact origins (`https://app.example`) of pages on other hosts that may ask (CORS).
             allow_credentials: They may send cookies.
 
@@ -155,10 +156,10 @@ class ProxyEndpoint(Endpoint):
         try:
             response = await exchange.begin(scope["method"], self._request_headers(scope), sent)
         except TimeoutError:
-            message = f"fal did not answer within {self._timeout:g} s"
+            message = f"fal did not answer within {exchange.seconds:g} s"
             raise Refusal(504, message) from None
         except (OSError, http.client.HTTPException) as error:
-            log.warning("%s: fal could not be asked: %s", type(self).__name__, error)
+            log.warning("%s: fal could not be asked: %s", type(self).__name__, _told(error))
             message = "fal could not be reached"
             raise Refusal(502, message) from None
         if _MULTIPLE_CHOICES <= response.status < _BAD_REQUEST:
@@ -172,7 +173,7 @@ class ProxyEndpoint(Endpoint):
             answer.append((b"content-length", str(response.length).encode()))
         await send({"type": "http.response.start", "status": response.status, "headers": answer})
         size = 0
-        while part := await exchange.read():
+        while part := await self._part(exchange):
             size += len(part)
             if size > self._max_response_bytes:
                 # The head is out: that the answer ends without its last chunk is all that can be said.
@@ -180,6 +181,15 @@ class ProxyEndpoint(Endpoint):
                 raise RuntimeError(message)
             await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+
+    async def _part(self, exchange: Exchange) -> bytes:
+        """What has come of the answer's body; empty at its end."""
+        try:
+            return await exchange.read()
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            why = _told(error)
+        message = f"fal's answer could not be read to its end: {why}"
+        raise RuntimeError(message)
 
     def _request_headers(self, scope: Scope) -> dict[str, str]:
         credentials = self._client._options.resolved_credentials()  # noqa: SLF001 - our own package
@@ -199,6 +209,12 @@ class ProxyEndpoint(Endpoint):
             if name.startswith(b"x-fal-") and name not in (TARGET_URL, b"x-fal-client-proxy"):
                 headers[name.decode("latin-1")] = value.decode("latin-1")
         return headers
+
+
+def _told(error: Exception) -> str:
+    """What may be logged of an error: nothing that fal or a proxy said, which may repeat the key or a login."""
+    name = type(error).__name__
+    return f"{name}: {error.strerror}" if isinstance(error, OSError) and error.errno else name
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fal_realtime import _checks as check
 from fal_realtime._client import RealtimeClient
+from fal_realtime._handshake import checked_subprotocols
 from fal_realtime._raw import RawConnection
 from fal_realtime._within import within
 
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("fal_realtime")
 
 _CLOSING_SECONDS = 5.0
+"""For each of the steps in which a session ends: its last send, what is not written to fal yet, the closing."""
+
+_CLOSING_STEPS = 3
+_UNDECIDED = "the server could not decide about this session"
 _RESTART = codes.RESTART, "the server is about to stop"
 
 
@@ -75,7 +80,7 @@ class Relay:
             idle_timeout: Seconds without a message in either direction after which a session ends with 1000, or up to
                 a quarter later. None: never.
             drain_timeout: Seconds that sessions have to end by themselves once the server is to stop; then they end
-                with 1012.
+                with 1012, which takes some seconds where the other side does not read.
             drain_on_sigterm: From the first session on, drain before the server hears of SIGTERM, where its handler is
                 a plain one (uvicorn) or one of asyncio's own loop (hypercorn, granian), in the main thread.
             max_message_size: Bytes of the largest message, in both directions; a larger one ends the session with
@@ -128,7 +133,7 @@ class Relay:
         for session in list(self._running):
             session.end(*_RESTART)
         with contextlib.suppress(asyncio.TimeoutError):
-            await within(2 * _CLOSING_SECONDS, self._empty.wait())
+            await within(_CLOSING_STEPS * _CLOSING_SECONDS, self._empty.wait())
 
     async def __aenter__(self) -> Self:
         """Give the relay itself."""
@@ -171,13 +176,7 @@ class Relay:
         check_websocket_origin(scope, self._origins)
         chosen = await self._chosen(scope)
         with self._admission.of_client(chosen.client_key):
-            connection = make_connection(
-                self._client,
-                chosen,
-                subprotocols=scope.get("subprotocols") or (),
-                open_timeout=self._open_timeout,
-                max_message_size=self._max_message_size,
-            )
+            connection = self._connection(chosen, scope)
             first = asyncio.ensure_future(receive())
             try:
                 if await _opened(connection, first):
@@ -191,18 +190,35 @@ class Relay:
     async def _chosen(self, scope: Scope) -> RelaySession:
         try:
             chosen = await call(self._choose, scope)
+            if chosen is not None:
+                check.instance("what the session hook gives", chosen, RelaySession, "a RelaySession or None")
         except Refusal:
             raise
         except Exception:
             log.exception("%s: the session hook failed", type(self).__name__)
-            message = "the server could not decide about this session"
-            raise Refusal(500, message) from None
+            raise Refusal(500, _UNDECIDED) from None
         if chosen is None:
             message = "this session is not allowed"
             raise Refusal(403, message)
-        check.instance("what the session hook gives", chosen, RelaySession, "a RelaySession or None")
         session: RelaySession = chosen
         return session
+
+    def _connection(self, chosen: RelaySession, scope: Scope) -> RawConnection:
+        try:
+            subprotocols = checked_subprotocols(scope.get("subprotocols") or ())
+        except ValueError as error:
+            raise Refusal(400, str(error)) from None
+        try:
+            return make_connection(
+                self._client,
+                chosen,
+                subprotocols=subprotocols,
+                open_timeout=self._open_timeout,
+                max_message_size=self._max_message_size,
+            )
+        except Exception:
+            log.exception("%s: no session can be opened with what the session hook gave", type(self).__name__)
+            raise Refusal(500, _UNDECIDED) from None
 
     async def _pass_on(
         self, connection: RawConnection, first: asyncio.Future[Any], receive: Receive, send: Send

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias, TypedDict
 
 from fal_realtime import _checks as check
@@ -19,9 +19,9 @@ class RelaySession:
     """The app id, such as `fal-ai/fast-lcm-diffusion`."""
     path: str | None = "/realtime"
     """The path after it; None: none."""
-    query: Mapping[str, str] | None = None
+    query: Mapping[str, str] | None = field(default=None, repr=False)  # it may hold secrets
     """Parameters in fal's address, such as `{"max_buffering": "2"}`."""
-    headers: Mapping[str, str] | None = None
+    headers: Mapping[str, str] | None = field(default=None, repr=False)  # likewise
     """Headers of the handshake with fal, such as `traceparent`."""
     client_key: str | None = None
     """Whose session it is, for `max_sessions_per_client`: a user's id, say. None: it is not counted."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -76,7 +77,7 @@ class Session:
             for task in tasks:
                 task.cancel()
             # The browser's side is asked and told by one at a time.
-            await asyncio.wait(tasks)
+            await asyncio.wait(tasks, timeout=self._close_timeout)
         await self._close(end)
         return end
 
@@ -152,19 +153,30 @@ class Session:
         self._idle_timer = self._loop.call_later(delay, self._watch_idling, self._messages, quarters)
 
     async def _close(self, end: End) -> None:
-        if end.by != "browser":
-            with contextlib.suppress(OSError):
-                await self._send(
-                    {
-                        "type": "websocket.close",
-                        "code": codes.to_browser(end.code),
-                        "reason": codes.reason(end.reason),
-                    }
-                )
-        if end.by == "app":
-            await self._connection.aclose()
+        """End both sides at the same time: a browser that does not read holds no session with fal open."""
+        await asyncio.gather(self._close_browser(end), self._close_app(end))
+
+    async def _close_browser(self, end: End) -> None:
+        if end.by == "browser":
             return
-        # What the browser sent before it left has been accepted: as without a relay, it arrives.
-        with contextlib.suppress(FalRealtimeError, asyncio.TimeoutError):
-            await within(self._close_timeout, self._connection.drain())
-        await self._connection.close(codes.to_app(end.code), codes.reason(end.reason))
+        event = {
+            "type": "websocket.close",
+            "code": codes.to_browser(end.code),
+            "reason": codes.reason(end.reason),
+        }
+        # A server may wait until all that was sent before it is read.
+        with contextlib.suppress(OSError, asyncio.TimeoutError):
+            await within(self._close_timeout, self._tell(event))
+
+    async def _tell(self, event: MutableMapping[str, Any]) -> None:
+        await self._send(event)
+
+    async def _close_app(self, end: End) -> None:
+        if end.by != "app":
+            # What the browser sent before it left has been accepted: as without a relay, it arrives.
+            with contextlib.suppress(FalRealtimeError, asyncio.TimeoutError):
+                await within(self._close_timeout, self._connection.drain())
+            self._connection.close(codes.to_app(end.code), codes.reason(end.reason))
+        # It closes by itself even if nobody waits any longer.
+        with contextlib.suppress(asyncio.TimeoutError):
+            await within(self._close_timeout, self._connection.aclose())

@@ -40,9 +40,10 @@ from fal_realtime import msgpack
 from fal_realtime._client import RealtimeClient
 from fal_realtime._exceptions import ConnectionClosedError
 from fal_realtime._raw import RawConnection
-from fal_realtime._secrets import Hidden
+from fal_realtime._secrets import Hidden, Redaction
 from fal_realtime._sync_client import SyncRealtimeClient
 from fal_realtime._sync_raw import SyncRawConnection
+from fal_realtime._tls import hidden_password
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -61,6 +62,9 @@ __all__ = [
 
 _TOKEN_EXPIRATION_SECONDS = 120
 """Seconds; fal-client's default."""
+
+_HIDDEN_OPTIONS = ("proxy", "proxy_url")
+"""Options of a client that may hold a password."""
 
 _NORMAL = frozenset({1000, 1001, 1005})
 """Close codes that are no error (RFC 6455, section 7.4.1; 1005: a close frame without a code)."""
@@ -86,7 +90,8 @@ class RealtimeError(RuntimeError):
 class _Wire:
     """What messages mean, both ways."""
 
-    def __init__(self, encode: Encoder | None, decode: Decoder | None) -> None:
+    def __init__(self, encode: Encoder | None, decode: Decoder | None, redaction: Redaction) -> None:
+        self._redaction = redaction
         self.encode: Encoder = msgpack.encode if encode is None else encode
         self._decode: Decoder = msgpack.decode if decode is None else decode
 
@@ -97,24 +102,24 @@ class _Wire:
         """
         if isinstance(message, bytes):
             value = self._decode(message)
-            return value if self._decode is not msgpack.decode else _without_control(value)
+            return value if self._decode is not msgpack.decode else self._without_control(value)
         try:
             value = json.loads(message)
         except json.JSONDecodeError:
             return {"type": "text", "payload": message}
-        return _without_control(value)
+        return self._without_control(value)
 
-
-def _without_control(value: Any) -> Any:
-    if isinstance(value, dict):
-        message = cast("dict[str, Any]", value)
-        kind = message.get("type")
-        if kind == "x-fal-error":
-            raise RealtimeError(message.get("error", "UNKNOWN_ERROR"), message.get("reason"), message)
-        if kind == "x-fal-message":
-            return None
-        return message
-    return value
+    def _without_control(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            message = cast("dict[str, Any]", value)
+            kind = message.get("type")
+            if kind == "x-fal-error":
+                message = self._redaction(message)
+                raise RealtimeError(message.get("error", "UNKNOWN_ERROR"), message.get("reason"), message)
+            if kind == "x-fal-message":
+                return None
+            return message
+        return value
 
 
 def _raise_unless_normal(error: ConnectionClosedError) -> None:
@@ -127,9 +132,14 @@ def _raise_unless_normal(error: ConnectionClosedError) -> None:
 class RealtimeConnection:
     """A session in blocking form; made by `SyncClient.realtime`."""
 
-    def __init__(self, socket: SyncRawConnection, encode: Encoder | None, decode: Decoder | None) -> None:
+    def __init__(
+        self,
+        socket: SyncRawConnection,
+        encode: Encoder | None,
+        decode: Decoder | None,
+    ) -> None:
         self._socket = socket
-        self._wire = _Wire(encode, decode)
+        self._wire = _Wire(encode, decode, Redaction(socket._without_secrets))  # noqa: SLF001 - our own package
 
     def send(self, arguments: dict[str, Any]) -> None:
         """Send an input."""
@@ -168,7 +178,7 @@ class AsyncRealtimeConnection:
 
     def __init__(self, socket: RawConnection, encode: Encoder | None, decode: Decoder | None) -> None:
         self._socket = socket
-        self._wire = _Wire(encode, decode)
+        self._wire = _Wire(encode, decode, Redaction(socket._without_secrets))  # noqa: SLF001 - our own package
 
     async def send(self, arguments: dict[str, Any]) -> None:
         """Send an input."""
@@ -211,6 +221,11 @@ class _Client:
         """Take the key (default: as `RealtimeClient` finds it) and options of `RealtimeClient`."""
         self.default_timeout = default_timeout
         self._client_options: dict[str, Any] = {**options, "credentials": None if key is None else Hidden(key)}
+        for name in _HIDDEN_OPTIONS:
+            if isinstance(value := options.get(name), str):
+                self._client_options[name] = Hidden(value)
+        if "client_cert" in options:
+            self._client_options["client_cert"] = hidden_password(options["client_cert"])
 
     def _connect(
         self, application: str, path: str, max_buffering: int | None, token_expiration: int, *, use_jwt: bool
@@ -218,7 +233,9 @@ class _Client:
         """A raw connection of the kind's."""
         if application.endswith("/realtime") and path.strip("/") == "realtime":
             path = ""
-        return self._kind(**self._client_options).connect(
+        revealed = {name: self._client_options[name].reveal() for name in self._hidden_options()}
+        client = self._kind(**{**self._client_options, **revealed})
+        return client.connect(
             application,
             path=path or None,
             raw=True,
@@ -228,6 +245,10 @@ class _Client:
             reconnect=None,
             max_message_size=2**31,  # fal-client has no limit
         )
+
+    def _hidden_options(self) -> list[str]:
+        """The names of those that are hidden and that a client takes as they are."""
+        return [name for name in _HIDDEN_OPTIONS if isinstance(self._client_options.get(name), Hidden)]
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled: the key would be in the pickle."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 RESULT = "result"
@@ -19,8 +19,8 @@ class Plan:
     id: str | None
     inputs: Sequence[str] | Callable[[dict[str, Any]], Any] | None
     fields: Mapping[str, tuple[str, Any]] | None
-    client_options: Mapping[str, Any]
-    pool_options: Mapping[str, Any]
+    client_options: Mapping[str, Any] = field(repr=False)  # they may hold secrets
+    pool_options: Mapping[str, Any] = field(repr=False)  # likewise
     ask_options: Mapping[str, Any]
 
     @property

@@ -45,6 +45,11 @@ impl Connection {
         self.shared.lock().boxes.is_closed_by_caller()
     }
 
+    /// `text`, which the server said, without the secrets that it was told.
+    pub fn without_secrets(&self, text: &str) -> String {
+        self.shared.lock().secrets.quote(text)
+    }
+
     /// Whether everything accepted is written, and what was written is answered or will not be; see
     /// [`Connection::in_flight`].
     pub fn is_finished(&self) -> bool {

@@ -21,6 +21,8 @@ mod tests;
 
 /// The path at which realtime apps serve their socket unless another is given.
 pub(crate) const DEFAULT_PATH: &str = "/realtime";
+/// The parameter in which a session's token is sent.
+pub(crate) const TOKEN_PARAMETER: &str = "fal_jwt_token";
 /// First segments after which an owner and an alias follow.
 const NAMESPACES: [&str; 2] = ["workflows", "comfy"];
 /// The range that the server accepts as `max_buffering`.
@@ -103,7 +105,9 @@ impl Endpoint {
         let mut url = format!("{base}/{}", self.app_path);
         let mut separator = '?';
         if let Some(token) = token {
-            url.push_str("?fal_jwt_token=");
+            url.push('?');
+            url.push_str(TOKEN_PARAMETER);
+            url.push('=');
             percent_encode(token, &mut url);
             separator = '&';
         }

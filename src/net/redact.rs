@@ -15,7 +15,7 @@ use memchr::memmem::Finder;
 
 use super::proxy::percent_decode;
 use crate::{
-    core::token::Secret,
+    core::{endpoint::TOKEN_PARAMETER, token::Secret},
     error::{Error, ErrorKind},
 };
 
@@ -132,13 +132,41 @@ fn overwrite<'a>(bytes: Bytes, secrets: impl IntoIterator<Item = &'a str>) -> By
     overwritten.into()
 }
 
-/// The secrets of a request: the values of its query, as they are sent and as the server reads them, and those of its
-/// headers.
+/// The secrets of a request: what its query and its headers hold.
 pub(crate) fn sent_in(path_and_query: &str, headers: &[(HeaderName, HeaderValue)]) -> Vec<Secret> {
     let mut secrets = in_query(path_and_query);
+    secrets.extend(in_headers(headers));
+    secrets
+}
+
+/// The values of a query, as they are sent and as the server reads them; of what has none, the name.
+pub(crate) fn in_query(path_and_query: &str) -> Vec<Secret> {
+    let query = path_and_query.split_once('?').map_or("", |(_, query)| query);
+    query.split('&').flat_map(in_pair).collect()
+}
+
+fn in_pair(pair: &str) -> Vec<Secret> {
+    let value = match pair.split_once('=') {
+        Some((name, "")) => name,
+        Some((_, value)) => value,
+        None => pair,
+    };
+    [Some(value.into()), percent_decode(value).map(Secret::from)].into_iter().flatten().collect()
+}
+
+/// The token in a query.
+fn token_in(path_and_query: &str) -> Vec<Secret> {
+    let query = path_and_query.split_once('?').map_or("", |(_, query)| query);
+    let is_token = |pair: &&str| pair.split_once('=').is_some_and(|(name, _)| name == TOKEN_PARAMETER);
+    query.split('&').filter(is_token).flat_map(in_pair).collect()
+}
+
+/// The values of headers that are secret, their parts, and the login that they may hold in Base64.
+fn in_headers(headers: &[(HeaderName, HeaderValue)]) -> Vec<Secret> {
     let is_secret = |name: &HeaderName, value: &HeaderValue| {
         *name == header::AUTHORIZATION || value.is_sensitive() || *name == header::SEC_WEBSOCKET_PROTOCOL
     };
+    let mut secrets = Vec::new();
     for (_, value) in headers.iter().filter(|(name, value)| is_secret(name, value)) {
         let Ok(value) = value.to_str() else { continue };
         secrets.push(value.into());
@@ -149,22 +177,24 @@ pub(crate) fn sent_in(path_and_query: &str, headers: &[(HeaderName, HeaderValue)
         secrets.extend(login.split_once(':').map(|(_, password)| Secret::from(password)));
         secrets.push(login.into());
     }
-    secrets.retain(|secret| secret.expose().len() >= SECRET_BYTES);
     secrets
 }
 
-/// The values of a query; of what has none, the name.
-pub(crate) fn in_query(path_and_query: &str) -> Vec<Secret> {
-    let query = path_and_query.split_once('?').map_or("", |(_, query)| query);
-    let values = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((name, "")) => name,
-        Some((_, value)) => value,
-        None => pair,
-    });
-    values
-        .flat_map(|value| [Some(Secret::from(value)), percent_decode(value).map(Secret::from)])
-        .flatten()
-        .collect()
+/// Secrets that were sent, the newest last. What earlier attempts have sent is forgotten, the oldest first.
+#[derive(Debug, Default)]
+struct Sent(Vec<Secret>);
+
+impl Sent {
+    const MOST: usize = 64;
+
+    fn add(&mut self, secrets: Vec<Secret>) {
+        for secret in secrets.into_iter().filter(|secret| secret.expose().len() >= SECRET_BYTES) {
+            self.0.retain(|known| *known != secret);
+            self.0.push(secret);
+        }
+        let excess = self.0.len().saturating_sub(Self::MOST);
+        self.0.drain(..excess);
+    }
 }
 
 /// The secrets that the server of a connection may know, for what it says: those that were sent to it, and the client's
@@ -172,32 +202,28 @@ pub(crate) fn in_query(path_and_query: &str) -> Vec<Secret> {
 #[derive(Debug)]
 pub(super) struct KnownSecrets {
     of_client: Arc<[Secret]>,
-    /// The newest last.
-    sent: Vec<Secret>,
+    /// Tokens and headers.
+    credentials: Sent,
+    /// The other values of queries, which may be secret, and may be words that are in any message.
+    in_queries: Sent,
 }
 
 impl KnownSecrets {
-    /// The most that were sent: what earlier attempts have sent is forgotten, the oldest first.
-    const MOST_SENT: usize = 64;
-
     /// The secrets of the client.
     pub(super) fn new(of_client: Arc<[Secret]>) -> Self {
-        Self { of_client, sent: Vec::new() }
+        Self { of_client, credentials: Sent::default(), in_queries: Sent::default() }
     }
 
-    /// These are sent to the server.
-    pub(super) fn are_sent(&mut self, secrets: Vec<Secret>) {
-        for secret in secrets {
-            self.sent.retain(|known| *known != secret);
-            self.sent.push(secret);
-        }
-        let excess = self.sent.len().saturating_sub(Self::MOST_SENT);
-        self.sent.drain(..excess);
+    /// A request with these is sent to the server.
+    pub(super) fn are_sent(&mut self, path_and_query: &str, headers: &[(HeaderName, HeaderValue)]) {
+        self.credentials.add(token_in(path_and_query));
+        self.credentials.add(in_headers(headers));
+        self.in_queries.add(in_query(path_and_query));
     }
 
-    /// The secrets as they may be spelled, to be looked for in many texts.
+    /// The credentials, to be overwritten in many messages.
     pub(super) fn finders(&self) -> Finders {
-        Finders::new(self.secrets())
+        Finders::new(self.of_client.iter().chain(&self.credentials.0).map(Secret::expose))
     }
 
     /// `text` without the secrets.
@@ -223,7 +249,8 @@ impl KnownSecrets {
 
     /// Those of the client first: their parts may be among the others, and leave the rest where the whole is.
     fn secrets(&self) -> impl Iterator<Item = &str> {
-        self.of_client.iter().chain(&self.sent).map(Secret::expose)
+        let sent = self.credentials.0.iter().chain(&self.in_queries.0);
+        self.of_client.iter().chain(sent).map(Secret::expose)
     }
 }
 
@@ -350,9 +377,9 @@ mod tests {
         assert!(sent.iter().all(|secret| !secret.contains("not-a-secret")), "{sent:?}");
         let mut secrets = KnownSecrets::new(Arc::new([]));
         for number in 0..100 {
-            secrets.are_sent(sent_in(&format!("/?kept=kept-secret&new=secret-{number}"), &[]));
+            secrets.are_sent(&format!("/?kept=kept-secret&new=secret-{number}"), &[]);
         }
-        assert_eq!(secrets.sent.len(), KnownSecrets::MOST_SENT);
+        assert_eq!(secrets.in_queries.0.len(), Sent::MOST);
         assert_eq!(secrets.quote("kept-secret secret-99 secret-98"), "*** *** ***");
     }
 
@@ -387,7 +414,7 @@ mod tests {
     fn an_error_is_rid_of_the_token_and_the_key_however_they_are_spelled() {
         let key = HeaderValue::from_static("Key some-key-id:some-secret");
         let mut secrets = KnownSecrets::new(Arc::new([]));
-        secrets.are_sent(sent_in("/?fal_jwt_token=to%2Fken%2B1234", &[(header::AUTHORIZATION, key)]));
+        secrets.are_sent("/?fal_jwt_token=to%2Fken%2B1234", &[(header::AUTHORIZATION, key)]);
         let payload =
             Bytes::from_static(br#"{"reason":"to\/ken+1234","at":"to%2Fken%2B1234","key":"some-key-id"}"#);
         let kind = ErrorKind::Realtime { error: "E".into(), reason: "some-secret: no".into(), payload };

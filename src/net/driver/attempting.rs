@@ -9,7 +9,6 @@ use crate::{
     net::{
         connection::Connection,
         hooks::{Attempt, Changes},
-        redact::sent_in,
         settings::Address,
         target::Target,
         upgrade::{Opened, open_websocket},
@@ -139,7 +138,7 @@ async fn dial(connection: &Connection, token: Option<&Token>, changes: Option<&C
     let own = changes.and_then(|changes| changes.headers.as_ref()).unwrap_or(&settings.own_headers);
     let headers = [&settings.headers[..], own].concat();
     let target = Target::parse(&url)?;
-    connection.shared.lock().secrets.are_sent(sent_in(&target.path_and_query, &headers));
+    connection.shared.lock().secrets.are_sent(&target.path_and_query, &headers);
     let opened = open_websocket(&target, &headers, &settings.transport).await;
     // A server may know the key, and repeat it, though it was not sent.
     opened.map_err(|error| connection.shared.lock().secrets.without(error))

@@ -90,6 +90,7 @@ impl Driver {
         let open = self.connection.with_link(Side::IoThread, |slot| slot.take());
         let leftover = open.map(|mut open| {
             let close = open.link.take_close().unwrap_or(otherwise);
+            let close = close.with_reason(|reason| self.connection.without_secrets(reason));
             self.connection.record_event(|| Event::Close(close));
             open.end().abandon().1
         });

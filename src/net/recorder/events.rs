@@ -34,6 +34,12 @@ pub(super) enum Closer {
 }
 
 impl Close {
+    /// The same with what `said` makes of the reason.
+    pub(in crate::net) fn with_reason(mut self, said: impl FnOnce(&str) -> String) -> Self {
+        self.reason = said(&self.reason);
+        self
+    }
+
     /// The client's close frame.
     pub(in crate::net) fn by_client(code: u16, reason: impl Into<String>) -> Self {
         Self { by: Closer::Client, code, reason: reason.into() }

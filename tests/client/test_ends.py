@@ -173,7 +173,8 @@ async def test_closing_does_not_wait_for_a_backlog_of_callbacks(kind, peer, capl
     assert pieces.called < count / 2
     stats = connection.stats()
     assert stats["received_pending"] + stats["delivered"] == count
-    assert stats["delivered"] == pieces.called
+    # The last one may have been cancelled before its first step.
+    assert stats["delivered"] - pieces.called in ({0, 1} if kind == "waiting" else {0})
     left = stats["received_pending"]
     assert f"{left} results were not delivered" in caplog.text or f"with {left} results and" in caplog.text
     called = pieces.called

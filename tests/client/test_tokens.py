@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import msgpack
 import pytest
-from support import KEY, LIMIT, Answer, Log, Peer, Records, Session, gather, result_of
+from support import KEY, LIMIT, Answer, Log, Peer, Records, Session, gather, result_of, until
 
 from fal_realtime import (
     ApiError,
@@ -348,6 +348,7 @@ async def test_a_plain_provider_that_hangs_is_not_called_in_ever_more_threads():
             gc.collect()  # no connection is left that would keep the provider
         assert len(calls) == 4
         answer.set()
+        await until(lambda: "fal-realtime-callable" not in {each.name for each in threading.enumerate()}, "returned")
         assert await tokens_of(peer, client.connect(APP, token_provider=hang)) == ["late"]
 
 

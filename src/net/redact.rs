@@ -181,19 +181,24 @@ fn in_headers(headers: &[(HeaderName, HeaderValue)]) -> Vec<Secret> {
 }
 
 /// Secrets that were sent, the newest last. What earlier attempts have sent is forgotten, the oldest first.
-#[derive(Debug, Default)]
-struct Sent(Vec<Secret>);
+#[derive(Debug)]
+struct Sent {
+    secrets: Vec<Secret>,
+    most: usize,
+}
 
 impl Sent {
-    const MOST: usize = 64;
+    const fn at_most(most: usize) -> Self {
+        Self { secrets: Vec::new(), most }
+    }
 
     fn add(&mut self, secrets: Vec<Secret>) {
         for secret in secrets.into_iter().filter(|secret| secret.expose().len() >= SECRET_BYTES) {
-            self.0.retain(|known| *known != secret);
-            self.0.push(secret);
+            self.secrets.retain(|known| *known != secret);
+            self.secrets.push(secret);
         }
-        let excess = self.0.len().saturating_sub(Self::MOST);
-        self.0.drain(..excess);
+        let excess = self.secrets.len().saturating_sub(self.most);
+        self.secrets.drain(..excess);
     }
 }
 
@@ -202,8 +207,9 @@ impl Sent {
 #[derive(Debug)]
 pub(super) struct KnownSecrets {
     of_client: Arc<[Secret]>,
-    /// Tokens and headers.
-    credentials: Sent,
+    /// A few: each is looked for in all that is recorded.
+    tokens: Sent,
+    in_headers: Sent,
     /// The other values of queries, which may be secret, and may be words that are in any message.
     in_queries: Sent,
 }
@@ -211,19 +217,20 @@ pub(super) struct KnownSecrets {
 impl KnownSecrets {
     /// The secrets of the client.
     pub(super) fn new(of_client: Arc<[Secret]>) -> Self {
-        Self { of_client, credentials: Sent::default(), in_queries: Sent::default() }
+        let [tokens, in_headers, in_queries] = [8, 64, 64].map(Sent::at_most);
+        Self { of_client, tokens, in_headers, in_queries }
     }
 
     /// A request with these is sent to the server.
     pub(super) fn are_sent(&mut self, path_and_query: &str, headers: &[(HeaderName, HeaderValue)]) {
-        self.credentials.add(token_in(path_and_query));
-        self.credentials.add(in_headers(headers));
+        self.tokens.add(token_in(path_and_query));
+        self.in_headers.add(in_headers(headers));
         self.in_queries.add(in_query(path_and_query));
     }
 
     /// The credentials, to be overwritten in many messages.
     pub(super) fn finders(&self) -> Finders {
-        Finders::new(self.of_client.iter().chain(&self.credentials.0).map(Secret::expose))
+        Finders::new(self.credentials().map(Secret::expose))
     }
 
     /// `text` without the secrets.
@@ -249,8 +256,11 @@ impl KnownSecrets {
 
     /// Those of the client first: their parts may be among the others, and leave the rest where the whole is.
     fn secrets(&self) -> impl Iterator<Item = &str> {
-        let sent = self.credentials.0.iter().chain(&self.in_queries.0);
-        self.of_client.iter().chain(sent).map(Secret::expose)
+        self.credentials().chain(&self.in_queries.secrets).map(Secret::expose)
+    }
+
+    fn credentials(&self) -> impl Iterator<Item = &Secret> {
+        self.of_client.iter().chain(&self.tokens.secrets).chain(&self.in_headers.secrets)
     }
 }
 
@@ -379,7 +389,7 @@ mod tests {
         for number in 0..100 {
             secrets.are_sent(&format!("/?kept=kept-secret&new=secret-{number}"), &[]);
         }
-        assert_eq!(secrets.in_queries.0.len(), Sent::MOST);
+        assert_eq!(secrets.in_queries.secrets.len(), secrets.in_queries.most);
         assert_eq!(secrets.quote("kept-secret secret-99 secret-98"), "*** *** ***");
     }
 

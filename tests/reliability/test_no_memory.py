@@ -19,13 +19,14 @@ from fal_realtime import RealtimeClient, SyncRealtimeClient, FalRealtimeError
 url, rest, key = sys.argv[1:]
 MiB = 1 << 20
 client = SyncRealtimeClient(key, base_url=url, rest_url=rest, trust_env=False)
-connection = client.connect("me/large", use_jwt=False)
+connection = client.connect("me/large", use_jwt=False, max_message_size=100 * MiB)
 assert len(connection.request({"size": 10}, timeout=20)["data"]) == 10
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 soft, hard = resource.getrlimit(resource.RLIMIT_AS)
 resource.setrlimit(resource.RLIMIT_AS, (used + 20 * MiB, hard))
 try:
-    connection.request({"size": 60 * MiB}, timeout=20)
+    # More than the allocator may have reserved for a thread (64 MiB).
+    connection.request({"size": 80 * MiB}, timeout=20)
 except (FalRealtimeError, MemoryError) as error:
     print(type(error).__name__, error)
 resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

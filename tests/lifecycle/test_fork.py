@@ -259,11 +259,8 @@ def test_a_child_that_leaves_by_itself_leaves_at_once(peer: AppServer) -> None:
         connection.open()
         child = os.fork()
         if child == 0:
-            start = time.monotonic()
             sys.exit(0)
-        start = time.monotonic()
         assert os.waitpid(child, 0)[1] == 0
-        assert time.monotonic() - start < 60
         connection.close()
         """,
     )

@@ -9,6 +9,7 @@ pub mod driven;
 pub mod driver;
 mod duty;
 pub mod exit_gate;
+pub mod fork_barrier;
 pub mod handle;
 pub(crate) mod head;
 pub mod hooks;

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use pyo3::{exceptions::PyImportError, ffi, prelude::*, types::PyDict};
 
+use self::attaching::attach;
 use crate::net::{counters, exit_gate, io_thread};
 
 mod arguments;
 mod asyncio;
+mod attaching;
 mod awaitable;
 mod base;
 mod blocking;
@@ -45,12 +47,6 @@ mod warning;
 
 /// How long the exit of the interpreter waits for the I/O threads.
 const EXIT_PATIENCE: Duration = Duration::from_secs(1);
-
-/// Attaches a thread of our own to the interpreter; `None` when that is leaving.
-fn attach<T>(work: impl FnOnce(Python<'_>) -> T) -> Option<T> {
-    let _inside = exit_gate::enter()?;
-    Python::try_attach(work)
-}
 
 /// The native core of `fal_realtime`.
 #[pymodule(gil_used = true)] // waits are armed under the GIL; not yet proved without it

@@ -9,6 +9,9 @@ use std::{
     sync::atomic::{AtomicPtr, AtomicU32, Ordering},
 };
 
+#[cfg(unix)]
+use super::{exit_gate, fork_barrier};
+
 /// Grows by one in each forked child. What was made under another number belongs to another process.
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 #[cfg(unix)]
@@ -20,17 +23,31 @@ pub fn number() -> u32 {
 }
 
 #[cfg(unix)]
+extern "C" fn before_fork() {
+    fork_barrier::hold();
+}
+
+#[cfg(unix)]
+extern "C" fn after_fork_in_parent() {
+    fork_barrier::release();
+}
+
+#[cfg(unix)]
 extern "C" fn after_fork_in_child() {
     NUMBER.fetch_add(1, Ordering::Relaxed);
-    super::exit_gate::reset();
+    exit_gate::reset();
+    fork_barrier::release();
 }
 
 /// Counts forks, where there are any, from now on. To be called before there is anything that a child must not touch.
 fn watch_forks() {
     #[cfg(unix)]
     ON_FORK.call_once(|| {
-        // SAFETY: the handler is an `extern "C"` function that only stores to atomics, which is allowed in a child.
-        unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) };
+        // SAFETY: the handlers are `extern "C"` functions that neither allocate nor take a lock of the system, and that
+        // of the child only stores to atomics, which is allowed there.
+        unsafe {
+            libc::pthread_atfork(Some(before_fork), Some(after_fork_in_parent), Some(after_fork_in_child));
+        };
     });
 }
 

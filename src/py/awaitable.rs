@@ -18,8 +18,8 @@ use pyo3_async_runtimes::{
 };
 use tokio::task;
 
-use super::errors::py_result;
-use crate::net::{blocking, exit_gate, io_thread};
+use super::{attach, errors::py_result};
+use crate::net::{blocking, io_thread};
 
 /// The name of the threads that hand results over.
 const SETTLER: &str = "fal-realtime-await";
@@ -101,12 +101,9 @@ impl Runtime for IoThreads {
         F: FnOnce() + Send + 'static,
     {
         // Nothing touches Python once the interpreter is leaving, or where no thread can be had.
-        let guarded = move || {
-            if let Some(_inside) = exit_gate::enter() {
-                work();
-            }
-        };
-        let _ = blocking::start(SETTLER, guarded);
+        let _ = blocking::start(SETTLER, || {
+            attach(|_| work());
+        });
         Join(None)
     }
 }

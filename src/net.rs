@@ -37,7 +37,7 @@ mod socket;
 mod spin;
 pub mod target;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod tls;
 pub mod token;
 pub mod totals;

@@ -8,4 +8,3 @@ mod harness;
 mod liveness;
 mod opening;
 mod panics;
-mod settings;

@@ -20,6 +20,9 @@ use crate::{
     sync::{Condvar, Mutex},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// The kinds of thing that threads wait for.
 const KINDS: [Interest; 7] = [
     Interest::ITEMS,
@@ -78,6 +81,14 @@ impl Notify for Notifier {
     }
 
     fn notify(&self) {
+        if let Some(listener) = self.listener.get() {
+            let waited_for = self.waiting.lock().interest();
+            if listener.notify(waited_for) {
+                // The thread that is about to wait for the socket may have looked for a turn before there was one, and
+                // know of what was marked ready: this it does not know of.
+                self.mark_ready();
+            }
+        }
         self.condition.notify_all();
         // Pairs with the store before whoever waits for the socket polls `notifications`. That thread itself, which has read
         // the socket, polls them before it waits again.
@@ -87,10 +98,6 @@ impl Notify for Notifier {
             && let Some(Some(wake_fd)) = self.wake_fd.get()
         {
             wake_fd.set();
-        }
-        if let Some(listener) = self.listener.get() {
-            let waited_for = self.waiting.lock().interest();
-            listener.notify(waited_for);
         }
     }
 }

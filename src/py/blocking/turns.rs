@@ -273,12 +273,14 @@ impl Listener {
         if self.takes_results.load(Ordering::Acquire) { notices.and(Interest::ITEMS) } else { notices }
     }
 
-    /// Something has come, perhaps for the callbacks. `others`: what threads wait for in calls. May be called by
-    /// whoever has the boxes; then the turn shows whether there is something.
-    pub(super) fn notify(&self, others: Interest) {
-        let Some(net) = self.net.upgrade() else { return };
-        if net.try_listen(others.and(self.interest()), self.interest()).unwrap_or(true) {
+    /// Something has come, perhaps for the callbacks: whether a turn was asked for. `others`: what threads wait for in
+    /// calls. May be called by whoever has the boxes; then the turn shows whether there is something.
+    pub(super) fn notify(&self, others: Interest) -> bool {
+        let Some(net) = self.net.upgrade() else { return false };
+        let is_something = net.try_listen(others.and(self.interest()), self.interest()).unwrap_or(true);
+        if is_something {
             self.turns.push(self.number);
         }
+        is_something
     }
 }

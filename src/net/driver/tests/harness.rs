@@ -24,11 +24,10 @@ use crate::{
     net::{
         handle::{Connection, Interest, Offered, Routes},
         settings::Settings,
+        testing::settings,
         wakeups::Notify,
     },
 };
-
-use super::settings::settings;
 
 /// Longer than anything here should take on a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What the client of a server is made with: raw, no token, no throttle, quick to come back.
-pub(super) fn settings(address: SocketAddr) -> Settings {
+pub(crate) fn settings(address: SocketAddr) -> Settings {
     let patience = Duration::from_secs(20);
     let policy = BackoffPolicy {
         initial: Duration::from_millis(5),

@@ -251,6 +251,19 @@ def test_a_child_collects_what_its_parent_left_without_hanging(peer: AppServer) 
     )
 
 
+def test_a_child_of_the_moment_in_which_a_connection_has_opened_leaves(peer: AppServer) -> None:
+    """A thread that hands records to logging becomes known to the interpreter, under a lock that a child would want."""
+    run(
+        peer,
+        """
+        client = make(SyncRealtimeClient)
+        for _ in range(300):
+            with client.connect("local/echo", on_result=str, **plain):
+                assert in_child(lambda: None) == 0
+        """,
+    )
+
+
 def test_a_child_that_leaves_by_itself_leaves_at_once(peer: AppServer) -> None:
     run(
         peer,

@@ -37,7 +37,9 @@ mod socket;
 mod spin;
 pub mod target;
 #[cfg(test)]
-pub(crate) mod testing;
+pub(crate) mod test_settings;
+#[cfg(test)]
+mod testing;
 pub mod tls;
 pub mod token;
 pub mod totals;

@@ -1,4 +1,4 @@
-//! Scripted servers on loopback, and what connects with them, for the tests of this layer and of those above.
+//! Scripted servers on loopback for the tests of this layer.
 
 use std::{future::Future, net::SocketAddr, sync::Arc};
 
@@ -18,10 +18,6 @@ use super::{
     tls::{Trust, client_config},
     transport::TransportConfig,
 };
-
-mod settings;
-
-pub(crate) use settings::settings;
 
 /// Runs `handler` for every connection, with its number.
 pub(crate) async fn serve<F, Fut>(handler: F) -> SocketAddr

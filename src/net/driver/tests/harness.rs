@@ -24,7 +24,7 @@ use crate::{
     net::{
         handle::{Connection, Interest, Offered, Routes},
         settings::Settings,
-        testing::settings,
+        test_settings::settings,
         wakeups::Notify,
     },
 };

@@ -5,7 +5,7 @@ use std::{
 
 use super::Notifier;
 use crate::{
-    net::{handle::Connection, testing::settings, wakeups::Notify},
+    net::{handle::Connection, test_settings::settings, wakeups::Notify},
     py::blocking::turns::{Listener, Turns},
 };
 

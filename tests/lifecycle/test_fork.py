@@ -94,7 +94,7 @@ def run(peer: AppServer, program: str) -> None:
         [sys.executable, "-X", "faulthandler", "-c", source],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=240,
         check=False,
         env={"PEER": peer.url, "PATH": "/usr/bin:/bin"},
     )

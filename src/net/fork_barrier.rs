@@ -17,8 +17,8 @@ impl Drop for Held {
     }
 }
 
-/// Does something of some microseconds that no fork may come into. Not to be nested, nor to wait for anything that whoever
-/// forks may have: that waits for it.
+/// Does something of some microseconds that no fork may come into. Not to be nested, nor to wait for anything that
+/// whoever forks may have: that waits for it.
 pub fn without_fork<T>(work: impl FnOnce() -> T) -> T {
     hold();
     let _held = Held;

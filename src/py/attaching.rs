@@ -14,8 +14,8 @@ pub(super) fn attach<T>(work: impl FnOnce(Python<'_>) -> T) -> Option<T> {
 
 /// Before Python 3.12 `PyGILState_Ensure` is not safe from forks. It makes what the interpreter knows of a thread under
 /// a lock of that, without the GIL; a child that is forked meanwhile waits for that lock in `fork` itself, for ever
-/// (python/cpython#112275, mended in a later 3.11). Later versions take care of it themselves, and from 3.13 on they hold that
-/// lock while they fork, so that no fork could wait here for who wants it.
+/// (python/cpython#112275, mended in a later 3.11). Later versions take care of it themselves; from 3.13 on `fork` is
+/// called with that lock held, so that it and a thread that keeps forks out would wait for each other.
 #[cfg(not(Py_3_12))]
 mod thread_state {
     use pyo3::ffi;

@@ -19,6 +19,9 @@ use crate::net::{
     spin,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// The outcome of driving on the thread of a blocking caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drove {
@@ -32,12 +35,13 @@ pub enum Drove {
 
 impl Connection {
     /// Reads and writes on this thread until `is_over` says so or the time is up. `wakeup` becomes readable when
-    /// somebody else may have made it so.
+    /// somebody else may have made it so. `leave` is called before another thread can be the one that drives.
     pub fn drive_until(
         self: &Arc<Self>,
         wakeup: BorrowedFd<'_>,
         until: Instant,
         is_over: impl Fn() -> bool,
+        leave: impl FnOnce(Drove),
     ) -> Drove {
         if !self.duty.begin_blocking() {
             return Drove::Not;
@@ -75,6 +79,7 @@ impl Connection {
                 spin_until = None;
             }
         }
+        leave(drove);
         if self.duty.end_blocking(drove != Drove::Not) {
             let poller = self.with_link(Side::Caller, |slot| slot.as_ref().and_then(OpenLink::poller));
             if let Some(poller) = poller {

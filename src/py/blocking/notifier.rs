@@ -138,15 +138,15 @@ impl Notifier {
             self.at_socket.store(this_thread(), Ordering::SeqCst);
             self.waiting.lock().notifications != notifications
         };
-        let drove = net.drive_until(wake_fd.as_fd(), until, is_notified);
-        if drove != Drove::Not {
+        // As long as nobody else is at the socket: the next thread's place and wakeup are not this one's to clear.
+        let leave = |drove| {
             self.at_socket.store(0, Ordering::SeqCst);
-        }
-        // Where another thread has woken this one after it had polled last, the next wait is over at once.
-        if drove == Drove::Woken {
-            wake_fd.clear();
-        }
-        drove != Drove::Not
+            // Where another thread has woken this one after it had polled last, the next wait is over at once.
+            if drove == Drove::Woken {
+                wake_fd.clear();
+            }
+        };
+        net.drive_until(wake_fd.as_fd(), until, is_notified, leave) != Drove::Not
     }
 
     #[cfg(not(unix))]

@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 
 use crate::net::exit_gate;
 
-/// Attaches a thread of our own to the interpreter; `None` when that is leaving.
+/// Attaches a thread of our own to the interpreter; `None` when that is leaving, or has no memory for one more thread.
 pub(super) fn attach<T>(work: impl FnOnce(Python<'_>) -> T) -> Option<T> {
     let _inside = exit_gate::enter()?;
     #[cfg(not(Py_3_12))]
